@@ -1,0 +1,47 @@
+# Every target does the set-up it needs, and nothing twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEGS_HOME ?= $(CURDIR)/.segs
+export SEGS_HOME
+DEMO_SECONDS ?= 0
+
+.PHONY: help demo test check bench clean docs
+
+help:
+	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=60 ends by itself)"
+	@echo "make test    every test, on real servers"
+	@echo "make check   style, types, import contracts, generated documents"
+	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
+	@echo "make docs    regenerate the generated documents"
+	@echo "make clean   stop everything and remove the virtual environment and the data folder"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "SEGS needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "No virtual environment could be made; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/segs demo --seconds $(DEMO_SECONDS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+clean:
+	@test ! -x $(BIN)/segs || $(BIN)/segs stop
+	rm -rf $(VENV) $(SEGS_HOME)

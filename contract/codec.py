@@ -1,0 +1,110 @@
+"""Bytes of a batch: JSON or MessagePack, identity, gzip or zstd. The same names as in HTTP's headers."""
+
+import gzip
+import hashlib
+import zlib
+
+import msgspec
+import zstandard
+
+from contract.batch import Batch, BatchError
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+MEDIA_TYPES = (MSGPACK, JSON)
+ENCODINGS = ("zstd", "gzip", "identity")
+
+_ENCODERS = {JSON: msgspec.json.Encoder(), MSGPACK: msgspec.msgpack.Encoder()}
+_DECODERS = {JSON: msgspec.json.Decoder(Batch), MSGPACK: msgspec.msgpack.Decoder(Batch)}
+# A zstd block of 4 bytes may expand to 128 KiB: input is fed in slices this small, so that no more than 16 MiB can
+# come out between two looks at the limit.
+_ZSTD_SLICE = 512
+
+
+class TooLarge(ValueError):
+    """A body that grows past `limit_bytes` when decompressed; nothing beyond the limit was held in memory."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"decompressed body exceeds {limit_bytes} bytes; send smaller batches")
+        self.limit_bytes = limit_bytes
+
+
+def checksum(body: bytes) -> str:
+    """SHA-256 of an encoded, uncompressed batch, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def encode(batch: Batch, media_type: str = MSGPACK) -> bytes:
+    """`batch` as bytes of `media_type`. JSON has no NaN: encode such values as null or use MessagePack."""
+    return _ENCODERS[media_type].encode(batch)
+
+
+def decode(body: bytes, media_type: str) -> Batch:
+    """The batch in `body`, checked against the contract. Raises BatchError, which says where and what was found."""
+    try:
+        return _DECODERS[media_type].decode(body)
+    except BatchError:
+        raise
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, BatchError):
+            raise error.__cause__ from None
+        found, _, where = str(error).partition(" - at `")
+        raise BatchError(where.rstrip("`") or "$", found, "send a batch of version 1") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BatchError("$", str(error), f"send well-formed {media_type}") from error
+
+
+def compress(body: bytes, encoding: str) -> bytes:
+    """`body` under a content encoding of `ENCODINGS`."""
+    if encoding == "zstd":
+        return zstandard.ZstdCompressor(level=3).compress(body)
+    if encoding == "gzip":
+        return gzip.compress(body, compresslevel=6, mtime=0)
+    return body
+
+
+def decompress(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+    """`body` without its content encoding.
+
+    Raises TooLarge as soon as the output passes `limit_bytes`, BatchError when the stream is corrupt, cut short or
+    followed by anything.
+    """
+    try:
+        if encoding == "zstd":
+            return _bounded_zstd(body, limit_bytes)
+        if encoding == "gzip":
+            return _bounded_gzip(body, limit_bytes)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise BatchError("body", str(error), f"send a complete {encoding} stream") from error
+    if len(body) > limit_bytes:
+        raise TooLarge(limit_bytes)
+    return body
+
+
+def _bounded_zstd(body: bytes, limit_bytes: int) -> bytes:
+    stream = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+    out = bytearray()
+    for start in range(0, len(body), _ZSTD_SLICE):
+        out += stream.decompress(body[start : start + _ZSTD_SLICE])
+        if len(out) > limit_bytes:
+            raise TooLarge(limit_bytes)
+        if stream.eof:
+            _nothing_after(len(stream.unused_data) + max(0, len(body) - start - _ZSTD_SLICE))
+            return bytes(out)
+    raise BatchError("body", "the zstd stream is cut short", "send it whole")
+
+
+def _bounded_gzip(body: bytes, limit_bytes: int) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
+    out = stream.decompress(body, limit_bytes + 1)
+    if len(out) > limit_bytes:
+        raise TooLarge(limit_bytes)
+    if not stream.eof:
+        raise BatchError("body", "the gzip stream is cut short", "send it whole")
+    _nothing_after(len(stream.unused_data))
+    return out
+
+
+def _nothing_after(rest: int) -> None:
+    if rest > 0:
+        raise BatchError("body", f"{rest} bytes follow the compressed stream", "send one frame")

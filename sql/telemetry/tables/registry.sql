@@ -1,0 +1,47 @@
+-- What telemetry needs of the domain: kept in step by the cloud, read by receivers and workers. Never joined across databases.
+
+CREATE TABLE IF NOT EXISTS gateway_registry (
+    gateway_id integer PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    key_hashes bytea[] NOT NULL DEFAULT '{}' CHECK (array_position(key_hashes, NULL) IS NULL)
+);
+COMMENT ON TABLE gateway_registry IS 'Gateways that may deliver, a copy of gateways and gateway_keys of the domain database';
+COMMENT ON COLUMN gateway_registry.gateway_id IS 'gateways.gateway_id of the domain database';
+COMMENT ON COLUMN gateway_registry.name IS 'The gateway''s name, for people';
+COMMENT ON COLUMN gateway_registry.key_hashes IS 'SHA-256 of each key that is valid now; no entry means that nothing is accepted';
+
+CREATE TABLE IF NOT EXISTS region_registry (
+    region text PRIMARY KEY CHECK (region ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    capacity_w double precision CHECK (capacity_w > 0)
+);
+COMMENT ON TABLE region_registry IS 'Regions over which meters are summed';
+COMMENT ON COLUMN region_registry.region IS 'Short name: lower-case letters, digits, hyphen and underscore';
+COMMENT ON COLUMN region_registry.capacity_w IS 'Capacity of the region''s supply, W; NULL where it is unknown';
+
+CREATE TABLE IF NOT EXISTS device_registry (
+    device_registry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    gateway_id integer NOT NULL REFERENCES gateway_registry,
+    device text NOT NULL CHECK (device ~ '^[A-Za-z0-9._-]+(/[0-9]+)?$' AND length(device) <= 96),
+    meter_id integer NOT NULL,
+    meter_code text NOT NULL CHECK (meter_code ~ '^MTR-[0-9]{8,}$'),
+    region text NOT NULL REFERENCES region_registry,
+    timezone text NOT NULL,
+    max_power_w double precision NOT NULL DEFAULT 1e6 CHECK (max_power_w > 0),
+    interval_ms integer NOT NULL CHECK (interval_ms > 0),
+    valid tstzrange NOT NULL DEFAULT tstzrange('-infinity', 'infinity') CHECK (NOT isempty(valid) AND NOT upper_inc(valid)),
+    CONSTRAINT device_registry_one_meter_per_device EXCLUDE USING gist (gateway_id WITH =, device WITH =, valid WITH &&),
+    CONSTRAINT device_registry_one_device_per_meter EXCLUDE USING gist (meter_id WITH =, valid WITH &&)
+);
+CREATE INDEX IF NOT EXISTS device_registry_region_idx ON device_registry (region, meter_id);
+COMMENT ON TABLE device_registry IS 'Which device of which gateway is which meter, where it is and since when (effective-dated)';
+COMMENT ON COLUMN device_registry.device_registry_id IS 'Row key';
+COMMENT ON COLUMN device_registry.gateway_id IS 'The gateway that reads the device';
+COMMENT ON COLUMN device_registry.device IS 'The gateway''s name of the device, name/n for channel n of a device with several meters in it';
+COMMENT ON COLUMN device_registry.meter_id IS 'meters.meter_id of the domain database';
+COMMENT ON COLUMN device_registry.meter_code IS 'meters.meter_code of the domain database, for people';
+COMMENT ON COLUMN device_registry.region IS 'Region the meter counts in during valid';
+COMMENT ON COLUMN device_registry.timezone IS 'IANA zone of the meter: its days and billing periods are local to it';
+COMMENT ON COLUMN device_registry.max_power_w IS 'Highest power the connection can carry, W: a register that grows faster is not believed';
+COMMENT ON COLUMN device_registry.interval_ms IS 'Expected time between two readings, milliseconds';
+COMMENT ON COLUMN device_registry.valid IS 'The span of reading times for which the row holds, half-open';
+COMMENT ON INDEX device_registry_region_idx IS 'Members of a region';
