@@ -1,8 +1,10 @@
 -- Master of the telemetry database: hypertables, ledger, queue, quarantine, registry. Needs the TimescaleDB extension.
--- Runs under psql -v ON_ERROR_STOP=1 -f and through segs-cloud schema apply, any number of times.
-\ir telemetry/extensions.sql
+-- Runs under psql -v ON_ERROR_STOP=1 -f and through segs-cloud schema apply, any number of times, all or nothing.
+BEGIN;
 \ir telemetry/version.sql
-\ir telemetry/roles.sql
+\ir schema_version.sql
+\ir telemetry/extensions.sql
+\ir roles.sql
 \ir telemetry/tables/registry.sql
 \ir telemetry/tables/raw_readings.sql
 \ir telemetry/tables/ingest.sql
@@ -10,3 +12,6 @@
 \ir telemetry/tables/aggregates_15m.sql
 \ir telemetry/tables/regional_15m.sql
 \ir telemetry/tables/aggregate_mismatches.sql
+-- Functions, views and policies stand below this line, lockdown.sql stays last.
+\ir lockdown.sql
+COMMIT;
