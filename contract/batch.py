@@ -32,7 +32,11 @@ class BatchError(ValueError):
 _STREAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-DeviceKey = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_KEY, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+)?$")]
+_QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+
+DeviceKey = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_KEY, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+)?$")
+]
 TimeUs = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Number = int | float | None
 
@@ -67,6 +71,8 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
         for number, block in enumerate(self.devices):
             rows = len(block.time_us)
             for name, column in block.values.items():
+                if not _QUANTITY.match(name):
+                    raise BatchError(f"$.devices[{number}].values", f"{name[:70]!r}", "that is no quantity's name")
                 _same_length(f"$.devices[{number}].values.{name}", len(column), rows)
             if block.flags is not None:
                 _same_length(f"$.devices[{number}].flags", len(block.flags), rows)

@@ -45,3 +45,28 @@ COMMENT ON COLUMN device_registry.max_power_w IS 'Highest power the connection c
 COMMENT ON COLUMN device_registry.interval_ms IS 'Expected time between two readings, milliseconds';
 COMMENT ON COLUMN device_registry.valid IS 'The span of reading times for which the row holds, half-open';
 COMMENT ON INDEX device_registry_region_idx IS 'Members of a region';
+
+CREATE TABLE IF NOT EXISTS registry_version (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version bigint NOT NULL DEFAULT 1
+);
+INSERT INTO registry_version DEFAULT VALUES ON CONFLICT DO NOTHING;
+COMMENT ON TABLE registry_version IS 'One row, counted up by every change of a registry table: receivers compare it within each transaction';
+COMMENT ON COLUMN registry_version.only_row IS 'Always true';
+COMMENT ON COLUMN registry_version.version IS 'Number of the registry''s present state';
+
+CREATE OR REPLACE FUNCTION registry_changed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE registry_version SET version = version + 1;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION registry_changed() IS 'Counts registry_version up after a statement that changed a registry table';
+
+CREATE OR REPLACE TRIGGER gateway_registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gateway_registry
+    FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();
+CREATE OR REPLACE TRIGGER region_registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON region_registry
+    FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();
+CREATE OR REPLACE TRIGGER device_registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON device_registry
+    FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();

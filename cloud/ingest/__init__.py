@@ -1,0 +1,1 @@
+"""From an HTTP body to one transaction in the telemetry database."""

@@ -1,0 +1,67 @@
+"""The receiver's copy of the registry tables: keys and devices, one snapshot per registry version."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import AsyncConnection
+
+from cloud.db.queries import Queries
+
+QUERIES = Queries("ingest")
+_ALWAYS = (-(2**63), 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Device and meter are one from `from_us` to before `to_us`, microseconds since 1970."""
+
+    from_us: int
+    to_us: int
+    meter_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Immutable snapshot. A change of the tables gets a new version number, and the receiver a new snapshot."""
+
+    version: int
+    gateway_of_key: dict[bytes, int]
+    assignments: dict[tuple[int, str], tuple[Assignment, ...]]
+
+    def gateway_id(self, key: str) -> int | None:
+        """The gateway with this key. Looked up by hash: the key itself is stored nowhere, and no comparison leaks it."""
+        return self.gateway_of_key.get(hashlib.sha256(key.encode()).digest())
+
+    def meters_of(self, gateway_id: int, device: str, time_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The meter of each reading, 0 where the device is none at that time."""
+        meters = np.zeros(len(time_us), dtype=np.int32)
+        for one in self.assignments.get((gateway_id, device), ()):
+            if (one.from_us, one.to_us) == _ALWAYS:
+                meters[:] = one.meter_id
+            else:
+                meters[(time_us >= one.from_us) & (time_us < one.to_us)] = one.meter_id
+        return meters
+
+
+NOTHING = Registry(version=-1, gateway_of_key={}, assignments={})
+
+
+async def load(connection: AsyncConnection) -> Registry:
+    """The tables as they are now."""
+    version = await _version(connection)
+    keys: dict[bytes, int] = {}
+    async for gateway_id, hashes in await connection.execute(QUERIES["registry_keys"]):
+        keys |= {bytes(key_hash): gateway_id for key_hash in hashes}
+    assignments: dict[tuple[int, str], tuple[Assignment, ...]] = {}
+    async for gateway_id, device, meter_id, from_us, to_us in await connection.execute(QUERIES["registry_devices"]):
+        one = Assignment(_ALWAYS[0] if from_us is None else from_us, _ALWAYS[1] if to_us is None else to_us, meter_id)
+        assignments[gateway_id, device] = (*assignments.get((gateway_id, device), ()), one)
+    return Registry(version, keys, assignments)
+
+
+async def _version(connection: AsyncConnection) -> int:
+    cursor = await connection.execute(QUERIES["registry_version"])
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row[0])

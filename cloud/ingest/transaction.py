@@ -1,0 +1,178 @@
+"""One batch, one transaction: ledger, readings, dirty marks, quarantine. The caller may answer once it has committed."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+from psycopg.types.json import Jsonb
+
+from cloud.ingest import binary_copy, conflict
+from cloud.ingest.columns import Rows, SetAside, Sorted, Window, sort_out
+from cloud.ingest.errors import SequenceReused
+from cloud.ingest.instant import microseconds, moment
+from cloud.ingest.registry import QUERIES, Registry, load
+from contract.batch import Batch, DeviceBlock
+from contract.receipt import Quarantined, Receipt
+
+# A longer silence within a batch splits its dirty mark, so that late readings do not mark the time between.
+_MARK_GAP_US = 15 * 60 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Which reading times are stored: from `past` before now to `future` after it."""
+
+    past: timedelta
+    future: timedelta
+
+    def window(self, now: datetime) -> Window:
+        """The bounds at `now`."""
+        return Window(microseconds(now - self.past), microseconds(now + self.future))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A decoded batch, the gateway whose key it came with, and the checksum of its encoded form."""
+
+    gateway_id: int
+    batch: Batch
+    sha256: str
+
+    @property
+    def key(self) -> dict[str, object]:
+        return {"gateway_id": self.gateway_id, "stream": self.batch.stream, "seq": self.batch.seq}
+
+
+class RegistryChanged(Exception):
+    """The registry has moved on; `registry` is the new one. Nothing was stored: look at the key again, and retry."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(f"registry is at version {registry.version}")
+        self.registry = registry
+
+
+async def commit(
+    connection: AsyncConnection, delivery: Delivery, registry: Registry, acceptance: Acceptance, now: datetime
+) -> tuple[Receipt, bool]:
+    """Store the batch, or find that it is stored; return its receipt, committed, and whether the batch was new.
+
+    Raises SequenceReused, RegistryChanged, and psycopg's errors; after any of them nothing of the batch is stored.
+    """
+    batch = delivery.batch
+    found = sort_out(batch.devices, delivery.gateway_id, registry, acceptance.window(now))
+    expected = {"stored": len(found.rows), "duplicates": 0, "quarantined": Jsonb(_summary(found.set_aside))}
+    opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": batch.readings}
+    async with connection.transaction():
+        cursor = await connection.execute(QUERIES["ledger_open"], delivery.key | opening | expected)
+        row = await cursor.fetchone()
+        if row is None:
+            return await _first_answer(connection, delivery), False
+        batch_id, version = row
+        if version != registry.version:
+            raise RegistryChanged(await load(connection))
+        stored = await store_rows(connection, found, batch_id, delivery.gateway_id, registry)
+        await set_aside(connection, found.set_aside, batch_id, delivery.gateway_id, now)
+        quarantined = _summary(found.set_aside)
+        if stored != len(found.rows):
+            actual = {"stored": stored, "duplicates": len(found.rows) - stored, "quarantined": Jsonb(quarantined)}
+            await connection.execute(QUERIES["ledger_correct"], delivery.key | actual)
+        return _receipt(delivery, batch.readings, stored, len(found.rows) - stored, quarantined), True
+
+
+async def store_rows(
+    connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry
+) -> int:
+    """Write the rows and their dirty marks; append conflicting values to `found.set_aside`. Returns the new rows."""
+    rows = found.rows
+    if not len(rows):
+        return 0
+    stored = len(rows)
+    try:
+        async with connection.transaction():
+            await binary_copy.copy_into(connection, "raw_readings", rows, batch_id)
+    except UniqueViolation:
+        stored, differing = await conflict.merge(connection, rows, batch_id)
+        found.set_aside += conflict.as_blocks(differing, gateway_id, registry)
+    await connection.execute(QUERIES["mark_dirty"], _spans(rows))
+    return stored
+
+
+def _spans(rows: Rows) -> dict[str, list[int]]:
+    """Runs of each meter's reading times without a gap of `_MARK_GAP_US`, microseconds since 1970."""
+    order = np.lexsort((rows.time_us, rows.meter_id))
+    meter_id, time_us = rows.meter_id[order], rows.time_us[order]
+    breaks = np.flatnonzero((np.diff(meter_id) != 0) | (np.diff(time_us) > _MARK_GAP_US))
+    first = np.concatenate(([0], breaks + 1))
+    last = np.concatenate((breaks, [len(order) - 1]))
+    return {
+        "meter_id": meter_id[first].tolist(),
+        "first_us": time_us[first].tolist(),
+        "last_us": time_us[last].tolist(),
+    }
+
+
+async def set_aside(
+    connection: AsyncConnection, parts: list[SetAside], batch_id: int, gateway_id: int, now: datetime
+) -> None:
+    """Write `parts` to the quarantine."""
+    if parts:
+        rows = [_quarantine_row(part, batch_id, gateway_id, now) for part in parts]
+        await connection.cursor().executemany(QUERIES["quarantine"], rows)
+
+
+def _quarantine_row(part: SetAside, batch_id: int, gateway_id: int, now: datetime) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "gateway_id": gateway_id,
+        "device": part.device,
+        "reason": part.reason,
+        "readings": part.readings,
+        "first_time": moment(min(part.block.time_us)),
+        "last_time": moment(max(part.block.time_us)),
+        "block": Jsonb(_plain(part.block)),
+        "now": now,
+    }
+
+
+def _plain(block: DeviceBlock) -> dict[str, object]:
+    """The block as JSON can hold it: NaN and infinities become strings."""
+    plain: dict[str, object] = msgspec.to_builtins(block)
+    plain["values"] = {
+        name: [str(number) if isinstance(number, float) and not np.isfinite(number) else number for number in column]
+        for name, column in block.values.items()
+    }
+    return plain
+
+
+def _summary(parts: list[SetAside]) -> list[dict[str, object]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        counts[part.device, part.reason] += part.readings
+    return [{"device": device, "reason": why, "readings": count} for (device, why), count in sorted(counts.items())]
+
+
+async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Receipt:
+    cursor = await connection.execute(QUERIES["ledger_find"], delivery.key)
+    row = await cursor.fetchone()
+    if row is None or bytes(row[0]).hex() != delivery.sha256:
+        raise SequenceReused(
+            f"stream {delivery.batch.stream} has another batch {delivery.batch.seq}; start a new stream with a new id"
+        )
+    return _receipt(delivery, *row[1:])
+
+
+def _receipt(delivery: Delivery, readings: int, stored: int, duplicates: int, quarantined: object) -> Receipt:
+    return Receipt(
+        version=delivery.batch.version,
+        stream=delivery.batch.stream,
+        seq=delivery.batch.seq,
+        sha256=delivery.sha256,
+        readings=readings,
+        stored=stored,
+        duplicates=duplicates,
+        quarantined=msgspec.convert(quarantined, list[Quarantined]),
+    )

@@ -1,0 +1,162 @@
+-- Statements of the receiver.
+
+-- name: registry_version
+-- The number of the registry's present state.
+SELECT version FROM registry_version;
+
+-- name: registry_keys
+-- Key hashes by gateway.
+SELECT gateway_id, key_hashes FROM gateway_registry;
+
+-- name: registry_devices
+-- Device to meter, with bounds in microseconds since 1970; NULL where a bound is infinite.
+SELECT gateway_id, device, meter_id,
+    CASE WHEN isfinite(lower(valid)) THEN (EXTRACT(epoch FROM lower(valid)) * 1000000)::bigint END,
+    CASE WHEN isfinite(upper(valid)) THEN (EXTRACT(epoch FROM upper(valid)) * 1000000)::bigint END
+FROM device_registry;
+
+-- name: ledger_open
+-- Claim (gateway, stream, seq). No row: the batch is known already; waits for a transaction that is storing it now.
+INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates,
+    quarantined)
+VALUES (%(gateway_id)s, %(stream)s, %(seq)s, %(sha256)s, %(now)s, %(readings)s, %(stored)s, %(duplicates)s,
+    %(quarantined)s)
+ON CONFLICT (gateway_id, stream, seq) DO NOTHING
+RETURNING batch_id, (SELECT version FROM registry_version);
+
+-- name: ledger_correct
+-- What became of a batch that met rows already stored.
+UPDATE ingest_batches SET stored = %(stored)s, duplicates = %(duplicates)s, quarantined = %(quarantined)s
+WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq = %(seq)s;
+
+-- name: ledger_find
+-- The first answer to a batch.
+SELECT sha256, readings, stored, duplicates, quarantined FROM ingest_batches
+WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq = %(seq)s;
+
+-- name: stream_ranges
+-- Inclusive ranges of sequence numbers that a stream has delivered.
+SELECT min(seq), max(seq)
+FROM (
+    SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM ingest_batches
+    WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s
+) AS numbered
+GROUP BY run ORDER BY run;
+
+-- name: mark_dirty
+-- Spans whose buckets have to be computed again.
+INSERT INTO dirty_readings (meter_id, first_time, last_time)
+SELECT meter_id, to_timestamp(first_us / 1e6), to_timestamp(last_us / 1e6)
+FROM unnest(%(meter_id)s::integer[], %(first_us)s::bigint[], %(last_us)s::bigint[]) AS span (meter_id, first_us, last_us);
+
+-- name: quarantine
+-- Keep what cannot be stored.
+INSERT INTO quarantine (batch_id, gateway_id, device, reason, readings, first_time, last_time, block, created_at)
+VALUES (%(batch_id)s, %(gateway_id)s, %(device)s, %(reason)s, %(readings)s, %(first_time)s, %(last_time)s, %(block)s, %(now)s);
+
+-- name: incoming_create
+-- Staging for rows of which some are there already.
+CREATE TEMPORARY TABLE incoming (LIKE raw_readings) ON COMMIT DROP;
+
+-- name: incoming_store
+-- New rows; those that lose to an existing row stay in incoming only.
+INSERT INTO raw_readings (time, meter_id, flags, batch_id,
+    power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
+    voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
+    energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh)
+SELECT time, meter_id, flags, batch_id,
+    power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
+    voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
+    energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh
+FROM incoming
+ORDER BY meter_id, time
+ON CONFLICT (meter_id, time) DO NOTHING;
+
+-- name: incoming_complete
+-- Columns that the existing row lacks.
+UPDATE raw_readings AS r SET
+    power_w = COALESCE(r.power_w, i.power_w),
+    power_l1_w = COALESCE(r.power_l1_w, i.power_l1_w),
+    power_l2_w = COALESCE(r.power_l2_w, i.power_l2_w),
+    power_l3_w = COALESCE(r.power_l3_w, i.power_l3_w),
+    apparent_power_va = COALESCE(r.apparent_power_va, i.apparent_power_va),
+    reactive_power_var = COALESCE(r.reactive_power_var, i.reactive_power_var),
+    power_factor = COALESCE(r.power_factor, i.power_factor),
+    voltage_l1_v = COALESCE(r.voltage_l1_v, i.voltage_l1_v),
+    voltage_l2_v = COALESCE(r.voltage_l2_v, i.voltage_l2_v),
+    voltage_l3_v = COALESCE(r.voltage_l3_v, i.voltage_l3_v),
+    current_l1_a = COALESCE(r.current_l1_a, i.current_l1_a),
+    current_l2_a = COALESCE(r.current_l2_a, i.current_l2_a),
+    current_l3_a = COALESCE(r.current_l3_a, i.current_l3_a),
+    frequency_hz = COALESCE(r.frequency_hz, i.frequency_hz),
+    energy_import_wh = COALESCE(r.energy_import_wh, i.energy_import_wh),
+    energy_export_wh = COALESCE(r.energy_export_wh, i.energy_export_wh),
+    reactive_energy_import_varh = COALESCE(r.reactive_energy_import_varh, i.reactive_energy_import_varh),
+    reactive_energy_export_varh = COALESCE(r.reactive_energy_export_varh, i.reactive_energy_export_varh)
+FROM incoming AS i
+WHERE r.meter_id = i.meter_id AND r.time = i.time AND r.time BETWEEN %(first)s AND %(last)s
+  AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
+       OR (r.power_l1_w IS NULL AND i.power_l1_w IS NOT NULL)
+       OR (r.power_l2_w IS NULL AND i.power_l2_w IS NOT NULL)
+       OR (r.power_l3_w IS NULL AND i.power_l3_w IS NOT NULL)
+       OR (r.apparent_power_va IS NULL AND i.apparent_power_va IS NOT NULL)
+       OR (r.reactive_power_var IS NULL AND i.reactive_power_var IS NOT NULL)
+       OR (r.power_factor IS NULL AND i.power_factor IS NOT NULL)
+       OR (r.voltage_l1_v IS NULL AND i.voltage_l1_v IS NOT NULL)
+       OR (r.voltage_l2_v IS NULL AND i.voltage_l2_v IS NOT NULL)
+       OR (r.voltage_l3_v IS NULL AND i.voltage_l3_v IS NOT NULL)
+       OR (r.current_l1_a IS NULL AND i.current_l1_a IS NOT NULL)
+       OR (r.current_l2_a IS NULL AND i.current_l2_a IS NOT NULL)
+       OR (r.current_l3_a IS NULL AND i.current_l3_a IS NOT NULL)
+       OR (r.frequency_hz IS NULL AND i.frequency_hz IS NOT NULL)
+       OR (r.energy_import_wh IS NULL AND i.energy_import_wh IS NOT NULL)
+       OR (r.energy_export_wh IS NULL AND i.energy_export_wh IS NOT NULL)
+       OR (r.reactive_energy_import_varh IS NULL AND i.reactive_energy_import_varh IS NOT NULL)
+       OR (r.reactive_energy_export_varh IS NULL AND i.reactive_energy_export_varh IS NOT NULL));
+
+-- name: incoming_conflicts
+-- Values that differ from what is stored: the stored ones stay, these are set aside for review.
+SELECT (EXTRACT(epoch FROM i.time) * 1000000)::bigint, i.meter_id, i.flags,
+    jsonb_strip_nulls(jsonb_build_object(
+        'power_w', CASE WHEN i.power_w <> r.power_w THEN i.power_w END,
+        'power_l1_w', CASE WHEN i.power_l1_w <> r.power_l1_w THEN i.power_l1_w END,
+        'power_l2_w', CASE WHEN i.power_l2_w <> r.power_l2_w THEN i.power_l2_w END,
+        'power_l3_w', CASE WHEN i.power_l3_w <> r.power_l3_w THEN i.power_l3_w END,
+        'apparent_power_va', CASE WHEN i.apparent_power_va <> r.apparent_power_va THEN i.apparent_power_va END,
+        'reactive_power_var', CASE WHEN i.reactive_power_var <> r.reactive_power_var THEN i.reactive_power_var END,
+        'power_factor', CASE WHEN i.power_factor <> r.power_factor THEN i.power_factor END,
+        'voltage_l1_v', CASE WHEN i.voltage_l1_v <> r.voltage_l1_v THEN i.voltage_l1_v END,
+        'voltage_l2_v', CASE WHEN i.voltage_l2_v <> r.voltage_l2_v THEN i.voltage_l2_v END,
+        'voltage_l3_v', CASE WHEN i.voltage_l3_v <> r.voltage_l3_v THEN i.voltage_l3_v END,
+        'current_l1_a', CASE WHEN i.current_l1_a <> r.current_l1_a THEN i.current_l1_a END,
+        'current_l2_a', CASE WHEN i.current_l2_a <> r.current_l2_a THEN i.current_l2_a END,
+        'current_l3_a', CASE WHEN i.current_l3_a <> r.current_l3_a THEN i.current_l3_a END,
+        'frequency_hz', CASE WHEN i.frequency_hz <> r.frequency_hz THEN i.frequency_hz END,
+        'energy_import_wh', CASE WHEN i.energy_import_wh <> r.energy_import_wh THEN i.energy_import_wh END,
+        'energy_export_wh', CASE WHEN i.energy_export_wh <> r.energy_export_wh THEN i.energy_export_wh END,
+        'reactive_energy_import_varh', CASE WHEN i.reactive_energy_import_varh <> r.reactive_energy_import_varh THEN i.reactive_energy_import_varh END,
+        'reactive_energy_export_varh', CASE WHEN i.reactive_energy_export_varh <> r.reactive_energy_export_varh THEN i.reactive_energy_export_varh END))
+FROM incoming AS i JOIN raw_readings AS r ON r.meter_id = i.meter_id AND r.time = i.time
+WHERE r.time BETWEEN %(first)s AND %(last)s
+  AND (i.power_w <> r.power_w
+    OR i.power_l1_w <> r.power_l1_w
+    OR i.power_l2_w <> r.power_l2_w
+    OR i.power_l3_w <> r.power_l3_w
+    OR i.apparent_power_va <> r.apparent_power_va
+    OR i.reactive_power_var <> r.reactive_power_var
+    OR i.power_factor <> r.power_factor
+    OR i.voltage_l1_v <> r.voltage_l1_v
+    OR i.voltage_l2_v <> r.voltage_l2_v
+    OR i.voltage_l3_v <> r.voltage_l3_v
+    OR i.current_l1_a <> r.current_l1_a
+    OR i.current_l2_a <> r.current_l2_a
+    OR i.current_l3_a <> r.current_l3_a
+    OR i.frequency_hz <> r.frequency_hz
+    OR i.energy_import_wh <> r.energy_import_wh
+    OR i.energy_export_wh <> r.energy_export_wh
+    OR i.reactive_energy_import_varh <> r.reactive_energy_import_varh
+    OR i.reactive_energy_export_varh <> r.reactive_energy_export_varh);
+
+-- name: incoming_empty
+-- Make room for the next layer.
+TRUNCATE incoming;
