@@ -1,0 +1,233 @@
+"""The gateway's configuration: one TOML file, checked whole before anything starts."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from edge.config_errors import describe, suggestion
+from edge.errors import ConfigError
+from edge.profiles import catalog
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    # Strict: a port of "1502" or an interval of true is a mistake to show, not to guess at.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _known_profile(kind: str, name: str) -> str:
+    known = catalog.names(kind)
+    if name not in known:
+        raise ValueError(f"unknown profile{suggestion(name, known)}; known here: {', '.join(known)}")
+    return name
+
+
+DeviceId = Annotated[str, Field(min_length=1, max_length=88, pattern=r"^[A-Za-z0-9._-]+$")]
+ModbusProfileName = Annotated[str, AfterValidator(lambda name: _known_profile("modbus", name))]
+MqttProfileName = Annotated[str, AfterValidator(lambda name: _known_profile("mqtt", name))]
+
+
+class GatewayConfig(_Section):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    data_dir: str
+    stop_timeout_s: Seconds = 10.0
+
+
+class UplinkConfig(_Section):
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+    key_file: str
+    send_interval_s: Seconds = 1.0
+    timeout_s: Seconds = 30.0
+    max_readings: Annotated[int, Field(ge=1, le=100_000)] = 5_000
+
+
+class BufferConfig(_Section):
+    """`commit_interval_s` is the loss window: what a power cut can cost at most. `memory_readings` bounds what waits
+    in memory while the disk refuses writes."""
+
+    commit_interval_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 1.0
+    commit_readings: Annotated[int, Field(ge=1, le=5_000)] = 2_000
+    max_bytes: Annotated[int, Field(ge=1_048_576)] = 1_073_741_824
+    memory_readings: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
+
+
+class MetricsConfig(_Section):
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class LogConfig(_Section):
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ModbusDeviceConfig(_Section):
+    id: DeviceId
+    unit: Annotated[int, Field(ge=0, le=255)]
+    profile: ModbusProfileName
+    interval_s: Seconds = 10.0
+    timeout_s: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 1.0
+
+
+class ModbusConfig(_Section):
+    host: Annotated[str, Field(min_length=1)]
+    port: Port = 502
+    connect_timeout_s: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 5.0
+    device: Annotated[list[ModbusDeviceConfig], Field(min_length=1)]
+
+
+class MqttDeviceConfig(_Section):
+    """`channels` is how many meters are in the device; their keys are `id/1`, `id/2` where there are several."""
+
+    id: DeviceId
+    profile: MqttProfileName
+    topic: Annotated[str, Field(min_length=1, max_length=65_535)]
+    interval_s: Seconds = 300.0
+    timezone: str = "UTC"
+    channels: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("no time zone of that name; use one like Europe/Berlin, or UTC") from error
+        return name
+
+    @field_validator("topic")
+    @classmethod
+    def _valid_filter(cls, topic: str) -> str:
+        levels = topic.split("/")
+        if "#" in levels[:-1] or any(len(level) > 1 and ("#" in level or "+" in level) for level in levels):
+            raise ValueError("not a topic filter; + stands for one whole level, # for all that follow, at the end only")
+        return topic
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.id,) if self.channels == 1 else tuple(f"{self.id}/{n}" for n in range(1, self.channels + 1))
+
+
+class MqttConfig(_Section):
+    host: Annotated[str, Field(min_length=1)]
+    port: Port = 1883
+    client_id: Annotated[str, Field(min_length=1, max_length=100)]
+    username: str | None = None
+    password_file: str | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=65_535)] = 30
+    device: Annotated[list[MqttDeviceConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _password_needs_a_name(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file without username; name the user as well")
+        return self
+
+
+class Config(_Section):
+    gateway: GatewayConfig
+    uplink: UplinkConfig
+    buffer: BufferConfig = BufferConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    log: LogConfig = LogConfig()
+    modbus: list[ModbusConfig] = []
+    mqtt: list[MqttConfig] = []
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.gateway.data_dir)
+
+    def devices(self) -> Iterator[tuple[str, str, int]]:
+        """Device key, profile, interval in milliseconds of every meter: what is registered in the cloud."""
+        for bus in self.modbus:
+            for device in bus.device:
+                yield device.id, device.profile, round(device.interval_s * 1000)
+        for broker in self.mqtt:
+            for plug in broker.device:
+                for key in plug.keys:
+                    yield key, plug.profile, round(plug.interval_s * 1000)
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`; its relative paths are relative to the file's folder.
+
+    Raises ConfigError with every problem that is in the file, not only the first.
+    """
+    try:
+        return parse(path.read_text("utf-8"), path.name, path.parent)
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}; name a readable file with --config"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path.name}: byte {error.start}: not UTF-8; save the file as UTF-8"]) from error
+
+
+def parse(text: str, name: str, folder: Path) -> Config:
+    """The configuration in `text`; `name` stands in errors, `folder` is what relative paths start from."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{name}: not TOML: {error}"]) from error
+    problems: list[str] = []
+    config: Config | None = None
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        problems += [f"{name}: {line}" for line in describe(error, Config)]
+    problems += [f"{name}: {line}" for line in _contradictions(data)]
+    if config is None or problems:
+        raise ConfigError(problems)
+    return _absolute(config, folder)
+
+
+def _absolute(config: Config, folder: Path) -> Config:
+    here = folder.resolve()
+    gateway = config.gateway.model_copy(update={"data_dir": str(here / config.gateway.data_dir)})
+    uplink = config.uplink.model_copy(update={"key_file": str(here / config.uplink.key_file)})
+    mqtt = [
+        broker.model_copy(update={"password_file": broker.password_file and str(here / broker.password_file)})
+        for broker in config.mqtt
+    ]
+    return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt})
+
+
+_PORTS = {"modbus": 502, "mqtt": 1883}
+
+
+def _contradictions(data: dict[str, object]) -> Iterator[str]:
+    """What single values cannot show: names, units, endpoints and topics given twice. Works on unchecked data, so that
+    these are reported together with the rest."""
+    if not data.get("modbus") and not data.get("mqtt"):
+        yield "no meter configured; add a [[modbus]] or [[mqtt]] table with its devices"
+    owners: dict[object, str] = {}
+    for kind in ("modbus", "mqtt"):
+        endpoints: dict[object, str] = {}
+        for bus_trail, bus in _tables(data.get(kind), kind):
+            endpoint = (bus.get("host"), bus.get("port", _PORTS[kind]), bus.get("client_id"))
+            yield from _twice(endpoints, endpoint, bus_trail, f"{endpoint[0]}:{endpoint[1]}", "put its devices there")
+            places: dict[object, str] = {}
+            for trail, device in _tables(bus.get("device"), f"{bus_trail}.device"):
+                key, place = device.get("id"), ("unit" if kind == "modbus" else "topic")
+                yield from _twice(owners, key, f"{trail}.id", repr(key), "give every device an id of its own")
+                value = device.get(place)
+                todo = "two meters cannot answer to one" if kind == "modbus" else "a message belongs to one device"
+                yield from _twice(places, value, f"{trail}.{place}", repr(value), todo)
+
+
+def _tables(value: object, trail: str) -> Iterator[tuple[str, dict[str, object]]]:
+    for number, table in enumerate(value if isinstance(value, list) else []):
+        if isinstance(table, dict):
+            yield f"{trail}[{number}]", table
+
+
+def _twice(seen: dict[object, str], key: object, trail: str, found: str, todo: str) -> Iterator[str]:
+    if key is None or isinstance(key, list | dict):
+        return
+    if key in seen:
+        yield f"{trail}: {found}: already at {seen[key]}; {todo}"
+    else:
+        seen[key] = trail

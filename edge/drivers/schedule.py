@@ -1,0 +1,43 @@
+"""When which device of a bus is due: a fixed rate for each, phases spread, dead ones asked ever less often."""
+
+import heapq
+import random
+from collections.abc import Sequence
+
+_LONGEST_PAUSE_S = 60.0
+
+
+class Schedule:
+    """Due times of devices 0, 1, … in monotonic seconds.
+
+    A due time is always `start + phase + k * interval`, so that delays never add up; slots that have passed are
+    skipped, never caught up in a burst.
+    """
+
+    def __init__(self, *, intervals_s: Sequence[float], start_s: float, jitter: random.Random | None = None) -> None:
+        self._intervals_s = tuple(intervals_s)
+        count = len(self._intervals_s)
+        self._origin_s = [start_s + interval * index / count for index, interval in enumerate(self._intervals_s)]
+        self._heap = [(origin, index) for index, origin in enumerate(self._origin_s)]
+        heapq.heapify(self._heap)
+        self._jitter = jitter or random.Random()
+
+    @property
+    def next_due_s(self) -> float:
+        return self._heap[0][0]
+
+    def take(self, now_s: float) -> int | None:
+        """The device that has been due longest at `now_s`, or None. It is out of the schedule until `done`."""
+        return heapq.heappop(self._heap)[1] if self._heap[0][0] <= now_s else None
+
+    def done(self, device: int, now_s: float, failures_in_a_row: int = 0) -> float:
+        """Schedule `device` again; after failures at a later slot, doubling up to a minute. Returns the due time."""
+        interval_s, origin_s = self._intervals_s[device], self._origin_s[device]
+        earliest_s = now_s
+        if failures_in_a_row:
+            pause_s = min(interval_s * 2.0 ** min(failures_in_a_row, 16), max(_LONGEST_PAUSE_S, interval_s))
+            earliest_s += pause_s * self._jitter.uniform(0.5, 1.0)
+        slots = int(max(0.0, earliest_s - origin_s) // interval_s) + 1
+        due_s = origin_s + slots * interval_s
+        heapq.heappush(self._heap, (due_s, device))
+        return due_s

@@ -1,0 +1,50 @@
+"""Where drivers put readings, and where they say how their devices are doing."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from edge.reading import Delivery, Reading
+
+
+class Sink(Protocol):
+    """A place that keeps readings."""
+
+    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+        """Take `readings`. The future is done once they are committed, and cancelled if they never will be."""
+
+    def reject(
+        self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
+    ) -> asyncio.Future[None]:
+        """Keep a message that could not be decoded. The future is that of `put`."""
+
+    def committed(self, delivery: Delivery) -> bool:
+        """Whether that delivery's content is committed already, so that its repetition says nothing new."""
+
+
+class DeviceState(msgspec.Struct):
+    """What a driver knows of one device. `readings` counts what was polled or received since the daemon started."""
+
+    device: str
+    interval_ms: int
+    readings: int = 0
+    errors: int = 0
+    failures_in_a_row: int = 0
+    last_reading_us: int | None = None
+    last_error: str | None = None
+    last_error_us: int | None = None
+
+    def read(self, now_us: int) -> None:
+        self.readings += 1
+        self.failures_in_a_row = 0
+        self.last_reading_us = now_us
+
+    def partly_failed(self, reason: str, now_us: int) -> None:
+        self.errors += 1
+        self.last_error, self.last_error_us = reason, now_us
+
+    def failed(self, reason: str, now_us: int) -> None:
+        self.partly_failed(reason, now_us)
+        self.failures_in_a_row += 1

@@ -1,0 +1,43 @@
+"""What can go wrong on a gateway; everything else is a bug and ends the daemon with a traceback."""
+
+from collections.abc import Sequence
+
+
+class EdgeError(Exception):
+    """The gateway could not do what was asked of it."""
+
+
+class ConfigError(EdgeError):
+    """A configuration that cannot be used: one line per problem, each with the trail from file to key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class BufferInUse(EdgeError):
+    """Another daemon holds the buffer of this data folder."""
+
+    def __init__(self, path: str, holder: str) -> None:
+        super().__init__(f"{path}: in use by another segs-edge, pid {holder}; stop it or set another data_dir")
+        self.path, self.holder = path, holder
+
+
+class BufferUnwritable(EdgeError):
+    """The buffer's disk refuses writes for now: full, read-only or failing. What was asked may be asked again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the buffer cannot be written: {reason}; free space on its disk")
+        self.reason = reason
+
+
+class ModbusFault(EdgeError):
+    """A request that brought no registers. `line_lost` says whether the connection had to be dropped."""
+
+    def __init__(self, reason: str, *, line_lost: bool, exception_code: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.line_lost, self.exception_code = reason, line_lost, exception_code
+
+
+class PayloadError(EdgeError):
+    """A message that cannot be decoded into readings; the message text says what was found."""

@@ -1,0 +1,57 @@
+"""The profiles that ship with the gateway, read from their files when they are asked for."""
+
+import tomllib
+from functools import cache
+from importlib import resources
+
+from pydantic import ValidationError
+
+from edge.errors import ConfigError
+from edge.profiles.modbus import ModbusProfile
+from edge.profiles.payload import PayloadProfile
+
+Profile = ModbusProfile | PayloadProfile
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """Names of the known profiles of `kind`, "modbus" or "mqtt", sorted."""
+    files = (file for file in resources.files("edge.profiles").iterdir() if file.name.endswith(".toml"))
+    found = {file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8")) for file in files}
+    return tuple(sorted(name for name, data in found.items() if data.get("kind") == kind))
+
+
+@cache
+def load(name: str) -> Profile:
+    """The profile called `name`. Raises ConfigError naming the file and the row that break the schema."""
+    file = f"{name}.toml"
+    return parse(resources.files("edge.profiles").joinpath(file).read_text("utf-8"), file)
+
+
+def parse(text: str, file: str) -> Profile:
+    """The profile in `text`; `file` names it in errors. Raises ConfigError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{file}: {error}"]) from error
+    model = PayloadProfile if data.get("kind") == "mqtt" else ModbusProfile
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([f"{file}: {_trail(item['loc'])}: {item['msg']}" for item in error.errors()]) from error
+
+
+def modbus(name: str) -> ModbusProfile:
+    profile = load(name)
+    assert isinstance(profile, ModbusProfile), name
+    return profile
+
+
+def mqtt(name: str) -> PayloadProfile:
+    profile = load(name)
+    assert isinstance(profile, PayloadProfile), name
+    return profile
+
+
+def _trail(loc: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "file"

@@ -1,0 +1,56 @@
+"""One reading of one device, on its way from a driver to the buffer."""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from contract.quantities import BY_NAME, Kind
+
+# Registers are 64-bit integers from the batch to the database; a value beyond is a wrong word order, not energy.
+_REGISTER_LIMIT = 2**63
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`values` maps quantity names to canonical values, without the quantities that the device did not deliver.
+
+    `time_us` is microseconds since 1970-01-01T00:00:00Z, `flags` those of `contract.batch.Flag`, `interval_ms` the
+    interval that the configuration expects of the device.
+    """
+
+    device: str
+    time_us: int
+    values: dict[str, int | float]
+    flags: int = 0
+    interval_ms: int = 0
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Which broker delivery a reading came in: enough to know it again when the broker sends it once more."""
+
+    client: str
+    message_id: int
+    digest: bytes
+
+    @classmethod
+    def of(cls, client: str, message_id: int, topic: str, payload: bytes) -> "Delivery":
+        digest = hashlib.blake2b(topic.encode() + b"\0" + payload, digest_size=8).digest()
+        return cls(client, message_id, digest)
+
+
+def canonical(values: Mapping[str, float]) -> tuple[dict[str, int | float], list[str]]:
+    """`values` at the contract's resolution, and the names of those that no register can hold, which are left out.
+
+    A NaN or an infinity is a meter's way to say that it has no value: it is absent, never 0.
+    """
+    kept: dict[str, int | float] = {}
+    impossible: list[str] = []
+    for name, value in values.items():
+        if value != value or value in (float("inf"), float("-inf")):
+            continue
+        quantity = BY_NAME[name]
+        if quantity.kind is Kind.CUMULATIVE and not -_REGISTER_LIMIT <= value < _REGISTER_LIMIT:
+            impossible.append(name)
+            continue
+        kept[name] = quantity.canonical(value)
+    return kept, impossible
