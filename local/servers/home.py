@@ -1,0 +1,37 @@
+"""The data folder: everything that local servers and services keep on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def segs_home() -> Path:
+    """The data folder, created if need be: SEGS_HOME, else `.segs` beside pyproject.toml (or in the current folder)."""
+    configured = os.environ.get("SEGS_HOME")
+    if configured:
+        home = Path(configured).expanduser()
+    else:
+        home = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path.cwd()) / ".segs"
+    home.mkdir(parents=True, exist_ok=True)
+    return home.resolve()
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the advisory lock of `file`; waits for another process or thread that holds it.
+
+    The kernel drops the lock when its holder dies, so kill -9 leaves nothing to clean up.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

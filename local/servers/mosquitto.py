@@ -1,0 +1,169 @@
+"""A private Mosquitto broker on 127.0.0.1, all of it in one folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.servers.errors import PortTakenError, StartError
+from local.servers.home import locked
+from local.servers.installation import Installation, locate_mosquitto
+from local.servers.ports import free_port, is_free, kept_port
+from local.servers.process import end, is_running, prefix
+
+_POLL_S = 0.02
+# The broker writes its sessions and queues to disk at every change (autosave_interval counts changes then), so that
+# kill -9 loses what it had in hand, not the sessions. Without limits it queues for as long as a gateway is away.
+_CONFIGURATION = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+{user}persistence true
+persistence_location {data_dir}/
+persistence_file sessions.db
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 0
+max_inflight_messages 1000
+log_dest stderr
+log_timestamp_format %Y-%m-%dT%H:%M:%S
+"""
+
+
+class MosquittoBroker:
+    """One broker with its sessions in `data_dir`; anybody on this machine may connect.
+
+    Without `port` it keeps the one of its last start, or picks a free one. A broker of the same folder that already
+    runs is adopted by `start`. With `bound_to_parent` it ends with the thread that started it.
+    """
+
+    def __init__(
+        self, *, data_dir: Path, port: int | None = None, program: Path | None = None, bound_to_parent: bool = False
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self._asked_port = port
+        self._program = program
+        self._bound_to_parent = bound_to_parent
+        self._installation: Installation | None = None
+
+    @property
+    def installation(self) -> Installation:
+        """The programs; located (fetched, the first time on a machine) when first asked for."""
+        if self._installation is None:
+            self._installation = locate_mosquitto()
+        return self._installation
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running broker, None when it doesn't run."""
+        try:
+            pid = int((self.data_dir / "mosquitto.pid").read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if is_running(pid, "-c", str(self._configuration)) else None
+
+    @property
+    def port(self) -> int:
+        """Port on 127.0.0.1. Raises StartError when the broker was never started."""
+        if self._asked_port is not None:
+            return self._asked_port
+        try:
+            return int((self.data_dir / "port").read_text())
+        except (OSError, ValueError):
+            raise StartError(f"the broker in {self.data_dir} has no port: it was never started") from None
+
+    def start(self, timeout_s: float = 20.0) -> None:
+        """Start the broker and return when it accepts connections; two starts at once give one broker.
+
+        Raises StartError, PortTakenError (only for a port that was asked for).
+        """
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with locked(self.data_dir / "lock"):
+            if self.pid is None:
+                self._launch(time.monotonic() + timeout_s)
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """Let the broker save its sessions and end. Raises StopError."""
+        self._end(signal.SIGTERM, timeout_s)
+
+    def kill(self) -> None:
+        """kill -9: messages of the last instant may be lost to the broker, not the sessions."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _configuration(self) -> Path:
+        return self.data_dir / "mosquitto.conf"
+
+    def _end(self, signal_number: signal.Signals, timeout_s: float) -> None:
+        pid = self.pid
+        if pid is not None:
+            end(pid, signal_number, timeout_s=timeout_s)
+
+    def _launch(self, deadline: float) -> None:
+        program = self._program or self.installation.program("mosquitto")
+        log_file = self.data_dir / "mosquitto.log"
+        while True:
+            port = self._choose_port()
+            # As root Mosquitto becomes the user `mosquitto`, who may not exist and can't reach the folder.
+            user = "user root\n" if os.geteuid() == 0 else ""
+            self._configuration.write_text(_CONFIGURATION.format(port=port, user=user, data_dir=self.data_dir))
+            if log_file.exists():
+                log_file.replace(log_file.with_suffix(".log.1"))
+            with log_file.open("wb") as log:
+                process = subprocess.Popen(
+                    [
+                        *prefix(account=None, reaches=[], bound_to_parent=self._bound_to_parent),
+                        *(str(program), "-c", str(self._configuration)),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            (self.data_dir / "mosquitto.pid").write_text(str(process.pid))
+            if self._await_connections(process, port, deadline):
+                (self.data_dir / "port").write_text(str(port))
+                # Not waited for: it is meant to go on. `end` reaps it if it is still our child then.
+                process.returncode = 0
+                return
+            said = log_file.read_text(errors="replace")
+            if "Address already in use" not in said:
+                raise StartError(f"Mosquitto in {self.data_dir} ended with status {process.returncode}", log=said)
+            if self._asked_port is not None:
+                raise PortTakenError(port)
+            (self.data_dir / "port").unlink(missing_ok=True)
+
+    def _choose_port(self) -> int:
+        if self._asked_port is not None:
+            if not is_free(self._asked_port):
+                raise PortTakenError(self._asked_port)
+            return self._asked_port
+        return kept_port(self.data_dir / "port") or free_port()
+
+    def _await_connections(self, process: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
+        """True when the broker answers, False when it ended. Raises StartError at the deadline."""
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                return False
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            except OSError:
+                time.sleep(_POLL_S)
+                continue
+            return True
+        raise StartError(f"Mosquitto in {self.data_dir} (pid {process.pid}) is not ready in time")
