@@ -166,4 +166,6 @@ class MosquittoBroker:
                 time.sleep(_POLL_S)
                 continue
             return True
+        process.kill()
+        process.wait()
         raise StartError(f"Mosquitto in {self.data_dir} (pid {process.pid}) is not ready in time")

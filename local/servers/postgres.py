@@ -125,9 +125,9 @@ class PostgresServer:
     def dsn(self, database: str = "postgres", user: str = _OWNER) -> str:
         """libpq URL of a database.
 
-        A user other than `segs` must exist as a role; the first call for it gives it a password of its own.
+        A user other than `segs` must exist as a role and is given a password of its own; the server must run then.
         """
-        if user != _OWNER and not self._password_file(user).exists():
+        if user != _OWNER:
             self._give_password(user)
         password = self._password_file(user).read_text().strip()
         return f"postgresql://{quote(user)}:{password}@127.0.0.1:{self.port}/{quote(database)}"
@@ -196,7 +196,7 @@ class PostgresServer:
         for leftover in (partial, self._cluster):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        password = self._new_password(_OWNER)
+        password = self._password(_OWNER)
         password_file = partial.with_suffix(".password")
         password_file.unlink(missing_ok=True)
         _write_secret(password_file, password)
@@ -312,6 +312,8 @@ class PostgresServer:
             if process.poll() is not None:
                 return False
             time.sleep(_POLL_S)
+        process.kill()
+        process.wait()
         raise StartError(f"PostgreSQL in {self.data_dir} (pid {process.pid}) is not ready in time", log=self._said())
 
     def _await_connections(self, deadline: float) -> None:
@@ -339,22 +341,22 @@ class PostgresServer:
             connection.rollback()
         return "community" if row and row[0] else "apache"
 
-    def _new_password(self, user: str) -> str:
-        password = secrets.token_urlsafe(24)
+    def _password(self, user: str) -> str:
+        """The password kept for `user`; a new one is made and kept when there is none."""
         file = self._password_file(user)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        file.unlink(missing_ok=True)
-        _write_secret(file, password)
-        return password
+        if not file.exists():
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            _write_secret(file, secrets.token_urlsafe(24))
+        return file.read_text().strip()
 
     def _give_password(self, user: str) -> None:
-        with locked(self.data_dir / "lock"), psycopg.connect(self.dsn(), autocommit=True) as connection:
-            password = secrets.token_urlsafe(24)
-            connection.execute(
-                sql.SQL("ALTER ROLE {} WITH LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(password))
-            )
-            self._password_file(user).unlink(missing_ok=True)
-            _write_secret(self._password_file(user), password)
+        with locked(self.data_dir / "lock"):
+            password = self._password(user)
+            # Again each time: the role may have been dropped and made anew since.
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} WITH LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(password))
+                )
 
     def _said(self) -> str:
         logs = sorted((self._cluster / "log").glob("*.log"), key=lambda file: file.stat().st_mtime)

@@ -63,9 +63,10 @@ def prefix(*, account: Account | None, reaches: Sequence[Path], bound_to_parent:
     command = [setpriv]
     if account is not None:
         command += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
-        if not all(_runs([*command, "test", "-r", str(path)]) for path in reaches):
-            command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-            blocked = [str(path) for path in reaches if not _runs([*command, "test", "-r", str(path)])]
+        if not all(_reaches(command, path) for path in reaches):
+            # Without the secure bit, access(2), which PostgreSQL asks about its own files, would overlook the right.
+            command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
+            blocked = [str(path) for path in reaches if not _reaches(command, path)]
             if blocked:
                 raise StartError(
                     f"PostgreSQL refuses to run as root, and the user {account.name} can't reach {', '.join(blocked)}; "
@@ -119,5 +120,5 @@ def _reap(pid: int) -> None:
         return  # started by another process
 
 
-def _runs(command: Sequence[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def _reaches(command: Sequence[str], path: Path) -> bool:
+    return subprocess.run([*command, "test", "-r", str(path)], capture_output=True, check=False).returncode == 0

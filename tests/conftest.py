@@ -1,0 +1,160 @@
+"""Real servers for the tests: a private PostgreSQL cluster per worker, a clone of a template database per test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from local.servers import MosquittoBroker, PostgresServer
+from local.servers import free_port as _free_port
+
+_SERVERS = pytest.StashKey[list[str]]()
+# A test cluster dies with its test run, so it need not outlive a power cut. Durability tests make their own server.
+_FAST = {"fsync": "off", "full_page_writes": "off", "checkpoint_timeout": "1h", "shared_buffers": "128MB"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "community: needs TimescaleDB's Community edition")
+    config.stash[_SERVERS] = []
+
+
+def pytest_report_header() -> str:
+    named = os.environ.get("SEGS_PG_BIN")
+    return f"PostgreSQL: {f'SEGS_PG_BIN={named}' if named else 'found on the machine, or fetched'}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Each worker of pytest-xdist tells the main process which server it ran on."""
+    output = getattr(node, "workeroutput", {})
+    getattr(node, "config").stash[_SERVERS] += output.get("segs_servers", [])  # noqa: B009 - xdist has no types
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["segs_servers"] = session.config.stash[_SERVERS]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in sorted(set(config.stash[_SERVERS])):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def pg_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
+    """A running cluster of this worker. Don't kill it: make a PostgresServer of your own for that."""
+    folder = tmp_path_factory.mktemp("pg")
+    server = PostgresServer(data_dir=folder, settings=_FAST, bound_to_parent=True)
+    with _removed_after(folder), server:
+        found = server.installation
+        pytestconfig.stash[_SERVERS].append(
+            f"PostgreSQL {found.version}, TimescaleDB {found.timescaledb} ({server.edition} edition), "
+            f"{found.origin}: {found.bin_dir}"
+        )
+        yield server
+
+
+@pytest.fixture(scope="session")
+def edition(pg_server: PostgresServer) -> Literal["community", "apache"]:
+    return pg_server.edition
+
+
+@pytest.fixture(autouse=True)
+def _community_only(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("community"):
+        found = request.getfixturevalue("edition")
+        if found != "community":
+            pytest.skip(f"needs TimescaleDB's Community edition, and this server has the {found} edition")
+
+
+@pytest.fixture(scope="session")
+def telemetry_template(pg_server: PostgresServer) -> str:
+    """Name of a database with the telemetry master schema, to clone from."""
+    return _template(pg_server, "telemetry")
+
+
+@pytest.fixture(scope="session")
+def domain_template(pg_server: PostgresServer) -> str:
+    """Name of a database with the domain master schema, to clone from."""
+    return _template(pg_server, "domain")
+
+
+@pytest.fixture
+def telemetry_db(pg_server: PostgresServer, telemetry_template: str) -> Iterator[str]:
+    """DSN of a telemetry database of this test's own."""
+    with _database(pg_server, template=telemetry_template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def domain_db(pg_server: PostgresServer, domain_template: str) -> Iterator[str]:
+    """DSN of a domain database of this test's own."""
+    with _database(pg_server, template=domain_template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_db(pg_server: PostgresServer) -> Iterator[str]:
+    """DSN of a database of this test's own with nothing in it."""
+    with _database(pg_server, template="template0") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoBroker]:
+    """A running broker of this test's own; kill and restart it at will, it keeps its port."""
+    folder = tmp_path_factory.mktemp("broker")
+    with _removed_after(folder), MosquittoBroker(data_dir=folder, bound_to_parent=True) as running:
+        yield running
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Call it for a free port of 127.0.0.1."""
+    return _free_port
+
+
+def _template(server: PostgresServer, database: Literal["domain", "telemetry"]) -> str:
+    from cloud.schema.apply import apply
+
+    name = f"{database}_template"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        apply(server.dsn(name), database=database)
+        # Nobody may be connected to what is cloned, TimescaleDB's scheduler included; it stays away from these.
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    return name
+
+
+@contextmanager
+def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+    try:
+        yield server.dsn(name)
+    finally:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _removed_after(folder: Path) -> Iterator[None]:
+    """Clusters are large, and pytest keeps the folders of several runs."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
