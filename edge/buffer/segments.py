@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import zstandard
 
-from contract.batch import VERSION, Batch, DeviceBlock
+from contract.batch import Batch, DeviceBlock
 from contract.codec import MSGPACK, checksum, compress, encode
 from contract.quantities import BY_NAME, Kind
 from edge.reading import Reading
@@ -51,7 +51,7 @@ def cut(readings: Sequence[Reading], *, stream: str, seq: int) -> CutBatch:
     for reading in readings:
         by_device.setdefault(reading.device, []).append(reading)
     blocks = [_block(device, rows) for device, rows in by_device.items()]
-    body = encode(Batch(version=VERSION, stream=stream, seq=seq, devices=blocks), MSGPACK)
+    body = encode(Batch(version=1, stream=stream, seq=seq, devices=blocks), MSGPACK)
     first_us, last_us = span(readings)
     return CutBatch(seq, len(readings), first_us, last_us, checksum(body), MSGPACK, ENCODING, compress(body, ENCODING))
 

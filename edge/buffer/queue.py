@@ -1,0 +1,230 @@
+"""The way into the buffer: readings wait in memory for the next group commit, never longer than the loss window."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from edge.buffer.segments import span
+from edge.buffer.store import Loss, Rejected, Store
+from edge.clock import Clock, signalled
+from edge.errors import BufferUnwritable
+from edge.reading import Delivery, Reading
+from edge.repeats import Repeats
+
+_LOG = structlog.get_logger("edge.buffer")
+_RETRY_S = 1.0
+_STEP_S = 2.0
+_ROOM_CHECK_S = 10.0
+_OVERFLOW = "memory was full while the buffer could not be written"
+
+
+class _Item(msgspec.Struct):
+    readings: tuple[Reading, ...]
+    rejected: tuple[Rejected, ...]
+    delivery: Delivery | None
+    future: asyncio.Future[None]
+    since_s: float
+
+    @property
+    def weight(self) -> int:
+        return len(self.readings) + len(self.rejected)
+
+
+class BufferState(msgspec.Struct):
+    """Counters since the daemon started. `waiting` readings are in memory only; `unwritable` says why, if so."""
+
+    committed: int = 0
+    commits: int = 0
+    waiting: int = 0
+    overflowed: int = 0
+    unwritable: str | None = None
+
+
+class BufferQueue:
+    """The drivers' sink. `run` commits until `stop`, and then what is left."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        commit_interval_s: float,
+        commit_readings: int,
+        memory_readings: int,
+        committed_before: Sequence[Delivery] = (),
+        moving: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = BufferState()
+        self.news = asyncio.Event()
+        """Set at each commit; who waits for readings to send clears it."""
+        self._store, self._clock, self._moving = store, clock, moving
+        self._interval_s, self._group, self._memory = commit_interval_s, commit_readings, memory_readings
+        self._items: deque[_Item] = deque()
+        self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
+        self._deliveries = deque(committed_before, maxlen=1_024)
+        self._lost: Loss | None = None
+        self._repeats = Repeats(clock=clock)
+        self._room_checked_s = float("-inf")
+
+    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+        return self._add(tuple(readings), (), delivery)
+
+    def reject(
+        self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
+    ) -> asyncio.Future[None]:
+        rejected = Rejected(topic, payload, reason, self._clock.now_us())
+        return self._add((), (rejected,), delivery)
+
+    def committed(self, delivery: Delivery) -> bool:
+        return delivery in self._deliveries
+
+    def _add(
+        self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], delivery: Delivery | None
+    ) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        item = _Item(readings, rejected, delivery, future, self._clock.monotonic_s())
+        self._items.append(item)
+        self.state.waiting += item.weight
+        self._arrived.set()
+        if self.state.waiting >= self._group:
+            self._full.set()
+        self._bound_memory()
+        return future
+
+    def _bound_memory(self) -> None:
+        """Give up the oldest beyond the bound. What a broker waits for stays: it sends no more than its window."""
+        if self.state.waiting <= self._memory:
+            return
+        kept: deque[_Item] = deque()
+        while self._items and self.state.waiting > self._memory:
+            item = self._items.popleft()
+            if item.delivery is not None:
+                kept.append(item)
+            else:
+                self._overflow(item)
+        self._items.extendleft(reversed(kept))
+
+    def _overflow(self, item: _Item) -> None:
+        self.state.waiting -= item.weight
+        item.future.cancel()
+        if not item.readings:
+            return
+        first_us, last_us = span(item.readings)
+        before = self._lost
+        self.state.overflowed += len(item.readings)
+        self._lost = Loss(
+            _OVERFLOW,
+            len(item.readings) + (before.readings if before else 0),
+            min(first_us, before.first_us) if before else first_us,
+            max(last_us, before.last_us) if before else last_us,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Commit groups until `stop`. What is left then is for `drain`."""
+        while not stop.is_set():
+            self._moving()
+            await self._wait_for_group(stop)
+            if self._items and not await self.commit():
+                await signalled(stop, _RETRY_S)
+
+    async def _wait_for_group(self, stop: asyncio.Event) -> None:
+        if not self._items:
+            self._arrived.clear()
+            await _either(stop, self._arrived, _STEP_S)
+        if self._items and self._interval_s > 0 and self.state.waiting < self._group:
+            self._full.clear()
+            deadline_s = self._items[0].since_s + self._interval_s
+            while (left_s := deadline_s - self._clock.monotonic_s()) > 0:
+                self._moving()
+                if await _either(stop, self._full, min(left_s, _STEP_S)):
+                    return
+
+    async def commit(self) -> bool:
+        """Commit what waits, in groups; False when the disk refuses, and then it goes on waiting."""
+        while self._items:
+            group = self._next_group()
+            readings = [reading for item in group for reading in item.readings]
+            lost = self._lost
+            deliveries = [item.delivery for item in group if item.delivery is not None]
+            try:
+                await self._store.commit(
+                    readings,
+                    rejected=[row for item in group for row in item.rejected],
+                    deliveries=deliveries,
+                    losses=[lost] if lost else [],
+                )
+            except BufferUnwritable as error:
+                self._return(group)
+                self.state.unwritable = error.reason
+                if (count := self._repeats.due("buffer")) is not None:
+                    _LOG.error("buffer unwritable", reason=error.reason, waiting=self.state.waiting, not_logged=count)
+                return False
+            except BaseException:
+                self._return(group)
+                raise
+            self._committed(group, readings, deliveries, lost)
+            await self._make_room()
+        return True
+
+    def _next_group(self) -> list[_Item]:
+        group: list[_Item] = []
+        count = 0
+        while self._items and (not group or count + self._items[0].weight <= self._group):
+            item = self._items.popleft()
+            count += item.weight
+            group.append(item)
+        self.state.waiting -= count
+        return group
+
+    def _return(self, group: Sequence[_Item]) -> None:
+        self._items.extendleft(reversed(group))
+        self.state.waiting += sum(item.weight for item in group)
+        self._bound_memory()
+
+    def _committed(
+        self, group: Sequence[_Item], readings: Sequence[Reading], deliveries: Sequence[Delivery], lost: Loss | None
+    ) -> None:
+        self._deliveries.extend(deliveries)
+        if lost is not None and self._lost is not None:
+            rest = self._lost.readings - lost.readings
+            self._lost = msgspec.structs.replace(self._lost, readings=rest) if rest > 0 else None
+        self.state.committed += len(readings)
+        self.state.commits += 1
+        self.state.unwritable = None
+        if self._repeats.over("buffer"):
+            _LOG.info("buffer written again", waiting=self.state.waiting)
+        for item in group:
+            if not item.future.done():
+                item.future.set_result(None)
+        if readings:
+            self.news.set()
+
+    async def _make_room(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._room_checked_s < _ROOM_CHECK_S:
+            return
+        try:
+            loss = await self._store.make_room()
+        except BufferUnwritable:
+            return  # The next commit will say so.
+        if loss is None:
+            self._room_checked_s = now_s
+        elif (count := self._repeats.due("room")) is not None:
+            _LOG.warning("buffer full", given_up=loss.readings, reason=loss.reason, not_logged=count)
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for one of two events, `timeout_s` at most; whether one is set."""
+    if first.is_set() or second.is_set():
+        return True
+    waits = [asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return first.is_set() or second.is_set()

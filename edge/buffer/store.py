@@ -1,0 +1,386 @@
+"""The SQLite file under the buffer: every method is one transaction, or one look."""
+
+import asyncio
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+
+import aiosqlite
+import msgspec
+import structlog
+
+from contract.receipt import Receipt
+from edge.buffer.segments import CutBatch, cut, pack, span, thin, unpack
+from edge.clock import Clock
+from edge.errors import BufferUnwritable
+from edge.reading import Delivery, Reading
+
+_LOG = structlog.get_logger("edge.buffer")
+_FORMAT = 1
+_REJECTED_ROWS = 1_000
+_PAYLOAD_BYTES = 16_384
+_RECENT_DELIVERIES = 128
+# Of the room for the buffer, what batches that the receiver refused may take before the oldest of them go.
+_REFUSED_SHARE = 0.1
+# Given up at a time: few enough to be held in memory on a small board, many enough to outpace what comes in.
+_STEP_READINGS = 20_000
+_DAY_US = 86_400_000_000
+# The disk's trouble, not the file's: it may pass.
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_NOMEM,
+}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Readings that are gone, why, and the time that they cover."""
+
+    reason: str
+    readings: int
+    first_us: int
+    last_us: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A message that no decoder could read."""
+
+    topic: str
+    payload: bytes
+    reason: str
+    received_us: int
+
+
+class Unsent(msgspec.Struct, frozen=True):
+    """The backlog: readings without a receipt, and the bytes of their bodies."""
+
+    readings: int
+    bytes: int
+    oldest_us: int | None
+
+
+class Damaged(Exception):
+    """The file is no usable buffer."""
+
+
+class Store:
+    """An open buffer file. Use `open`; the caller makes sure that there is only one process at it."""
+
+    def __init__(self, *, db: aiosqlite.Connection, clock: Clock, max_bytes: int, stream: str) -> None:
+        self.stream = stream
+        self._db, self._clock, self._max_bytes = db, clock, max_bytes
+        # One connection, so one transaction at a time.
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
+        """Open the buffer, or begin one. A file that is damaged is renamed and kept, and a new stream begins.
+
+        Raises BufferUnwritable while the disk allows neither.
+        """
+        try:
+            return await cls._open(path, clock=clock, max_bytes=max_bytes)
+        except Damaged as damage:
+            aside = _set_aside(path, clock.now_us())
+            _LOG.error("buffer damaged, set aside; a new stream begins", file=str(aside), reason=str(damage))
+        store = await cls._open(path, clock=clock, max_bytes=max_bytes)
+        await store.remember("set_aside", str(aside))
+        return store
+
+    @classmethod
+    async def _open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
+        try:
+            db = await aiosqlite.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise BufferUnwritable(f"{path}: {error}") from error
+        try:
+            store = cls(db=db, clock=clock, max_bytes=max_bytes, stream="")
+            await store._prepare()
+        except BaseException:
+            await db.close()
+            raise
+        return store
+
+    async def _prepare(self) -> None:
+        try:
+            await self._db.execute("PRAGMA journal_mode = WAL")
+            await self._db.execute("PRAGMA synchronous = FULL")
+            check = await self._row("PRAGMA quick_check(1)")
+            if check[0] != "ok":
+                raise Damaged(str(check[0]))
+            await self._db.executescript(resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8"))
+            async with self._transaction():
+                await self._db.executemany(
+                    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    [
+                        ("format", _FORMAT),
+                        ("stream", str(uuid.uuid4())),
+                        ("created_us", self._clock.now_us()),
+                        ("next_seq", 1),
+                        ("synced_readings", 0),
+                    ],
+                )
+            self.stream = str(await self._meta("stream"))
+            if int(str(await self._meta("format"))) != _FORMAT:
+                raise Damaged(f"format {await self._meta('format')} instead of {_FORMAT}")
+        except sqlite3.DatabaseError as error:
+            # A table that is there under its name but with other columns shows as an OperationalError of code 1.
+            if _primary_code(error) in _PASSING:
+                raise BufferUnwritable(str(error)) from error
+            raise Damaged(str(error)) from error
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._db.close()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """All or nothing, on disk when left. Raises BufferUnwritable."""
+        async with self._lock:
+            try:
+                await self._db.execute("BEGIN IMMEDIATE")
+                yield
+                await self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                await self._undo()
+                if _primary_code(error) in _PASSING:
+                    raise BufferUnwritable(str(error)) from error
+                raise
+            except BaseException:
+                await self._undo()
+                raise
+
+    async def _undo(self) -> None:
+        # A full disk may have ended the transaction already; this is nothing then, where ROLLBACK would be an error.
+        await asyncio.shield(self._db.rollback())
+
+    async def _row(self, sql: str, *values: object) -> sqlite3.Row | tuple[object, ...]:
+        async with self._db.execute(sql, values) as cursor:
+            row = await cursor.fetchone()
+        assert row is not None, sql
+        return row
+
+    async def _meta(self, key: str) -> object:
+        async with self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)) as cursor:
+            row = await cursor.fetchone()
+        return row[0] if row else None
+
+    async def remember(self, key: str, value: str | int) -> None:
+        async with self._transaction():
+            await self._set_meta(key, value)
+
+    async def _set_meta(self, key: str, value: str | int) -> None:
+        await self._db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    async def commit(
+        self,
+        readings: Sequence[Reading],
+        *,
+        rejected: Sequence[Rejected] = (),
+        deliveries: Sequence[Delivery] = (),
+        losses: Sequence[Loss] = (),
+    ) -> None:
+        """Keep all of it, in one transaction. Raises BufferUnwritable; then nothing of it is kept."""
+        async with self._transaction():
+            if readings:
+                await self._insert_segment(readings)
+            if rejected:
+                await self._db.executemany(
+                    "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
+                    [
+                        (row.topic, row.payload[:_REJECTED_PAYLOAD_BYTES], row.reason, row.received_us)
+                        for row in rejected
+                    ],
+                )
+                await self._db.execute(
+                    "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_REJECTED_ROWS,)
+                )
+            for client in dict.fromkeys(delivery.client for delivery in deliveries):
+                recent = await self._recent(client) + [d for d in deliveries if d.client == client]
+                body = msgspec.msgpack.encode(recent[-_RECENT_DELIVERIES:])
+                await self._db.execute("INSERT OR REPLACE INTO delivery (client, recent) VALUES (?, ?)", (client, body))
+            for loss in losses:
+                await self._insert_loss(loss)
+
+    async def _insert_segment(
+        self, readings: Sequence[Reading], *, thinned: bool = False, row_id: int | None = None
+    ) -> None:
+        await self._db.execute(
+            "INSERT INTO segment (id, readings, first_us, last_us, thinned, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (row_id, len(readings), *span(readings), int(thinned), pack(readings)),
+        )
+
+    async def _insert_loss(self, loss: Loss) -> None:
+        """Record `loss`; more of the same kind within a day widens the row that is there."""
+        now_us = self._clock.now_us()
+        cursor = await self._db.execute(
+            "UPDATE loss SET readings = readings + ?, first_us = min(first_us, ?), last_us = max(last_us, ?) "
+            "WHERE id = (SELECT max(id) FROM loss) AND reason = ? AND recorded_us > ?",
+            (loss.readings, loss.first_us, loss.last_us, loss.reason, now_us - _DAY_US),
+        )
+        await cursor.close()
+        if cursor.rowcount:
+            return
+        await self._db.execute(
+            "INSERT INTO loss (reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?)",
+            (*msgspec.structs.astuple(loss), now_us),
+        )
+
+    async def _recent(self, client: str) -> list[Delivery]:
+        async with self._db.execute("SELECT recent FROM delivery WHERE client = ?", (client,)) as cursor:
+            row = await cursor.fetchone()
+        return msgspec.msgpack.decode(row[0], type=list[Delivery]) if row else []
+
+    async def deliveries(self) -> list[Delivery]:
+        """The newest committed deliveries of every client."""
+        async with self._db.execute("SELECT client FROM delivery") as cursor:
+            clients = [row[0] async for row in cursor]
+        return [delivery for client in clients for delivery in await self._recent(client)]
+
+    async def next_batch(self, max_readings: int) -> CutBatch | None:
+        """The oldest batch without a receipt; if there is none, one cut from the oldest segments; None without any.
+
+        Cutting writes the batch and deletes its segments in one transaction. Segments stay whole, so a batch has more
+        than `max_readings` only where a single segment has.
+        """
+        async with self._db.execute(f"SELECT {_BATCH_COLUMNS} FROM batch ORDER BY seq LIMIT 1") as cursor:
+            row = await cursor.fetchone()
+        if row is not None:
+            return CutBatch(*row)
+        ids: list[int] = []
+        readings: list[Reading] = []
+        async with self._transaction():
+            async with self._db.execute("SELECT id, readings, body FROM segment ORDER BY id") as cursor:
+                async for row_id, count, body in cursor:
+                    if ids and len(readings) + count > max_readings:
+                        break
+                    ids.append(row_id)
+                    readings += unpack(body)
+            if not ids:
+                return None
+            batch = cut(readings, stream=self.stream, seq=int(str(await self._meta("next_seq"))))
+            await self._db.execute(
+                f"INSERT INTO batch ({_BATCH_COLUMNS}, cut_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*msgspec.structs.astuple(batch), self._clock.now_us()),
+            )
+            await self._set_meta("next_seq", batch.seq + 1)
+            await self._db.execute("DELETE FROM segment WHERE id <= ?", (ids[-1],))
+        return batch
+
+    async def settle(self, receipt: Receipt) -> bool:
+        """Delete the batch that `receipt` is for; False, and nothing deleted, when it matches none."""
+        async with self._transaction():
+            cursor = await self._db.execute(
+                "DELETE FROM batch WHERE seq = ? AND sha256 = ? AND ? = ? RETURNING readings",
+                (receipt.seq, receipt.sha256, receipt.stream, self.stream),
+            )
+            row = await cursor.fetchone()
+            await cursor.close()
+            if row is None:
+                return False
+            await self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'synced_readings'", (row[0],))
+            await self._set_meta("last_receipt", msgspec.json.encode(receipt).decode())
+            await self._set_meta("last_receipt_us", self._clock.now_us())
+        return True
+
+    async def refuse(self, seq: int, *, status: int, reason: str) -> None:
+        """Set batch `seq` aside with the receiver's words, so that the next one can go."""
+        async with self._transaction():
+            await self._db.execute(
+                f"INSERT INTO refused ({_BATCH_COLUMNS}, status, reason, refused_us) "
+                f"SELECT {_BATCH_COLUMNS}, ?, ?, ? FROM batch WHERE seq = ?",
+                (status, reason, self._clock.now_us(), seq),
+            )
+            await self._db.execute("DELETE FROM batch WHERE seq = ?", (seq,))
+
+    async def used_bytes(self) -> int:
+        """Bytes of the file's pages that hold something."""
+        page = await self._number("PRAGMA page_size")
+        return page * (await self._number("PRAGMA page_count") - await self._number("PRAGMA freelist_count"))
+
+    async def _number(self, sql: str, *values: object) -> int:
+        return int(str((await self._row(sql, *values))[0]))
+
+    async def make_room(self) -> Loss | None:
+        """Give up some of the oldest when the bound is passed; None when it is not.
+
+        First the oldest segments keep only the energy registers of each quarter of an hour; once all are reduced,
+        the oldest go. Both are recorded with count and time span. Batches that were refused go first beyond their
+        share. The newest readings are never given up.
+        """
+        if await self.used_bytes() <= self._max_bytes:
+            return None
+        async with self._transaction():
+            loss = await self._drop_refused() or await self._thin() or await self._drop_oldest()
+            if loss is not None:
+                await self._insert_loss(loss)
+        return loss
+
+    async def _drop_refused(self) -> Loss | None:
+        total = await self._number("SELECT coalesce(sum(length(body)), 0) FROM refused")
+        if total <= self._max_bytes * _REFUSED_SHARE:
+            return None
+        row = await self._row("SELECT seq, readings, first_us, last_us FROM refused ORDER BY seq LIMIT 1")
+        await self._db.execute("DELETE FROM refused WHERE seq = ?", (row[0],))
+        return Loss("refused batch dropped: the buffer is full", *map(int, map(str, row[1:])))
+
+    async def _thin(self) -> Loss | None:
+        ids, readings = await self._oldest("thinned = 0")
+        if not ids:
+            return None
+        kept = thin(readings)
+        await self._db.execute(f"DELETE FROM segment WHERE id IN ({', '.join(map(str, ids))})")
+        if kept:
+            await self._insert_segment(kept, thinned=True, row_id=ids[0])
+        given_up = max(len(readings) - len(kept), 1)
+        return Loss("thinned to quarter-hour energy registers: the buffer is full", given_up, *span(readings))
+
+    async def _drop_oldest(self) -> Loss | None:
+        ids, readings = await self._oldest("thinned = 1")
+        if not ids:
+            return None
+        await self._db.execute(f"DELETE FROM segment WHERE id IN ({', '.join(map(str, ids))})")
+        return Loss("dropped: the buffer is full of energy registers", len(readings), *span(readings))
+
+    async def _oldest(self, condition: str) -> tuple[list[int], list[Reading]]:
+        ids: list[int] = []
+        readings: list[Reading] = []
+        newest = await self._number("SELECT coalesce(max(id), 0) FROM segment")
+        sql = f"SELECT id, body FROM segment WHERE {condition} AND id < ? ORDER BY id"
+        async with self._db.execute(sql, (newest,)) as cursor:
+            async for row_id, body in cursor:
+                ids.append(row_id)
+                readings += unpack(body)
+                if len(readings) >= _STEP_READINGS:
+                    break
+        return ids, readings
+
+    async def unsent(self) -> Unsent:
+        row = await self._row(
+            "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0), min(first_us) FROM "
+            "(SELECT readings, body, first_us FROM segment UNION ALL SELECT readings, body, first_us FROM batch)"
+        )
+        return Unsent(*row)
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _set_aside(path: Path, now_us: int) -> Path:
+    """Rename the file and what belongs to it; nothing is deleted."""
+    aside = path.with_name(f"{path.name}.damaged-{now_us}")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
