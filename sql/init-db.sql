@@ -5,5 +5,29 @@ BEGIN;
 \ir schema_version.sql
 \ir domain/extensions.sql
 \ir roles.sql
+-- What checks and triggers of the tables call.
+\ir domain/functions/timezone.sql
+\ir domain/functions/updated_at.sql
+\ir domain/functions/audit.sql
+\ir domain/functions/preferences.sql
+\ir domain/functions/invoice_guard.sql
+\ir domain/tables/audit_logs.sql
+\ir domain/tables/regions.sql
+\ir domain/tables/users.sql
+\ir domain/tables/user_preferences.sql
+\ir domain/tables/otp_verifications.sql
+\ir domain/tables/sessions.sql
+\ir domain/tables/token_blacklist.sql
+\ir domain/tables/gateways.sql
+\ir domain/tables/meters.sql
+\ir domain/tables/devices.sql
+\ir domain/tables/tariffs.sql
+\ir domain/tables/alerts.sql
+\ir domain/tables/invoices.sql
+\ir domain/tables/payment_transactions.sql
+\ir domain/functions/gateway.sql
+\ir domain/functions/region.sql
+\ir domain/functions/device.sql
+\ir domain/views/registry.sql
 \ir lockdown.sql
 COMMIT;

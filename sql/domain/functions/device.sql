@@ -1,0 +1,83 @@
+-- The first registration of a device holds from the beginning of time, so that what waits in the quarantine is stored;
+-- a device that was another meter before, or a meter that had another device, goes on where that ended.
+CREATE OR REPLACE FUNCTION device_register(
+    p_gateway text, p_device text, p_region text, p_timezone text, p_model text, p_serial text, p_interval_ms integer,
+    p_max_power_w double precision, p_now timestamptz, p_meter_code text DEFAULT NULL,
+    OUT meter_id integer, OUT meter_code text)
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_gateway_id CONSTANT integer := gateway_id_of(p_gateway);
+    v_timezone text;
+    v_current record;
+    v_from timestamptz;
+BEGIN
+    SELECT m.meter_code, d.valid INTO v_current
+      FROM devices d JOIN meters m USING (meter_id)
+     WHERE d.gateway_id = v_gateway_id AND d.device = p_device
+     ORDER BY upper(d.valid) DESC LIMIT 1;
+    IF FOUND AND upper(v_current.valid) > p_now THEN
+        RAISE EXCEPTION 'device % of gateway % is % already', p_device, p_gateway, v_current.meter_code
+            USING ERRCODE = 'SG020', HINT = 'device_unregister() ends that first.';
+    END IF;
+    v_from := coalesce(upper(v_current.valid), '-infinity');
+
+    SELECT coalesce(p_timezone, r.timezone) INTO v_timezone FROM regions r WHERE r.region = p_region;
+    IF NOT FOUND AND p_meter_code IS NULL THEN
+        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = 'region_set() makes one.';
+    END IF;
+
+    IF p_meter_code IS NULL THEN
+        INSERT INTO meters AS m (model, serial, region, timezone, max_power_w, created_at, updated_at)
+        VALUES (p_model, p_serial, p_region, v_timezone, coalesce(p_max_power_w, 1e6), p_now, p_now)
+        ON CONFLICT (model, serial) WHERE serial IS NOT NULL DO NOTHING
+        RETURNING m.meter_id, m.meter_code INTO meter_id, meter_code;
+        IF meter_id IS NULL THEN
+            RAISE EXCEPTION 'meter % serial % is registered as %', p_model, p_serial,
+                (SELECT m.meter_code FROM meters m WHERE m.model = p_model AND m.serial = p_serial)
+                USING ERRCODE = 'SG025', HINT = 'Give its meter code.';
+        END IF;
+    ELSE
+        SELECT m.meter_id, m.meter_code INTO meter_id, meter_code FROM meters m WHERE m.meter_code = p_meter_code;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no meter %', p_meter_code USING ERRCODE = 'SG022';
+        END IF;
+        SELECT g.name, d.device, d.valid INTO v_current
+          FROM devices d JOIN gateways g USING (gateway_id)
+         WHERE d.meter_id = device_register.meter_id
+         ORDER BY upper(d.valid) DESC LIMIT 1;
+        IF FOUND AND upper(v_current.valid) > p_now THEN
+            RAISE EXCEPTION 'meter % is read as device % of gateway %', p_meter_code, v_current.device, v_current.name
+                USING ERRCODE = 'SG023', HINT = 'device_unregister() ends that first.';
+        END IF;
+        v_from := greatest(v_from, upper(v_current.valid));
+    END IF;
+
+    INSERT INTO devices (gateway_id, device, meter_id, interval_ms, valid, created_at, updated_at)
+    VALUES (v_gateway_id, p_device, meter_id, p_interval_ms, tstzrange(v_from, 'infinity'), p_now, p_now);
+EXCEPTION WHEN exclusion_violation THEN
+    RAISE EXCEPTION 'device % of gateway % was registered at the same instant', p_device, p_gateway USING ERRCODE = 'SG020';
+END
+$$;
+COMMENT ON FUNCTION device_register(text, text, text, text, text, text, integer, double precision, timestamptz, text) IS 'Says which meter a gateway''s device is: a new one, or that of p_meter_code; zone NULL is the region''s, interval in ms, power in W; raises SG010, SG020 device taken, SG022 no such meter, SG023 meter read elsewhere, SG024 no such region, SG025 serial known';
+GRANT EXECUTE ON FUNCTION device_register(text, text, text, text, text, text, integer, double precision, timestamptz, text) TO segs_api;
+
+CREATE OR REPLACE FUNCTION device_unregister(p_gateway text, p_device text, p_now timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    v_meter_code text;
+BEGIN
+    UPDATE devices d
+       SET valid = tstzrange(lower(d.valid), p_now)
+      FROM meters m
+     WHERE m.meter_id = d.meter_id AND d.gateway_id = gateway_id_of(p_gateway) AND d.device = p_device
+       AND upper(d.valid) = 'infinity' AND lower(d.valid) < p_now
+    RETURNING m.meter_code INTO v_meter_code;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'device % of gateway % is no meter now', p_device, p_gateway USING ERRCODE = 'SG021';
+    END IF;
+    RETURN v_meter_code;
+END
+$$;
+COMMENT ON FUNCTION device_unregister(text, text, timestamptz) IS 'Ends the registration of a device; readings before p_now stay the meter''s; returns its code; raises SG010, SG021 not registered';
+GRANT EXECUTE ON FUNCTION device_unregister(text, text, timestamptz) TO segs_api;
