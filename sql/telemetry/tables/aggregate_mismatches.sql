@@ -17,3 +17,5 @@ COMMENT ON COLUMN aggregate_mismatches.expected IS 'What cagg_1m says: samples, 
 COMMENT ON COLUMN aggregate_mismatches.found IS 'What aggregates_1m says, NULL where it has no row';
 COMMENT ON COLUMN aggregate_mismatches.found_at IS 'When the difference was found';
 COMMENT ON INDEX aggregate_mismatches_found_at_idx IS 'The latest differences';
+GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_mismatches TO segs_worker;
+GRANT SELECT ON aggregate_mismatches TO segs_api, segs_readonly;

@@ -24,6 +24,8 @@ COMMENT ON COLUMN ingest_batches.readings IS 'Readings in the batch';
 COMMENT ON COLUMN ingest_batches.stored IS 'Rows that the batch added to raw_readings';
 COMMENT ON COLUMN ingest_batches.duplicates IS 'Readings whose row was there before, with the same values or completed by this batch';
 COMMENT ON COLUMN ingest_batches.quarantined IS 'What was set aside: [{device, reason, readings}]';
+GRANT SELECT, INSERT, UPDATE (stored, duplicates, quarantined) ON ingest_batches TO segs_ingest;
+GRANT SELECT ON ingest_batches TO segs_worker, segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS quarantine (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -56,6 +58,9 @@ COMMENT ON COLUMN quarantine.created_at IS 'When they were set aside';
 COMMENT ON COLUMN quarantine.released_at IS 'When they were stored after all; NULL while they wait';
 COMMENT ON COLUMN quarantine.released_stored IS 'Rows that the release added to raw_readings';
 COMMENT ON INDEX quarantine_open_idx IS 'What waits for a registration';
+GRANT SELECT, INSERT ON quarantine TO segs_ingest;
+GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO segs_worker;
+GRANT SELECT ON quarantine TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_readings (
     dirty_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -70,6 +75,9 @@ COMMENT ON COLUMN dirty_readings.meter_id IS 'Meter whose readings came';
 COMMENT ON COLUMN dirty_readings.first_time IS 'Earliest reading of the span';
 COMMENT ON COLUMN dirty_readings.last_time IS 'Latest reading of the span, inclusive';
 COMMENT ON COLUMN dirty_readings.marked_at IS 'When the span was marked; the age of the oldest mark is the workers'' lag';
+GRANT SELECT, INSERT ON dirty_readings TO segs_ingest;
+GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_readings TO segs_worker;
+GRANT SELECT ON dirty_readings TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_regions (
     dirty_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -82,3 +90,5 @@ COMMENT ON COLUMN dirty_regions.dirty_id IS 'Order of arrival';
 COMMENT ON COLUMN dirty_regions.region IS 'Region to sum again';
 COMMENT ON COLUMN dirty_regions.bucket IS 'Start of the quarter-hour, UTC';
 COMMENT ON COLUMN dirty_regions.marked_at IS 'When the bucket was marked';
+GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_regions TO segs_worker;
+GRANT SELECT ON dirty_regions TO segs_api, segs_readonly;

@@ -50,3 +50,9 @@ COMMENT ON COLUMN raw_readings.energy_import_wh IS 'Register of active energy de
 COMMENT ON COLUMN raw_readings.energy_export_wh IS 'Register of active energy received from the customer, Wh';
 COMMENT ON COLUMN raw_readings.reactive_energy_import_varh IS 'Register of reactive energy, import, varh';
 COMMENT ON COLUMN raw_readings.reactive_energy_export_varh IS 'Register of reactive energy, export, varh';
+GRANT SELECT, INSERT,
+       UPDATE (power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
+              voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
+              energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh)
+    ON raw_readings TO segs_ingest, segs_worker;
+GRANT SELECT ON raw_readings TO segs_api, segs_readonly;

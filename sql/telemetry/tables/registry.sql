@@ -9,6 +9,9 @@ COMMENT ON TABLE gateway_registry IS 'Gateways that may deliver, a copy of gatew
 COMMENT ON COLUMN gateway_registry.gateway_id IS 'gateways.gateway_id of the domain database';
 COMMENT ON COLUMN gateway_registry.name IS 'The gateway''s name, for people';
 COMMENT ON COLUMN gateway_registry.key_hashes IS 'SHA-256 of each key that is valid now; no entry means that nothing is accepted';
+GRANT SELECT ON gateway_registry TO segs_ingest;
+GRANT SELECT, INSERT, UPDATE, DELETE ON gateway_registry TO segs_worker;
+GRANT SELECT (gateway_id, name) ON gateway_registry TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS region_registry (
     region text PRIMARY KEY CHECK (region ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
@@ -17,6 +20,8 @@ CREATE TABLE IF NOT EXISTS region_registry (
 COMMENT ON TABLE region_registry IS 'Regions over which meters are summed';
 COMMENT ON COLUMN region_registry.region IS 'Short name: lower-case letters, digits, hyphen and underscore';
 COMMENT ON COLUMN region_registry.capacity_w IS 'Capacity of the region''s supply, W; NULL where it is unknown';
+GRANT SELECT ON region_registry TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT, INSERT, UPDATE, DELETE ON region_registry TO segs_worker;
 
 CREATE TABLE IF NOT EXISTS device_registry (
     device_registry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -45,6 +50,8 @@ COMMENT ON COLUMN device_registry.max_power_w IS 'Highest power the connection c
 COMMENT ON COLUMN device_registry.interval_ms IS 'Expected time between two readings, milliseconds';
 COMMENT ON COLUMN device_registry.valid IS 'The span of reading times for which the row holds, half-open';
 COMMENT ON INDEX device_registry_region_idx IS 'Members of a region';
+GRANT SELECT ON device_registry TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT, INSERT, UPDATE, DELETE ON device_registry TO segs_worker;
 
 CREATE TABLE IF NOT EXISTS registry_version (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -54,6 +61,8 @@ INSERT INTO registry_version DEFAULT VALUES ON CONFLICT DO NOTHING;
 COMMENT ON TABLE registry_version IS 'One row, counted up by every change of a registry table: receivers compare it within each transaction';
 COMMENT ON COLUMN registry_version.only_row IS 'Always true';
 COMMENT ON COLUMN registry_version.version IS 'Number of the registry''s present state';
+GRANT SELECT ON registry_version TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT, UPDATE ON registry_version TO segs_worker;
 
 CREATE OR REPLACE FUNCTION registry_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
