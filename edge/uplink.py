@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 import msgspec
@@ -31,7 +30,7 @@ _REFUSALS = {400, 409, 413, 415, 422}
 _NEEDS_A_HAND = {401, 403, 404, 405}
 
 
-class Unsent(EdgeError):
+class NotSent(EdgeError):
     """An attempt without a receipt. `slow` when only somebody's help can change it."""
 
     def __init__(self, reason: str, *, slow: bool = False, retry_after_s: float | None = None) -> None:
@@ -91,9 +90,7 @@ class Uplink:
     async def __aenter__(self) -> "Uplink":
         return self
 
-    async def __aexit__(
-        self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -119,7 +116,7 @@ class Uplink:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic_s())):
                 while (batch := await self._store.next_batch(self._max_readings)) is not None:
                     await self._attempt(batch)
-        except (Unsent, BufferUnwritable, TimeoutError) as error:
+        except (NotSent, BufferUnwritable, TimeoutError) as error:
             _LOG.info("backlog left for the next start", reason=str(error) or "deadline")
 
     async def _pause(self, stop: asyncio.Event) -> None:
@@ -138,7 +135,7 @@ class Uplink:
     async def _deliver(self, batch: CutBatch, stop: asyncio.Event) -> None:
         """Attempts at `batch` until it is settled, refused for good, or `stop`."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Unsent),
+            retry=retry_if_exception_type(NotSent),
             wait=self._wait_s,
             stop=lambda _state: stop.is_set(),
             sleep=lambda seconds: self._sleep(seconds, stop),
@@ -146,7 +143,7 @@ class Uplink:
         )
         try:
             await retrying(self._attempt, batch)
-        except Unsent:
+        except NotSent:
             return  # Stopped; the batch stays as it is.
 
     async def _sleep(self, seconds: float, stop: asyncio.Event) -> None:
@@ -158,7 +155,7 @@ class Uplink:
     def _wait_s(self, retry: RetryCallState) -> float:
         """Full jitter, so that gateways which lost the receiver together do not come back together."""
         error = retry.outcome.exception() if retry.outcome else None
-        assert isinstance(error, Unsent)
+        assert isinstance(error, NotSent)
         first_s, longest_s = _SLOW_S if error.slow else _SOON_S
         bound_s = min(longest_s, first_s * 2.0 ** min(retry.attempt_number, 16))
         wait_s = self._jitter.uniform(0 if not error.slow else first_s, max(bound_s, first_s))
@@ -167,19 +164,21 @@ class Uplink:
         return wait_s
 
     async def _attempt(self, batch: CutBatch) -> None:
-        """Send `batch` once. Raises Unsent; a batch that is refused for good is set aside here."""
+        """Send `batch` once. Raises NotSent; a batch that is refused for good is set aside here."""
         self._moving()
         self.state.attempts += 1
         try:
             receipt = await self._post(batch)
             if not await self._store.settle(receipt):
-                raise Unsent(f"the receipt is for batch {receipt.seq} of {receipt.stream}, {receipt.sha256}", slow=True)
+                raise NotSent(
+                    f"the receipt is for batch {receipt.seq} of {receipt.stream}, {receipt.sha256}", slow=True
+                )
         except Refused as refused:
             await self._store.refuse(batch.seq, status=refused.status, reason=refused.reason)
             self.state.refused += 1
             _LOG.error("batch refused, set aside", seq=batch.seq, status=refused.status, reason=refused.reason)
             return
-        except Unsent as error:
+        except NotSent as error:
             self.state.failures += 1
             self._trouble(error.reason)
             raise
@@ -218,24 +217,24 @@ class Uplink:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._http.post(self._url, content=batch.body, headers=headers)
         except (httpx.TransportError, TimeoutError) as error:
-            raise Unsent(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
+            raise NotSent(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
         if response.status_code == httpx.codes.OK:
             try:
                 return _RECEIPT.decode(response.content)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise Unsent(f"{self._url} answers 200 without a receipt: {error}", slow=True) from error
+                raise NotSent(f"{self._url} answers 200 without a receipt: {error}", slow=True) from error
         reason = _problem(response)
         if response.status_code in _REFUSALS:
             raise Refused(response.status_code, reason)
         slow = response.status_code in _NEEDS_A_HAND or response.is_redirect
-        raise Unsent(f"{response.status_code}: {reason}", slow=slow, retry_after_s=_retry_after_s(response))
+        raise NotSent(f"{response.status_code}: {reason}", slow=slow, retry_after_s=_retry_after_s(response))
 
     def _key(self) -> str:
         # Read at each attempt: a key that is delivered or exchanged later needs no restart.
         try:
             return self._key_file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Unsent(f"no gateway key: {error}; put it into uplink.key_file", slow=True) from error
+            raise NotSent(f"no gateway key: {error}; put it into uplink.key_file", slow=True) from error
 
 
 def _problem(response: httpx.Response) -> str:

@@ -59,8 +59,8 @@ class Rejected(msgspec.Struct, frozen=True):
     received_us: int
 
 
-class Unsent(msgspec.Struct, frozen=True):
-    """The backlog: readings without a receipt, and the bytes of their bodies."""
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits to be synced: readings without a receipt, and the bytes of their bodies."""
 
     readings: int
     bytes: int
@@ -195,10 +195,7 @@ class Store:
             if rejected:
                 await self._db.executemany(
                     "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
-                    [
-                        (row.topic, row.payload[:_REJECTED_PAYLOAD_BYTES], row.reason, row.received_us)
-                        for row in rejected
-                    ],
+                    [(row.topic, row.payload[:_PAYLOAD_BYTES], row.reason, row.received_us) for row in rejected],
                 )
                 await self._db.execute(
                     "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_REJECTED_ROWS,)
@@ -363,12 +360,12 @@ class Store:
                     break
         return ids, readings
 
-    async def unsent(self) -> Unsent:
+    async def backlog(self) -> Backlog:
         row = await self._row(
             "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0), min(first_us) FROM "
             "(SELECT readings, body, first_us FROM segment UNION ALL SELECT readings, body, first_us FROM batch)"
         )
-        return Unsent(*row)
+        return Backlog(*row)
 
 
 def _primary_code(error: sqlite3.Error) -> int | None:

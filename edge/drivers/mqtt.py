@@ -122,6 +122,8 @@ class MqttBus:
 
     async def __aexit__(self, *_: object) -> None:
         self._taking = False
+        # What has just been committed is acknowledged by callbacks that the loop has yet to run.
+        await asyncio.sleep(0)
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
 

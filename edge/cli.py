@@ -1,0 +1,73 @@
+"""segs-edge: run the gateway, check its configuration, see how it is doing."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import structlog
+import typer
+
+from edge import app, config, log, status
+from edge.clock import Clock
+from edge.errors import ConfigError, EdgeError
+
+_CONFIG_ERROR = 2
+_APP = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+_ConfigOption = Annotated[Path, typer.Option("--config", help="the gateway's TOML file")]
+
+
+@_APP.command()
+def run(config_file: _ConfigOption) -> None:
+    """Poll, buffer and sync until SIGTERM."""
+    settings = _load(config_file)
+    log.configure(settings.log)
+    try:
+        app.main(settings)
+    except ConfigError as error:
+        _fail(error, _CONFIG_ERROR)
+    except EdgeError as error:
+        structlog.get_logger("edge.cli").error("ended", reason=str(error))
+        raise typer.Exit(1) from error
+
+
+@_APP.command("check-config")
+def check_config(
+    config_file: Annotated[Path, typer.Argument(help="the gateway's TOML file")],
+    devices_csv: Annotated[bool, typer.Option("--devices-csv", help="print the meters for registration")] = False,
+) -> None:
+    """Check a configuration and name everything that is wrong with it."""
+    settings = _load(config_file)
+    if devices_csv:
+        typer.echo("\n".join(app.devices_csv(settings)))
+    else:
+        typer.echo(f"{config_file}: good, {len(list(settings.devices()))} meters")
+
+
+@_APP.command("status")
+def show_status(
+    config_file: _ConfigOption,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """What the gateway has read, kept and synced, whether it runs or not."""
+    found = status.read(_load(config_file), clock=Clock())
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    else:
+        typer.echo("\n".join(status.lines(found)))
+
+
+def _load(path: Path) -> config.Config:
+    try:
+        return config.load(path)
+    except ConfigError as error:
+        _fail(error, _CONFIG_ERROR)
+
+
+def _fail(error: EdgeError, code: int) -> NoReturn:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    _APP()
