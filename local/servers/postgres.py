@@ -253,6 +253,7 @@ class PostgresServer:
             ),
             *(str(postgres), "-D", str(self._cluster)),
         ]
+        said = ""
         while True:
             port = self._choose_port()
             self._disown_foreign_pid()
@@ -266,7 +267,7 @@ class PostgresServer:
                     start_new_session=True,
                     env={**os.environ, "LC_ALL": "C"},
                 )
-            if self._await_ready(process, deadline):
+            if self._await_ready(process, deadline, said):
                 self._port_file.write_text(str(port))
                 # Not waited for: it is meant to go on. `end` reaps it if it is still our child then.
                 process.returncode = 0
@@ -275,7 +276,7 @@ class PostgresServer:
             taken = "could not bind" in said
             if taken and self._asked_port is not None:
                 raise PortTakenError(port)
-            # Children of a killed postmaster may still be on their way out; PostgreSQL waits for nobody, so we do.
+            # Children of a killed postmaster may still be on their way out. PostgreSQL does not wait for them: we do.
             if not (taken or "pre-existing shared memory block" in said) or time.monotonic() > deadline:
                 raise StartError(f"PostgreSQL in {self.data_dir} ended with status {process.returncode}", log=said)
             if taken:
@@ -303,7 +304,7 @@ class PostgresServer:
             content.write("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
             content.truncate()
 
-    def _await_ready(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
+    def _await_ready(self, process: subprocess.Popen[bytes], deadline: float, said_before: str) -> bool:
         """True when the server says it is ready, False when it ended. Raises StartError at the deadline."""
         while time.monotonic() < deadline:
             lines = self._pid_lines()
@@ -314,7 +315,7 @@ class PostgresServer:
             time.sleep(_POLL_S)
         process.kill()
         process.wait()
-        raise StartError(f"PostgreSQL in {self.data_dir} (pid {process.pid}) is not ready in time", log=self._said())
+        raise StartError(f"PostgreSQL in {self.data_dir} is not ready in time", log=said_before or self._said())
 
     def _await_connections(self, deadline: float) -> None:
         while True:

@@ -42,6 +42,11 @@ def _suite(suite: str) -> str | None:
     return SUITE + match["pocket"].replace("/updates", "-security")
 
 
+def _copied(uri: str) -> str:
+    """apt leaves packages of `file:` archives where they are; `copy:` is the same archive, downloaded like others."""
+    return re.sub(r"^file:", "copy:", uri)
+
+
 def _lines(text: str) -> str:
     lines = []
     for line in text.splitlines():
@@ -49,7 +54,7 @@ def _lines(text: str) -> str:
         if not match or "main" not in match["components"].split() or match["uri"].startswith("cdrom:"):
             continue
         if suite := _suite(match["suite"]):
-            lines.append(f"deb {match['options'] or ''}{match['uri']} {suite} main\n")
+            lines.append(f"deb {match['options'] or ''}{_copied(match['uri'])} {suite} main\n")
     return "".join(dict.fromkeys(lines))
 
 
@@ -64,9 +69,11 @@ def _stanzas(text: str) -> str:
             or "main" not in fields.get("components", "").split()
             or fields.get("enabled", "yes").strip().lower() in ("no", "false", "0")
             or not suites
+            or "uris" not in fields
         ):
             continue
-        fields |= {"types": "deb", "components": "main", "suites": " ".join(suites)}
+        uris = " ".join(map(_copied, fields["uris"].split()))
+        fields |= {"types": "deb", "components": "main", "suites": " ".join(suites), "uris": uris}
         stanzas.append("".join(f"{name.title()}: {value.strip()}\n" for name, value in fields.items()))
     return "\n".join(stanzas)
 
