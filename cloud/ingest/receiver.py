@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from cloud.ingest.admission import Admission
 from cloud.ingest.errors import BodyTooLarge, Malformed, Unavailable, UnknownKey, UnsupportedMedia
-from cloud.ingest.registry import NOTHING, QUERIES, Registry, load
+from cloud.ingest.registry import NOTHING, QUERIES, Registry, current_version, load
 from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit
 from contract.batch import Batch, BatchError
 from contract.codec import ENCODINGS, MEDIA_TYPES, TooLarge, checksum, decode, decompress
@@ -45,12 +45,15 @@ class Receiver:
         self._pool, self._admission, self._clock = pool, admission, clock
         self._limits, self._acceptance = limits, acceptance
         self._registry: Registry = NOTHING
-        self._looked_at: datetime | None = None
+        self._lookup = asyncio.Lock()
 
     async def accept(
         self, key: str, media_type: str, encoding: str, body: AsyncIterator[bytes], declared_bytes: int | None
     ) -> tuple[Receipt, bool]:
-        """Take one batch; return its receipt and whether it was new. Raises a leaf of `errors.Refused`; the batch is then not stored, and the gateway keeps it."""
+        """Take one batch; return its receipt and whether it was new.
+
+        Raises a leaf of `errors.Refused`; the batch is then not stored, and the gateway keeps it.
+        """
         gateway_id = await self._authenticate(key)
         if media_type not in MEDIA_TYPES:
             raise UnsupportedMedia(f"content type {media_type!r}; send one of {', '.join(MEDIA_TYPES)}")
@@ -74,17 +77,16 @@ class Receiver:
             raise _away(error) from error
 
     async def _authenticate(self, key: str) -> int:
-        """The gateway of `key`; an unknown key is looked up again, at most once a second, before it is refused."""
+        """The gateway of `key`; before an unknown key is refused, the registry is looked at again if it has changed."""
         gateway_id = self._registry.gateway_id(key)
-        now = self._clock()
-        if gateway_id is None and (self._looked_at is None or abs(now - self._looked_at) >= timedelta(seconds=1)):
-            self._looked_at = now
-            try:
-                async with self._pool.connection() as connection:
-                    self._registry = await load(connection)
-            except (OperationalError, PoolTimeout, TooManyRequests) as error:
-                self._looked_at = None
-                raise _away(error) from error
+        if gateway_id is None:
+            async with self._lookup:
+                try:
+                    async with self._pool.connection() as connection:
+                        if await current_version(connection) != self._registry.version:
+                            self._registry = await load(connection)
+                except (OperationalError, PoolTimeout, TooManyRequests) as error:
+                    raise _away(error) from error
             gateway_id = self._registry.gateway_id(key)
         if gateway_id is None:
             raise UnknownKey("no gateway has this key, or it was revoked; ask the operator for a new one")

@@ -31,7 +31,7 @@ class Registry:
     assignments: dict[tuple[int, str], tuple[Assignment, ...]]
 
     def gateway_id(self, key: str) -> int | None:
-        """The gateway with this key. Looked up by hash: the key itself is stored nowhere, and no comparison leaks it."""
+        """The gateway with this key, looked up by its hash: no key is stored, and no comparison leaks one."""
         return self.gateway_of_key.get(hashlib.sha256(key.encode()).digest())
 
     def meters_of(self, gateway_id: int, device: str, time_us: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -50,7 +50,7 @@ NOTHING = Registry(version=-1, gateway_of_key={}, assignments={})
 
 async def load(connection: AsyncConnection) -> Registry:
     """The tables as they are now."""
-    version = await _version(connection)
+    version = await current_version(connection)
     keys: dict[bytes, int] = {}
     async for gateway_id, hashes in await connection.execute(QUERIES["registry_keys"]):
         keys |= {bytes(key_hash): gateway_id for key_hash in hashes}
@@ -61,7 +61,8 @@ async def load(connection: AsyncConnection) -> Registry:
     return Registry(version, keys, assignments)
 
 
-async def _version(connection: AsyncConnection) -> int:
+async def current_version(connection: AsyncConnection) -> int:
+    """The number of the registry's present state, 0 when there is none."""
     cursor = await connection.execute(QUERIES["registry_version"])
     row = await cursor.fetchone()
     return 0 if row is None else int(row[0])

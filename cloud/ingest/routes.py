@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect, Request
@@ -73,6 +74,10 @@ def _answering(handler: Handler) -> Handler:
                     where=refused.where,
                     retry_after_s=refused.retry_after_s,
                 )
+            except psycopg.Error:
+                BATCHES.labels("internal").inc()
+                _LOG.exception("failed", path=request.url.path)
+                return problem_response(500, "internal", "the batch was not stored; the receiver's log says why")
             except ClientDisconnect:
                 BATCHES.labels("disconnected").inc()
                 return Response(status_code=400)

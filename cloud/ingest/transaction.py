@@ -1,4 +1,4 @@
-"""One batch, one transaction: ledger, readings, dirty marks, quarantine. The caller may answer once it has committed."""
+"""One batch, one transaction: ledger, readings, dirty marks, quarantine. Answer once it has committed."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -160,3 +160,19 @@ WHERE r.time BETWEEN %(first)s AND %(last)s
 -- name: incoming_empty
 -- Make room for the next layer.
 TRUNCATE incoming;
+
+-- name: quarantine_claim
+-- Blocks that wait for a registration which has come by now; each is claimed by one worker.
+SELECT q.quarantine_id, q.batch_id, q.gateway_id, q.block
+FROM quarantine AS q
+WHERE q.released_at IS NULL AND q.reason = 'unknown_device'
+  AND EXISTS (SELECT FROM device_registry AS d
+              WHERE d.gateway_id = q.gateway_id AND d.device = q.device
+                AND d.valid && tstzrange(q.first_time, q.last_time, '[]'))
+ORDER BY q.quarantine_id
+LIMIT %(limit)s
+FOR UPDATE OF q SKIP LOCKED;
+
+-- name: quarantine_release
+-- The block is stored, or set aside again for another reason.
+UPDATE quarantine SET released_at = %(now)s, released_stored = %(stored)s WHERE quarantine_id = %(quarantine_id)s;

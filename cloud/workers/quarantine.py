@@ -1,0 +1,43 @@
+"""Lets readings out of the quarantine once their device is registered."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+
+from cloud.ingest.columns import sort_out
+from cloud.ingest.registry import QUERIES, load
+from cloud.ingest.transaction import Acceptance, set_aside, store_rows
+from contract.batch import DeviceBlock
+
+_AT_ONCE = 50
+
+
+async def release(connection: AsyncConnection, acceptance: Acceptance, now: datetime) -> int:
+    """Store the blocks of devices that are registered by now, at most 50, in one transaction; how many were done.
+
+    What still cannot be stored, because it has grown too old or only part of it falls into the registration, goes
+    back into the quarantine under its reason.
+    """
+    async with connection.transaction():
+        cursor = await connection.execute(QUERIES["quarantine_claim"], {"limit": _AT_ONCE})
+        claimed = await cursor.fetchall()
+        registry = await load(connection) if claimed else None
+        for quarantine_id, batch_id, gateway_id, plain in claimed:
+            assert registry is not None
+            found = sort_out([_block(plain)], gateway_id, registry, acceptance.window(now))
+            stored = await store_rows(connection, found, batch_id, gateway_id, registry)
+            await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
+            done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}
+            await connection.execute(QUERIES["quarantine_release"], done)
+        return len(claimed)
+
+
+def _block(plain: dict[str, Any]) -> DeviceBlock:
+    """The block as it came: NaN and infinities, which JSON lacks, stand as strings."""
+    columns = {
+        name: [float(number) if isinstance(number, str) else number for number in column]
+        for name, column in plain["values"].items()
+    }
+    return msgspec.convert(plain | {"values": columns}, DeviceBlock)

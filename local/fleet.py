@@ -1,0 +1,121 @@
+"""A fleet of simulated meters and the gateway that reads them, written as the files that `segs-sim` and `segs-edge` take."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+REGIONS = ("north", "south")
+_MODBUS_MODELS = ("eastron-sdm630", "abb-b23", "schneider-iem3155")
+_MQTT_MODELS = ("tasmota", "shelly-gen2")
+_PEAKS_W = (3000, 6000, 4500, 9000, 2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One simulated meter; `name` is its device key at the gateway as well."""
+
+    name: str
+    model: str
+    peak_w: int
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Modbus meters, some behind one endpoint each, and MQTT meters behind one broker; all read every `interval_s`."""
+
+    modbus: tuple[tuple[Meter, ...], ...]
+    mqtt: tuple[Meter, ...]
+    interval_s: float
+    seed: int
+
+    @property
+    def meters(self) -> list[Meter]:
+        return [meter for endpoint in self.modbus for meter in endpoint] + list(self.mqtt)
+
+    def write(self, folder: Path, ports: "Ports", commit_interval_s: float) -> None:
+        """fleet.toml, gateway.toml and devices.csv in `folder`, which exists."""
+        (folder / "fleet.toml").write_text(self._simulator(ports))
+        (folder / "gateway.toml").write_text(self._gateway(folder, ports, commit_interval_s))
+        with (folder / "devices.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
+            for meter in self.meters:
+                rows.writerow(
+                    [meter.name, meter.model, meter.region, "Europe/Berlin", int(self.interval_s * 1000), 100_000]
+                )
+
+    def _simulator(self, ports: "Ports") -> str:
+        lines = [f"seed = {self.seed}"]
+        for port, endpoint in zip(ports.modbus, self.modbus, strict=True):
+            lines += ["[[modbus]]", 'host = "127.0.0.1"', f"port = {port}"]
+            for unit, meter in enumerate(endpoint, start=1):
+                lines += ["[[modbus.meter]]", *_named(meter), f"unit = {unit}", f"peak_w = {meter.peak_w}"]
+        lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}"]
+        for meter in self.mqtt:
+            lines += ["[[mqtt.meter]]", *_named(meter), f"interval_s = {self.interval_s}", f"peak_w = {meter.peak_w}"]
+            if meter.model == "shelly-gen2":
+                lines += ["pv_peak_w = 1500", f"energy_interval_s = {5 * self.interval_s}"]
+        return "\n".join(lines) + "\n"
+
+    def _gateway(self, folder: Path, ports: "Ports", commit_interval_s: float) -> str:
+        lines = ["[gateway]", 'name = "demo"', f"data_dir = {_quoted(folder / 'gateway')}"]
+        lines += [
+            "[uplink]",
+            f'url = "http://127.0.0.1:{ports.receiver}"',
+            f"key_file = {_quoted(folder / 'gateway.key')}",
+        ]
+        lines += ["[buffer]", f"commit_interval_s = {commit_interval_s}", "[metrics]", f"port = {ports.edge_metrics}"]
+        for port, endpoint in zip(ports.modbus, self.modbus, strict=True):
+            lines += ["[[modbus]]", 'host = "127.0.0.1"', f"port = {port}"]
+            for unit, meter in enumerate(endpoint, start=1):
+                lines += ["[[modbus.device]]", f'id = "{meter.name}"', f"unit = {unit}", f'profile = "{meter.model}"']
+                lines += [f"interval_s = {self.interval_s}", "timeout_s = 1.0"]
+        lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}", 'client_id = "segs-demo-gateway"']
+        for meter in self.mqtt:
+            lines += ["[[mqtt.device]]", f'id = "{meter.name}"', f'profile = "{meter.model}"']
+            lines += [f'topic = "{_topic(meter)}"', f"interval_s = {self.interval_s}"]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports of one stack; one Modbus port for each endpoint of the fleet."""
+
+    modbus: Sequence[int]
+    broker: int
+    receiver: int
+    receiver_metrics: int
+    worker_metrics: int
+    edge_metrics: int
+
+
+def build(*, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7) -> Fleet:
+    """`modbus` meters on endpoints of at most `per_endpoint` units, and `mqtt` meters, of every model in turn."""
+    peaks, regions = cycle(_PEAKS_W), cycle(REGIONS)
+
+    def meters(models: tuple[str, ...], count: int) -> list[Meter]:
+        return [
+            Meter(f"{model}-{number:02}", model, next(peaks), next(regions))
+            for number, model in enumerate(islice(cycle(models), count), start=1)
+        ]
+
+    on_buses = meters(_MODBUS_MODELS, modbus)
+    endpoints = tuple(tuple(on_buses[start : start + per_endpoint]) for start in range(0, len(on_buses), per_endpoint))
+    return Fleet(endpoints, tuple(meters(_MQTT_MODELS, mqtt)), interval_s, seed)
+
+
+def _named(meter: Meter) -> list[str]:
+    return [f'name = "{meter.name}"', f'model = "{meter.model}"']
+
+
+def _topic(meter: Meter) -> str:
+    return f"tele/{meter.name}/SENSOR" if meter.model == "tasmota" else f"{meter.name}/events/rpc"
+
+
+def _quoted(path: Path) -> str:
+    """A TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(str(path))

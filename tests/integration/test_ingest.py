@@ -1,0 +1,260 @@
+"""From an HTTP body to rows: once, whole, and with a receipt; what cannot be stored waits in the quarantine."""
+
+import asyncio
+import math
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from cloud.gateways.key import Key
+from cloud.ingest.transaction import Acceptance
+from cloud.workers.quarantine import release
+from contract.batch import Batch, DeviceBlock
+from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, compress, encode
+from contract.quantities import QUANTITIES
+from tests.integration.conftest import NOW_US, STREAM, Cloud, batch, register_device
+
+COUNTED = "SELECT count(*) FROM raw_readings WHERE time > '2026-01-01'"
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_a_batch_is_stored_and_answered_with_its_receipt(cloud: Cloud, media_type: str, encoding: str) -> None:
+    body = compress(encode(batch(), media_type), encoding)
+
+    answer = await cloud.post(body, content_type=media_type, content_encoding=encoding)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json() | {"sha256": ""} == {
+        "version": 1, "stream": STREAM, "seq": 1, "sha256": "", "readings": 3, "stored": 3, "duplicates": 0,
+        "quarantined": [],
+    }  # fmt: skip
+    stored = cloud.rows("SELECT meter_id, power_w, energy_import_wh FROM raw_readings WHERE time > '2026-01-01'")
+    assert sorted(stored) == [(1, 0.0, 1000), (1, 1.0, 1001), (1, 2.0, 1002)]
+
+
+async def test_every_quantity_reaches_its_column(cloud: Cloud) -> None:
+    """C1: the schema strips a field that the rest needs, and energy is always 0."""
+    values = {q.name: [q.canonical(min(q.maximum, 10.0 + n) * 0.97)] for n, q in enumerate(QUANTITIES)}
+    await cloud.send(batch(**values))
+
+    names = ", ".join(values)
+    (row,) = cloud.rows(f"SELECT {names} FROM raw_readings WHERE time > '2026-01-01'")
+    assert [float(str(value)) for value in row] == [pytest.approx(column[0], rel=1e-6) for column in values.values()]
+
+
+async def test_a_repeat_gets_the_first_answer_and_stores_nothing(cloud: Cloud) -> None:
+    """C3, E23: a retry doubles readings, or is dropped as a duplicate of a write that failed."""
+    first = await cloud.send(batch())
+    cloud.now[0] += timedelta(days=30)
+
+    second = await cloud.send(batch())
+
+    assert second.content == first.content
+    assert cloud.rows(COUNTED) == [(3,)]
+    assert cloud.rows("SELECT count(*) FROM dirty_readings") == [(1,)]
+
+
+async def test_repeats_at_the_same_instant_store_once(cloud: Cloud) -> None:
+    answers = await asyncio.gather(*(cloud.send(batch()) for _ in range(2)))
+
+    assert {answer.content for answer in answers} == {answers[0].content}
+    assert cloud.rows(COUNTED) == [(3,)]
+
+
+async def test_a_failed_write_leaves_no_trace_so_that_the_retry_is_stored(cloud: Cloud) -> None:
+    """C3: the dedupe key is set before the write."""
+    cloud.do("ALTER TABLE dirty_readings ADD CONSTRAINT broken CHECK (meter_id < 0) NOT VALID")
+    failed = await cloud.send(batch())
+    assert (failed.status_code, failed.json()["type"]) == (500, "urn:segs:problem:internal")
+    assert cloud.rows("SELECT count(*) FROM ingest_batches") == [(0,)]
+    cloud.do("ALTER TABLE dirty_readings DROP CONSTRAINT broken")
+
+    answer = await cloud.send(batch())
+
+    assert answer.json()["stored"] == 3
+    assert cloud.rows(COUNTED) == [(3,)]
+
+
+async def test_a_sequence_number_with_other_content_is_refused(cloud: Cloud) -> None:
+    await cloud.send(batch())
+
+    answer = await cloud.send(batch(rows=4))
+
+    assert answer.status_code == 409
+    assert cloud.rows(COUNTED) == [(3,)]
+
+
+async def test_readings_that_are_there_already_are_duplicates(cloud: Cloud) -> None:
+    await cloud.send(batch(rows=3))
+
+    answer = await cloud.send(batch(2, rows=5))
+
+    assert (answer.json()["stored"], answer.json()["duplicates"]) == (2, 3)
+    assert answer.json()["quarantined"] == []
+    assert cloud.rows(COUNTED) == [(5,)]
+
+
+async def test_a_later_batch_completes_a_reading_with_the_quantities_it_lacks(cloud: Cloud) -> None:
+    await cloud.send(batch(1, power_w=[1, 2]))
+
+    await cloud.send(batch(2, energy_import_wh=[10, 11]))
+
+    query = "SELECT power_w, energy_import_wh FROM raw_readings WHERE time > '2026-01-01' ORDER BY time"
+    assert cloud.rows(query) == [(1.0, 10), (2.0, 11)]
+
+
+async def test_another_value_for_a_stored_reading_waits_for_review(cloud: Cloud) -> None:
+    """The stored value stays: a reading is immutable."""
+    await cloud.send(batch(1, power_w=[1, 2], current_l1_a=[5, 6]))
+
+    answer = await cloud.send(batch(2, power_w=[1, 9], current_l1_a=[5, 6]))
+
+    assert answer.json()["quarantined"] == [{"device": "main", "reason": "conflict", "readings": 1}]
+    query = "SELECT power_w FROM raw_readings WHERE time > '2026-01-01' ORDER BY time"
+    assert cloud.rows(query) == [(1.0,), (2.0,)]
+    ((block,),) = cloud.rows("SELECT block FROM quarantine")
+    assert isinstance(block, dict)
+    assert (block["time_us"], block["values"]) == ([NOW_US + 1_000_000], {"power_w": [9]})
+
+
+async def test_one_instant_twice_in_a_batch_is_stored_once(cloud: Cloud) -> None:
+    twice = Batch(1, STREAM, 1, [DeviceBlock("main", [NOW_US, NOW_US, NOW_US], {"power_w": [1, 1, 2]})])
+
+    answer = await cloud.send(twice)
+
+    assert (answer.json()["stored"], answer.json()["duplicates"]) == (1, 2)
+    assert [part["reason"] for part in answer.json()["quarantined"]] == ["conflict"]
+
+
+async def test_an_unknown_device_waits_and_comes_back_once_registered(cloud: Cloud) -> None:
+    answer = await cloud.send(batch(device="new", power_w=[1, math.nan]))
+    assert answer.json()["quarantined"] == [{"device": "new", "reason": "unknown_device", "readings": 2}]
+    async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
+        acceptance = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
+        assert await release(connection, acceptance, cloud.now[0]) == 0
+        with psycopg.connect(cloud.dsn, autocommit=True) as other:
+            register_device(other, "new", 2)
+
+        assert await release(connection, acceptance, cloud.now[0]) == 1
+        assert await release(connection, acceptance, cloud.now[0]) == 0
+
+    stored = cloud.rows("SELECT meter_id, power_w FROM raw_readings WHERE time > '2026-01-01' ORDER BY time")
+    assert stored == [(2, 1.0), (2, None)]
+    waiting = cloud.rows("SELECT reason FROM quarantine WHERE released_at IS NULL")
+    assert waiting == [("not_a_number",)]
+    assert cloud.rows("SELECT count(*) FROM dirty_readings") == [(1,)]
+
+
+async def test_a_device_registered_a_moment_ago_is_known_at_once(cloud: Cloud) -> None:
+    await cloud.send(batch())
+    with psycopg.connect(cloud.dsn, autocommit=True) as connection:
+        register_device(connection, "new", 2)
+
+    answer = await cloud.send(batch(2, device="new"))
+
+    assert answer.json()["stored"] == 3
+
+
+async def test_a_poisoned_reading_does_not_hold_its_neighbours(cloud: Cloud) -> None:
+    """E26, C4."""
+    answer = await cloud.send(batch(power_w=[1, math.nan, 1e30, 4], energy_import_wh=[1, 2, 3, 10**17]))
+
+    assert answer.json()["stored"] == 4
+    assert {(part["reason"], part["readings"]) for part in answer.json()["quarantined"]} == {
+        ("not_a_number", 1),
+        ("out_of_range", 2),
+    }
+    query = "SELECT power_w, energy_import_wh FROM raw_readings WHERE time > '2026-01-01' ORDER BY time"
+    assert cloud.rows(query) == [(1, 1), (None, 2), (None, 3), (4, None)]
+
+
+async def test_a_wild_clock_makes_no_chunks(cloud: Cloud) -> None:
+    times = [0, 2**62, -(2**62), NOW_US]
+    wild = Batch(1, STREAM, 1, [DeviceBlock("main", times, {"power_w": [1, 2, 3, 4]})])
+
+    answer = await cloud.send(wild)
+
+    assert answer.json()["stored"] == 1
+    assert {part["reason"] for part in answer.json()["quarantined"]} == {"future", "too_old"}
+    assert len(cloud.rows("SELECT show_chunks('raw_readings')")) == 1
+
+
+@pytest.mark.parametrize("key", ["", "segs_wrong", "segs_\u00e4"])
+async def test_without_a_valid_key_nothing_is_read(cloud: Cloud, key: str) -> None:
+    """C2: ingest without authentication."""
+    answer = await cloud.client.post(
+        "/ingest/v1/batches", content=b"x", headers={"authorization": f"Bearer {key}".encode()}
+    )
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:segs:problem:unknown-key"
+
+
+async def test_a_revoked_key_is_refused_from_the_next_batch_on(cloud: Cloud) -> None:
+    assert (await cloud.send(batch(1))).status_code == 200
+    cloud.do("UPDATE gateway_registry SET key_hashes = '{}'")
+
+    answer = await cloud.send(batch(2))
+
+    assert answer.status_code == 401
+    assert cloud.rows("SELECT count(*) FROM ingest_batches") == [(1,)]
+
+
+async def test_a_rotated_key_works_beside_the_old_one(cloud: Cloud) -> None:
+    fresh = Key.generate()
+    cloud.do("UPDATE gateway_registry SET key_hashes = %s", [cloud.key.digest, fresh.digest])
+
+    assert (await cloud.send(batch(1))).status_code == 200
+    assert (await cloud.send(batch(2), authorization=f"Bearer {fresh.text}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"content_type": "text/csv"}, 415), ({"content_encoding": "br"}, 415), ({"content_type": JSON}, 422)],
+)
+async def test_what_the_contract_does_not_have_is_told_so(cloud: Cloud, headers: dict[str, str], status: int) -> None:
+    answer = await cloud.send(batch(), **headers)
+
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+async def test_garbage_is_refused_with_its_place(cloud: Cloud) -> None:
+    answer = await cloud.post(b'{"version": 1, "stream": "x"}', content_type=JSON, content_encoding="identity")
+
+    assert answer.status_code == 422
+    assert answer.json()["where"] == "$"
+
+
+async def test_bodies_beyond_the_limits_are_refused(cloud: Cloud) -> None:
+    large = await cloud.post(bytes(200_001))
+    bomb = await cloud.post(compress(bytes(50_000_000), "zstd"))
+    many = await cloud.send(batch(power_w=[1.0] * 10_001))
+
+    assert [answer.status_code for answer in (large, bomb, many)] == [413, 413, 413]
+    assert cloud.rows(COUNTED) == [(0,)]
+
+
+async def test_a_stream_says_which_batches_it_has(cloud: Cloud) -> None:
+    for seq in (1, 2, 3, 7):
+        await cloud.send(batch(seq))
+
+    headers = {"authorization": f"Bearer {cloud.key.text}"}
+    answer = await cloud.client.get(f"/ingest/v1/streams/{STREAM}", headers=headers)
+
+    assert answer.json() == {"stream": STREAM, "received": [[1, 3], [7, 7]]}
+
+
+async def test_a_dirty_mark_covers_its_readings_and_not_the_silence_between(cloud: Cloud) -> None:
+    hour_us = 3_600_000_000
+    times = [NOW_US - hour_us, NOW_US - hour_us + 1, NOW_US]
+    await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", times, {"power_w": [1, 2, 3]})]))
+
+    spans = cloud.rows(
+        "SELECT extract(epoch FROM last_time - first_time)::float8 FROM dirty_readings ORDER BY first_time"
+    )
+
+    assert spans == [(1e-6,), (0.0,)]
