@@ -1,0 +1,184 @@
+"""What a gateway talks to: a receiver that misbehaves as told, meters on Modbus TCP. All of them real servers."""
+
+import asyncio
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import uvicorn
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from contract.batch import Batch
+from contract.codec import checksum, decode, decompress
+from contract.receipt import Receipt
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Poll `condition` from a thread without an event loop; fails when it does not come true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
+        time.sleep(0.02)
+
+
+async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Receiver(AbstractContextManager["Receiver"]):
+    """An HTTP receiver with a ledger. `script` holds what to do with the next requests; then they are accepted.
+
+    A step is a status code, or (status, headers), or "hang", or "reset-after-commit", or "foreign-receipt".
+    `batches` are those committed, `bodies` every body that arrived, by sequence number.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.script: deque[Any] = deque()
+        self.batches: dict[tuple[str, int], Batch] = {}
+        self.bodies: list[tuple[int, bytes]] = []
+        self.requests: list[float] = []
+        self.keys: list[str] = []
+        self._receipts: dict[tuple[str, int], Receipt] = {}
+
+    def __enter__(self) -> "Receiver":
+        config = uvicorn.Config(
+            self._app, interface="asgi3", host="127.0.0.1", port=self.port, log_level="error", lifespan="off"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+        return self
+
+    def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(5)
+
+    def rows(self) -> list[tuple[str, int, dict[str, Any]]]:
+        """Every reading that was committed: device, time, values."""
+        return [
+            (block.device, time_us, {name: column[row] for name, column in block.values.items()})
+            for batch in list(self.batches.values())
+            for block in batch.devices
+            for row, time_us in enumerate(block.time_us)
+        ]
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self.requests.append(time.monotonic())
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.keys.append(headers["authorization"])
+        step = self.script.popleft() if self.script else None
+        plain = decompress(body, headers["content-encoding"], 2**26)
+        batch = decode(plain, headers["content-type"])
+        self.bodies.append((batch.seq, plain))
+        if step == "hang":
+            await asyncio.sleep(60)
+        if isinstance(step, int | tuple):
+            status, extra = step if isinstance(step, tuple) else (step, {})
+            await _answer(send, status, {"title": f"scripted {status}", "where": "$.devices[0]"}, extra)
+            return
+        receipt = self._commit(batch, checksum(plain))
+        if receipt is None:
+            await _answer(send, 409, {"title": "another batch has this number"}, {})
+        elif step == "reset-after-commit":
+            send.__self__.transport.abort()
+        elif step == "foreign-receipt":
+            await _answer(send, 200, msgspec.to_builtins(msgspec.structs.replace(receipt, sha256="0" * 64)), {})
+        else:
+            await _answer(send, 200, msgspec.to_builtins(receipt), {})
+
+    def _commit(self, batch: Batch, sha256: str) -> Receipt | None:
+        key = (batch.stream, batch.seq)
+        if key not in self._receipts:
+            self.batches[key] = batch
+            self._receipts[key] = Receipt(1, batch.stream, batch.seq, sha256, batch.readings, batch.readings, 0, [])
+        found = self._receipts[key]
+        return found if found.sha256 == sha256 else None
+
+
+async def _answer(send: Any, status: int, document: Any, headers: dict[str, str]) -> None:
+    encoded = [(b"content-type", b"application/json"), *((k.encode(), v.encode()) for k, v in headers.items())]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": msgspec.json.encode(document)})
+
+
+class ModbusMeters(AbstractContextManager["ModbusMeters"]):
+    """pymodbus's own server with one register file per unit, in a thread of its own.
+
+    `delay_s` and `refuse` act per unit: seconds before each reply, and the addresses of registers that do not exist.
+    `reads` counts requests per unit.
+    """
+
+    def __init__(self, units: list[int], port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.delay_s: dict[int, float] = {}
+        self.refuse: dict[int, set[int]] = {}
+        self.reads: list[tuple[int, int, int]] = []
+        self.registers: dict[int, dict[int, int]] = {unit: {} for unit in units}
+        self.before_reply: Callable[[int], None] = lambda unit: None
+        self._units = units
+
+    def set_float(self, unit: int, address: int, value: float) -> None:
+        high, low = struct.unpack(">HH", struct.pack(">f", value))
+        self.registers[unit] |= {address: high, address + 1: low}
+
+    def __enter__(self) -> "ModbusMeters":
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(5)
+        return self
+
+    def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+
+    def _device(self, unit: int) -> SimDevice:
+        async def action(
+            _function: int, start: int, address: int, count: int, current: list[int], _values: object
+        ) -> ExcCodes | None:
+            self.reads.append((unit, address, count))
+            if delay_s := self.delay_s.get(unit):
+                await asyncio.sleep(delay_s)
+            self.before_reply(unit)
+            if self.refuse.get(unit, set()) & set(range(address, address + count)):
+                return ExcCodes.ILLEGAL_ADDRESS
+            for at, word in self.registers[unit].items():
+                current[at - start] = word
+            return None
+
+        registers = SimData(0, values=[0] * 0x6000, datatype=DataType.REGISTERS)
+        return SimDevice(unit, simdata=[registers], action=action)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = ModbusTcpServer([self._device(unit) for unit in self._units], address=("127.0.0.1", self.port))
+        await server.serve_forever(background=True)
+        self._ready.set()
+        await self._stop.wait()
+        await server.shutdown()
