@@ -1,0 +1,161 @@
+"""`segs-cloud gateway`: gateways, their keys, and which device is which meter."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cloud.db.queries import Queries
+from cloud.gateways.devices import Device, DeviceFileError, read_devices
+from cloud.gateways.key import Key
+from cloud.gateways.registry_copy import copy_registry
+from cloud.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Gateways, their keys and devices.")
+devices = typer.Typer(no_args_is_help=True, help="Which device of a gateway is which meter.")
+app.add_typer(devices, name="device")
+
+QUERIES = Queries("gateway")
+Name = Annotated[str, typer.Argument(help="The gateway's name, as in its own configuration.")]
+KeyFile = Annotated[Path | None, typer.Option(help="Write the key to this new file (mode 0600) instead of the screen.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextmanager
+def _domain() -> Iterator[psycopg.Connection]:
+    """A transaction in the domain database; after it, the telemetry database's registry is brought in step."""
+    settings = Settings()
+    with psycopg.connect(settings.domain) as domain:
+        domain.execute("SELECT set_config('segs.actor', %s, true)", [f"segs-cloud:{os.environ.get('USER', 'root')}"])
+        yield domain
+    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
+        copy_registry(domain, telemetry)
+
+
+@app.command()
+def add(name: Name, key_file: KeyFile = None) -> None:
+    """Add a gateway. Its key is shown now and never again."""
+    _give_key("gateway_add", name, key_file)
+
+
+@app.command()
+def key_add(name: Name, key_file: KeyFile = None) -> None:
+    """Give a gateway another key; the ones it has stay valid until they are revoked."""
+    _give_key("gateway_key_add", name, key_file)
+
+
+def _give_key(query: str, name: str, key_file: Path | None) -> None:
+    key = Key.generate()
+    # The file comes first: a key that is registered but could not be kept would be of no use to anybody.
+    descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with _domain() as domain:
+            domain.execute(QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
+    except BaseException:
+        if key_file is not None:
+            key_file.unlink()
+        raise
+    if descriptor is None:
+        typer.echo(key.text)
+        typer.echo("Keep it: it is stored nowhere and cannot be shown again.", err=True)
+    else:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key.text + "\n")
+
+
+@app.command()
+def key_revoke(name: Name, key_id: Annotated[int, typer.Argument(help="From `segs-cloud gateway list`.")]) -> None:
+    """Revoke a key: from the next batch on it is refused."""
+    with _domain() as domain:
+        domain.execute(QUERIES["key_revoke"], {"name": name, "key_id": key_id, "now": _now()})
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Gateways with their valid keys, devices and last batch."""
+    settings = Settings()
+    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
+        heard = {row[0]: row[1:] for row in telemetry.execute(QUERIES["deliveries"])}
+        rows = [
+            {
+                "name": name,
+                "keys": keys,
+                "devices": count,
+                "last_batch_at": None if gateway_id not in heard else heard[gateway_id][0].isoformat(),
+                "batches": 0 if gateway_id not in heard else heard[gateway_id][1],
+                "readings": 0 if gateway_id not in heard else heard[gateway_id][2],
+            }
+            for gateway_id, name, keys, count in domain.execute(QUERIES["gateways"])
+        ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("gateway", "key ids", "devices", "last batch (UTC)", "batches", "readings")
+    for row in rows:
+        table.add_row(
+            *(", ".join(map(str, cell)) if isinstance(cell, list) else str(cell or "-") for cell in row.values())
+        )
+    Console().print(table)
+
+
+@devices.command("add")
+def device_add(
+    name: Name,
+    device: Annotated[str, typer.Argument(help="The gateway's name of the device; name/n for its channel n.")],
+    region: Annotated[str, typer.Option(help="Region that the meter counts in; made if need be.")],
+    model: Annotated[str, typer.Option(help="Meter model.")],
+    interval_ms: Annotated[int, typer.Option(help="Expected time between two readings, milliseconds.")],
+    timezone: Annotated[str, typer.Option(help="IANA zone of the meter's days and bills.")] = "UTC",
+    max_power_w: Annotated[float, typer.Option(help="Highest power that the connection carries, W.")] = 1e6,
+    serial: Annotated[str | None, typer.Option(help="Serial number on the meter's plate.")] = None,
+    meter_code: Annotated[str | None, typer.Option(help="Code of a meter that exists; else a new one is made.")] = None,
+) -> None:
+    """Register a device and print its meter code. Readings that wait in the quarantine for it are stored then."""
+    one = Device(device, model, region, timezone, interval_ms, max_power_w, serial, meter_code)
+    with _domain() as domain:
+        typer.echo(_register(domain, name, one))
+
+
+@devices.command("import")
+def device_import(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="CSV with a heading: device, model, region, interval_ms, …")],
+) -> None:
+    """Register the devices of a CSV file, all or none; those registered already are left as they are."""
+    try:
+        wanted = read_devices(file)
+    except DeviceFileError as error:
+        typer.echo(f"segs-cloud: {error}", err=True)
+        raise typer.Exit(2) from None
+    with _domain() as domain:
+        known = {row[0] for row in domain.execute(QUERIES["devices_of"], {"name": name})}
+        fresh = [device for device in wanted if device.device not in known]
+        for device in fresh:
+            typer.echo(f"{device.device} {_register(domain, name, device)}")
+    typer.echo(f"{len(fresh)} registered, {len(wanted) - len(fresh)} were registered already", err=True)
+
+
+@devices.command("remove")
+def device_remove(name: Name, device: Annotated[str, typer.Argument(help="The gateway's name of the device.")]) -> None:
+    """End a registration now; what was read before stays the meter's."""
+    with _domain() as domain:
+        domain.execute(QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
+
+
+def _register(domain: psycopg.Connection, gateway: str, device: Device) -> str:
+    domain.execute(QUERIES["region_make"], {"region": device.region, "timezone": device.timezone, "now": _now()})
+    row = domain.execute(QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
+    assert row is not None
+    return str(row[1])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
