@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS ingest_batches (
     quarantined jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(quarantined) = 'array'),
     PRIMARY KEY (gateway_id, stream, seq)
 );
+CREATE INDEX IF NOT EXISTS ingest_batches_received_at_idx ON ingest_batches USING brin (received_at);
 COMMENT ON TABLE ingest_batches IS 'The ledger: one row for every batch ever committed; a repeat gets its receipt from here';
 COMMENT ON COLUMN ingest_batches.batch_id IS 'Key of the batch in raw_readings and quarantine';
 COMMENT ON COLUMN ingest_batches.gateway_id IS 'The gateway whose key the batch came with';
@@ -24,6 +25,7 @@ COMMENT ON COLUMN ingest_batches.readings IS 'Readings in the batch';
 COMMENT ON COLUMN ingest_batches.stored IS 'Rows that the batch added to raw_readings';
 COMMENT ON COLUMN ingest_batches.duplicates IS 'Readings whose row was there before, with the same values or completed by this batch';
 COMMENT ON COLUMN ingest_batches.quarantined IS 'What was set aside: [{device, reason, readings}]';
+COMMENT ON INDEX ingest_batches_received_at_idx IS 'What came within a span of time; small, as the ledger only grows';
 GRANT SELECT, INSERT, UPDATE (stored, duplicates, quarantined) ON ingest_batches TO segs_ingest;
 GRANT SELECT ON ingest_batches TO segs_worker, segs_api, segs_readonly;
 

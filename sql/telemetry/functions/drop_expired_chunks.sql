@@ -1,0 +1,32 @@
+-- Retention without policies. Few chunks per transaction: each takes locks that are kept to its end. A chunk of raw
+-- readings stays as long as a mark still waits for it.
+
+CREATE OR REPLACE FUNCTION drop_expired_chunks(p_limit integer, p_now timestamptz) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_chunk record;
+BEGIN
+    IF is_community() OR NOT pg_try_advisory_xact_lock(hashtextextended('segs.retention', 0)) THEN
+        RETURN;
+    END IF;
+    FOR v_chunk IN
+        SELECT c.hypertable_name, c.range_start, c.range_end
+        FROM timescaledb_information.chunks AS c
+        JOIN retention_periods() AS p ON p.hypertable = c.hypertable_name
+        WHERE c.hypertable_schema = 'public' AND c.range_end <= p_now - p.keep
+          AND NOT (c.hypertable_name IN ('raw_readings', 'register_minutes')
+                   AND EXISTS (SELECT FROM dirty_readings AS d
+                               WHERE d.last_time >= c.range_start AND d.first_time < c.range_end))
+        ORDER BY c.range_start, c.hypertable_name
+        LIMIT p_limit
+    LOOP
+        RETURN QUERY SELECT drop_chunks(v_chunk.hypertable_name::regclass, older_than => v_chunk.range_end,
+                                        newer_than => v_chunk.range_start);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION drop_expired_chunks(integer, timestamptz) IS
+    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing on the Community edition, whose policies do it, nor while another worker is at it';
+GRANT EXECUTE ON FUNCTION drop_expired_chunks(integer, timestamptz) TO segs_worker;

@@ -1,0 +1,66 @@
+-- Compares what two different pieces of SQL say of the same minutes. A minute with a mark in the queue is not settled. All
+-- of it is one statement, so one snapshot: readings and their mark are committed together, and so are a computed minute
+-- and the deletion of its mark.
+
+CREATE OR REPLACE FUNCTION reconcile_minutes(
+    p_from timestamptz, p_to timestamptz, p_now timestamptz, p_limit integer DEFAULT 1000,
+    OUT minutes bigint, OUT mismatches bigint
+)
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_from CONSTANT timestamptz := greatest(time_bucket(INTERVAL '1 minute', p_from), p_now - INTERVAL '5 days');
+    v_to CONSTANT timestamptz := least(time_bucket(INTERVAL '1 minute', p_to), time_bucket(INTERVAL '1 minute', p_now));
+BEGIN
+    WITH expected AS MATERIALIZED (
+        SELECT c.* FROM cagg_1m AS c
+        WHERE c.bucket >= v_from AND c.bucket < v_to
+          AND NOT EXISTS (SELECT FROM dirty_readings AS d
+                          WHERE d.meter_id = c.meter_id AND d.first_time < c.bucket + INTERVAL '1 minute' AND d.last_time >= c.bucket)
+    ), different AS MATERIALIZED (
+        SELECT e.meter_id, e.bucket,
+               jsonb_build_object('samples', e.samples, 'power_w_count', e.power_w_count, 'power_w_min', e.power_w_min,
+                                  'power_w_max', e.power_w_max, 'power_w_sum', e.power_w_sum,
+                                  'energy_import_wh_first', e.energy_import_wh_first,
+                                  'energy_import_wh_last', e.energy_import_wh_last) AS expected,
+               CASE WHEN a.meter_id IS NOT NULL THEN
+               jsonb_build_object('samples', a.samples, 'power_w_count', a.power_w_count, 'power_w_min', a.power_w_min,
+                                  'power_w_max', a.power_w_max, 'power_w_sum', a.power_w_sum,
+                                  'energy_import_wh_first', r.first_value, 'energy_import_wh_last', r.last_value) END AS found,
+               a.samples, a.power_w_sum
+        FROM expected AS e
+        LEFT JOIN aggregates_1m AS a ON a.meter_id = e.meter_id AND a.bucket = e.bucket AND a.bucket >= v_from AND a.bucket < v_to
+        LEFT JOIN register_minutes AS r ON r.meter_id = e.meter_id AND r.register = 1 AND r.bucket = e.bucket
+                                           AND r.bucket >= v_from AND r.bucket < v_to
+        WHERE (e.samples, e.power_w_count, e.power_w_min, e.power_w_max, e.energy_import_wh_first, e.energy_import_wh_last)
+              IS DISTINCT FROM (a.samples::bigint, a.power_w_count::bigint, a.power_w_min, a.power_w_max, r.first_value, r.last_value)
+           -- Sums of the same numbers in another order differ in their last digits.
+           OR abs(e.power_w_sum - COALESCE(a.power_w_sum, 'infinity')) > 1e-9 * greatest(1, abs(e.power_w_sum))
+        ORDER BY e.bucket, e.meter_id
+        LIMIT p_limit
+    ), confirmed AS (
+        -- A continuous aggregate learns of late readings only at its next refresh: raw readings have the last word.
+        SELECT d.meter_id, d.bucket, d.expected, d.found
+        FROM different AS d
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS samples, sum(w.power_w::double precision) AS power_w_sum
+            FROM raw_readings AS w
+            WHERE w.meter_id = d.meter_id AND w.time >= d.bucket AND w.time < d.bucket + INTERVAL '1 minute'
+              AND w.time >= v_from AND w.time < v_to
+        ) AS raw
+        WHERE NOT is_community() OR raw.samples = (d.expected ->> 'samples')::bigint
+    ), kept AS (
+        INSERT INTO aggregate_mismatches (meter_id, bucket, expected, found, found_at)
+        SELECT c.meter_id, c.bucket, c.expected, c.found, p_now FROM confirmed AS c
+        RETURNING meter_id, bucket
+    ), marked AS (
+        INSERT INTO dirty_readings (meter_id, first_time, last_time)
+        SELECT k.meter_id, k.bucket, k.bucket + INTERVAL '59.999999 seconds' FROM kept AS k
+    )
+    SELECT (SELECT count(*) FROM expected), (SELECT count(*) FROM kept) INTO minutes, mismatches;
+END
+$$;
+COMMENT ON FUNCTION reconcile_minutes(timestamptz, timestamptz, timestamptz, integer) IS
+    'Compares the whole minutes of p_from to p_to that are settled, at most 5 days old; keeps up to p_limit differences in aggregate_mismatches and marks them to be computed again. Returns the minutes compared and the differences';
+GRANT EXECUTE ON FUNCTION reconcile_minutes(timestamptz, timestamptz, timestamptz, integer) TO segs_worker;
