@@ -29,10 +29,11 @@ ZONEINFO_LINK = "zoneinfo"
 def unpack(archives: Sequence[Path], root: Path) -> None:
     """Unpack `archives` into the folder `root` and make its programs run from there. Raises FetchError."""
     root.mkdir(parents=True)
-    # usr-merge: a package that still ships /lib must not meet the folder where the others expect a link.
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         list(pool.map(lambda archive: _unpack_one(archive, root), archives))
     _detach_from_system_zoneinfo(root / "usr/lib/postgresql/17/bin/postgres")
+    # A link to the machine's /etc/localtime; where that is missing, pg_timezone_names fails over it.
+    (root / "usr/share/zoneinfo/localtime").unlink(missing_ok=True)
     # Its compiler library is not fetched; without this file PostgreSQL knows that it can't compile queries.
     (root / "usr/lib/postgresql/17/lib/llvmjit.so").unlink(missing_ok=True)
     for folder in _BIN_FOLDERS:
