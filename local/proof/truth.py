@@ -47,19 +47,23 @@ def read(path: Path) -> dict[str, list[Served]]:
     """
     decoder = msgspec.json.Decoder(_Line)
     lines: dict[str, list[_Line]] = {}
-    number = 0
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 if not text.endswith(b"\n"):
                     break
-                line = decoder.decode(text)
+                line = _line(decoder, text, f"{path}:{number}")
                 lines.setdefault(line.meter, []).append(line)
     except OSError as error:
         raise ProofError(where=str(path), found=str(error.strerror), todo="name the simulator's journal") from error
-    except msgspec.DecodeError as error:
-        raise ProofError(where=f"{path}:{number}", found=str(error), todo="name the simulator's journal") from error
     return {meter: _readings(path, of_meter) for meter, of_meter in sorted(lines.items())}
+
+
+def _line(decoder: msgspec.json.Decoder[_Line], text: bytes, where: str) -> _Line:
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise ProofError(where=where, found=str(error), todo="name the simulator's journal") from error
 
 
 def _readings(path: Path, lines: list[_Line]) -> list[Served]:
