@@ -29,7 +29,8 @@ def _trail(loc: tuple[int | str, ...]) -> str:
 def _found(item: ErrorDetails) -> str:
     if item["type"] in _NO_VALUE or isinstance(item["input"], dict | BaseModel):
         return ""
-    return f": {item['input']!r}"
+    value = item["input"]
+    return f": {str(value).lower() if isinstance(value, bool) else repr(value)}"
 
 
 def _advice(item: ErrorDetails, root: type[BaseModel]) -> str:

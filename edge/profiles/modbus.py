@@ -99,10 +99,12 @@ class ModbusProfile(BaseModel):
     word_order: WordOrder = "big"
     max_registers: Annotated[int, Field(ge=4, le=125)]
     max_gap: Annotated[int, Field(ge=0, le=120)]
-    registers: Annotated[tuple[Register, ...], Field(min_length=1)]
+    registers: tuple[Register, ...]
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Self:
+        if not self.registers:
+            raise ValueError("registers is empty; name one row at least")
         names = [row.quantity for row in self.registers]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

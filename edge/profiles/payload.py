@@ -42,7 +42,7 @@ class Component(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
-    fields: Annotated[tuple[FieldMap, ...], Field(min_length=1)]
+    fields: tuple[FieldMap, ...]
 
 
 class PayloadProfile(BaseModel):
@@ -63,7 +63,7 @@ class PayloadProfile(BaseModel):
     time_key: str
     time_format: Literal["iso", "unix"]
     ignore_foreign: bool = False
-    components: Annotated[tuple[Component, ...], Field(min_length=1)]
+    components: tuple[Component, ...]
 
 
 class Decoded(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from contract.batch import Batch
 from contract.codec import checksum, decode, decompress
 from contract.receipt import Receipt
+from edge.reading import Delivery, Reading
 
 
 def free_port() -> int:
@@ -36,9 +37,46 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait in the event loop until `condition`; raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is outside this event loop
             await asyncio.sleep(0.01)
+
+
+class Kept:
+    """A sink that commits at once, or only when told with `hold`."""
+
+    def __init__(self, *, hold: bool = False) -> None:
+        self.readings: list[Reading] = []
+        self.rejected: list[tuple[str, bytes, str]] = []
+        self.deliveries: set[Delivery] = set()
+        self.futures: list[asyncio.Future[None]] = []
+        self._hold = hold
+
+    def of(self, device: str) -> list[Reading]:
+        return [reading for reading in self.readings if reading.device == device]
+
+    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+        self.readings += readings
+        return self._future(delivery)
+
+    def reject(
+        self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
+    ) -> asyncio.Future[None]:
+        self.rejected.append((topic, payload, reason))
+        return self._future(delivery)
+
+    def committed(self, delivery: Delivery) -> bool:
+        return delivery in self.deliveries
+
+    def _future(self, delivery: Delivery | None) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.futures.append(future)
+        if not self._hold:
+            future.set_result(None)
+            if delivery is not None:
+                self.deliveries.add(delivery)
+        return future
 
 
 class Receiver(AbstractContextManager["Receiver"]):

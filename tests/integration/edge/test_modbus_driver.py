@@ -1,0 +1,182 @@
+"""The Modbus driver against pymodbus's own server, over real TCP."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from edge.clock import Clock
+from edge.drivers.modbus import ModbusBus, ModbusDevice
+from edge.drivers.transport import TcpTransport
+from edge.errors import ModbusFault
+from edge.profiles import catalog
+from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
+
+
+def _meter(unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3) -> ModbusDevice:
+    profile = catalog.modbus("eastron-sdm630")
+    return ModbusDevice(id=f"meter-{unit}", unit=unit, profile=profile, interval_s=interval_s, timeout_s=timeout_s)
+
+
+@asynccontextmanager
+async def _polling(port: int, devices: list[ModbusDevice]) -> AsyncIterator[Kept]:
+    kept, stop = Kept(), asyncio.Event()
+    transport = TcpTransport(host="127.0.0.1", port=port, connect_timeout_s=1.0)
+    bus = ModbusBus(transport=transport, devices=devices, sink=kept, clock=Clock(), jitter=random.Random(1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bus.run(stop))
+        try:
+            yield kept
+        finally:
+            stop.set()
+
+
+async def test_a_meter_is_read_in_blocks_and_stamped_at_arrival() -> None:
+    """E3, E12"""
+    with ModbusMeters([1]) as meters:
+        meters.set_float(1, 0x0000, 230.5)
+        meters.set_float(1, 0x0034, -1234.56)
+        meters.set_float(1, 0x0048, 12345.678)
+        before_us = Clock().now_us()
+        async with _polling(meters.port, [_meter(1)]) as kept:
+            await eventually(lambda: len(kept.readings) >= 3)
+    first = kept.readings[0]
+    assert first.device == "meter-1"
+    assert first.interval_ms == 50
+    assert before_us < first.time_us < Clock().now_us()
+    assert (first.values["voltage_l1_v"], first.values["power_w"]) == (230.5, -1234.6)
+    assert first.values["energy_import_wh"] == 12_345_678
+    assert {(address, count) for _, address, count in meters.reads} == {(0x00, 18), (0x34, 28)}
+
+
+async def test_a_dead_meter_does_not_delay_its_neighbours() -> None:
+    """E1: on one connection, a time-out costs the others that time-out once, and then ever less often."""
+    with ModbusMeters([1, 2]) as meters:
+        meters.delay_s[2] = 60.0
+        async with _polling(meters.port, [_meter(1), _meter(2, timeout_s=0.2)]) as kept:
+            await asyncio.sleep(3.0)
+    gaps_s = [(b.time_us - a.time_us) / 1e6 for a, b in pairwise(kept.of("meter-1"))]
+    assert not kept.of("meter-2")
+    assert max(gaps_s) < 0.5
+    assert sum(gap_s > 0.15 for gap_s in gaps_s) <= 6
+    assert len(kept.of("meter-1")) > 30
+
+
+async def test_a_dead_endpoint_does_not_concern_another() -> None:
+    """E1"""
+    with ModbusMeters([1]) as meters:
+        nobody = free_port()
+        async with _polling(nobody, [_meter(9)]) as dead, _polling(meters.port, [_meter(1)]) as kept:
+            await eventually(lambda: len(kept.readings) >= 10, timeout_s=2.0)
+    assert not dead.readings
+
+
+async def test_a_late_reply_is_never_taken_for_the_current_one() -> None:
+    """E4: the reply comes after the time-out, with the registers of before."""
+    with ModbusMeters([1]) as meters:
+        device = _meter(1, timeout_s=0.15)
+        meters.set_float(1, 0x0048, 1.0)
+        async with _polling(meters.port, [device]) as kept:
+            await eventually(lambda: len(kept.readings) >= 1)
+            meters.delay_s[1] = 0.25
+            await eventually(lambda: device.state.errors >= 1)
+            meters.delay_s[1] = 0.0
+            served = len(kept.readings)
+            meters.set_float(1, 0x0048, 2.0)
+            # What was asked first after this must be the new value: the old reply may still be on its way.
+            await eventually(lambda: len(kept.readings) > served + 3)
+    after = [reading.values["energy_import_wh"] for reading in kept.readings[served:]]
+    assert set(after) == {2000}
+
+
+async def test_a_reply_after_the_time_out_finds_its_connection_closed() -> None:
+    """E4"""
+    with ModbusMeters([1]) as meters:
+        meters.delay_s[1] = 0.3
+        async with TcpTransport(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as transport:
+            await transport.connect()
+            with pytest.raises(ModbusFault, match=r"no reply within 0\.1 s") as caught:
+                await transport.read(unit=1, function=4, address=0, count=2, timeout_s=0.1)
+            assert caught.value.line_lost
+            assert not transport.connected
+
+
+async def test_a_refused_register_costs_itself_and_not_its_block() -> None:
+    """E2, E5: the meter lacks one register; every other keeps its own value."""
+    with ModbusMeters([1]) as meters:
+        for position, row in enumerate(catalog.modbus("eastron-sdm630").registers):
+            meters.set_float(1, row.address, 0.001 * (position + 1))
+        meters.refuse[1] = {0x0008, 0x0009}
+        device = _meter(1)
+        async with _polling(meters.port, [device]) as kept:
+            await eventually(lambda: bool(kept.readings) and len(kept.readings[-1].values) == 17)
+    profile = catalog.modbus("eastron-sdm630")
+    final = kept.readings[-1].values
+    assert "current_l2_a" not in final
+    assert final["current_l3_a"] == pytest.approx(0.006)
+    for position, row in enumerate(profile.registers):
+        for reading in kept.readings:
+            if row.quantity.startswith("energy") and row.quantity in reading.values:
+                assert reading.values[row.quantity] == position + 1
+    assert "illegal data address" in (device.state.last_error or "")
+
+
+async def test_a_failed_block_leaves_its_values_out_and_the_others_in() -> None:
+    """E5, E6"""
+    with ModbusMeters([1]) as meters:
+        meters.set_float(1, 0x0000, 230.0)
+        meters.set_float(1, 0x0048, 7.0)
+        meters.refuse[1] = set(range(0x12))
+        async with _polling(meters.port, [_meter(1)]) as kept:
+            await eventually(lambda: len(kept.readings) >= 1)
+    assert kept.readings[0].values["energy_import_wh"] == 7000
+    assert "voltage_l1_v" not in kept.readings[0].values
+
+
+async def test_polling_goes_on_after_the_endpoint_was_away() -> None:
+    """E11"""
+    port = free_port()
+    async with _polling(port, [_meter(1)]) as kept:
+        with ModbusMeters([1], port):
+            await eventually(lambda: len(kept.readings) >= 3)
+        seen = len(kept.readings)
+        await asyncio.sleep(0.5)
+        with ModbusMeters([1], port):
+            await eventually(lambda: len(kept.readings) >= seen + 5, timeout_s=20)
+
+
+async def test_one_connection_and_one_request_at_a_time() -> None:
+    """E10"""
+    with ModbusMeters([1, 2, 3]) as meters:
+        busy: list[int] = []
+        overlaps: list[int] = []
+
+        def before_reply(unit: int) -> None:
+            busy.remove(unit)
+
+        meters.delay_s = dict.fromkeys([1, 2, 3], 0.01)
+        meters.before_reply = before_reply
+        append = meters.reads.append
+
+        class Watched(list[tuple[int, int, int]]):
+            def append(self, read: tuple[int, int, int]) -> None:
+                overlaps.extend(busy)
+                busy.append(read[0])
+                append(read)
+
+        meters.reads = Watched()
+        async with _polling(meters.port, [_meter(1), _meter(2), _meter(3)]) as kept:
+            await eventually(lambda: len(kept.readings) >= 20)
+    assert not overlaps
+
+
+async def test_a_poll_in_flight_is_finished_at_the_stop() -> None:
+    """E18: what the meter has served is kept."""
+    with ModbusMeters([1]) as meters:
+        meters.delay_s[1] = 0.1
+        async with _polling(meters.port, [_meter(1, interval_s=10)]) as kept:
+            await eventually(lambda: len(meters.reads) >= 1)
+        assert len(kept.readings) == 1

@@ -1,0 +1,62 @@
+"""Each folder of cases/edge-config: a gateway.toml in, the exact errors out."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import load, parse
+from edge.errors import ConfigError
+
+CASES = Path(__file__).parents[2] / "cases" / "edge-config"
+
+GOOD = """
+[gateway]
+name = "site-7"
+data_dir = "data"
+[uplink]
+url = "http://127.0.0.1:8080"
+key_file = "gateway.key"
+[[modbus]]
+host = "192.0.2.10"
+  [[modbus.device]]
+  id = "main"
+  unit = 1
+  profile = "abb-b23"
+  interval_s = 0.5
+[[mqtt]]
+host = "192.0.2.20"
+client_id = "site-7"
+  [[mqtt.device]]
+  id = "dual"
+  profile = "tasmota"
+  topic = "tele/dual/SENSOR"
+  interval_s = 10
+  channels = 2
+"""
+
+
+@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
+def test_a_bad_configuration_names_every_problem_with_its_trail(case: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(case / "gateway.toml")
+    assert str(caught.value) == (case / "error.txt").read_text().rstrip("\n")
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = parse(GOOD, "gateway.toml", tmp_path)
+    assert config.data_dir == tmp_path / "data"
+    assert config.uplink.key_file == str(tmp_path / "gateway.key")
+
+
+def test_devices_are_listed_for_registration_with_a_key_per_channel(tmp_path: Path) -> None:
+    config = parse(GOOD, "gateway.toml", tmp_path)
+    assert list(config.devices()) == [
+        ("main", "abb-b23", 500),
+        ("dual/1", "tasmota", 10_000),
+        ("dual/2", "tasmota", 10_000),
+    ]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file or directory"):
+        load(tmp_path / "nowhere.toml")

@@ -1,0 +1,93 @@
+"""Each folder of cases/profiles: registers or a message in, values or one line of error out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError, PayloadError
+from edge.profiles import catalog
+from edge.profiles.payload import decode
+from edge.reading import canonical
+
+CASES = Path(__file__).parents[2] / "cases" / "profiles"
+
+
+def _cases(file: str, other: str) -> list[Path]:
+    found = sorted(path.parent for path in CASES.glob(f"*/{file}") if (path.parent / other).exists())
+    assert found, f"no case with {file} and {other}"
+    return found
+
+
+@pytest.mark.parametrize("case", _cases("registers.json", "expected.json"), ids=lambda case: case.name)
+def test_registers_become_the_expected_values(case: Path) -> None:
+    """E5, E6, E8: values by address, absent when not there or not available, at the contract's resolution."""
+    given = json.loads((case / "registers.json").read_text())
+    words = {int(address, 16): int(word, 16) for address, word in given["registers"].items()}
+    profile = catalog.modbus(given["profile"])
+
+    values, impossible = canonical(profile.values(words, profile.registers))
+
+    assert values == json.loads((case / "expected.json").read_text())
+    assert not impossible
+
+
+@pytest.mark.parametrize("case", _cases("message.json", "expected.json"), ids=lambda case: case.name)
+def test_messages_become_the_expected_channels(case: Path) -> None:
+    """E15: scalars and arrays, strings, nulls, unconnected phases."""
+    given = json.loads((case / "message.json").read_text())
+
+    decoded = decode(catalog.mqtt(given["profile"]), given["topic"], json.dumps(given["payload"]).encode())
+
+    expected = json.loads((case / "expected.json").read_text())
+    assert {str(channel or ""): values for channel, values in decoded.channels.items()} == expected["channels"]
+    assert decoded.clock == expected["clock"]
+
+
+@pytest.mark.parametrize("case", _cases("message.json", "error.txt"), ids=lambda case: case.name)
+def test_messages_that_cannot_be_read_say_why(case: Path) -> None:
+    """E13"""
+    given = json.loads((case / "message.json").read_text())
+    with pytest.raises(PayloadError) as caught:
+        decode(catalog.mqtt(given["profile"]), given["topic"], given["raw"].encode())
+    assert str(caught.value) == (case / "error.txt").read_text().strip()
+
+
+@pytest.mark.parametrize("case", _cases("profile.toml", "error.txt"), ids=lambda case: case.name)
+def test_profiles_that_break_the_schema_say_where(case: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        catalog.parse((case / "profile.toml").read_text(), "profile.toml")
+    assert str(caught.value) == (case / "error.txt").read_text().strip()
+
+
+@pytest.mark.parametrize("name", [*catalog.names("modbus"), *catalog.names("mqtt")])
+def test_every_shipped_profile_loads_and_names_its_sources(name: str) -> None:
+    profile = catalog.load(name)
+    assert profile.datasheet
+    assert profile.source
+
+
+@pytest.mark.parametrize("name", catalog.names("modbus"))
+def test_blocks_cover_every_register_once_within_the_limits(name: str) -> None:
+    """E3"""
+    profile = catalog.modbus(name)
+
+    blocks = profile.blocks()
+
+    assert sorted(row.address for block in blocks for row in block.registers) == sorted(
+        row.address for row in profile.registers
+    )
+    assert all(block.count <= profile.max_registers for block in blocks)
+    assert len(blocks) < len(profile.registers) / 3
+    for block in blocks:
+        assert all(block.address <= row.address and row.end <= block.address + block.count for row in block.registers)
+
+
+def test_halving_a_block_keeps_its_registers_and_ends_at_single_rows() -> None:
+    """E2"""
+    whole = catalog.modbus("eastron-sdm630").blocks()[0]
+    parts = [whole]
+    while any(len(part.registers) > 1 for part in parts):
+        parts = [half for part in parts for half in part.halves()]
+    assert [part.registers[0] for part in parts] == list(whole.registers)
+    assert all(part.count == part.registers[0].width for part in parts)
