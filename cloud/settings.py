@@ -1,44 +1,49 @@
-"""Where the databases are: SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN, else this machine's own."""
+"""Where the databases are: SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN, else the local ones."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from functools import cached_property
+from functools import cache
+from importlib.util import find_spec
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(Exception):
-    """A setting is missing; the message says which and what to do."""
+    """The databases cannot be told; the message says which variable to set."""
 
 
 class Settings(BaseSettings):
-    """From the environment. A DSN is a libpq URL; one that is not set is the local database's, started if need be."""
+    """What the environment says of the two databases."""
 
-    model_config = SettingsConfigDict(env_prefix="SEGS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SEGS_", env_ignore_empty=True)
 
     domain_dsn: str | None = None
     telemetry_dsn: str | None = None
 
     @property
     def domain(self) -> str:
-        """The domain database's DSN. Raises SettingsError."""
-        return self.domain_dsn or self._local["domain"]
+        """libpq URL of the domain database, the local one where none is given; raises SettingsError."""
+        return self.domain_dsn or _local()["domain"]
 
     @property
     def telemetry(self) -> str:
-        """The telemetry database's DSN. Raises SettingsError."""
-        return self.telemetry_dsn or self._local["telemetry"]
+        """libpq URL of the telemetry database, the local one where none is given; raises SettingsError."""
+        return self.telemetry_dsn or _local()["telemetry"]
 
-    @cached_property
-    def _local(self) -> dict[str, str]:
-        missing = "SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN say where the databases are; set them"
-        if importlib.util.find_spec("local") is None:
-            raise SettingsError(f"{missing}, or install segs[local] for databases on this machine")
-        command = [sys.executable, "-m", "local", "dsn", "--json"]
-        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if found.returncode:
-            raise SettingsError(f"{missing}; the local databases did not start (see above)")
-        dsns: dict[str, str] = json.loads(found.stdout)
-        return dsns
+
+@cache
+def _local() -> dict[str, str]:
+    """Asks the local package, in a process of its own: the cloud also runs without it, and never imports it."""
+    advice = "set SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN"
+    if find_spec("local") is None:
+        raise SettingsError(f"no database is named: {advice} (the local servers are not installed here)")
+    command = [sys.executable, "-m", "local", "dsn", "--json"]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode != 0:
+        raise SettingsError(
+            f"no database is named, and a local one could not be started ({' '.join(command[1:])} ended with "
+            f"{answer.returncode}): {advice}"
+        )
+    found: dict[str, str] = json.loads(answer.stdout)
+    return found

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import psycopg
 
+from cloud.schema import catalog
 from cloud.schema.connection import connect, run
-from cloud.schema.errors import Database, VersionError
+from cloud.schema.errors import Database, DriftError, VersionError
 from cloud.schema.loader import SQL_ROOT, Master, load
+from cloud.schema.scratch import expected_catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,10 @@ class Applied:
 def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT) -> Applied:
     """Applies the schema of `database` in one transaction, one apply at a time.
 
+    An older database gets the pending migrations, and every one the whole master, which states functions, views,
+    policies, rights and comments anew. Tables change through migrations only: where the database is not at exactly this
+    master already, its structure has to be the master's before the master runs, or all is rolled back.
+
     Raises SourceError, UnreachableError, ScriptError, VersionError (newer than this release), DriftError.
     """
     master = load(database, root)
@@ -38,27 +44,45 @@ def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT) 
                 found=before,
                 known=master.version,
             )
-        pending = tuple(m for m in master.migrations if before is not None and m.version > before)
-        for migration in pending:
+        migrations = [m for m in master.migrations if before is not None and m.version > before]
+        for migration in migrations:
             run(connection, [migration.script])
             connection.execute(
                 "INSERT INTO public.schema_version (version, master) VALUES (%s, %s)", (migration.version, database)
             )
+        if before is not None and _checksum(connection, master.version) != master.checksum:
+            _require_structure(connection, dsn, master)
         run(connection, master.scripts)
         connection.execute(
-            "UPDATE public.schema_version SET checksum = %s WHERE version = %s", (master.checksum, master.version)
+            "UPDATE public.schema_version SET checksum = %s WHERE version = %s AND checksum IS DISTINCT FROM %s",
+            (master.checksum, master.version, master.checksum),
         )
-    return Applied(database, before, master.version, tuple(m.script.name for m in pending), master.checksum)
+    return Applied(database, before, master.version, tuple(m.script.name for m in migrations), master.checksum)
 
 
 def current_version(connection: psycopg.Connection) -> int | None:
     """The schema version the database is at; None where it has no schema_version table."""
-    if _scalar(connection, "SELECT to_regclass('public.schema_version')") is None:
+    row = connection.execute("SELECT to_regclass('public.schema_version') IS NULL").fetchone()
+    if row == (True,):
         return None
-    version = _scalar(connection, "SELECT max(version) FROM public.schema_version")
-    return None if version is None else int(version)
+    row = connection.execute("SELECT max(version) FROM public.schema_version").fetchone()
+    return row[0] if row else None
 
 
-def _scalar(connection: psycopg.Connection, query: str) -> int | str | None:
-    row = connection.execute(query).fetchone()
-    return None if row is None else row[0]
+def _checksum(connection: psycopg.Connection, version: int) -> str | None:
+    row = connection.execute("SELECT checksum FROM public.schema_version WHERE version = %s", (version,)).fetchone()
+    return row[0] if row else None
+
+
+def _require_structure(connection: psycopg.Connection, dsn: str, master: Master) -> None:
+    """The master's CREATE IF NOT EXISTS would pass over what it cannot change, and nobody would know."""
+    found = catalog.structure(catalog.read(connection))
+    expected = catalog.structure(expected_catalog(dsn, master))
+    differences = [str(difference) for difference in catalog.compare(master.database, found, expected)]
+    if differences:
+        raise DriftError(
+            f"{master.database}: the tables are not those of master version {master.version}; nothing was applied. If "
+            f"the master was edited: write sql/migrations/{master.database}/{master.version + 1:04}-name.sql and raise "
+            "its version. If the database was: put it back. The differences:",
+            differences,
+        )

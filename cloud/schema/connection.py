@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -27,7 +26,7 @@ def run(connection: psycopg.Connection, scripts: Iterable[Script]) -> None:
     """Runs `scripts` in order in the current transaction; raises ScriptError with file and line."""
     for script in scripts:
         try:
-            connection.execute(cast(LiteralString, script.sql))
+            connection.execute(script.sql.encode())
         except psycopg.Error as error:
             raise _refusal(script, error) from error
 

@@ -1,4 +1,4 @@
-r"""Reads the sql folder: a master file is an ordered list of `\ir` lines between BEGIN and COMMIT, migrations are numbered."""
+r"""Reads the sql folder: a master is a list of `\ir` lines between BEGIN and COMMIT, migrations are numbered."""
 
 import hashlib
 import re
@@ -111,7 +111,7 @@ def _migrations(folder: Path, root: Path, version: int) -> tuple[Migration, ...]
     if numbers != list(range(2, version + 1)):
         raise SourceError(
             folder.relative_to(root).as_posix(),
-            f"migrations are numbered {numbers}, the master is version {version} and wants {list(range(2, version + 1))}",
+            f"migrations are numbered {numbers}, master version {version} wants {list(range(2, version + 1))}",
         )
     return tuple(migrations)
 

@@ -1,0 +1,73 @@
+"""What a database refusal means: SQLSTATE to domain error."""
+
+import psycopg
+
+
+class DomainError(Exception):
+    """The domain database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
+
+    def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, constraint: str | None = None) -> None:
+        super().__init__(f"{message} {hint}" if hint else message)
+        self.sqlstate = sqlstate
+        self.hint = hint
+        self.constraint = constraint
+
+
+class NotFoundError(DomainError):
+    """What was named does not exist."""
+
+
+class ConflictError(DomainError):
+    """It exists already, or something else stands in its place."""
+
+
+class ImmutableError(DomainError):
+    """It is kept as it is, for good."""
+
+
+class InvalidError(DomainError):
+    """A value breaks a rule of the schema; `constraint` names it where the schema does."""
+
+
+class ForbiddenError(DomainError):
+    """The service's database role may not do this: a grant is missing, or somebody tries what is not allowed."""
+
+
+_MEANING: dict[str, type[DomainError]] = {
+    "SG010": NotFoundError,  # no such gateway
+    "SG011": ConflictError,  # gateway name taken
+    "SG012": ConflictError,  # gateway key known already
+    "SG013": NotFoundError,  # no such valid key
+    "SG020": ConflictError,  # device is a meter already
+    "SG021": NotFoundError,  # device is no meter
+    "SG022": NotFoundError,  # no such meter
+    "SG023": ConflictError,  # meter is read as another device
+    "SG024": NotFoundError,  # no such region
+    "SG025": ConflictError,  # serial number registered already
+    "SG030": ImmutableError,  # audit log
+    "SG031": ImmutableError,  # invoice that is no draft
+    "22P02": InvalidError,
+    "22003": InvalidError,
+    "22007": InvalidError,
+    "22008": InvalidError,
+    "23502": InvalidError,
+    "23503": ConflictError,
+    "23505": ConflictError,
+    "23514": InvalidError,
+    "23P01": ConflictError,
+    "42501": ForbiddenError,
+}
+
+
+# After these the same transaction may succeed when it is run again from its start.
+RETRYABLE = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
+
+
+def domain_error(error: psycopg.Error) -> DomainError | None:
+    """What `error` means to the domain; None where it is no refusal but a fault of server, network or program."""
+    kind = _MEANING.get(error.sqlstate or "")
+    if kind is None or error.sqlstate is None:
+        return None
+    diagnosis = error.diag
+    message = diagnosis.message_primary or str(error)
+    return kind(message, sqlstate=error.sqlstate, hint=diagnosis.message_hint, constraint=diagnosis.constraint_name)

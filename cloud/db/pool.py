@@ -1,0 +1,36 @@
+"""Connection pools of the services."""
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+
+def make_pool(
+    dsn: str, *, name: str, size: int, timeout_s: float = 5.0, statement_timeout_s: float | None = None
+) -> AsyncConnectionPool[AsyncConnection]:
+    """A closed pool of at most `size` connections; `async with` opens it without waiting for the server.
+
+    `timeout_s` bounds the wait for a connection (psycopg_pool.PoolTimeout), `statement_timeout_s` each statement
+    (psycopg.errors.QueryCanceled); every connection that serves people's requests has one. A connection is proven alive
+    before it is handed out, and none grows older than an hour.
+    """
+    # A host that is gone is noticed within a minute, instead of the system's two hours.
+    kwargs: dict[str, object] = {
+        "application_name": name,
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+    if statement_timeout_s is not None:
+        kwargs["options"] = f"-c statement_timeout={round(statement_timeout_s * 1000)}"
+    return AsyncConnectionPool(
+        dsn,
+        name=name,
+        min_size=1,
+        max_size=size,
+        timeout=timeout_s,
+        max_lifetime=3600,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs=kwargs,
+    )

@@ -1,0 +1,35 @@
+"""Compares a live database with what the master makes of an empty one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud.schema import catalog
+from cloud.schema.apply import current_version
+from cloud.schema.connection import connect
+from cloud.schema.errors import Database
+from cloud.schema.loader import SQL_ROOT, load
+from cloud.schema.scratch import expected_catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`differences` is empty where the database is exactly what the master makes; `fingerprint` is the live one."""
+
+    database: Database
+    version: int | None
+    fingerprint: str
+    differences: tuple[catalog.Difference, ...]
+
+
+def check(dsn: str, database: Database, *, root: Path = SQL_ROOT) -> Checked:
+    """Names every difference between the live catalog and the master's, made on the same server and dropped again.
+
+    Raises SourceError, UnreachableError, ScriptError, and SchemaError where no scratch database may be created.
+    """
+    master = load(database, root)
+    expected = expected_catalog(dsn, master)
+    with connect(dsn) as connection:
+        version = current_version(connection)
+        found = catalog.read(connection)
+    differences = tuple(catalog.compare(database, found, expected))
+    return Checked(database, version, catalog.fingerprint(found), differences)

@@ -1,0 +1,135 @@
+"""`segs-cloud schema`: apply, check, status, reference."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloud.schema import apply as applying
+from cloud.schema import check as checking
+from cloud.schema import reference as referring
+from cloud.schema import status as stating
+from cloud.schema.errors import DATABASES, Database, SchemaError
+from cloud.settings import Settings, SettingsError
+
+app = typer.Typer(
+    name="schema",
+    no_args_is_help=True,
+    help="The two master schemas: apply, check, status, reference.",
+    rich_markup_mode=None,
+)
+
+
+class Choice(StrEnum):
+    """One of the two databases."""
+
+    DOMAIN = "domain"
+    TELEMETRY = "telemetry"
+
+
+Only = Annotated[Choice | None, typer.Option("--database", help="Only this one; both without it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+@app.command()
+def apply(database: Only = None, as_json: AsJson = False) -> None:
+    """Bring the databases to this release's schema: the master onto an empty one, migrations onto an older one."""
+    done = []
+    for name in _chosen(database):
+        with _failing_cleanly():
+            applied = applying.apply(_dsn(name), name)
+        done.append(asdict(applied))
+        if not as_json:
+            came = "empty" if applied.before is None else f"version {applied.before}"
+            steps = "".join(f"\n  {migration}" for migration in applied.migrations)
+            typer.echo(f"{name}: was {came}, is version {applied.after} ({applied.checksum[:12]}){steps}")
+    if as_json:
+        typer.echo(json.dumps({"applied": done}))
+
+
+@app.command()
+def check(database: Only = None, as_json: AsJson = False) -> None:
+    """Compare the live catalogs with the masters; exit 1 and name every difference when there is one."""
+    found = []
+    for name in _chosen(database):
+        with _failing_cleanly():
+            checked = checking.check(_dsn(name), name)
+        found.append(checked)
+        if not as_json:
+            for difference in checked.differences:
+                typer.echo(str(difference))
+            if not checked.differences:
+                typer.echo(f"{name}: as the master, version {checked.version} ({checked.fingerprint[:12]})")
+    if as_json:
+        typer.echo(json.dumps({"checked": [asdict(checked) for checked in found]}))
+    if any(checked.differences for checked in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(database: Only = None, as_json: AsJson = False) -> None:
+    """Versions, edition and counts."""
+    found = []
+    for name in _chosen(database):
+        with _failing_cleanly():
+            one = stating.status(_dsn(name), name)
+        found.append(asdict(one))
+        if not as_json:
+            typer.echo(_lines(one))
+    if as_json:
+        typer.echo(json.dumps({"status": found}))
+
+
+@app.command()
+def reference(
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("docs/schema-reference.md"),
+    stale: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the file is stale.")] = False,
+) -> None:
+    """Write the schema reference from the masters, by way of scratch databases on the servers of both DSNs."""
+    with _failing_cleanly():
+        text = referring.reference({name: _dsn(name) for name in DATABASES})
+    if not stale:
+        output.write_text(text, encoding="utf-8")
+    elif not output.exists() or output.read_text(encoding="utf-8") != text:
+        typer.echo(f"{output} is stale: run segs-cloud schema reference", err=True)
+        raise typer.Exit(1)
+
+
+def _dsn(database: Database) -> str:
+    settings = Settings()
+    return settings.domain if database == "domain" else settings.telemetry
+
+
+def _chosen(database: Choice | None) -> tuple[Database, ...]:
+    return DATABASES if database is None else (database.value,)
+
+
+class _failing_cleanly:
+    """Turns what an operator can act on into one message and exit 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SchemaError | SettingsError):
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+
+
+def _lines(one: stating.Status) -> str:
+    version = "no schema" if one.version is None else f"version {one.version} of {one.known}"
+    if one.version == one.known and not one.checksum_matches:
+        version += ", another master: run segs-cloud schema apply"
+    server = f"PostgreSQL {one.postgresql}"
+    if one.timescaledb:
+        server += f", TimescaleDB {one.timescaledb} ({one.edition})"
+    counts = f"{one.tables} tables"
+    if one.timescaledb:
+        counts += f" ({one.hypertables} hypertables, {one.chunks} chunks)"
+    return (
+        f"{one.database}: {version}\n  {server}\n"
+        f"  {counts}, {one.views} views, {one.functions} functions, {one.size_bytes / 2**20:.1f} MiB"
+    )
