@@ -32,6 +32,16 @@ class Delivery(msgspec.Struct, frozen=True):
     message_id: int
     digest: bytes
 
+    @property
+    def packed(self) -> bytes:
+        """10 bytes: what tells this delivery from others to its client."""
+        return self.message_id.to_bytes(2, "big") + self.digest
+
+    @classmethod
+    def unpack(cls, client: str, packed: bytes) -> "list[Delivery]":
+        parts = (packed[start : start + 10] for start in range(0, len(packed), 10))
+        return [cls(client, int.from_bytes(part[:2], "big"), part[2:]) for part in parts]
+
     @classmethod
     def of(cls, client: str, message_id: int, topic: str, payload: bytes) -> "Delivery":
         digest = hashlib.blake2b(topic.encode() + b"\0" + payload, digest_size=8).digest()

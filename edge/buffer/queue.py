@@ -65,7 +65,7 @@ class BufferQueue:
         self._items: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
-        self._deliveries = deque(committed_before, maxlen=1_024)
+        self._deliveries = deque(committed_before, maxlen=4_096)
         self._lost: Loss | None = None
         self._repeats = Repeats(clock=clock)
         self._room_checked_s = float("-inf")

@@ -22,7 +22,8 @@ _LOG = structlog.get_logger("edge.buffer")
 _FORMAT = 1
 _REJECTED_ROWS = 1_000
 _PAYLOAD_BYTES = 16_384
-_RECENT_DELIVERIES = 128
+# A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
+_FEWEST_RECENT, _MOST_RECENT = 64, 2_048
 # Of the room for the buffer, what batches that the receiver refused may take before the oldest of them go.
 _REFUSED_SHARE = 0.1
 # Given up at a time: few enough to be held in memory on a small board, many enough to outpace what comes in.
@@ -201,8 +202,10 @@ class Store:
                     "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_REJECTED_ROWS,)
                 )
             for client in dict.fromkeys(delivery.client for delivery in deliveries):
-                recent = await self._recent(client) + [d for d in deliveries if d.client == client]
-                body = msgspec.msgpack.encode(recent[-_RECENT_DELIVERIES:])
+                fresh = [delivery for delivery in deliveries if delivery.client == client]
+                recent = await self._recent(client) + fresh
+                count = min(_MOST_RECENT, max(_FEWEST_RECENT, 2 * len(fresh)))
+                body = b"".join(delivery.packed for delivery in recent[-count:])
                 await self._db.execute("INSERT OR REPLACE INTO delivery (client, recent) VALUES (?, ?)", (client, body))
             for loss in losses:
                 await self._insert_loss(loss)
@@ -234,7 +237,7 @@ class Store:
     async def _recent(self, client: str) -> list[Delivery]:
         async with self._db.execute("SELECT recent FROM delivery WHERE client = ?", (client,)) as cursor:
             row = await cursor.fetchone()
-        return msgspec.msgpack.decode(row[0], type=list[Delivery]) if row else []
+        return Delivery.unpack(client, row[0]) if row else []
 
     async def deliveries(self) -> list[Delivery]:
         """The newest committed deliveries of every client."""
