@@ -1,0 +1,172 @@
+"""From an HTTP body to a committed row, against psql's binary COPY of the same rows into the same table."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import psycopg
+
+from bench.load import Load, wire
+from bench.result import Result
+from cloud.gateways.key import Key
+from cloud.ingest import binary_copy
+from cloud.ingest.columns import Window, sort_out
+from cloud.ingest.registry import Assignment, Registry
+from cloud.schema.apply import apply
+from contract.batch import Batch
+from contract.codec import MSGPACK
+from local.servers import PostgresServer, free_port
+
+_CONNECTIONS = 4
+_ALWAYS = (-(2**63), 2**63 - 1)
+
+
+def run(*, batches: int, rounds: int, home: Path) -> Result:
+    """`rounds` rounds of `batches` batches of 5,000 readings, ours and the peer's in turn, each in a new database."""
+    load = Load(meters=1000, devices=100, per_device=50)
+    now_us = time.time_ns() // 1000
+    # The newest reading is an hour old, and the oldest well inside what the receiver takes.
+    span_us = batches // (load.meters // load.devices) * load.per_device * 1_000_000
+    made = list(load.batches(batches, start_us=now_us - span_us - 3_600_000_000))
+    key = Key.generate()
+    with TemporaryDirectory(dir=home) as folder, _cluster(Path(folder), load, key) as server:
+        files = _copy_files(Path(folder), made, load)
+        bodies = [wire(batch) for batch in made]
+        ours, peers = [], []
+        for number in range(rounds):
+            with _database(server, f"ours_{number}") as dsn:
+                ours.append(load.readings_per_batch * batches / _post_all(dsn, key, bodies))
+                _expect_rows(dsn, load.readings_per_batch * batches)
+            with _database(server, f"peer_{number}") as dsn:
+                peers.append(load.readings_per_batch * batches / _psql(server, dsn, files))
+                _expect_rows(dsn, load.readings_per_batch * batches)
+        return Result(
+            "ingest", "rows/s", ours, "psql binary COPY, one connection", peers, at_least=0.4, edition=server.edition
+        )
+
+
+@contextmanager
+def _cluster(folder: Path, load: Load, key: Key) -> Iterator[PostgresServer]:
+    """A durable server, as in production, with a template database whose registry knows every meter."""
+    folder.chmod(0o755)
+    server = PostgresServer(data_dir=folder / "pg", settings={"max_wal_size": "4GB"}, bound_to_parent=True)
+    with server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template_bench TEMPLATE template0")
+        apply(server.dsn("template_bench"), "telemetry")
+        with psycopg.connect(server.dsn("template_bench")) as connection:
+            connection.execute("INSERT INTO gateway_registry VALUES (1, 'bench', %s)", [[key.digest]])
+            connection.execute("INSERT INTO region_registry VALUES ('bench', 1e9)")
+            connection.execute(
+                "INSERT INTO device_registry (gateway_id, device, meter_id, meter_code, region, timezone, interval_ms)"
+                " SELECT 1, 'm' || n, n + 1, 'MTR-' || lpad((n + 1)::text, 8, '0'), 'bench', 'UTC', 1000"
+                " FROM generate_series(0, %s) AS n",
+                [load.meters - 1],
+            )
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            # Nobody may be connected to what is cloned, TimescaleDB's scheduler included.
+            connection.execute("ALTER DATABASE template_bench ALLOW_CONNECTIONS false")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'template_bench'")
+        yield server
+
+
+@contextmanager
+def _database(server: PostgresServer, name: str) -> Iterator[str]:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_bench")  # type: ignore[arg-type]
+        connection.execute("CHECKPOINT")
+        yield server.dsn(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+def _copy_files(folder: Path, made: list[Batch], load: Load) -> list[Path]:
+    """The same rows, columns and transactions as COPY files."""
+    assignments = {(1, f"m{n}"): (Assignment(*_ALWAYS, n + 1),) for n in range(load.meters)}
+    registry = Registry(1, {}, assignments)
+    files = []
+    for batch in made:
+        rows = sort_out(batch.devices, 1, registry, Window(*_ALWAYS)).rows
+        files.append(folder / f"{batch.seq}.copy")
+        files[-1].write_bytes(binary_copy.encode(rows, batch.seq))
+    return files
+
+
+def _psql(server: PostgresServer, dsn: str, files: list[Path]) -> float:
+    """Seconds that psql takes, its start not counted."""
+    names = "time, meter_id, flags, batch_id, power_w, power_factor, voltage_l1_v, voltage_l2_v, voltage_l3_v,"
+    names += " current_l1_a, frequency_hz, energy_import_wh"
+    script = "\n".join(f"\\copy raw_readings ({names}) FROM '{file}' WITH (FORMAT binary)" for file in files)
+    command = [server.installation.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\\echo ready\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    started = time.perf_counter()
+    process.stdin.write(script + "\n\\echo done\n")
+    process.stdin.close()
+    process.stdout.read()
+    if process.wait():
+        raise RuntimeError("psql failed")
+    return time.perf_counter() - started
+
+
+def _post_all(dsn: str, key: Key, bodies: list[bytes]) -> float:
+    """Seconds from the first body to the last receipt."""
+    port = free_port()
+    command = [sys.executable, "-m", "cloud", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=os.environ | {"SEGS_TELEMETRY_DSN": dsn}, stderr=subprocess.DEVNULL)
+    try:
+        return asyncio.run(_post(f"http://127.0.0.1:{port}", key, bodies))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _post(url: str, key: Key, bodies: list[bytes]) -> float:
+    headers = {
+        "authorization": f"Bearer {key.text}",
+        "content-type": MSGPACK,
+        "content-encoding": "zstd",
+    }
+    queue = iter(bodies)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+        await _await_ready(client)
+
+        async def sender() -> None:
+            for body in queue:
+                answer = await client.post("/ingest/v1/batches", content=body)
+                answer.raise_for_status()
+
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CONNECTIONS):
+                group.create_task(sender())
+        return time.perf_counter() - started
+
+
+async def _await_ready(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                if (await client.get("/readyz")).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+def _expect_rows(dsn: str, count: int) -> None:
+    """A figure counts only when every row is there."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT count(*) FROM raw_readings WHERE time > to_timestamp(0)").fetchone()
+    if row != (count,):
+        raise RuntimeError(f"{row} rows are stored, not {count}")

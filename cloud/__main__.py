@@ -1,0 +1,5 @@
+"""`python -m cloud` is `segs-cloud`."""
+
+from cloud.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""`segs-cloud`: the commands of a cloud host."""
+
+import sys
+from typing import Annotated
+
+import psycopg
+import typer
+import uvloop
+
+from cloud.db.errors import domain_error
+from cloud.gateways.cli import app as gateway_app
+from cloud.log import configure
+from cloud.schema.errors import SchemaError
+from cloud.settings import Settings, SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The metering cloud."
+)
+app.add_typer(gateway_app, name="gateway")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+) -> None:
+    """Receive batches. Run any number behind a load balancer."""
+    from cloud.serve import serve as run
+
+    uvloop.run(run(dsn=Settings().telemetry, host=host, port=port))
+
+
+def main() -> None:
+    """Entry point. What an operator can mend ends in one line and exit status 1, not in a traceback."""
+    configure()
+    try:
+        app()
+    except* (SettingsError, SchemaError, OSError) as errors:
+        _fail(str(errors.exceptions[0]))
+    except* psycopg.Error as errors:
+        error = errors.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        assert isinstance(error, psycopg.Error)
+        refusal = domain_error(error)
+        if refusal is None and not isinstance(error, psycopg.OperationalError):
+            raise
+        _fail(str(refusal or error).strip())
+
+
+def _fail(message: str) -> None:
+    print(f"segs-cloud: {message}", file=sys.stderr)
+    raise SystemExit(1)

@@ -1,0 +1,100 @@
+"""`segs-cloud serve`: one receiver process. Stateless; run as many as there are cores or hosts."""
+
+import asyncio
+import contextlib
+import socket
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import structlog
+import uvicorn
+from psycopg import OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from cloud.app import build
+from cloud.db.pool import make_pool
+from cloud.db.version import require_schema
+from cloud.ingest.admission import Admission
+from cloud.ingest.receiver import Limits, Receiver
+from cloud.ingest.transaction import Acceptance
+from cloud.notify import Notifier
+from cloud.schema.errors import VersionError
+
+_LOG = structlog.get_logger("segs.serve")
+_CONNECTIONS = 8
+ACCEPTANCE = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
+"""Raw readings are kept for 7 days; a clock may be 5 minutes ahead."""
+
+
+async def serve(*, dsn: str, host: str, port: int) -> None:
+    """Listen until SIGTERM or SIGINT, then finish what is under way.
+
+    The database may be away, at the start and later: batches get 503 then. Raises the schema's VersionError when the
+    database has a schema that this release does not know, OSError when the port is taken.
+    """
+    listener = socket.create_server((host, port), backlog=256)
+    async with make_pool(dsn, name="segs-receiver", size=_CONNECTIONS, statement_timeout_s=60) as pool:
+        receiver = Receiver(
+            pool=pool,
+            admission=Admission(in_flight=4 * _CONNECTIONS, per_gateway=4),
+            clock=lambda: datetime.now(UTC),
+            limits=Limits(),
+            acceptance=ACCEPTANCE,
+        )
+
+        async def ready() -> str | None:
+            return await _obstacle(pool)
+
+        app = build(receiver=receiver, ready=ready)
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="off")
+        server = uvicorn.Server(config)
+        with Notifier() as notifier:
+            async with asyncio.TaskGroup() as group:
+                check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")
+                watch = group.create_task(_watch(listener, notifier), name="watchdog")
+                _LOG.info("listening", host=host, port=listener.getsockname()[1])
+                await server.serve(sockets=[listener])
+                notifier.stopping()
+                check.cancel()
+                watch.cancel()
+
+
+async def _refuse_unknown_schema(pool: AsyncConnectionPool, server: uvicorn.Server) -> None:
+    """Look at the schema once the database answers; end the process when it is one this release does not know."""
+    attempts = AsyncRetrying(
+        retry=retry_if_exception_type((OperationalError, PoolTimeout)), wait=wait_random_exponential(max=5)
+    )
+    async for attempt in attempts:
+        with attempt:
+            async with pool.connection() as connection:
+                try:
+                    await require_schema(connection, "telemetry")
+                except VersionError:
+                    server.should_exit = True
+                    raise
+
+
+async def _obstacle(pool: AsyncConnectionPool) -> str | None:
+    try:
+        async with asyncio.timeout(2), pool.connection() as connection:
+            await connection.execute("SELECT FROM ingest_batches LIMIT 1")
+    except (OperationalError, PoolTimeout, TimeoutError) as error:
+        return f"the telemetry database does not answer: {type(error).__name__}"
+    return None
+
+
+async def _watch(listener: socket.socket, notifier: Notifier) -> None:
+    """Tell the service manager that requests are answered, after one was. A database that is away is no reason to
+    restart the receiver, so the request asks for life, not for readiness."""
+    host, port = listener.getsockname()[:2]
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=5) as client:
+        announced = False
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await client.get("/livez")).is_success:
+                    if not announced:
+                        notifier.ready()
+                        announced = True
+                    notifier.watchdog()
+            await asyncio.sleep(5 if announced else 0.05)
