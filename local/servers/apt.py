@@ -110,6 +110,8 @@ class AptRoot:
         if fetched.returncode or broken:
             raise FetchError(_explained(f"apt could not download {', '.join(broken) or 'the servers'}", fetched))
         shutil.rmtree(self._root / "lists", ignore_errors=True)
+        for outdated in set(archives.glob("*.deb")) - {archives / archive.name for archive in wanted}:
+            outdated.unlink()
         return [archives / archive.name for archive in wanted]
 
     def _prepare(self) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local.servers.errors import ServerError
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -24,12 +26,18 @@ def segs_home() -> Path:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the advisory lock of `file`; waits for another process or thread that holds it.
+    """Hold the advisory lock of `file`; waits for another process or thread that holds it. Raises ServerError.
 
     The kernel drops the lock when its holder dies, so kill -9 leaves nothing to clean up.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise ServerError(
+            f"{file.parent} belongs to another user (was it made by root?); "
+            "go on as that user, set SEGS_HOME to a folder of your own, or remove it"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

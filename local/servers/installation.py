@@ -17,7 +17,7 @@ from local.servers.errors import INSTEAD, FetchError, NotFoundError
 from local.servers.home import locked, segs_home
 from local.servers.tree import unpack
 
-_PACKAGES = ("postgresql-17", "postgresql-17-timescaledb", "mosquitto", "mosquitto-clients", "tzdata")
+PACKAGES = ("postgresql-17", "postgresql-17-timescaledb", "mosquitto", "mosquitto-clients", "tzdata")
 _OLDEST_POSTGRES = 16
 # Changes with what `tree.unpack` makes of the packages, so that an older cache is not taken for a current one.
 _LAYOUT = 1
@@ -119,7 +119,7 @@ def fetched_root(home: Path | None = None) -> Path:
         for leftover in [*cache.glob("unpacking-*"), root]:
             shutil.rmtree(leftover, ignore_errors=True)
         print("Fetching PostgreSQL 17 with TimescaleDB and Mosquitto from Debian 13 (42 MB) …", file=sys.stderr)
-        archives = apt.download(_PACKAGES)
+        archives = apt.download(PACKAGES)
         partial = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache)) / "root"
         try:
             unpack(archives, partial)

@@ -107,7 +107,9 @@ class PostgresServer:
 
     @property
     def port(self) -> int:
-        """Port on 127.0.0.1. Raises StartError when the server was never started."""
+        """Port on 127.0.0.1: of the running server, else of the next start. Raises StartError before the first one."""
+        if self.pid is not None:
+            return int(self._pid_lines()[3])
         if self._asked_port is not None:
             return self._asked_port
         try:
@@ -129,8 +131,9 @@ class PostgresServer:
         """
         if user != _OWNER:
             self._give_password(user)
+        port = self.port
         password = self._password_file(user).read_text().strip()
-        return f"postgresql://{quote(user)}:{password}@127.0.0.1:{self.port}/{quote(database)}"
+        return f"postgresql://{quote(user, safe='')}:{password}@127.0.0.1:{port}/{quote(database, safe='')}"
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Create the cluster if need be, start the server, return when it accepts connections.
@@ -143,6 +146,8 @@ class PostgresServer:
                 account = account_for(self._cluster)
                 self._create(account)
                 self._launch(account, time.monotonic() + timeout_s)
+            elif self._asked_port not in (None, self.port):
+                raise StartError(f"PostgreSQL in {self.data_dir} already runs on port {self.port}; stop it first")
             self._await_connections(time.monotonic() + timeout_s)
 
     def stop(self, mode: StopMode = "fast", timeout_s: float = 60.0) -> None:
@@ -267,8 +272,8 @@ class PostgresServer:
                     start_new_session=True,
                     env={**os.environ, "LC_ALL": "C"},
                 )
+            self._port_file.write_text(str(port))
             if self._await_ready(process, deadline, said):
-                self._port_file.write_text(str(port))
                 # Not waited for: it is meant to go on. `end` reaps it if it is still our child then.
                 process.returncode = 0
                 return

@@ -94,7 +94,12 @@ def end(pid: int, signal_number: signal.Signals, *, timeout_s: float) -> None:
     started_at = _started_at(pid)
     if started_at is None:
         return
-    os.kill(pid, signal_number)
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise StopError(f"process {pid} belongs to another user; stop it as that user or as root") from None
     deadline = time.monotonic() + timeout_s
     # By state and not by command line, which a dying process loses before its sockets.
     while _started_at(pid) == started_at:

@@ -21,8 +21,6 @@ import pytest
 from local.servers import PortTakenError, PostgresServer, StartError, free_port, locate_postgres
 from local.servers.process import account_for, prefix
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PostgresServer]:
@@ -120,6 +118,16 @@ def test_a_kept_port_that_somebody_took_meanwhile_is_replaced(server: PostgresSe
     assert server.port != port
     assert f":{server.port}/" in server.dsn()
     assert _one(server.dsn(), "SELECT 1") == 1
+
+
+def test_a_running_server_is_adopted_with_its_real_port(server: PostgresServer) -> None:
+    """The starter may have been killed before it noted anything."""
+    (server.data_dir / "port").unlink()
+    other = PostgresServer(data_dir=server.data_dir)
+    other.start()
+    assert (other.pid, other.dsn()) == (server.pid, server.dsn())
+    with pytest.raises(StartError, match=f"already runs on port {server.port}"):
+        PostgresServer(data_dir=server.data_dir, port=free_port()).start()
 
 
 def test_an_interrupted_initdb_leaves_nothing_in_the_way(tmp_path: Path) -> None:
