@@ -1,0 +1,302 @@
+"""The buffer on a real file."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.codec import MSGPACK, decode, decompress
+from contract.receipt import Receipt
+from edge.buffer.lock import BufferLock, held
+from edge.buffer.queue import BufferQueue
+from edge.buffer.segments import CutBatch
+from edge.buffer.store import Store
+from edge.clock import Clock
+from edge.errors import BufferInUse
+from edge.reading import Delivery, Reading
+from edge.status import stored_in
+from tests.integration.edge.peers import eventually
+
+_QUARTER_US = 900_000_000
+
+
+def _reading(number: int, device: str = "meter") -> Reading:
+    return Reading(device, 1_795_000_000_000_000 + number * 1_000_000, {"energy_import_wh": number}, 0, 1000)
+
+
+@asynccontextmanager
+async def _store(path: Path, *, max_bytes: int = 2**30) -> AsyncIterator[Store]:
+    store = await Store.open(path / "buffer.sqlite", clock=Clock(), max_bytes=max_bytes)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _queue(
+    store: Store, *, commit_interval_s: float = 0.05, memory_readings: int = 1000, commit_readings: int = 500
+) -> AsyncIterator[BufferQueue]:
+    stop = asyncio.Event()
+    queue = BufferQueue(
+        store=store,
+        clock=Clock(),
+        commit_interval_s=commit_interval_s,
+        commit_readings=commit_readings,
+        memory_readings=memory_readings,
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(queue.run(stop))
+        yield queue
+        stop.set()
+
+
+def _receipt(batch: CutBatch, stream: object, **changes: object) -> Receipt:
+    values = {"seq": batch.seq, "sha256": batch.sha256, "stream": stream} | changes
+    return Receipt(version=1, readings=batch.readings, stored=batch.readings, duplicates=0, quarantined=[], **values)  # type: ignore[arg-type]
+
+
+def _registers(batch: CutBatch) -> list[int]:
+    content = decode(decompress(batch.body, batch.encoding, 2**26), MSGPACK)
+    return [int(value or 0) for block in content.devices for value in block.values["energy_import_wh"]]
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern))
+
+
+def _peek(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """Another connection's view: only what is committed."""
+    db = sqlite3.connect(path / "buffer.sqlite")
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+async def test_the_commit_is_full_and_ahead_of_the_acknowledgement(tmp_path: Path) -> None:
+    """E13, E18, E19"""
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=0.2) as queue:
+        future = queue.put([_reading(1)])
+        await asyncio.sleep(0.05)
+        assert not future.done()
+        assert _peek(tmp_path, "SELECT count(*) FROM segment") == [(0,)]
+        await future
+        assert _peek(tmp_path, "SELECT readings FROM segment") == [(1,)]
+        async with store._db.execute("PRAGMA synchronous") as cursor:
+            assert await cursor.fetchone() == (2,)
+
+
+async def test_many_readings_are_committed_before_the_interval_is_over(tmp_path: Path) -> None:
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=60, commit_readings=10) as queue:
+        await asyncio.wait_for(asyncio.gather(*(queue.put([_reading(n)]) for n in range(10))), 2)
+    assert queue.state.commits == 1
+
+
+async def test_a_group_is_one_commit_and_an_interval_of_zero_commits_at_once(tmp_path: Path) -> None:
+    """E28"""
+    async with _store(tmp_path) as store:
+        async with _queue(store, commit_interval_s=0.1) as queue:
+            await asyncio.gather(*(queue.put([_reading(n)]) for n in range(50)))
+            assert queue.state.commits == 1
+        async with _queue(store, commit_interval_s=0) as queue:
+            await asyncio.wait_for(queue.put([_reading(99)]), 1)
+
+
+async def test_a_batch_is_cut_once_and_never_changes(tmp_path: Path) -> None:
+    """E22, E23"""
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(1)])
+        await store.commit([_reading(2)])
+        first = await store.next_batch(5000)
+        await store.commit([_reading(3)])
+        again = await store.next_batch(5000)
+    async with _store(tmp_path) as store:
+        after_restart = await store.next_batch(5000)
+        assert first == again == after_restart
+        assert first is not None
+        assert _registers(first) == [1, 2]
+        assert await store.settle(_receipt(first, store.stream))
+        second = await store.next_batch(5000)
+    assert second is not None
+    assert (second.seq, _registers(second)) == (2, [3])
+
+
+async def test_batches_take_whole_segments_up_to_the_limit_with_dense_numbers(tmp_path: Path) -> None:
+    """E22, E24"""
+    rng = random.Random(3)
+    numbers = iter(range(10_000))
+    async with _store(tmp_path) as store:
+        for _ in range(60):
+            await store.commit([_reading(next(numbers)) for _ in range(rng.randint(1, 40))])
+        total = next(numbers)
+        seen: list[int] = []
+        seqs: list[int] = []
+        while (batch := await store.next_batch(100)) is not None:
+            assert batch.readings <= 100
+            seen += _registers(batch)
+            seqs.append(batch.seq)
+            assert await store.settle(_receipt(batch, store.stream))
+    assert seen == list(range(total))
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+@pytest.mark.parametrize("change", [{"seq": 2}, {"sha256": "0" * 64}, {"stream": "another"}])
+async def test_only_the_receipt_of_the_batch_deletes_it(tmp_path: Path, change: dict[str, object]) -> None:
+    """E16"""
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(1)])
+        batch = await store.next_batch(5000)
+        assert batch is not None
+        assert not await store.settle(_receipt(batch, **{"stream": store.stream, **change}))
+        assert await store.next_batch(5000) == batch
+
+
+async def test_a_refused_batch_is_kept_and_the_next_one_goes(tmp_path: Path) -> None:
+    """E26"""
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(1)])
+        await store.next_batch(5000)
+        await store.refuse(1, status=422, reason="$.devices[0]: no")
+        await store.commit([_reading(2)])
+        batch = await store.next_batch(5000)
+    assert batch is not None
+    assert (batch.seq, _registers(batch)) == (2, [2])
+    assert _peek(tmp_path, "SELECT seq, readings, status, reason FROM refused") == [(1, 1, 422, "$.devices[0]: no")]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "torn", "truncated-header", "foreign-table"])
+async def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(tmp_path: Path, damage: str) -> None:
+    """E21"""
+    path = tmp_path / "buffer.sqlite"
+    async with _store(tmp_path) as store:
+        for number in range(300):
+            await store.commit([_reading(number, f"meter-{number}")])
+        before = store.stream
+    content = bytearray(path.read_bytes())
+    if damage == "garbage":
+        content = bytearray(random.Random(1).randbytes(len(content)))
+    elif damage == "torn":
+        content[8192 : len(content) // 2] = bytes(len(content) // 2 - 8192)
+    elif damage == "truncated-header":
+        content = content[:57]
+    path.write_bytes(content)
+    if damage == "foreign-table":
+        path.unlink()
+        db = sqlite3.connect(path)
+        db.execute("CREATE TABLE meta (something INTEGER)")
+        db.close()
+    async with _store(tmp_path) as store:
+        assert store.stream != before
+        await store.commit([_reading(1)])
+        assert (await store.backlog()).readings == 1
+    [aside] = _files(tmp_path, "buffer.sqlite.damaged-*")
+    assert damage == "foreign-table" or aside.read_bytes() == content
+    stored = stored_in(path)
+    assert stored is not None
+    assert stored.set_aside == str(aside)
+
+
+async def test_a_torn_tail_of_the_log_costs_the_last_commit_at_most(tmp_path: Path) -> None:
+    """E21"""
+    async with _store(tmp_path) as store:
+        for number in range(20):
+            await store.commit([_reading(number)])
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for part in _files(tmp_path, "buffer.sqlite*"):
+            (copy / part.name).write_bytes(part.read_bytes())
+        stream = store.stream
+    log = copy / "buffer.sqlite-wal"
+    log.write_bytes(log.read_bytes()[:-100])
+    async with _store(copy) as store:
+        assert store.stream == stream
+        assert (await store.backlog()).readings == 19
+
+
+async def test_a_full_buffer_keeps_energy_registers_longest_and_says_what_it_gave_up(tmp_path: Path) -> None:
+    """E20: the newest is never refused, and what is gone is counted to the reading."""
+    rng, total = random.Random(5), 0
+    async with _store(tmp_path, max_bytes=2**20) as store:
+        while len(_peek(tmp_path, "SELECT 1 FROM loss")) == 0 or total < 30_000:
+            rows = []
+            for _ in range(200):
+                values = {f"power_l{phase}_w": round(rng.uniform(0, 9999), 1) for phase in (1, 2, 3)}
+                rows.append(Reading("meter", total * 1_000_000, {**values, "energy_import_wh": total}, 0, 1000))
+                total += 1
+            await store.commit(rows)
+            await store.make_room()
+            assert total < 200_000
+        kept = await store.backlog()
+        used = await store.used_bytes()
+        batch = await store.next_batch(10**6)
+    losses = _peek(tmp_path, "SELECT reason, readings, first_us, last_us FROM loss")
+    assert used < 1.1 * 2**20
+    assert [reason for reason, *_ in losses] == ["thinned to quarter-hour energy registers: the buffer is full"]
+    assert sum(int(str(row[1])) for row in losses) + kept.readings == total
+    assert batch is not None
+    registers = _registers(batch)
+    assert registers[-1] == total - 1
+    thinned_until = int(str(losses[0][3]))
+    quarters = {n * 1_000_000 // _QUARTER_US for n in registers if n * 1_000_000 <= thinned_until}
+    assert quarters == set(range(thinned_until // _QUARTER_US + 1))
+
+
+async def test_rejected_messages_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
+    """E13"""
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=0, memory_readings=100_000) as queue:
+        futures = [queue.reject("t", f"{n}".encode(), "why") for n in range(1100)]
+        await asyncio.gather(*futures)
+    assert _peek(tmp_path, "SELECT count(*) FROM rejected") == [(1000,)]
+    assert _peek(tmp_path, "SELECT CAST(payload AS TEXT) FROM rejected ORDER BY id DESC LIMIT 1") == [("1099",)]
+
+
+async def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
+    """E23"""
+    delivery = Delivery.of("client", 65535, "topic", b"payload")
+    async with _store(tmp_path) as store, _queue(store) as queue:
+        assert not queue.committed(delivery)
+        await queue.put([_reading(1)], delivery=delivery)
+        assert queue.committed(delivery)
+    async with _store(tmp_path) as store:
+        assert await store.deliveries() == [delivery]
+
+
+async def test_memory_overflow_gives_up_the_oldest_and_records_the_span(tmp_path: Path) -> None:
+    """E20: while the disk refuses, memory is bounded; a broker's message waits at the broker instead."""
+    async with _store(tmp_path) as store:
+        queue = BufferQueue(store=store, clock=Clock(), commit_interval_s=1, commit_readings=500, memory_readings=100)
+        held_back = queue.put([_reading(0, "plug")], delivery=Delivery.of("c", 1, "t", b"p"))
+        futures = [queue.put([_reading(number)]) for number in range(150)]
+        assert [future.cancelled() for future in futures] == [True] * 51 + [False] * 99
+        assert await queue.commit()
+        assert held_back.done()
+        assert not held_back.cancelled()
+        assert (await store.backlog()).readings == 100
+    assert _peek(tmp_path, "SELECT readings, first_us, last_us FROM loss") == [
+        (51, _reading(0).time_us, _reading(50).time_us)
+    ]
+
+
+async def test_two_daemons_on_one_buffer_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "buffer.lock"
+    assert not held(path)
+    with BufferLock(path):
+        assert held(path)
+        with pytest.raises(BufferInUse, match=r"in use by another segs-edge, pid \d+"), BufferLock(path):
+            pass
+    assert not held(path)
+
+
+async def test_a_reading_of_the_backlog_is_shown_while_it_is_open(tmp_path: Path) -> None:
+    await eventually(lambda: True)
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(7), _reading(8)])
+        await eventually(lambda: (found := stored_in(tmp_path / "buffer.sqlite")) is not None and found.next_seq == 1)
+        found = stored_in(tmp_path / "buffer.sqlite")
+    assert found is not None
+    assert (found.backlog.readings, found.backlog.oldest_us) == (2, _reading(7).time_us)

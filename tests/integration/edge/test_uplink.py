@@ -1,0 +1,171 @@
+"""The uplink against a real HTTP server that misbehaves as told."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.buffer.store import Store
+from edge.clock import Clock
+from edge.reading import Reading
+from edge.uplink import Uplink
+from tests.integration.edge.peers import Receiver, eventually, free_port
+
+
+def _reading(number: int) -> Reading:
+    return Reading("meter", 1_795_000_000_000_000 + number * 1_000_000, {"energy_import_wh": number}, 0, 1000)
+
+
+@asynccontextmanager
+async def _sending(
+    tmp_path: Path, url: str, *, key: str | None = "segs_secret", timeout_s: float = 5.0, max_readings: int = 5000
+) -> AsyncIterator[tuple[Store, Uplink]]:
+    key_file = tmp_path / "gateway.key"
+    if key is not None:
+        key_file.write_text(key + "\n")
+    stop = asyncio.Event()
+    store = await Store.open(tmp_path / "buffer.sqlite", clock=Clock(), max_bytes=2**30)
+    uplink = Uplink(
+        store=store,
+        url=url,
+        key_file=key_file,
+        clock=Clock(),
+        news=asyncio.Event(),
+        send_interval_s=0.05,
+        timeout_s=timeout_s,
+        max_readings=max_readings,
+        jitter=random.Random(1),
+    )
+    try:
+        async with uplink, asyncio.TaskGroup() as group:
+            group.create_task(uplink.run(stop))
+            yield store, uplink
+            stop.set()
+    finally:
+        await store.close()
+
+
+async def _put(store: Store, uplink: Uplink, *numbers: int) -> None:
+    await store.commit([_reading(number) for number in numbers])
+    uplink._news.set()
+
+
+def _numbers(receiver: Receiver) -> list[int]:
+    return sorted(values["energy_import_wh"] for _, _, values in receiver.rows())
+
+
+async def test_a_batch_goes_with_the_key_and_is_deleted_on_its_receipt(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1, 2, 3)
+            await eventually(lambda: uplink.state.batches == 1)
+            assert (await store.backlog()).readings == 0
+        assert receiver.keys == ["Bearer segs_secret"]
+        assert _numbers(receiver) == [1, 2, 3]
+
+
+async def test_a_lost_reply_is_answered_by_the_same_bytes_again(tmp_path: Path) -> None:
+    """E16, E23: committed by the receiver, but its reply never came."""
+    with Receiver() as receiver:
+        receiver.script.extend(["reset-after-commit", "reset-after-commit"])
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1, 2)
+            await eventually(lambda: len(receiver.bodies) == 1)
+            await _put(store, uplink, 3)
+            await eventually(lambda: uplink.state.batches == 2)
+        assert [seq for seq, _ in receiver.bodies] == [1, 1, 1, 2]
+        assert len({body for seq, body in receiver.bodies if seq == 1}) == 1
+        assert _numbers(receiver) == [1, 2, 3]
+
+
+async def test_retry_after_is_honoured(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        receiver.script.append((503, {"Retry-After": "2"}))
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.batches == 1)
+        first, second = receiver.requests
+        assert 2.0 <= second - first < 4.0
+
+
+async def test_a_receiver_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        receiver.script.append("hang")
+        async with _sending(tmp_path, receiver.url, timeout_s=0.5) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.batches == 1)
+        assert 0.4 < receiver.requests[1] - receiver.requests[0] < 3.0
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
+async def test_a_batch_that_is_refused_for_good_is_set_aside_and_the_next_goes(tmp_path: Path, status: int) -> None:
+    """E26"""
+    with Receiver() as receiver:
+        receiver.script.append(status)
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.refused == 1)
+            await _put(store, uplink, 2)
+            await eventually(lambda: uplink.state.batches == 1)
+            async with store._db.execute("SELECT seq, status, reason FROM refused") as cursor:
+                assert await cursor.fetchall() == [(1, status, f"scripted {status}; $.devices[0]")]
+        assert _numbers(receiver) == [2]
+
+
+async def test_a_key_that_is_refused_keeps_everything_and_a_new_one_needs_no_restart(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        receiver.script.append(401)
+        async with _sending(tmp_path, receiver.url, key="segs_revoked") as (store, uplink):
+            uplink._sleep = lambda _seconds, stop: asyncio.sleep(0.05)  # type: ignore[method-assign]
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.trouble == "401: scripted 401; $.devices[0]")
+            assert (await store.backlog()).readings == 1
+            (tmp_path / "gateway.key").write_text("segs_renewed")
+            await eventually(lambda: uplink.state.batches == 1)
+            assert uplink.state.trouble is None
+        assert receiver.keys == ["Bearer segs_revoked", "Bearer segs_renewed"]
+
+
+async def test_a_missing_key_is_said_and_waited_for(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        async with _sending(tmp_path, receiver.url, key=None) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: "no gateway key" in (uplink.state.trouble or ""))
+            assert (await store.backlog()).readings == 1
+        assert not receiver.requests
+
+
+async def test_a_receipt_for_another_batch_deletes_nothing(tmp_path: Path) -> None:
+    """E16"""
+    with Receiver() as receiver:
+        receiver.script.append("foreign-receipt")
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: "the receipt is for" in (uplink.state.trouble or ""))
+            assert (await store.backlog()).readings == 1
+
+
+async def test_a_backlog_drains_without_pauses(tmp_path: Path) -> None:
+    """E24"""
+    with Receiver() as receiver:
+        async with _sending(tmp_path, receiver.url, max_readings=100) as (store, uplink):
+            for start in range(0, 5000, 50):
+                await store.commit([_reading(number) for number in range(start, start + 50)])
+            uplink._news.set()
+            began_s = time.monotonic()
+            await eventually(lambda: uplink.state.readings == 5000)
+            assert time.monotonic() - began_s < 2.5
+        assert _numbers(receiver) == list(range(5000))
+
+
+async def test_attempts_without_a_receiver_are_spread_out(tmp_path: Path) -> None:
+    """E25: full jitter, and no flood of attempts."""
+    async with _sending(tmp_path, f"http://127.0.0.1:{free_port()}") as (store, uplink):
+        await _put(store, uplink, 1)
+        await asyncio.sleep(2.0)
+        assert 2 <= uplink.state.attempts <= 12
+        assert "ConnectError" in (uplink.state.trouble or "")
