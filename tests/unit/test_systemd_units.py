@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import edge.config
+
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 DAEMONS = [unit for unit in UNITS if unit.stem != "segs-cloud-schema"]
@@ -57,7 +59,7 @@ async def turn(folder):
     await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
     assert b"process_resident_memory_bytes" in prometheus_client.generate_latest()
 with tempfile.TemporaryDirectory() as folder:
-    asyncio.run(turn(folder + "") )
+    asyncio.run(turn(folder))
 with tempfile.TemporaryDirectory() as folder:
     uvloop.run(turn(folder))
 """
@@ -145,22 +147,40 @@ def test_a_daemon_that_hangs_is_found_and_shows_its_stacks(unit: Path) -> None:
 
 def test_the_edge_is_given_longer_to_stop_than_it_takes_by_itself() -> None:
     """E18: what is in memory is lost at a clean stop too."""
-    from edge.config import GatewayConfig
-
     unit = _settings(ROOT / "systemd" / "segs-edge.service")
 
-    assert _seconds(unit["TimeoutStopSec"]) >= 2 * GatewayConfig.model_fields["stop_timeout_s"].default
+    assert _seconds(unit["TimeoutStopSec"]) >= 2 * edge.config.GatewayConfig.model_fields["stop_timeout_s"].default
 
 
 @each_unit
 def test_secrets_are_named_files_of_root_and_never_in_the_unit(unit: Path) -> None:
     settings, tmpfiles = _settings(unit), (ROOT / "systemd" / "tmpfiles.d").glob("*.conf")
-    secret = settings.get("EnvironmentFile") or settings["LoadCredential"].partition(":")[2]
+    secret = settings.get("EnvironmentFile") or f"/etc/credstore/{settings['LoadCredential']}"
 
     rules = [line.split() for file in tmpfiles for line in file.read_text("utf-8").splitlines() if "=" not in line]
 
     assert ["z", secret, "0600", "root", "root", "-"] in rules
     assert "postgresql://" not in unit.read_text("utf-8")
+
+
+def test_a_gateway_without_its_key_is_started_all_the_same() -> None:
+    """With a path in the line a missing file would be fatal: meters would not be read because readings cannot be sent."""
+    unit = ROOT / "systemd" / "segs-edge.service"
+    example = edge.config.load(ROOT / "systemd" / "edge.toml")
+
+    assert ":" not in _settings(unit)["LoadCredential"]
+    assert example.uplink.key_file == f"/run/credentials/{unit.name}/{_settings(unit)['LoadCredential']}"
+    assert example.gateway.data_dir == f"/var/lib/{_settings(unit)['StateDirectory']}"
+
+
+@each_unit
+def test_what_can_be_written_cannot_be_run(unit: Path) -> None:
+    """Each of these is a mount of its own, which NoExecPaths=/ does not reach."""
+    settings = _settings(unit)
+    written = {"/etc/segs", "/tmp", "/var/tmp"}
+    written |= {f"/var/lib/{settings['StateDirectory']}"} if "StateDirectory" in settings else set()
+
+    assert set(settings["NoExecPaths"].split()) == {"/"} | written
 
 
 def test_no_two_units_share_an_account_and_sysusers_makes_each() -> None:
