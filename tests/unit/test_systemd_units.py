@@ -164,7 +164,7 @@ def test_secrets_are_named_files_of_root_and_never_in_the_unit(unit: Path) -> No
 
 
 def test_a_gateway_without_its_key_is_started_all_the_same() -> None:
-    """With a path in the line a missing file would be fatal: meters would not be read because readings cannot be sent."""
+    """With a path in the line a missing file is fatal: meters go unread because readings cannot be sent."""
     unit = ROOT / "systemd" / "segs-edge.service"
     example = edge.config.load(ROOT / "systemd" / "edge.toml")
 
