@@ -46,7 +46,7 @@ class MosquittoBroker:
     def __init__(
         self, *, data_dir: Path, port: int | None = None, program: Path | None = None, bound_to_parent: bool = False
     ) -> None:
-        self.data_dir = data_dir.absolute()
+        self.data_dir = data_dir.resolve()
         self._asked_port = port
         self._program = program
         self._bound_to_parent = bound_to_parent
