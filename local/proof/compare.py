@@ -10,6 +10,7 @@ from local.proof.truth import Served, Values
 # Two readings of one clock are compared, taken by two processes: a step of the clock between them must not lose a row.
 CLOCK_SLACK_US = 5_000
 EXAMPLES = 5
+_ON_ITS_WAY_US = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,11 @@ class LossSpan:
 
     @classmethod
     def before_kill(cls, *, killed_us: int, dead_us: int, loss_window_s: float) -> "LossSpan":
-        """The signal was sent at `killed_us`, the process was gone at `dead_us`."""
-        return cls(killed_us - round(loss_window_s * 1e6), dead_us)
+        """The signal was sent at `killed_us`, the process was gone at `dead_us`.
+
+        Requests that were on their way then are still answered, to nobody; that is in the span too.
+        """
+        return cls(killed_us - round(loss_window_s * 1e6), dead_us + _ON_ITS_WAY_US)
 
 
 @dataclass(slots=True)
