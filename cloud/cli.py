@@ -10,13 +10,17 @@ import uvloop
 from cloud.db.errors import domain_error
 from cloud.gateways.cli import app as gateway_app
 from cloud.log import configure
+from cloud.schema.cli import app as schema_app
 from cloud.schema.errors import SchemaError
 from cloud.settings import Settings, SettingsError
+from cloud.workers.cli import worker
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The metering cloud."
 )
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(schema_app, name="schema")
+app.command()(worker)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import httpx
 import structlog
@@ -17,14 +17,12 @@ from cloud.db.pool import make_pool
 from cloud.db.version import require_schema
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import Acceptance
+from cloud.ingest.transaction import ACCEPTANCE
 from cloud.notify import Notifier
 from cloud.schema.errors import VersionError
 
 _LOG = structlog.get_logger("segs.serve")
 _CONNECTIONS = 8
-ACCEPTANCE = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
-"""Raw readings are kept for 7 days; a clock may be 5 minutes ahead."""
 
 
 async def serve(*, dsn: str, host: str, port: int) -> None:

@@ -1,9 +1,9 @@
-"""A fleet of simulated meters and the gateway that reads them, written as the files that `segs-sim` and `segs-edge` take."""
+"""A fleet of simulated meters and the gateway that reads them, as the files that `segs-sim` and `segs-edge` take."""
 
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -36,10 +36,10 @@ class Fleet:
     def meters(self) -> list[Meter]:
         return [meter for endpoint in self.modbus for meter in endpoint] + list(self.mqtt)
 
-    def write(self, folder: Path, ports: "Ports", commit_interval_s: float) -> None:
+    def write(self, folder: Path, ports: "Ports", *, name: str, commit_interval_s: float) -> None:
         """fleet.toml, gateway.toml and devices.csv in `folder`, which exists."""
         (folder / "fleet.toml").write_text(self._simulator(ports))
-        (folder / "gateway.toml").write_text(self._gateway(folder, ports, commit_interval_s))
+        (folder / "gateway.toml").write_text(self._gateway(folder, ports, name, commit_interval_s))
         with (folder / "devices.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
@@ -61,8 +61,8 @@ class Fleet:
                 lines += ["pv_peak_w = 1500", f"energy_interval_s = {5 * self.interval_s}"]
         return "\n".join(lines) + "\n"
 
-    def _gateway(self, folder: Path, ports: "Ports", commit_interval_s: float) -> str:
-        lines = ["[gateway]", 'name = "demo"', f"data_dir = {_quoted(folder / 'gateway')}"]
+    def _gateway(self, folder: Path, ports: "Ports", name: str, commit_interval_s: float) -> str:
+        lines = ["[gateway]", f'name = "{name}"', f"data_dir = {_quoted(folder / 'gateway')}"]
         lines += [
             "[uplink]",
             f'url = "http://127.0.0.1:{ports.receiver}"',
@@ -74,7 +74,7 @@ class Fleet:
             for unit, meter in enumerate(endpoint, start=1):
                 lines += ["[[modbus.device]]", f'id = "{meter.name}"', f"unit = {unit}", f'profile = "{meter.model}"']
                 lines += [f"interval_s = {self.interval_s}", "timeout_s = 1.0"]
-        lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}", 'client_id = "segs-demo-gateway"']
+        lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}", f'client_id = "segs-{name}"']
         for meter in self.mqtt:
             lines += ["[[mqtt.device]]", f'id = "{meter.name}"', f'profile = "{meter.model}"']
             lines += [f'topic = "{_topic(meter)}"', f"interval_s = {self.interval_s}"]
@@ -88,9 +88,11 @@ class Ports:
     modbus: Sequence[int]
     broker: int
     receiver: int
-    receiver_metrics: int
     worker_metrics: int
     edge_metrics: int
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
 
 
 def build(*, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7) -> Fleet:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,15 @@ class _Identity:
 
 
 class Service:
-    """One command, run detached with its output in a log file. `home` holds run/NAME.json and log/NAME.log."""
+    """One command, run detached with its output in a log file. `home` holds run/NAME.json and log/NAME.log.
 
-    def __init__(self, *, name: str, argv: Sequence[str], environment: Mapping[str, str], home: Path) -> None:
-        self.name, self._argv, self._environment = name, list(argv), dict(environment)
+    `environment` is asked at each start for what goes over this process's own.
+    """
+
+    def __init__(
+        self, *, name: str, argv: Sequence[str], environment: Callable[[], Mapping[str, str]], home: Path
+    ) -> None:
+        self.name, self._argv, self._environment = name, list(argv), environment
         self._pid_file = home / "run" / f"{name}.json"
         self.log_file = home / "log" / f"{name}.log"
         self._child: subprocess.Popen[bytes] | None = None
@@ -55,7 +60,7 @@ class Service:
         with self.log_file.open("ab") as log:
             self._child = subprocess.Popen(
                 self._argv,
-                env=os.environ | self._environment,
+                env=os.environ | self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

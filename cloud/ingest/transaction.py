@@ -34,6 +34,10 @@ class Acceptance:
         return Window(microseconds(now - self.past), microseconds(now + self.future))
 
 
+ACCEPTANCE = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
+"""Raw readings are kept for 7 days; a clock may be 5 minutes ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A decoded batch, the gateway whose key it came with, and the checksum of its encoded form."""

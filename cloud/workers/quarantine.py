@@ -9,9 +9,19 @@ from psycopg import AsyncConnection
 from cloud.ingest.columns import sort_out
 from cloud.ingest.registry import QUERIES, load
 from cloud.ingest.transaction import Acceptance, set_aside, store_rows
+from cloud.workers.loop import Work
 from contract.batch import DeviceBlock
 
 _AT_ONCE = 50
+
+
+def works(acceptance: Acceptance) -> list[Work]:
+    """`acceptance` is the receivers': what waited is held to the same times."""
+
+    async def step(connection: AsyncConnection, now: datetime) -> bool:
+        return await release(connection, acceptance, now) == _AT_ONCE
+
+    return [Work(name="quarantine", step=step, pause_s=2)]
 
 
 async def release(connection: AsyncConnection, acceptance: Acceptance, now: datetime) -> int:

@@ -1,0 +1,131 @@
+"""One worker process: every kind of work in a loop of its own, claimed in the database, so that any number may run."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import start_http_server
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from cloud.db.pool import make_pool
+from cloud.db.version import require_schema
+from cloud.ingest.transaction import ACCEPTANCE
+from cloud.notify import Notifier
+from cloud.workers import aggregate, quarantine, reconcile, registry, retention
+from cloud.workers.loop import Loop, Pulse, Work, pause
+
+_LOG = structlog.get_logger("segs.worker")
+_STATEMENT_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """`dsn` is the telemetry database's, `domain_dsn` the domain database's.
+
+    `metrics_port` is on loopback, 0 for none; `pause_s` is between two looks at the queues.
+    """
+
+    dsn: str
+    domain_dsn: str
+    metrics_port: int = 0
+    pause_s: float = 0.5
+    stop_within_s: float = 10.0
+
+
+def kinds(settings: WorkerSettings) -> list[Work]:
+    """All the work there is."""
+    return [
+        *aggregate.works(pause_s=settings.pause_s),
+        *quarantine.works(ACCEPTANCE),
+        *registry.works(domain_dsn=settings.domain_dsn, telemetry_dsn=settings.dsn),
+        *retention.works(),
+        *reconcile.works(),
+    ]
+
+
+async def run(
+    settings: WorkerSettings, *, stop: asyncio.Event, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> None:
+    """Work until `stop` is set, then finish the steps under way, for `stop_within_s` at most.
+
+    The database may be away, at the start and later. Raises the schema's VersionError (in an ExceptionGroup) when the
+    database has a schema that this release does not know, OSError when the metrics port is taken.
+    """
+    pulse = Pulse(monotonic_s=time.monotonic)
+    work = kinds(settings)
+    pool = make_pool(settings.dsn, name="segs-worker", size=len(work), statement_timeout_s=_STATEMENT_TIMEOUT_S)
+    with Notifier() as notifier, _metrics(settings.metrics_port):
+        async with pool:
+            notifier.status("waiting for the telemetry database")
+            notifier.ready()
+            await _begin(work, pool, clock, pulse, stop, notifier, settings)
+            notifier.stopping()
+
+
+async def _begin(
+    work: list[Work],
+    pool: AsyncConnectionPool[AsyncConnection],
+    clock: Callable[[], datetime],
+    pulse: Pulse,
+    stop: asyncio.Event,
+    notifier: Notifier,
+    settings: WorkerSettings,
+) -> None:
+    known = asyncio.Event()
+
+    async def look_at_schema(connection: AsyncConnection, _: datetime) -> bool:
+        await require_schema(connection, "telemetry")
+        known.set()
+        return True
+
+    async with asyncio.TaskGroup() as group:
+        watch = group.create_task(_watch(pulse, notifier, stop), name="watchdog")
+        schema = Loop(
+            work=Work(name="schema", step=look_at_schema, pause_s=1), pool=pool, clock=clock, pulse=pulse, stop=stop
+        )
+        while not known.is_set() and not stop.is_set():
+            await schema.once()
+        pulse.forget("schema")
+        _LOG.info("working", kinds=[kind.name for kind in work])
+        notifier.status("working")
+        tasks = [
+            group.create_task(Loop(work=kind, pool=pool, clock=clock, pulse=pulse, stop=stop).run(), name=kind.name)
+            for kind in work
+        ]
+        await stop.wait()
+        _, late = await asyncio.wait(tasks, timeout=settings.stop_within_s)
+        for task in late:
+            _LOG.warning("step_cancelled", loop=task.get_name())
+            task.cancel()
+        watch.cancel()
+
+
+async def _watch(pulse: Pulse, notifier: Notifier, stop: asyncio.Event) -> None:
+    """Tells the service manager that all loops move; says nothing, and so has it restart the process, when one does not."""
+    limit_s = max(_STATEMENT_TIMEOUT_S + 30, notifier.watchdog_s or 0)
+    while not stop.is_set():
+        stuck = pulse.stuck(limit_s)
+        if stuck:
+            _LOG.error("loops_stuck", loops=stuck)
+        else:
+            notifier.watchdog()
+        await pause(stop, (notifier.watchdog_s or 20) / 2)
+
+
+@contextmanager
+def _metrics(port: int) -> Iterator[None]:
+    if port == 0:
+        yield
+        return
+    server, thread = start_http_server(port, addr="127.0.0.1")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,5 @@
+"""`python -m local` is `segs`."""
+
+from local.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""`segs`: everything on one machine."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from cloud.log import configure
+from cloud.schema.errors import SchemaError
+from local import demo as demonstration
+from local.databases import Databases
+from local.display import Display
+from local.servers import ServerError, segs_home
+from local.service import ServiceError
+from local.stack import Stack
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Everything on one machine."
+)
+Modbus = Annotated[int, typer.Option(min=1, help="Simulated Modbus meters.")]
+Mqtt = Annotated[int, typer.Option(min=1, help="Simulated MQTT meters.")]
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=0, help="How long; 0 for until Ctrl-C.")] = 0,
+    modbus: Modbus = 16,
+    mqtt: Mqtt = 8,
+) -> None:
+    """Show the whole way from simulated meters to hypertables, live, and prove at the end that nothing was lost."""
+    if not demonstration.run(home=segs_home(), seconds=seconds, modbus=modbus, mqtt=mqtt, display=Display()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def start(modbus: Modbus = 16, mqtt: Mqtt = 8) -> None:
+    """Start databases, broker, receiver, worker, simulated meters and a gateway, in the background."""
+    demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, display=Display())
+
+
+@app.command()
+def stop() -> None:
+    """Stop whatever runs in the data folder, in the order that loses nothing."""
+    Stack(home=segs_home()).stop()
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """What runs; exit 1 when something that was started does not."""
+    running = Stack(home=segs_home()).running()
+    if as_json:
+        typer.echo(json.dumps(running))
+    else:
+        for name, pid in running.items():
+            typer.echo(f"{name:10} {'stopped' if pid is None else f'running, pid {pid}'}")
+    if None in running.values():
+        raise typer.Exit(1)
+
+
+@app.command()
+def dsn(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Print the local databases' DSNs, for their owner; starts them, and applies their schemas, if need be."""
+    databases = Databases(home=segs_home())
+    databases.start()
+    found = {name: databases.dsn(name) for name in ("domain", "telemetry")}
+    typer.echo(json.dumps(found) if as_json else "\n".join(f"{name} {text}" for name, text in found.items()))
+
+
+def main() -> None:
+    """Entry point. What a person can mend ends in one line and exit status 1, not in a traceback."""
+    configure()
+    try:
+        app()
+    except (ServerError, SchemaError, ServiceError) as error:
+        print(f"segs: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,114 @@
+"""The demo: meters are polled, readings buffered, synced, stored and aggregated; at the end, the proof."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from local import fleet
+from local.display import Display
+from local.progress import Watcher
+from local.proof.report import Report, prove
+from local.stack import Stack
+
+COMMIT_INTERVAL_S = 1.0
+_SETTLE_S = 60.0
+
+
+def start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Stack, str]:
+    """Start everything anew, in the background; what an earlier start left is stopped first.
+
+    Returns the stack and the name of its gateway. Raises ServerError, SchemaError, ServiceError.
+    """
+    meters = fleet.build(modbus=modbus, mqtt=mqtt)
+    stack = Stack(home=home)
+    name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    stack.stop_services()
+    shutil.rmtree(stack.field, ignore_errors=True)
+    display.say("step 1: databases and their schemas; step 2: broker, receiver, worker")
+    stack.start_cloud(meters)
+    display.say(f"gateway {name} and its {len(meters.meters)} meters")
+    stack.add_gateway(name, meters, COMMIT_INTERVAL_S)
+    stack.start_field()
+    return stack, name
+
+
+def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display) -> bool:
+    """Run for `seconds`, 0 for until interrupted; print the proof as one line of JSON. Whether it holds.
+
+    Raises ServerError, SchemaError, ServiceError.
+    """
+    began = time.monotonic()
+    with _interrupt() as interrupted, _stopped_at_the_end(home, display):
+        stack, name = start(home=home, modbus=modbus, mqtt=mqtt, display=display)
+        with Watcher(stack=stack, gateway=name, began=began) as watcher:
+            until = time.monotonic() + seconds if seconds else None
+            with display.live():
+                while not interrupted.wait(1.0) and (until is None or time.monotonic() < until):
+                    stack.expect_alive()
+                    display.show(watcher.look())
+            display.say("stopping meters and gateway; what is on its way arrives first")
+            stack.stop_field()
+            _settle(watcher)
+            last = watcher.look()
+            report = prove(journal=stack.journal, dsn=stack.databases.dsn("telemetry"), gateway=name)
+            summary = _summary(report, last.aggregates_1m_rows, last.first_reading_s, stack)
+        _end_registrations(stack, name)
+    print(json.dumps(summary), flush=True)
+    return report.proven and not report.unregistered
+
+
+def _settle(watcher: Watcher) -> None:
+    """Wait until the workers have nothing left to compute."""
+    deadline = time.monotonic() + _SETTLE_S
+    while watcher.unfinished() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _summary(report: Report, rows: int, first_reading_s: float | None, stack: Stack) -> dict[str, object]:
+    keys = ("meters", "readings_polled", "readings_stored", "lost", "duplicated", "altered", "energy_error_wh")
+    found = report.as_dict()
+    return {key: found[key] for key in keys} | {
+        "energy_wh": report.energy_wh,
+        "aggregates_1m_rows": rows,
+        "first_reading_s": first_reading_s,
+        "edition": stack.databases.server.edition,
+    }
+
+
+def _end_registrations(stack: Stack, gateway: str) -> None:
+    """The meters of this demo leave their regions, so that the next one's sums are its own."""
+    with psycopg.connect(stack.databases.dsn("domain")) as domain:
+        domain.execute(
+            "SELECT device_unregister(g.name, d.device, clock_timestamp()) FROM devices AS d JOIN gateways AS g"
+            " USING (gateway_id) WHERE g.name = %s AND upper(d.valid) = 'infinity'",
+            [gateway],
+        )
+
+
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the demo early, with its proof."""
+    event = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _stopped_at_the_end(home: Path, display: Display) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        display.say("stopping the servers")
+        Stack(home=home).stop()
