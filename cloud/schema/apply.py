@@ -30,20 +30,15 @@ def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT) 
     policies, rights and comments anew. Tables change through migrations only: where the database is not at exactly this
     master already, its structure has to be the master's before the master runs, or all is rolled back.
 
-    Raises SourceError, UnreachableError, ScriptError, VersionError (newer than this release), DriftError.
+    Raises SourceError, UnreachableError, ScriptError, VersionError (newer than this release, or the other master),
+    DriftError.
     """
     master = load(database, root)
     with connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('segs.schema', 0))")
         before = current_version(connection)
-        if before is not None and before > master.version:
-            raise VersionError(
-                f"{database}: the database is at schema version {before}, this release knows {master.version}; "
-                "use the release it was upgraded with, or a later one",
-                database=database,
-                found=before,
-                known=master.version,
-            )
+        if before is not None:
+            _require_known(connection, master, before)
         migrations = [m for m in master.migrations if before is not None and m.version > before]
         for migration in migrations:
             run(connection, [migration.script])
@@ -67,6 +62,22 @@ def current_version(connection: psycopg.Connection) -> int | None:
         return None
     row = connection.execute("SELECT max(version) FROM public.schema_version").fetchone()
     return row[0] if row else None
+
+
+def _require_known(connection: psycopg.Connection, master: Master, before: int) -> None:
+    database, known = master.database, master.version
+    row = connection.execute("SELECT master FROM public.schema_version WHERE version = %s", (before,)).fetchone()
+    problem = None
+    if row != (database,):
+        held = row[0] if row else "another"
+        problem = f"the database holds the {held} schema; are SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN swapped?"
+    elif before > known:
+        problem = (
+            f"the database is at schema version {before}, this release knows {known}; "
+            "use the release it was upgraded with, or a later one"
+        )
+    if problem:
+        raise VersionError(f"{database}: {problem}", database=database, found=before, known=known)
 
 
 def _checksum(connection: psycopg.Connection, version: int) -> str | None:

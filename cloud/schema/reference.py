@@ -90,7 +90,7 @@ def _body(connection: psycopg.Connection, oid: int) -> str:
         cells = [
             f"`{name}`",
             kind,
-            _unit(name),
+            _unit(name, comment or ""),
             "yes" if nullable else "no",
             f"`{default}`" if default else "",
             f"`{name}: {_python(kind, nullable)}`",
@@ -115,9 +115,14 @@ def _functions(connection: psycopg.Connection) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unit(column: str) -> str:
+def _unit(column: str, comment: str) -> str:
+    """From the name; where that has none, shares and money are told by the comment."""
     match = _UNIT.search(column)
-    return _UNIT_NAME.get(match[1], match[1]) if match else ""
+    if match:
+        return _UNIT_NAME.get(match[1], match[1])
+    if ", percent" in comment:
+        return "%"
+    return "currency" if "currency" in comment and "ISO 4217" not in comment else ""
 
 
 def _python(kind: str, nullable: bool) -> str:

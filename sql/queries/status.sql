@@ -10,7 +10,7 @@ SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension W
 
 -- name: timescale
 -- Edition, hypertables, chunks.
-SELECT CASE WHEN _timescaledb_functions.tsl_loaded() OR current_setting('timescaledb.license') = 'timescale'
+SELECT CASE WHEN _timescaledb_functions.tsl_loaded() AND current_setting('timescaledb.license') = 'timescale'
             THEN 'community' ELSE 'apache' END,
        (SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_schema = 'public'),
        (SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_schema = 'public');

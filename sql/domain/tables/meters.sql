@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS meters (
     site text CHECK (site <> ''),
     latitude_deg double precision CHECK (latitude_deg BETWEEN -90 AND 90),
     longitude_deg double precision CHECK (longitude_deg BETWEEN -180 AND 180),
-    max_power_w double precision NOT NULL DEFAULT 1e6 CHECK (max_power_w > 0 AND max_power_w < 'infinity'),
+    max_power_w double precision NOT NULL DEFAULT 1000000 CHECK (max_power_w > 0 AND max_power_w < 'infinity'),
     register_modulus_wh bigint CHECK (register_modulus_wh > 0),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
