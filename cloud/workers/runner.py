@@ -106,7 +106,7 @@ async def _begin(
 
 
 async def _watch(pulse: Pulse, notifier: Notifier, stop: asyncio.Event) -> None:
-    """Tells the service manager that all loops move; says nothing, and so has it restart the process, when one does not."""
+    """Feeds the watchdog while all loops move; once one does not, systemd restarts the process."""
     limit_s = max(_STATEMENT_TIMEOUT_S + 30, notifier.watchdog_s or 0)
     while not stop.is_set():
         stuck = pulse.stuck(limit_s)

@@ -39,8 +39,13 @@ class Telemetry:
         )
         return meter_id
 
-    def store(self, meter_id: int, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Rows of seconds after START and then `columns`, and their dirty mark, in one transaction, like a batch."""
+    def store(
+        self, meter_id: int, columns: Sequence[str], rows: Iterable[Sequence[object]], *, mark_each: bool = False
+    ) -> None:
+        """Rows of seconds after START and then `columns`, and their dirty mark, in one transaction, like a batch.
+
+        One mark spans all of them, unless `mark_each`.
+        """
         rows = [(START + timedelta(seconds=float(row[0])), *row[1:]) for row in rows]  # type: ignore[arg-type]
         names = ", ".join(columns)
         places = ", ".join(["%s"] * len(columns))
@@ -50,9 +55,10 @@ class Telemetry:
                 " ON CONFLICT (meter_id, time) DO NOTHING",  # type: ignore[arg-type]
                 rows,
             )
-            cursor.execute(
+            times = [row[0] for row in rows]
+            cursor.executemany(
                 "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (%s, %s, %s)",
-                [meter_id, min(row[0] for row in rows), max(row[0] for row in rows)],
+                [(meter_id, at, at) for at in times] if mark_each else [(meter_id, min(times), max(times))],
             )
 
     def registers(self, meter_id: int, reads: Iterable[tuple[float, int | None]]) -> None:

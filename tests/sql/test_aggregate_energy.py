@@ -146,7 +146,7 @@ Reads = list[tuple[float, int | None, int | None, float | None]]
 
 
 @st.composite
-def _stories(draw: st.DrawFn) -> tuple[Reads, list[int], list[int], float]:
+def _stories(draw: st.DrawFn) -> tuple[Reads, list[int], list[int], float, int]:
     """Readings of two registers with gaps, glitches, resets and NULLs; which delivery each comes in; the order."""
     length = draw(st.integers(2, 24))
     seconds, first, second = 0.0, 5_000_000, 300
@@ -169,25 +169,31 @@ def _stories(draw: st.DrawFn) -> tuple[Reads, list[int], list[int], float]:
                 shown = max(0, first - 2)
         reads.append((seconds, shown, draw(st.sampled_from([None, second])), draw(st.sampled_from([None, 230.5]))))
     deliveries = [draw(st.integers(0, 4)) for _ in reads]
-    return reads, deliveries, draw(st.permutations(range(5))), draw(st.sampled_from([1, 20, 60]))
+    return (
+        reads,
+        deliveries,
+        draw(st.permutations(range(5))),
+        draw(st.sampled_from([1, 20, 60])),
+        draw(st.sampled_from([1, 3, 200])),
+    )
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=_stories())
 def test_late_disordered_and_repeated_arrivals_end_in_the_same_rows(
-    telemetry: Any, story: tuple[Reads, list[int], list[int], float]
+    telemetry: Any, story: tuple[Reads, list[int], list[int], float, int]
 ) -> None:
     """C7: whatever the split, and whenever the worker runs."""
-    reads, deliveries, order, interval_s = story
+    reads, deliveries, order, interval_s, claim = story
     columns = ["energy_import_wh", "energy_export_wh", "power_w"]
     at_once, in_parts = telemetry.meter(interval_s=interval_s), telemetry.meter(interval_s=interval_s)
     telemetry.store(at_once, columns, reads)
     telemetry.aggregate()
-    for delivery in [*order, order[0]]:
-        part = [read for read, number in zip(reads, deliveries, strict=True) if number == delivery]
+    parts = [[read for read, number in zip(reads, deliveries, strict=True) if number == delivery] for delivery in order]
+    for part in [*parts, reads[:1]]:
         if part:
-            telemetry.store(in_parts, columns, part)
-            telemetry.aggregate(limit=1)
+            telemetry.store(in_parts, columns, part, mark_each=True)
+            telemetry.aggregate(limit=claim)
     assert telemetry.minutes(in_parts) == telemetry.minutes(at_once)
     assert telemetry.quarters(in_parts) == telemetry.quarters(at_once)
     minutes = telemetry.minutes(at_once)
