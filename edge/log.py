@@ -1,11 +1,22 @@
 """Structured logs to standard error: JSON lines for machines, or columns for people."""
 
+import contextlib
 import logging
 import sys
 
 import structlog
 
 from edge.config import LogConfig
+
+
+class _Stderr(structlog.PrintLogger):
+    """Lines to standard error. Where that is a file on a full disk, metering is worth more than the line."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    debug = info = warning = error = critical = exception = log = msg
 
 
 def configure(config: LogConfig) -> None:
@@ -20,7 +31,7 @@ def configure(config: LogConfig) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, config.level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Stderr(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # What pymodbus has to say of a dead device the driver says better, and less often.

@@ -1,13 +1,18 @@
 """What a gateway talks to: a receiver that misbehaves as told, meters on Modbus TCP. All of them real servers."""
 
 import asyncio
+import json
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -178,8 +183,22 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
         self.refuse: dict[int, set[int]] = {}
         self.reads: list[tuple[int, int, int]] = []
         self.registers: dict[int, dict[int, int]] = {unit: {} for unit in units}
-        self.before_reply: Callable[[int], None] = lambda unit: None
+        self.before_reply: Callable[[int, int, int], None] = lambda unit, address, count: None
         self._units = units
+
+    def count(self, unit: int, address: int) -> list[tuple[int, int]]:
+        """Make the float32 at `address` count replies, 0.001 each; what was served: (time in microseconds, count)."""
+        served: list[tuple[int, int]] = []
+        before = self.before_reply
+
+        def before_reply(of_unit: int, of_address: int, count: int) -> None:
+            before(of_unit, of_address, count)
+            if of_unit == unit and of_address <= address < of_address + count:
+                served.append((time.time_ns() // 1000, len(served) + 1))
+                self.set_float(unit, address, len(served) / 1000)
+
+        self.before_reply = before_reply
+        return served
 
     def set_float(self, unit: int, address: int, value: float) -> None:
         high, low = struct.unpack(">HH", struct.pack(">f", value))
@@ -203,7 +222,7 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
             self.reads.append((unit, address, count))
             if delay_s := self.delay_s.get(unit):
                 await asyncio.sleep(delay_s)
-            self.before_reply(unit)
+            self.before_reply(unit, address, count)
             if self.refuse.get(unit, set()) & set(range(address, address + count)):
                 return ExcCodes.ILLEGAL_ADDRESS
             for at, word in self.registers[unit].items():
@@ -220,3 +239,90 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
         self._ready.set()
         await self._stop.wait()
         await server.shutdown()
+
+
+class EdgeProcess:
+    """`segs-edge run` as a process of its own, in `folder`. `meters` are its [[modbus]] and [[mqtt]] tables."""
+
+    def __init__(self, *, folder: Path, receiver_url: str, meters: str, commit_interval_s: float = 0.5) -> None:
+        self.config = folder / "gateway.toml"
+        self.data_dir = folder / "data"
+        self.commit_interval_s = commit_interval_s
+        self._log = folder / "edge.log"
+        (folder / "gateway.key").write_text("segs_secret")
+        self.config.write_text(
+            f"""
+[gateway]
+name = "site"
+data_dir = "data"
+stop_timeout_s = 5
+[uplink]
+url = "{receiver_url}"
+key_file = "gateway.key"
+send_interval_s = 0.2
+timeout_s = 2
+[buffer]
+commit_interval_s = {commit_interval_s}
+[metrics]
+port = 0
+{meters}
+"""
+        )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def start(self, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edge", "run", "--config", str(self.config)],
+                stderr=log,
+                env=os.environ | (environment or {}),
+            )
+        return self.process
+
+    def kill(self) -> int:
+        """kill -9; the time, in microseconds."""
+        self.process.kill()
+        killed_us = time.time_ns() // 1000
+        self.process.wait(5)
+        return killed_us
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        return self.process.wait(15)
+
+    def status(self) -> Any:
+        command = [sys.executable, "-m", "edge", "status", "--config", str(self.config), "--json"]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=20).stdout)
+
+
+def modbus_table(port: int, units: Sequence[int], *, interval_s: float = 0.1, timeout_s: float = 0.5) -> str:
+    devices = "".join(
+        f"""
+  [[modbus.device]]
+  id = "meter-{unit}"
+  unit = {unit}
+  profile = "eastron-sdm630"
+  interval_s = {interval_s}
+  timeout_s = {timeout_s}
+"""
+        for unit in units
+    )
+    return f'[[modbus]]\nhost = "127.0.0.1"\nport = {port}\n{devices}'
+
+
+def mqtt_table(port: int, topic: str = "tele/plug/SENSOR") -> str:
+    return f"""
+[[mqtt]]
+host = "127.0.0.1"
+port = {port}
+client_id = "site"
+  [[mqtt.device]]
+  id = "plug"
+  profile = "tasmota"
+  topic = "{topic}"
+  interval_s = 1
+"""

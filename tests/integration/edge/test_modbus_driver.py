@@ -154,7 +154,7 @@ async def test_one_connection_and_one_request_at_a_time() -> None:
         busy: list[int] = []
         overlaps: list[int] = []
 
-        def before_reply(unit: int) -> None:
+        def before_reply(unit: int, _address: int, _count: int) -> None:
             busy.remove(unit)
 
         meters.delay_s = dict.fromkeys([1, 2, 3], 0.01)

@@ -1,0 +1,310 @@
+"""The gateway as a process, against meters, brokers and receivers that fail, and killed itself."""
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from local.servers import MosquittoBroker
+from tests.integration.edge.peers import (
+    EdgeProcess,
+    ModbusMeters,
+    Receiver,
+    free_port,
+    modbus_table,
+    mqtt_table,
+    wait_until,
+)
+
+_ENERGY = 0x0048
+# A reply that was served may not have been taken yet: one poll and its decoding, on a busy machine.
+_IN_FLIGHT_US = 300_000
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[EdgeProcess], EdgeProcess]]:
+    """Starts a gateway that does not outlive the test."""
+    processes: list[EdgeProcess] = []
+
+    def start(edge: EdgeProcess) -> EdgeProcess:
+        edge.start()
+        processes.append(edge)
+        return edge
+
+    yield start
+    for edge in processes:
+        if edge.process.poll() is None:
+            edge.kill()
+
+
+def _counts(receiver: Receiver, device: str) -> Counter[int]:
+    return Counter(values["energy_import_wh"] for name, _, values in receiver.rows() if name == device)
+
+
+def test_kill_9_loses_at_most_the_commit_window_and_doubles_nothing(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E18, E19, E23: three kills in the middle; the receiver is the witness, the meters' own counts the truth."""
+    with Receiver() as receiver, ModbusMeters([1, 2]) as meters:
+        served = {unit: meters.count(unit, _ENERGY) for unit in (1, 2)}
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=modbus_table(meters.port, [1, 2]))
+        kills = []
+        for pause_s in (1.9, 1.3, 1.6):
+            started(edge)
+            count = len(served[1])
+            wait_until(lambda count=count: len(served[1]) > count + 3)  # type: ignore[misc]
+            time.sleep(pause_s)
+            kills.append(edge.kill())
+        started(edge)
+        count = len(served[1])
+        wait_until(lambda: len(served[1]) > count + 3)
+        assert edge.stop() == 0
+        window_us = round(edge.commit_interval_s * 1e6) + _IN_FLIGHT_US
+        for unit, counts in served.items():
+            got = _counts(receiver, f"meter-{unit}")
+            lost = [at_us for at_us, number in counts if number not in got]
+            assert max(got.values()) == 1
+            assert all(any(killed - window_us <= at_us <= killed for killed in kills) for at_us in lost)
+            assert len(got) > 30
+
+
+def test_a_clean_stop_loses_nothing(tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]) -> None:
+    """E18: a commit window of a minute, and everything that was served is at the receiver when the process ends."""
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        served = meters.count(1, _ENERGY)
+        table = modbus_table(meters.port, [1])
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table, commit_interval_s=60))
+        wait_until(lambda: len(served) > 10)
+        assert edge.stop() == 0
+        assert _counts(receiver, "meter-1") == Counter(number for _, number in served)
+        assert edge.status()["stored"]["backlog"]["readings"] == 0
+
+
+def test_an_outage_of_the_receiver_with_a_kill_in_it_loses_nothing_committed(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E16, E17, E18: readings wait on disk from the first second of the outage."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with ModbusMeters([1]) as meters:
+        served = meters.count(1, _ENERGY)
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=url, meters=modbus_table(meters.port, [1])))
+        wait_until(lambda: len(served) > 15)
+        killed_us = edge.kill()
+        status = edge.status()
+        assert not status["running"]
+        assert status["stored"]["backlog"]["readings"] > 0
+        started(edge)
+        count = len(served)
+        wait_until(lambda: len(served) > count + 10)
+        with Receiver(port) as receiver:
+            wait_until(lambda: bool(receiver.rows()), timeout_s=30)
+            assert edge.stop() == 0
+            got = _counts(receiver, "meter-1")
+    window_us = round(edge.commit_interval_s * 1e6) + _IN_FLIGHT_US
+    assert max(got.values()) == 1
+    assert all(killed_us - window_us <= at_us <= killed_us for at_us, number in served if number not in got)
+
+
+@contextmanager
+def _publishing(port: int, count: int, pause_s: float) -> Iterator[threading.Thread]:
+    """Publishes messages 1 to `count` without a clock, each one until the broker has it."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="meters", clean_session=False)
+    client.reconnect_delay_set(1, 1)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+
+    def publish() -> None:
+        for number in range(1, count + 1):
+            payload = json.dumps({"ENERGY": {"Total": number / 1000, "Power": 1}})
+            sent = client.publish("tele/plug/SENSOR", payload, qos=1)
+            # Neither `wait_for_publish` nor `is_published` outlive a lost connection, although the message does.
+            wait_until(lambda sent=sent: sent._published, timeout_s=30)  # type: ignore[misc]
+            time.sleep(pause_s)
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(60)
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_kill_9_neither_loses_nor_doubles_a_message_of_the_broker(
+    tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E13, E23: what was not committed comes again; what was committed and not acknowledged is known."""
+    with Receiver() as receiver:
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=mqtt_table(broker.port))
+        started(edge)
+        wait_until(lambda: "broker connected" in edge.log)
+        with _publishing(broker.port, 400, 0.01):
+            for pause_s in (1.2, 1.7):
+                time.sleep(pause_s)
+                edge.kill()
+                started(edge)
+        wait_until(lambda: len(_counts(receiver, "plug")) == 400, timeout_s=20)
+        assert edge.stop() == 0
+        assert _counts(receiver, "plug") == Counter(range(1, 401))
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_broker_that_restarts_costs_nothing(
+    tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess], how: str
+) -> None:
+    """E11, E13"""
+    with Receiver() as receiver:
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=mqtt_table(broker.port)))
+        wait_until(lambda: "broker connected" in edge.log)
+        with _publishing(broker.port, 200, 0.01):
+            time.sleep(0.8)
+            getattr(broker, how)()
+            time.sleep(0.3)
+            broker.start()
+        wait_until(lambda: len(_counts(receiver, "plug")) == 200, timeout_s=40)
+        assert edge.stop() == 0
+        assert set(_counts(receiver, "plug")) == set(range(1, 201))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 2 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root and the permission to mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+def test_a_full_disk_stops_no_polling_and_what_waited_is_kept_once_there_is_room(
+    small_disk: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E20"""
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        served = meters.count(1, _ENERGY)
+        edge = EdgeProcess(folder=small_disk, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
+        started(edge)
+        wait_until(lambda: len(served) > 5)
+        ballast = small_disk / "ballast"
+        _fill(ballast)
+        count = len(served)
+        wait_until(lambda: len(served) > count + 30, timeout_s=20)
+        stored = len(_counts(receiver, "meter-1"))
+        ballast.unlink()
+        wait_until(lambda: len(_counts(receiver, "meter-1")) > stored + 30, timeout_s=20)
+        assert edge.stop() == 0
+        assert _counts(receiver, "meter-1") == Counter(number for _, number in served)
+
+
+def test_a_second_daemon_on_the_same_buffer_is_refused(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        table = modbus_table(meters.port, [1])
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table))
+        wait_until(lambda: "running" in edge.log)
+        second = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table)
+        assert second.start().wait(10) == 1
+        assert f"in use by another segs-edge, pid {edge.process.pid}" in edge.log
+        assert edge.stop() == 0
+
+
+def test_a_damaged_buffer_does_not_keep_the_gateway_from_starting(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E21"""
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
+        edge.data_dir.mkdir()
+        (edge.data_dir / "buffer.sqlite").write_bytes(b"no database at all" * 500)
+        started(edge)
+        wait_until(lambda: len(receiver.rows()) > 3)
+        assert edge.stop() == 0
+        assert edge.status()["stored"]["set_aside"].startswith(str(edge.data_dir / "buffer.sqlite.damaged-"))
+
+
+def test_the_service_manager_hears_of_start_life_and_stop(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    with Receiver() as receiver, ModbusMeters([1]) as meters, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
+        bus.bind(str(tmp_path / "notify"))
+        bus.settimeout(10)
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
+        edge.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1500000"})
+        heard: list[bytes] = []
+        while b"WATCHDOG=1" not in heard or not any(message.startswith(b"STATUS=1 meters") for message in heard):
+            heard.append(bus.recv(500))
+        edge.process.send_signal(signal.SIGINT)
+        while heard[-1] != b"STOPPING=1":
+            heard.append(bus.recv(500))
+        assert edge.process.wait(10) == 0
+    assert heard[0] == b"READY=1"
+
+
+def _drain(bus: socket.socket) -> None:
+    """Receive until nothing comes for the socket's time-out; raises TimeoutError then."""
+    while True:
+        bus.recv(500)
+
+
+def test_a_frozen_gateway_stops_feeding_the_watchdog(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """The datagrams come from the loop that polls: no loop, no life sign."""
+    with Receiver() as receiver, ModbusMeters([1]) as meters, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
+        bus.bind(str(tmp_path / "notify"))
+        bus.settimeout(1.5)
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
+        edge.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"})
+        wait_until(lambda: "running" in edge.log)
+        edge.process.send_signal(signal.SIGSTOP)
+        frozen_s = time.monotonic()
+        with pytest.raises(TimeoutError):
+            _drain(bus)
+        assert time.monotonic() - frozen_s < 4
+        edge.kill()
+
+
+def test_status_tells_of_a_running_gateway(tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]) -> None:
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        table = modbus_table(meters.port, [1, 7], timeout_s=0.2)
+        meters.delay_s[1] = 0
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table))
+        wait_until(lambda: len(receiver.rows()) > 5)
+        running = edge.status()
+        assert edge.stop() == 0
+        stopped = edge.status()
+    assert (running["running"], stopped["running"]) == (True, False)
+    assert running["loss_window_s"] == 0.5
+    assert stopped["stored"]["synced_readings"] == len(receiver.rows())
+    assert stopped["stored"]["last_receipt_seq"] == len(receiver.batches)
+    devices = {device["device"]: device for device in stopped["daemon"]["devices"]}
+    assert devices["meter-1"]["readings"] == len(receiver.rows())
+    assert devices["meter-7"]["readings"] == 0
+    assert devices["meter-7"]["errors"] > 0
