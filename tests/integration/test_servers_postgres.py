@@ -71,17 +71,24 @@ def test_a_stale_pid_file_that_names_another_living_process_does_not_prevent_the
         stranger.kill()
 
 
-def test_survivors_of_a_killed_postmaster_are_waited_for(server: PostgresServer) -> None:
-    """Two postmasters on one data directory destroy it; a pid file must not be removed to make a start succeed."""
-    with psycopg.connect(server.dsn()) as connection:
-        backend = connection.info.backend_pid
-        os.kill(backend, signal.SIGSTOP)
+@pytest.mark.parametrize("number_reused", [False, True])
+def test_survivors_of_a_killed_postmaster_keep_the_next_one_out(server: PostgresServer, number_reused: bool) -> None:
+    """Two postmasters on one data directory destroy it, so nothing that makes a start succeed may forget survivors."""
+    pid_file = server.data_dir / "cluster/postmaster.pid"
+    with (
+        subprocess.Popen([*prefix(account=account_for(pid_file), reaches=[]), "sleep", "60"]) as stranger,
+        psycopg.connect(server.dsn()) as connection,
+    ):
+        os.kill(connection.info.backend_pid, signal.SIGSTOP)
         server.kill()
+        if number_reused:
+            pid_file.write_text("\n".join([str(stranger.pid), *pid_file.read_text().splitlines()[1:]]) + "\n")
         try:
             with pytest.raises(StartError, match="shared memory"):
                 server.start(timeout_s=1.0)
         finally:
-            os.kill(backend, signal.SIGCONT)
+            os.kill(connection.info.backend_pid, signal.SIGCONT)
+            stranger.kill()
     server.start()
     assert _one(server.dsn(), "SELECT 1") == 1
 
