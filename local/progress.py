@@ -51,6 +51,7 @@ class Watcher:
         self._connection = psycopg.connect(stack.databases.dsn("telemetry"), autocommit=True)
         self._config = load(stack.gateway_file)
         self._first_reading_s: float | None = None
+        self._polled = 0
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +64,7 @@ class Watcher:
     def look(self) -> Progress:
         """The state now."""
         seen = status.read(self._config, clock=Clock())
-        polled = sum(device.readings for device in seen.daemon.devices) if seen.daemon else 0
+        self._polled = max(self._polled, int(self._stack.edge_metrics()["segs_edge_readings_polled_total"]))
         buffered = seen.stored.backlog.readings if seen.stored else 0
         stored, quarantined, lag_s = self._one(_STORED)
         if stored and self._first_reading_s is None:
@@ -74,7 +75,7 @@ class Watcher:
             elapsed_s=time.monotonic() - self._began,
             meters=len(lines),
             power_w=sum(line.power_w or 0 for line in lines),
-            polled=polled,
+            polled=self._polled,
             buffered=buffered,
             synced=seen.stored.synced_readings if seen.stored else 0,
             stored=stored,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from local import scrape
 from local.databases import Databases
 from local.fleet import Fleet, Ports
 from local.servers import MosquittoBroker, free_port
@@ -66,9 +67,10 @@ class Stack:
         self.cloud("gateway", "device", "import", name, str(self.field / "devices.csv"))
 
     def start_field(self) -> None:
-        """Simulated meters, and the gateway that reads them."""
-        for name in ("simulator", "edge"):
-            self.services[name].start()
+        """The gateway, and then the meters: a broker keeps messages only for who has subscribed before."""
+        self.services["edge"].start()
+        self.await_true("edge", lambda: self.edge_metrics()["segs_edge_broker_connected"] > 0, timeout_s=30)
+        self.services["simulator"].start()
 
     def stop_field(self) -> None:
         """Meters first, so that nothing is on its way when the gateway has delivered the rest and ends."""
@@ -119,6 +121,10 @@ class Stack:
             if time.monotonic() > deadline:
                 raise ServiceError(f"{service} is not there after {timeout_s:g} s\n{self.services[service].tail()}")
             time.sleep(0.05)
+
+    def edge_metrics(self) -> dict[str, float]:
+        """The gateway's metrics, each summed over its labels; zeros while it does not run."""
+        return scrape.totals(self._ports.edge_metrics)
 
     @property
     def receiver_url(self) -> str:
