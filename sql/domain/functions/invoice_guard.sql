@@ -1,8 +1,9 @@
 CREATE OR REPLACE FUNCTION guard_invoice() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
-    -- What may still happen to an invoice that left the draft: it is paid, disputed, cancelled.
-    v_open CONSTANT text[] := ARRAY['status', 'paid_at', 'cancelled_at', 'updated_at'];
+    -- What may still happen to an invoice that left the draft: it is paid, disputed, cancelled. The total is generated,
+    -- and empty until the row is stored; what it is the sum of is compared.
+    v_open CONSTANT text[] := ARRAY['status', 'paid_at', 'cancelled_at', 'updated_at', 'total_amount'];
 BEGIN
     IF OLD.status = 'draft' THEN
         RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;

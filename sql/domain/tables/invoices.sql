@@ -61,7 +61,8 @@ COMMENT ON INDEX invoices_due_idx IS 'What becomes overdue';
 COMMENT ON INDEX invoices_credits_idx IS 'Credit notes of an invoice';
 CREATE OR REPLACE TRIGGER invoices_guard BEFORE UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION guard_invoice();
-CREATE OR REPLACE TRIGGER invoices_touch BEFORE UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE OR REPLACE TRIGGER invoices_touch BEFORE UPDATE ON invoices
+    FOR EACH ROW EXECUTE FUNCTION touch_updated_at('total_amount');
 CREATE OR REPLACE TRIGGER invoices_audit AFTER INSERT OR UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION audit_change('invoice_id');
 GRANT SELECT, UPDATE (status, paid_at, cancelled_at) ON invoices TO segs_api;

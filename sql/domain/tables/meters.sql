@@ -42,7 +42,7 @@ COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';
 COMMENT ON INDEX meters_user_idx IS 'Meters of a customer';
 COMMENT ON INDEX meters_region_idx IS 'Meters of a region';
 COMMENT ON INDEX meters_site_idx IS 'Meters of a site';
-CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at('meter_code');
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters
     FOR EACH ROW EXECUTE FUNCTION audit_change('meter_id');
 GRANT SELECT, INSERT, UPDATE ON meters TO segs_api;

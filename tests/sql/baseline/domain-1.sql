@@ -118,16 +118,19 @@ COMMENT ON FUNCTION is_timezone(text) IS 'Whether the text is the name of an IAN
 GRANT EXECUTE ON FUNCTION is_timezone(text) TO segs_api, segs_worker;
 
 -- domain/functions/updated_at.sql
+-- Before the row is stored its generated columns are still empty, so a table names those as the trigger's arguments.
 CREATE OR REPLACE FUNCTION touch_updated_at() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    v_generated CONSTANT text[] := coalesce(TG_ARGV, '{}');
 BEGIN
-    IF NEW IS DISTINCT FROM OLD THEN
+    IF to_jsonb(NEW) - v_generated <> to_jsonb(OLD) - v_generated THEN
         NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at);
     END IF;
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION touch_updated_at() IS 'Stamps updated_at of a row that an UPDATE really changes; it never runs backwards';
+COMMENT ON FUNCTION touch_updated_at() IS 'Stamps updated_at of a row that an UPDATE really changes; it never runs backwards. Its arguments are the generated columns';
 
 -- domain/functions/audit.sql
 -- The owner's rights write the log, so that a role can neither skip nor forge it; who acted is what the session says.
@@ -185,8 +188,9 @@ COMMENT ON FUNCTION add_user_preferences() IS 'Gives a new user the default pref
 CREATE OR REPLACE FUNCTION guard_invoice() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
-    -- What may still happen to an invoice that left the draft: it is paid, disputed, cancelled.
-    v_open CONSTANT text[] := ARRAY['status', 'paid_at', 'cancelled_at', 'updated_at'];
+    -- What may still happen to an invoice that left the draft: it is paid, disputed, cancelled. The total is generated,
+    -- and empty until the row is stored; what it is the sum of is compared.
+    v_open CONSTANT text[] := ARRAY['status', 'paid_at', 'cancelled_at', 'updated_at', 'total_amount'];
 BEGIN
     IF OLD.status = 'draft' THEN
         RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
@@ -554,7 +558,7 @@ COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';
 COMMENT ON INDEX meters_user_idx IS 'Meters of a customer';
 COMMENT ON INDEX meters_region_idx IS 'Meters of a region';
 COMMENT ON INDEX meters_site_idx IS 'Meters of a site';
-CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at('meter_code');
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters
     FOR EACH ROW EXECUTE FUNCTION audit_change('meter_id');
 GRANT SELECT, INSERT, UPDATE ON meters TO segs_api;
@@ -807,7 +811,8 @@ COMMENT ON INDEX invoices_due_idx IS 'What becomes overdue';
 COMMENT ON INDEX invoices_credits_idx IS 'Credit notes of an invoice';
 CREATE OR REPLACE TRIGGER invoices_guard BEFORE UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION guard_invoice();
-CREATE OR REPLACE TRIGGER invoices_touch BEFORE UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE OR REPLACE TRIGGER invoices_touch BEFORE UPDATE ON invoices
+    FOR EACH ROW EXECUTE FUNCTION touch_updated_at('total_amount');
 CREATE OR REPLACE TRIGGER invoices_audit AFTER INSERT OR UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION audit_change('invoice_id');
 GRANT SELECT, UPDATE (status, paid_at, cancelled_at) ON invoices TO segs_api;

@@ -1,0 +1,311 @@
+"""The domain's invariants, each by a statement that breaks it and the constraint that says no."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from cloud.db.errors import ConflictError, ImmutableError, InvalidError, domain_error
+
+SEED: LiteralString = """
+INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'Europe/Berlin');
+INSERT INTO users (email, name, region) VALUES ('ada@example.org', 'Ada', 'north');
+INSERT INTO meters (region, timezone, user_id, model, serial) VALUES ('north', 'Europe/Berlin', 1, 'sdm630', '77');
+INSERT INTO gateways (name) VALUES ('attic');
+INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('key'));
+INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 1, 1000);
+INSERT INTO tariffs (code, name, currency, timezone, document, valid)
+VALUES ('home', 'Home', 'EUR', 'Europe/Berlin', '{}', '[2026-01-01, infinity)');
+INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)
+VALUES (1, 1, '2026-01-01', '2026-02-01', 'Europe/Berlin', 'EUR', 10, 1.9);
+INSERT INTO invoice_line_items (invoice_id, position, component, description,
+    tariff_id, quantity, unit, unit_price, amount)
+VALUES (1, 1, 'fixed', 'Basic charge', 1, 31, 'day', 0.32258065, 10);
+INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)
+VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', '2026-02-10 00:00Z');
+INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)
+VALUES ('undervoltage', 1, 'warning', 'pending', 'Voltage is low', '2026-01-10 00:00Z');
+INSERT INTO otp_verifications (user_id, purpose, code_hash, created_at, expires_at)
+VALUES (1, 'verify_email', sha256('123456'), '2026-01-01 00:00Z', '2026-01-01 00:10Z');
+INSERT INTO sessions (user_id, token_hash, created_at, expires_at)
+VALUES (1, sha256('token'), '2026-01-01 00:00Z', '2026-02-01 00:00Z');
+"""
+FINAL: LiteralString = (
+    "UPDATE invoices SET status = 'final', invoice_number = 'R-1',"
+    " finalised_at = '2026-02-02 00:00Z', due_date = '2026-02-16';"
+)
+
+
+@pytest.fixture
+def domain(domain_db: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(domain_db, autocommit=True) as connection:
+        connection.execute(SEED)
+        yield connection
+
+
+BROKEN: list[tuple[str, LiteralString]] = [
+    # people
+    ("users_email_key", "INSERT INTO users (email, name) VALUES ('ada@example.org', 'Another Ada')"),
+    ("users_email_check", "UPDATE users SET email = 'Ada@example.org'"),
+    ("users_email_check", "UPDATE users SET email = 'ada'"),
+    ("users_phone_check", "UPDATE users SET phone = '0171 123'"),
+    ("users_role_check", "UPDATE users SET role = 'admin'"),
+    ("users_password_hash_check", "UPDATE users SET email_verified_at = now(), password_hash = 'secret'"),
+    ("users_password_needs_verified_email", "UPDATE users SET password_hash = '$argon2id$v=19$x'"),
+    ("users_email_unless_deleted", "UPDATE users SET deleted_at = now(), name = NULL"),
+    (
+        "users_nothing_personal_after_deletion",
+        "UPDATE users SET deleted_at = now(), email = NULL, name = NULL, phone = '+4930123456'",
+    ),
+    ("invoices_user_id_fkey", "UPDATE meters SET user_id = NULL; DELETE FROM users"),
+    (
+        "meters_user_id_fkey",
+        "DELETE FROM invoice_line_items; DELETE FROM payment_transactions; DELETE FROM invoices; DELETE FROM users",
+    ),
+    ("user_preferences_timezone_is_known", "UPDATE user_preferences SET timezone = 'Mars/Olympus'"),
+    ("user_preferences_quiet_hours_have_both_ends", "UPDATE user_preferences SET quiet_from = '22:00'"),
+    # proof of identity
+    (
+        "otp_verifications_open_key",
+        "INSERT INTO otp_verifications (user_id, purpose, code_hash, created_at, expires_at)"
+        " VALUES (1, 'verify_email', sha256('654321'), '2026-01-01 00:01Z', '2026-01-01 00:11Z')",
+    ),
+    ("otp_verifications_attempts_check", "UPDATE otp_verifications SET attempts = 6"),
+    ("otp_verifications_code_hash_check", "UPDATE otp_verifications SET code_hash = '123456'"),
+    (
+        "otp_verifications_live_at_most_10_minutes",
+        "UPDATE otp_verifications SET expires_at = expires_at + INTERVAL '1 second'",
+    ),
+    ("otp_verifications_used_in_time", "UPDATE otp_verifications SET used_at = '2026-01-01 00:10:01Z'"),
+    ("sessions_token_hash_check", "UPDATE sessions SET token_hash = 'token'"),
+    (
+        "sessions_live_key",
+        "INSERT INTO sessions (user_id, token_hash, created_at, expires_at, family_id)"
+        " SELECT user_id, sha256('next'), created_at, expires_at, family_id FROM sessions",
+    ),
+    ("sessions_revoked_for_a_reason", "UPDATE sessions SET revoked_at = now()"),
+    # gateways, meters, devices
+    ("gateways_name_key", "INSERT INTO gateways (name) VALUES ('attic')"),
+    ("gateways_name_check", "INSERT INTO gateways (name) VALUES ('attic 2')"),
+    ("gateway_keys_key_hash_key", "INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('key'))"),
+    ("gateway_keys_key_hash_check", "INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, 'segs_plain')"),
+    ("regions_timezone_is_known", "UPDATE regions SET timezone = 'Europe/Berlin5'"),
+    ("regions_timezone_is_known", "UPDATE regions SET timezone = 'XYZ5'"),
+    ("regions_region_check", "INSERT INTO regions (region, name, timezone) VALUES ('North Sea', 'x', 'UTC')"),
+    ("meters_timezone_is_known", "UPDATE meters SET timezone = 'CEST'"),
+    ("meters_region_fkey", "UPDATE meters SET region = 'south'"),
+    (
+        "meters_model_serial_key",
+        "INSERT INTO meters (region, timezone, model, serial) VALUES ('north', 'UTC', 'sdm630', '77')",
+    ),
+    ("meters_max_power_w_check", "UPDATE meters SET max_power_w = 'NaN'"),
+    ("meters_location_has_both_coordinates", "UPDATE meters SET latitude_deg = 52.5"),
+    (
+        "devices_one_meter_per_device",
+        "INSERT INTO meters (region, timezone) VALUES ('north', 'UTC');"
+        " INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 2, 1000)",
+    ),
+    (
+        "devices_one_device_per_meter",
+        "INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm2', 1, 1000)",
+    ),
+    ("devices_valid_is_half_open", "UPDATE devices SET valid = '[2026-01-01, 2026-02-01]'"),
+    ("devices_valid_is_half_open", "UPDATE devices SET valid = '[2026-01-01,)'"),
+    # tariffs
+    (
+        "tariffs_one_at_a_time",
+        "INSERT INTO tariffs (code, name, currency, timezone, document, valid)"
+        " VALUES ('home', 'Home', 'EUR', 'UTC', '{}', '[2027-01-01, 2028-01-01)')",
+    ),
+    ("tariffs_override_has_end_and_reason", "UPDATE tariffs SET origin = 'override', reason = 'storm'"),
+    ("tariffs_load_has_region", "UPDATE tariffs SET origin = 'load'"),
+    ("invoice_line_items_tariff_id_fkey", "DELETE FROM tariffs"),
+    (
+        "tariff_rules_key",
+        "INSERT INTO tariff_rules (tariff_id, component, period, tier, unit, rate)"
+        " VALUES (1, 'energy', 0, 0, 'kWh', 0.3), (1, 'energy', 0, 0, 'kWh', 0.4)",
+    ),
+    (
+        "tariff_rules_unit_fits_component",
+        "INSERT INTO tariff_rules"
+        " (tariff_id, component, period, tier, unit, rate) VALUES (1, 'energy', 0, 0, 'kW', 0.3)",
+    ),
+    # alerts
+    (
+        "alerts_open_key",
+        "INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)"
+        " VALUES ('undervoltage', 1, 'critical', 'pending', 'again', '2026-01-11 00:00Z')",
+    ),
+    ("alerts_have_one_subject", "UPDATE alerts SET region = 'north'"),
+    ("alerts_fired_unless_pending", "UPDATE alerts SET state = 'firing'"),
+    ("alerts_resolved_with_time", "UPDATE alerts SET state = 'resolved'"),
+    ("alerts_acknowledged_by_somebody", "UPDATE alerts SET acknowledged_at = now()"),
+    # bills
+    (
+        "invoices_one_per_meter_and_period",
+        "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)"
+        " VALUES (1, 1, '2026-01-31', '2026-03-01', 'UTC', 'EUR', 1, 0)",
+    ),
+    ("invoices_number_from_final_on", "UPDATE invoices SET invoice_number = 'R-1'"),
+    (
+        "invoices_number_from_final_on",
+        "UPDATE invoices SET status = 'final', finalised_at = now(), due_date = '2026-03-01'",
+    ),
+    (
+        "invoices_final_with_due_date",
+        "UPDATE invoices SET status = 'final', invoice_number = 'R-1', finalised_at = now()",
+    ),
+    ("invoices_paid_with_time", FINAL + "UPDATE invoices SET status = 'paid'"),
+    (
+        "invoices_invoice_number_key",
+        FINAL + "INSERT INTO invoices"
+        " (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount,"
+        " status, invoice_number, finalised_at, due_date)"
+        " VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', 'EUR', 1, 0, 'final', 'R-1', now(), '2026-03-15')",
+    ),
+    (
+        "invoices_credit_note_names_invoice",
+        "INSERT INTO invoices"
+        " (kind, meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)"
+        " VALUES ('credit_note', 1, 1, '2026-01-01', '2026-02-01', 'UTC', 'EUR', -10, -1.9)",
+    ),
+    ("payment_transactions_invoice_id_fkey", "DELETE FROM invoices"),
+    (
+        "invoice_line_items_position_key",
+        "INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id,"
+        " quantity, unit, unit_price, amount) VALUES (1, 1, 'fixed', 'Twice', 1, 1, 'day', 1, 1)",
+    ),
+    (
+        "invoice_line_items_energy_is_traced",
+        "INSERT INTO invoice_line_items"
+        " (invoice_id, position, component, description, tariff_id, quantity, unit, unit_price, amount)"
+        " VALUES (1, 2, 'energy', 'Energy', 1, 100, 'kWh', 0.3, 30)",
+    ),
+    (
+        "payment_transactions_provider_key",
+        "INSERT INTO payment_transactions"
+        " (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)"
+        " VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', now())",
+    ),
+    ("payment_transactions_amount_check", "UPDATE payment_transactions SET amount = -1"),
+    ("payment_transactions_manual_is_recorded_by_somebody", "UPDATE payment_transactions SET provider = 'manual'"),
+    ("payment_transactions_settled_with_time", "UPDATE payment_transactions SET status = 'succeeded'"),
+]
+
+
+@pytest.mark.parametrize(("constraint", "statement"), BROKEN)
+def test_an_invariant_holds(domain: psycopg.Connection, constraint: str, statement: LiteralString) -> None:
+    """D3 one invoice per meter and period, D7 bills outlive users, D9 tariffs keep their history, D10 hashes only."""
+    with pytest.raises(errors.IntegrityError) as refused:
+        domain.execute(statement)
+
+    assert refused.value.diag.constraint_name == constraint
+    meaning = domain_error(refused.value)
+    assert isinstance(meaning, InvalidError | ConflictError)
+    assert meaning.constraint == constraint
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE invoices SET net_amount = 1",
+        "UPDATE invoices SET user_id = 1, status = 'draft'",
+        "UPDATE invoices SET due_date = '2026-12-31'",
+        "DELETE FROM payment_transactions; DELETE FROM invoices",
+        "UPDATE invoice_line_items SET amount = 1",
+        "DELETE FROM invoice_line_items",
+        "INSERT INTO invoice_line_items"
+        " (invoice_id, position, component, description, quantity, unit, unit_price, amount)"
+        " VALUES (1, 2, 'adjustment', 'Later', 1, 'day', 1, 1)",
+    ],
+)
+def test_a_final_invoice_and_its_lines_cannot_change(domain: psycopg.Connection, statement: LiteralString) -> None:
+    """D1, D8: whatever the code does, a bill that was sent stays as it was."""
+    domain.execute(FINAL)
+
+    with pytest.raises(psycopg.Error) as refused:
+        domain.execute(statement)
+
+    assert isinstance(domain_error(refused.value), ImmutableError)
+
+
+def test_a_final_invoice_is_paid_and_a_cancelled_one_makes_room_for_its_replacement(domain: psycopg.Connection) -> None:
+    domain.execute(FINAL)
+    domain.execute("UPDATE invoices SET status = 'overdue'")
+    domain.execute("UPDATE invoices SET status = 'paid', paid_at = '2026-02-20 00:00Z'")
+    domain.execute("UPDATE invoices SET status = 'cancelled', cancelled_at = '2026-02-21 00:00Z'")
+
+    domain.execute(
+        "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)"
+        " VALUES (1, 1, '2026-01-01', '2026-02-01', 'Europe/Berlin', 'EUR', 9, 1.71)"
+    )
+    total = domain.execute("SELECT total_amount FROM invoices WHERE status = 'draft'").fetchone()
+    assert total == (Decimal("10.71"),)
+
+
+def test_a_deleted_draft_takes_its_lines_along(domain: psycopg.Connection) -> None:
+    domain.execute("DELETE FROM payment_transactions")
+    domain.execute("DELETE FROM invoices")
+
+    assert domain.execute("SELECT count(*) FROM invoice_line_items").fetchone() == (0,)
+
+
+def test_a_new_user_has_preferences_in_the_zone_of_the_region(domain: psycopg.Connection) -> None:
+    assert domain.execute("SELECT timezone, notify_email FROM user_preferences WHERE user_id = 1").fetchone() == (
+        "Europe/Berlin",
+        True,
+    )
+
+
+def test_updated_at_moves_with_a_change_and_only_with_a_change(domain: psycopg.Connection) -> None:
+    stamp: LiteralString = "SELECT updated_at FROM meters"
+    before = domain.execute(stamp).fetchone()
+    domain.execute("UPDATE meters SET site = site")
+    unchanged = domain.execute(stamp).fetchone()
+    domain.execute("UPDATE meters SET site = 'barn'")
+    after = domain.execute(stamp).fetchone()
+
+    assert before is not None
+    assert after is not None
+    assert before == unchanged
+    assert before < after
+
+
+def test_a_meter_code_is_the_key_with_at_least_eight_digits(domain: psycopg.Connection) -> None:
+    domain.execute(
+        "INSERT INTO meters (meter_id, region, timezone) OVERRIDING SYSTEM VALUE VALUES (123456789, 'north', 'UTC')"
+    )
+
+    codes = [row[0] for row in domain.execute("SELECT meter_code FROM meters ORDER BY meter_id")]
+
+    assert codes == ["MTR-00000001", "MTR-123456789"]
+    with pytest.raises(errors.GeneratedAlways):
+        domain.execute("UPDATE meters SET meter_code = 'MTR-00000002'")
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5"]
+)
+def test_zones_that_the_server_knows_are_accepted(domain: psycopg.Connection, zone: str) -> None:
+    assert domain.execute("SELECT is_timezone(%s)", [zone]).fetchone() == (True,)
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Berlin", "europe/berlin", "Europe/Berlin ", "Europe/Berlin5", "EST5EDT", "+02:00", "posix/UTC"]
+)
+def test_what_is_no_zone_or_only_looks_like_one_is_refused(domain: psycopg.Connection, zone: str) -> None:
+    """D5: a typo must not become UTC or somebody's POSIX string."""
+    assert domain.execute("SELECT is_timezone(%s)", [zone]).fetchone() == (False,)
+
+
+def test_every_generated_column_is_known_to_the_trigger_that_stamps_changes(domain: psycopg.Connection) -> None:
+    """Before the row is stored it is empty, and would make every UPDATE look like a change."""
+    unknown = domain.execute(
+        "SELECT a.attrelid::regclass::text, a.attname FROM pg_attribute a"
+        " JOIN pg_trigger t ON t.tgrelid = a.attrelid AND t.tgfoid = 'touch_updated_at()'::regprocedure"
+        " WHERE a.attgenerated <> '' AND position(a.attname IN encode(t.tgargs, 'escape')) = 0"
+    ).fetchall()
+    assert unknown == []

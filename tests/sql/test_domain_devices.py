@@ -1,0 +1,169 @@
+"""Gateways, keys and devices, and what the telemetry database is told of them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from cloud.db.errors import ConflictError, DomainError, NotFoundError, domain_error
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+REGISTER = "SELECT * FROM device_register(%s, %s, %s, NULL, %s, %s, 1000, %s, %s, %s)"
+
+
+class Domain:
+    """Calls the domain's functions as the API does; a refusal is a DomainError."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+
+    def ask(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        try:
+            return self.connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            meaning = domain_error(error)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+    def register(
+        self,
+        device: str,
+        *,
+        gateway: str = "attic",
+        region: str = "north",
+        serial: str | None = None,
+        at: datetime = NOW,
+        code: str | None = None,
+    ) -> tuple[object, ...]:
+        model = None if serial is None else "sdm630"
+        return self.ask(REGISTER, gateway, device, region, model, serial, 20_000.0, at, code)[0]
+
+    def spans(self) -> list[tuple[object, ...]]:
+        return self.ask(
+            "SELECT device, meter_code, lower(valid)::text, upper(valid)::text"
+            " FROM registry_devices ORDER BY device, valid"
+        )
+
+
+@pytest.fixture
+def domain(domain_db: str) -> Iterator[Domain]:
+    with psycopg.connect(domain_db, autocommit=True) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        connection.execute("SET ROLE segs_api")
+        one = Domain(connection)
+        one.ask("SELECT region_set('north', 'North', 'Europe/Berlin', 5e6, %s)", NOW)
+        one.ask("SELECT gateway_add('attic', sha256('one'), %s)", NOW)
+        yield one
+
+
+def test_a_registered_device_is_a_new_meter_from_the_beginning_of_time(domain: Domain) -> None:
+    """What the quarantine holds of the device belongs to the meter too."""
+    assert domain.register("m1", serial="77") == (1, "MTR-00000001")
+
+    assert domain.spans() == [("m1", "MTR-00000001", "-infinity", "infinity")]
+    assert domain.ask("SELECT region, timezone, max_power_w, interval_ms FROM registry_devices") == [
+        ("north", "Europe/Berlin", 20_000.0, 1000)
+    ]
+
+
+def test_a_device_goes_on_as_another_meter_where_the_first_ended(domain: Domain) -> None:
+    domain.register("m1")
+    assert domain.ask("SELECT device_unregister('attic', 'm1', %s)", NOW + HOUR) == [("MTR-00000001",)]
+    domain.register("m1", at=NOW + 2 * HOUR)
+
+    assert domain.spans() == [
+        ("m1", "MTR-00000001", "-infinity", "2026-03-01 13:00:00+00"),
+        ("m1", "MTR-00000002", "2026-03-01 13:00:00+00", "infinity"),
+    ]
+
+
+def test_a_meter_goes_on_behind_another_device(domain: Domain) -> None:
+    domain.register("m1")
+    domain.ask("SELECT device_unregister('attic', 'm1', %s)", NOW + HOUR)
+
+    assert domain.register("m2", at=NOW + 2 * HOUR, code="MTR-00000001") == (1, "MTR-00000001")
+    assert domain.spans()[1] == ("m2", "MTR-00000001", "2026-03-01 13:00:00+00", "infinity")
+
+
+@pytest.mark.parametrize(
+    ("call", "sqlstate", "kind"),
+    [
+        (lambda domain: domain.register("m1"), "SG020", ConflictError),
+        (lambda domain: domain.register("m2", serial="77"), "SG025", ConflictError),
+        (lambda domain: domain.register("m2", code="MTR-00000001"), "SG023", ConflictError),
+        (lambda domain: domain.register("m2", code="MTR-00000009"), "SG022", NotFoundError),
+        (lambda domain: domain.register("m2", region="south"), "SG024", NotFoundError),
+        (lambda domain: domain.register("m2", gateway="cellar"), "SG010", NotFoundError),
+        (lambda domain: domain.ask("SELECT device_unregister('attic', 'm2', %s)", NOW), "SG021", NotFoundError),
+        (lambda domain: domain.ask("SELECT gateway_add('attic', sha256('two'), %s)", NOW), "SG011", ConflictError),
+        (lambda domain: domain.ask("SELECT gateway_add('cellar', sha256('one'), %s)", NOW), "SG012", ConflictError),
+        (lambda domain: domain.ask("SELECT gateway_key_add('cellar', sha256('two'), %s)", NOW), "SG010", NotFoundError),
+        (
+            lambda domain: domain.ask("SELECT gateway_key_revoke('attic', sha256('two'), %s)", NOW),
+            "SG013",
+            NotFoundError,
+        ),
+    ],
+)
+def test_a_refusal_has_its_own_sqlstate_and_leaves_nothing_behind(
+    domain: Domain, call, sqlstate: str, kind: type[DomainError]
+) -> None:  # type: ignore[no-untyped-def]
+    """D12: nobody is given a meter that is somebody else's; D16: a refusal is not a fault."""
+    domain.register("m1", serial="77")
+
+    with pytest.raises(kind) as refused:
+        call(domain)
+
+    assert refused.value.sqlstate == sqlstate
+    assert domain.ask("SELECT count(*) FROM meters") == [(1,)]
+    assert domain.ask("SELECT count(*) FROM gateways") == [(1,)]
+
+
+def test_a_key_is_rotated_without_a_gap(domain: Domain) -> None:
+    hashes = (
+        "SELECT key_hashes = ARRAY[sha256('one')], key_hashes = ARRAY[sha256('one'), sha256('two')],"
+        " key_hashes = ARRAY[sha256('two')] FROM registry_gateways"
+    )
+    seen = [domain.ask(hashes)]
+    domain.ask("SELECT gateway_key_add('attic', sha256('two'), %s)", NOW)
+    seen.append(domain.ask(hashes))
+    domain.ask("SELECT gateway_key_revoke('attic', sha256('one'), %s)", NOW + HOUR)
+    seen.append(domain.ask(hashes))
+
+    assert seen == [[(True, False, False)], [(False, True, False)], [(False, False, True)]]
+
+
+def test_a_revoked_or_disabled_gateway_has_no_keys(domain: Domain) -> None:
+    """C2: nothing is accepted from it, while what it delivered keeps its name."""
+    domain.ask("SELECT gateway_key_revoke('attic', sha256('one'), %s)", NOW)
+    domain.ask("SELECT gateway_add('cellar', sha256('two'), %s)", NOW)
+    domain.connection.execute("UPDATE gateways SET disabled_at = %s WHERE name = 'cellar'", [NOW])
+
+    assert domain.ask("SELECT name, cardinality(key_hashes) FROM registry_gateways ORDER BY name") == [
+        ("attic", 0),
+        ("cellar", 0),
+    ]
+
+
+def test_a_revoked_key_stays_revoked_and_cannot_be_given_again(domain: Domain) -> None:
+    domain.ask("SELECT gateway_key_revoke('attic', sha256('one'), %s)", NOW)
+
+    with pytest.raises(ConflictError):
+        domain.ask("SELECT gateway_key_add('attic', sha256('one'), %s)", NOW + HOUR)
+
+
+@pytest.mark.parametrize("table", ["gateway", "region", "device"])
+def test_the_registry_views_have_the_columns_of_the_registry_tables(
+    domain: Domain, telemetry_db: str, table: str
+) -> None:
+    columns = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = '' ORDER BY attnum"
+    )
+    with psycopg.connect(telemetry_db) as telemetry:
+        copy = telemetry.execute(columns, [f"{table}_registry"]).fetchall()  # type: ignore[arg-type]
+
+    assert domain.ask(columns, f"registry_{table}s") == copy

@@ -1,0 +1,153 @@
+"""What each service role may do: what its service does, and nothing else."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from cloud.schema.errors import DATABASES
+
+Rights = dict[str, set[str]]
+WRITES = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(request.getfixturevalue(f"{request.param}_db"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def telemetry(telemetry_db: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(telemetry_db, autocommit=True) as connection:
+        connection.execute("INSERT INTO gateway_registry (gateway_id, name) VALUES (1, 'attic')")
+        yield connection
+
+
+@pytest.fixture
+def domain(domain_db: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(domain_db, autocommit=True) as connection:
+        yield connection
+
+
+def rights(connection: psycopg.Connection, role: str) -> Rights:
+    """What `role` may do with tables and views, counting a right to single columns as one, `UPDATE(column)`."""
+    found: Rights = {}
+    statement = (
+        "SELECT c.relname, g.privilege_type FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g"
+        " WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = to_regrole(%(role)s)"
+        " UNION ALL "
+        "SELECT c.relname, g.privilege_type || '(' || a.attname || ')'"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) g"
+        " WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = to_regrole(%(role)s)"
+    )
+    for table, right in connection.execute(statement, {"role": role}):
+        found.setdefault(table, set()).add(right)
+    return found
+
+
+def test_the_receiver_stores_readings_and_reads_the_registry_and_nothing_else(telemetry: psycopg.Connection) -> None:
+    found = rights(telemetry, "segs_ingest")
+
+    values = {right for right in found["raw_readings"] if right.startswith("UPDATE(")}
+    assert values.isdisjoint({"UPDATE(time)", "UPDATE(meter_id)", "UPDATE(batch_id)", "UPDATE(flags)"})
+    assert found.pop("raw_readings") - values == {"SELECT", "INSERT"}
+    assert found == {
+        "ingest_batches": {"SELECT", "INSERT", "UPDATE(stored)", "UPDATE(duplicates)", "UPDATE(quarantined)"},
+        "quarantine": {"SELECT", "INSERT"},
+        "dirty_readings": {"SELECT", "INSERT"},
+        "gateway_registry": {"SELECT"},
+        "device_registry": {"SELECT"},
+        "region_registry": {"SELECT"},
+        "registry_version": {"SELECT"},
+        "schema_version": {"SELECT"},
+    }
+
+
+def test_the_receiver_has_no_business_in_the_domain(domain: psycopg.Connection) -> None:
+    assert rights(domain, "segs_ingest") == {"schema_version": {"SELECT"}}
+
+
+def test_a_reader_writes_nowhere(database: psycopg.Connection) -> None:
+    for table, may in rights(database, "segs_readonly").items():
+        assert {right.split("(")[0] for right in may} == {"SELECT"}, table
+
+
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO raw_readings (time, meter_id, batch_id) VALUES (now(), 1, 1)", "DELETE FROM quarantine"]
+)
+def test_a_reader_that_tries_is_refused(telemetry: psycopg.Connection, statement: str) -> None:
+    telemetry.execute("SET ROLE segs_readonly")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        telemetry.execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("table", ["otp_verifications", "sessions", "token_blacklist"])
+def test_codes_and_tokens_are_read_by_the_api_alone(domain: psycopg.Connection, table: str) -> None:
+    """D10."""
+    assert table not in rights(domain, "segs_readonly")
+    assert "SELECT" not in rights(domain, "segs_worker")[table]
+    assert "SELECT" in rights(domain, "segs_api")[table]
+
+
+@pytest.mark.parametrize("role", ["segs_readonly", "segs_worker"])
+def test_no_password_hash_leaves_the_api(domain: psycopg.Connection, role: str) -> None:
+    assert domain.execute("SELECT has_column_privilege(%s, 'users', 'password_hash', 'SELECT')", [role]).fetchone() == (
+        False,
+    )
+    assert domain.execute("SELECT has_column_privilege(%s, 'users', 'name', 'SELECT')", [role]).fetchone() == (True,)
+
+
+def test_no_key_hash_is_shown_to_readers(domain: psycopg.Connection, telemetry: psycopg.Connection) -> None:
+    for connection, table, column in (
+        (domain, "gateway_keys", "key_hash"),
+        (telemetry, "gateway_registry", "key_hashes"),
+    ):
+        may = connection.execute("SELECT has_column_privilege('segs_readonly', %s, %s, 'SELECT')", [table, column])
+        assert may.fetchone() == (False,)
+
+
+@pytest.mark.parametrize("table", ["invoices", "payment_transactions", "audit_logs", "users", "meters", "tariffs"])
+def test_the_api_deletes_nothing_that_must_stay(domain: psycopg.Connection, table: str) -> None:
+    """D1, D7, D9, D13."""
+    assert not rights(domain, "segs_api")[table] & {"DELETE", "TRUNCATE"}
+
+
+def test_the_api_cannot_rewrite_what_a_bill_says(domain: psycopg.Connection) -> None:
+    """D1."""
+    assert rights(domain, "segs_api")["invoices"] == {
+        "SELECT",
+        "UPDATE(status)",
+        "UPDATE(paid_at)",
+        "UPDATE(cancelled_at)",
+    }
+    assert rights(domain, "segs_api")["invoice_line_items"] == {"SELECT"}
+
+
+def test_the_public_may_nothing_with_what_is_ours(database: psycopg.Connection) -> None:
+    relations = database.execute(
+        "SELECT c.relname FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g"
+        " WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = 0"
+        " AND NOT EXISTS (SELECT FROM pg_depend e"
+        " WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
+    ).fetchall()
+    functions = database.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p"
+        " CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g"
+        " WHERE p.pronamespace = 'public'::regnamespace AND g.grantee = 0"
+        " AND NOT EXISTS (SELECT FROM pg_depend e"
+        " WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')"
+    ).fetchall()
+    schema = database.execute(
+        "SELECT g.privilege_type FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) g"
+        " WHERE n.nspname = 'public' AND g.grantee = 0"
+    ).fetchall()
+    assert (relations, functions, schema) == ([], [], [])
+
+
+def test_no_service_role_is_more_than_a_login(database: psycopg.Connection) -> None:
+    roles = database.execute(
+        "SELECT rolname, rolcanlogin, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
+        " FROM pg_roles WHERE rolname LIKE 'segs\\_%' ORDER BY rolname"
+    ).fetchall()
+    assert roles == [(role, True, False) for role in ("segs_api", "segs_ingest", "segs_readonly", "segs_worker")]
