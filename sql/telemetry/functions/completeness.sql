@@ -63,15 +63,15 @@ AS $$
             FROM (
                 SELECT r.time, r.edge, lag(r.time) OVER w AS before,
                        CASE WHEN date_part('epoch', r.time - lag(r.time) OVER w) * 1000 > 1.5 * d.interval_ms
-                            -- Between two readings one fewer than intervals; from or to an edge of the window, all of them.
+                            -- One reading fewer than intervals, but from the beginning of the window as many.
                             THEN greatest(1, round(date_part('epoch', r.time - lag(r.time) OVER w) * 1000 / d.interval_ms)
-                                             - CASE WHEN r.edge OR lag(r.edge) OVER w THEN 0 ELSE 1 END) ELSE 0 END AS readings
+                                             - CASE WHEN lag(r.edge) OVER w THEN 0 ELSE 1 END) ELSE 0 END AS readings
                 FROM (SELECT w.time, false AS edge FROM raw_readings AS w
                       WHERE w.meter_id = d.meter_id AND w.time >= span.lo AND w.time < span.hi AND w.time >= p_from AND w.time < p_to
                       UNION ALL
                       SELECT e.time, true FROM (VALUES (span.lo), (span.hi)) AS e (time) WHERE p_whole
                      ) AS r
-                WINDOW w AS (ORDER BY r.time, r.edge)
+                WINDOW w AS (ORDER BY r.time, r.edge DESC)
             ) AS s
         ) AS step
     ) AS came

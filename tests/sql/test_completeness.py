@@ -1,0 +1,140 @@
+"""Completeness: sequence numbers that never came, intervals in which a meter was silent."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from cloud.completeness import Completeness, completeness, measure
+from tests.sql.conftest import START
+
+STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")
+
+
+def _deliver(telemetry: Any, *numbers: int, at_s: float = 0, quarantined: int = 0) -> None:
+    for seq in numbers:
+        telemetry.do(
+            "INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates,"
+            " quarantined) VALUES (1, %s, %s, %s, %s, 10, %s, 1, %s)",
+            *(STREAM, seq, b"x" * 32, START + timedelta(seconds=at_s), 9 - quarantined),
+            json.dumps([{"device": "attic", "reason": "future", "readings": quarantined}] if quarantined else []),
+        )
+
+
+def _measure(telemetry: Any, *, hours: float = 1, whole: bool = False) -> Completeness:
+    with psycopg.connect(telemetry.dsn, autocommit=True) as connection:
+        return measure(connection, since=START, until=START + timedelta(hours=hours), whole=whole)
+
+
+def test_missing_sequence_numbers_are_named_as_ranges(telemetry: Any) -> None:
+    _deliver(telemetry, 2, 3, 7, 8, 9, 11, quarantined=2)
+    [stream] = _measure(telemetry).streams
+    assert (stream.first_seq, stream.last_seq, stream.batches) == (2, 11, 6)
+    assert (stream.missing_batches, stream.missing) == (5, [[1, 1], [4, 6], [10, 10]])
+    assert (stream.readings, stream.stored, stream.duplicates, stream.quarantined) == (60, 42, 6, 12)
+
+
+def test_a_batch_that_came_outside_the_window_is_not_missing(telemetry: Any) -> None:
+    _deliver(telemetry, 1, 2, 5, at_s=-7200)
+    _deliver(telemetry, 6, 9, at_s=60)
+    _deliver(telemetry, 8, at_s=7200)
+    [stream] = _measure(telemetry).streams
+    assert (stream.batches, stream.missing) == (2, [[7, 7]])
+
+
+def test_a_meter_that_came_whole_has_no_gap(telemetry: Any) -> None:
+    meter_id = telemetry.meter()
+    telemetry.registers(meter_id, [(s + (s % 3) / 10, s) for s in range(600)])
+    [meter] = _measure(telemetry).meters
+    assert (meter.expected, meter.received, meter.missing, meter.gaps) == (600, 600, 0, [])
+
+
+def test_every_silence_of_a_meter_is_named(telemetry: Any) -> None:
+    meter_id = telemetry.meter(interval_s=10)
+    telemetry.registers(meter_id, [(s, s) for s in range(0, 600, 10) if s not in (50, 300, 310, 320)])
+    [meter] = _measure(telemetry).meters
+    assert (meter.expected, meter.received, meter.missing, meter.gap_count) == (60, 56, 4, 2)
+    assert [gap["missing"] for gap in meter.gaps] == [1, 3]
+    assert meter.gaps[1]["from"].startswith("2026-03-01T12:04:50")
+    assert meter.gaps[1]["to"].startswith("2026-03-01T12:05:30")
+
+
+def test_a_given_window_is_expected_whole(telemetry: Any) -> None:
+    present, silent = telemetry.meter(interval_s=60), telemetry.meter(interval_s=60)
+    telemetry.registers(present, [(s, s) for s in range(600, 3000, 60)])
+    found = _measure(telemetry, whole=True)
+    assert [(meter.expected, meter.received, meter.missing) for meter in found.meters] == [(60, 40, 20), (60, 0, 60)]
+    assert [len(meter.gaps) for meter in found.meters] == [2, 1]
+    assert silent == 2
+
+
+def test_a_meter_is_expected_only_while_it_is_registered(telemetry: Any) -> None:
+    meter_id = telemetry.meter(interval_s=60)
+    valid = START + timedelta(minutes=30)
+    telemetry.do("UPDATE device_registry SET valid = tstzrange(%s, 'infinity') WHERE meter_id = %s", valid, meter_id)
+    telemetry.registers(meter_id, [(s, s) for s in range(1800, 3600, 60)])
+    [meter] = _measure(telemetry, whole=True).meters
+    assert (meter.expected, meter.received, meter.missing) == (30, 30, 0)
+
+
+def test_readings_in_the_quarantine_are_counted_apart(telemetry: Any) -> None:
+    telemetry.meter()
+    for device, released in (("d1", None), ("d1", START), ("cellar", None)):
+        telemetry.do(
+            "INSERT INTO quarantine (reason, readings, block, batch_id, gateway_id, device, first_time, last_time,"
+            " created_at, released_at, released_stored)"
+            " VALUES ('unknown_device', 5, '{}', 1, 1, %s, %s, %s, %s, %s, %s)",
+            *(device, START, START, START, released, None if released is None else 5),
+        )
+    found = _measure(telemetry)
+    assert found.meters[0].quarantined == 5
+    assert [(waiting.device, waiting.readings) for waiting in found.quarantine] == [("cellar", 5), ("d1", 5)]
+    assert not found.complete
+
+
+@pytest.fixture
+def command(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("SEGS_TELEMETRY_DSN", telemetry.dsn)
+    app = Typer()
+    app.command()(completeness)
+    window = ["--from", "2026-03-01T12:00", "--to", "2026-03-01T12:10:00+00:00"]
+    return lambda *options: CliRunner().invoke(app, [*window, *options])
+
+
+def test_the_command_ends_with_1_only_when_asked_to_be_strict(telemetry: Any, command: Any) -> None:
+    meter_id = telemetry.meter(interval_s=60)
+    telemetry.registers(meter_id, [(s, s) for s in range(0, 600, 60)])
+    assert command("--strict").exit_code == 0
+    _deliver(telemetry, 2)
+    assert command().exit_code == 0
+    assert command("--strict").exit_code == 1
+
+
+def test_the_command_speaks_json(telemetry: Any, command: Any) -> None:
+    telemetry.registers(telemetry.meter(interval_s=60), [(0, 1), (240, 5)])
+    _deliver(telemetry, 1, 3)
+    said = json.loads(command("--json").stdout)
+    assert said["meters"][0]["missing"] == 8
+    assert said["streams"][0]["missing"] == [[2, 2]]
+    assert said["complete"] is False
+
+
+def test_the_tables_name_what_is_missing(telemetry: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    telemetry.registers(telemetry.meter(interval_s=60), [(0, 1), (240, 5)])
+    _deliver(telemetry, 1, 3)
+    said = command().stdout
+    assert "1: 2" in said
+    assert "MTR-00000001" in said
+    assert "2026-03-01T12:00:00+00:00 to 2026-03-01T12:04:00+00:00" in said
+
+
+def test_a_window_that_ends_before_it_begins_is_refused(command: Any) -> None:
+    refused = command("--from", "2026-03-02")
+    assert refused.exit_code == 2
+    assert "is not before --to" in refused.output
