@@ -270,6 +270,6 @@ def _password(path: str | None) -> str | None:
 
 def devices_csv(config: Config) -> Iterable[str]:
     """Lines that register the gateway's meters in the cloud."""
-    yield "device,profile,interval_ms"
+    yield "device,model,interval_ms"
     for key, profile, interval_ms in config.devices():
         yield f"{key},{profile},{interval_ms}"

@@ -13,6 +13,8 @@ from edge.errors import ConfigError
 from edge.profiles import catalog
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+# What one step of a bus may wait: well below the time after which a loop counts as stuck.
+Wait = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -71,13 +73,13 @@ class ModbusDeviceConfig(_Section):
     unit: Annotated[int, Field(ge=0, le=255)]
     profile: ModbusProfileName
     interval_s: Seconds = 10.0
-    timeout_s: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 1.0
+    timeout_s: Wait = 1.0
 
 
 class ModbusConfig(_Section):
     host: Annotated[str, Field(min_length=1)]
     port: Port = 502
-    connect_timeout_s: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 5.0
+    connect_timeout_s: Wait = 5.0
     device: Annotated[list[ModbusDeviceConfig], Field(min_length=1)]
 
 

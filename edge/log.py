@@ -35,4 +35,4 @@ def configure(config: LogConfig) -> None:
         cache_logger_on_first_use=False,
     )
     # What pymodbus has to say of a dead device the driver says better, and less often.
-    logging.getLogger("pymodbus_logging").setLevel(logging.CRITICAL)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)

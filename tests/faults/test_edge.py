@@ -80,6 +80,32 @@ def test_kill_9_loses_at_most_the_commit_window_and_doubles_nothing(
             assert len(got) > 30
 
 
+def test_without_a_commit_window_a_kill_loses_the_poll_in_flight_at_most(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E18: every reading is on disk before the bus asks for the next."""
+    with Receiver() as receiver, ModbusMeters([1, 2]) as meters:
+        served = {unit: meters.count(unit, _ENERGY) for unit in (1, 2)}
+        table = modbus_table(meters.port, [1, 2], interval_s=0.05)
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table, commit_interval_s=0)
+        for _ in range(3):
+            started(edge)
+            count = len(served[1])
+            wait_until(lambda count=count: len(served[1]) > count + 10)  # type: ignore[misc]
+            edge.kill()
+        started(edge)
+        count = len(served[1])
+        wait_until(lambda: len(served[1]) > count + 10)
+        assert edge.stop() == 0
+        lost = [
+            (unit, number)
+            for unit, counts in served.items()
+            for _, number in counts
+            if number not in _counts(receiver, f"meter-{unit}")
+        ]
+        assert len(lost) <= 3
+
+
 def test_a_clean_stop_loses_nothing(tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]) -> None:
     """E18: a commit window of a minute, and everything that was served is at the receiver when the process ends."""
     with Receiver() as receiver, ModbusMeters([1]) as meters:

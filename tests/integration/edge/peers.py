@@ -244,7 +244,15 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
 class EdgeProcess:
     """`segs-edge run` as a process of its own, in `folder`. `meters` are its [[modbus]] and [[mqtt]] tables."""
 
-    def __init__(self, *, folder: Path, receiver_url: str, meters: str, commit_interval_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        receiver_url: str,
+        meters: str,
+        commit_interval_s: float = 0.5,
+        metrics_port: int = 0,
+    ) -> None:
         self.config = folder / "gateway.toml"
         self.data_dir = folder / "data"
         self.commit_interval_s = commit_interval_s
@@ -264,7 +272,7 @@ timeout_s = 2
 [buffer]
 commit_interval_s = {commit_interval_s}
 [metrics]
-port = 0
+port = {metrics_port}
 {meters}
 """
         )

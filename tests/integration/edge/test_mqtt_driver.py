@@ -113,6 +113,19 @@ async def test_what_was_not_committed_is_not_acknowledged_and_comes_again(broker
     assert _registers(kept.readings) == [0, 1, 2, 3, 4]
 
 
+async def test_what_will_never_be_committed_stays_with_the_broker(broker: MosquittoBroker) -> None:
+    """E13: the sink gave up; the broker must not."""
+    gave_up, kept = Kept(hold=True), Kept()
+    async with _listening(broker.port, gave_up) as bus:
+        await eventually(lambda: bus.state.connected)
+        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await eventually(lambda: len(gave_up.futures) == 1)
+        gave_up.futures[0].cancel()
+        await asyncio.sleep(0.2)
+    async with _listening(broker.port, kept):
+        await eventually(lambda: len(kept.readings) == 1)
+
+
 async def test_messages_published_while_the_gateway_is_away_are_delivered(broker: MosquittoBroker) -> None:
     """E13: the session outlives the client."""
     kept = Kept()

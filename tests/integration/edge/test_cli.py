@@ -1,0 +1,80 @@
+"""The commands as an operator runs them."""
+
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, free_port, modbus_table, wait_until
+
+_CASES = Path(__file__).parents[2] / "cases" / "edge-config"
+
+
+def _edge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> EdgeProcess:
+    table = modbus_table(free_port(), [1, 2], interval_s=0.25)
+    return EdgeProcess(folder=tmp_path, receiver_url="http://127.0.0.1:9", meters=table)
+
+
+def test_a_good_configuration_is_called_good(edge: EdgeProcess) -> None:
+    done = _edge("check-config", str(edge.config))
+    assert (done.returncode, done.stdout) == (0, f"{edge.config}: good, 2 meters\n")
+
+
+def test_the_meters_come_as_csv_for_registration(edge: EdgeProcess) -> None:
+    done = _edge("check-config", str(edge.config), "--devices-csv")
+    assert done.stdout == "device,model,interval_ms\nmeter-1,eastron-sdm630,250\nmeter-2,eastron-sdm630,250\n"
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["run", "--config"], ["status", "--config"]])
+def test_a_bad_configuration_ends_every_command_with_the_same_words(command: list[str]) -> None:
+    case = _CASES / "everything-at-once"
+    done = _edge(*command, str(case / "gateway.toml"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (case / "error.txt").read_text()
+
+
+def test_status_before_the_first_start_says_so(edge: EdgeProcess) -> None:
+    done = _edge("status", "--config", str(edge.config))
+    assert done.returncode == 0
+    assert "site: stopped" in done.stdout
+    assert "buffer: none yet" in done.stdout
+
+
+def test_metrics_tell_what_was_polled_buffered_and_synced(tmp_path: Path) -> None:
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        port = free_port()
+        table = modbus_table(meters.port, [1])
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table, metrics_port=port)
+        edge.start()
+        try:
+            wait_until(lambda: len(receiver.rows()) > 5)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+            human = _edge("status", "--config", str(edge.config)).stdout
+        finally:
+            assert edge.stop() == 0
+    polled = families["segs_edge_readings_polled"].samples[0]
+    assert polled.labels == {"device": "meter-1"}
+    assert polled.value >= families["segs_edge_readings_buffered"].samples[0].value
+    assert families["segs_edge_readings_buffered"].samples[0].value >= 5
+    assert families["segs_edge_readings_synced"].samples[0].value >= 5
+    assert families["segs_edge_lag_seconds"].samples[0].value < 5
+    assert "site: running" in human
+    assert "loss window: 0.5 s" in human
+
+
+def test_a_metrics_port_that_is_taken_is_a_configuration_error(tmp_path: Path) -> None:
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        table = modbus_table(meters.port, [1])
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table, metrics_port=receiver.port)
+        assert edge.start().wait(10) == 2
+        assert f"metrics.port: {receiver.port}: Address already in use" in edge.log
