@@ -106,6 +106,10 @@ def list_(as_json: Json = False) -> None:
     Console().print(table)
 
 
+def _cell(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")
+
+
 @devices.command("add")
 def device_add(
     name: Name,
@@ -127,11 +131,15 @@ def device_add(
 @devices.command("import")
 def device_import(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="CSV with a heading: device, model, region, interval_ms, …")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV with a heading, as `segs-edge check-config --devices-csv` prints it.")
+    ],
+    region: Annotated[str | None, typer.Option(help="Region of the rows that name none; made if need be.")] = None,
+    timezone: Annotated[str, typer.Option(help="IANA zone of the rows that name none.")] = "UTC",
 ) -> None:
     """Register the devices of a CSV file, all or none; those registered already are left as they are."""
     try:
-        wanted = read_devices(file)
+        wanted = read_devices(file, region=region, timezone=timezone)
     except DeviceFileError as error:
         typer.echo(f"segs-cloud: {error}", err=True)
         raise typer.Exit(2) from None

@@ -1,11 +1,12 @@
 """The CSV file that registers devices."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_REQUIRED = ("device", "model", "region", "interval_ms")
-_OPTIONAL = ("timezone", "max_power_w", "serial", "meter_code")
+_REQUIRED = ("device", "model", "interval_ms")
+_OPTIONAL = ("region", "timezone", "max_power_w", "serial", "meter_code")
 
 
 class DeviceFileError(Exception):
@@ -34,14 +35,17 @@ class Device:
         return asdict(self)
 
 
-def read_devices(file: Path) -> list[Device]:
-    """The rows of `file`. Raises DeviceFileError for the first thing that is wrong."""
+def read_devices(file: Path, *, region: str | None, timezone: str) -> list[Device]:
+    """The rows of `file`; `region` and `timezone` stand where a row has none.
+
+    Raises DeviceFileError for the first thing that is wrong.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines, strict=True)
             heading = rows.fieldnames or []
             _check_heading(file, heading)
-            found = [_device(f"{file}:{rows.line_num}", row) for row in rows]
+            found = [_device(f"{file}:{rows.line_num}", row, region, timezone) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DeviceFileError(str(file), str(error), "give a CSV file in UTF-8") from error
     seen: dict[str, int] = {}
@@ -53,7 +57,7 @@ def read_devices(file: Path) -> list[Device]:
     return found
 
 
-def _check_heading(file: Path, heading: list[str] | tuple[str, ...]) -> None:
+def _check_heading(file: Path, heading: Sequence[str]) -> None:
     for name in _REQUIRED:
         if name not in heading:
             raise DeviceFileError(f"{file}:1", f"no column {name!r}", f"the columns are {', '.join(_REQUIRED)}")
@@ -63,18 +67,21 @@ def _check_heading(file: Path, heading: list[str] | tuple[str, ...]) -> None:
             raise DeviceFileError(f"{file}:1", f"unknown column {name!r}", todo)
 
 
-def _device(where: str, row: dict[str | None, str | None]) -> Device:
+def _device(where: str, row: dict[str | None, str | None], region: str | None, timezone: str) -> Device:
     if None in row or None in row.values():
         raise DeviceFileError(where, "another number of cells than the heading", "give one cell per column")
     cells = {str(name): (cell or "").strip() for name, cell in row.items()}
     for name in _REQUIRED:
         if not cells[name]:
             raise DeviceFileError(f"{where}: {name}", "an empty cell", "fill it in")
+    region = cells.get("region") or region
+    if region is None:
+        raise DeviceFileError(f"{where}: region", "no region", "add a column region, or give --region")
     return Device(
         device=cells["device"],
         model=cells["model"],
-        region=cells["region"],
-        timezone=cells.get("timezone") or "UTC",
+        region=region,
+        timezone=cells.get("timezone") or timezone,
         interval_ms=int(_number(f"{where}: interval_ms", cells["interval_ms"])),
         max_power_w=_number(f"{where}: max_power_w", cells.get("max_power_w") or "1e6"),
         serial=cells.get("serial") or None,

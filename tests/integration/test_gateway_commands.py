@@ -1,0 +1,175 @@
+"""`segs-cloud gateway`: keys are shown once, registrations reach the receivers, mistakes are told with their place."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cloud.gateways.key import Key
+from cloud.gateways.registry_copy import copy_registry
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+HEADING = "device,model,region,interval_ms\n"
+
+
+@pytest.fixture
+def run(domain_db: str, telemetry_db: str) -> Run:
+    """Runs segs-cloud on databases of this test's own."""
+
+    def run_(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"SEGS_DOMAIN_DSN": domain_db, "SEGS_TELEMETRY_DSN": telemetry_db}
+        command = [sys.executable, "-m", "cloud", "gateway", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run_
+
+
+def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(query).fetchall()  # type: ignore[call-overload]
+
+
+def test_a_key_is_shown_once_and_only_its_hash_is_stored(run: Run, domain_db: str, telemetry_db: str) -> None:
+    """D10: secrets stored in plain text."""
+    key = Key(run("add", "attic").stdout.strip())
+
+    assert key.text.startswith("segs_")
+    assert len(key.text) == 48
+    assert rows(telemetry_db, "SELECT name, key_hashes FROM gateway_registry") == [("attic", [key.digest])]
+    for dsn in (domain_db, telemetry_db):
+        tables = rows(dsn, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        for (table,) in tables:
+            assert key.text not in str(rows(dsn, f'SELECT to_jsonb(t) FROM "{table}" AS t'))
+
+
+def test_a_key_file_is_private_and_never_overwritten(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.key"
+    assert run("add", "attic", "--key-file", str(file)).returncode == 0
+
+    again = run("key-add", "attic", "--key-file", str(file))
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert again.returncode == 1
+    assert "gateway.key" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_a_failed_add_leaves_no_key_file(run: Run, tmp_path: Path) -> None:
+    run("add", "attic")
+
+    again = run("add", "attic", "--key-file", str(tmp_path / "second.key"))
+
+    assert again.returncode == 1
+    assert "there is a gateway attic already" in again.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rotation_has_no_gap(run: Run, telemetry_db: str) -> None:
+    first = Key(run("add", "attic").stdout.strip())
+    second = Key(run("key-add", "attic").stdout.strip())
+    assert rows(telemetry_db, "SELECT key_hashes FROM gateway_registry") == [([first.digest, second.digest],)]
+
+    (listed,) = json.loads(run("list", "--json").stdout)
+    revoked = run("key-revoke", "attic", str(listed["keys"][0]))
+
+    assert revoked.returncode == 0
+    assert rows(telemetry_db, "SELECT key_hashes FROM gateway_registry") == [([second.digest],)]
+    assert run("key-revoke", "attic", str(listed["keys"][0])).returncode == 1
+
+
+def test_a_file_of_devices_is_registered_once(run: Run, telemetry_db: str, tmp_path: Path) -> None:
+    run("add", "attic")
+    file = tmp_path / "devices.csv"
+    file.write_text("device,model,interval_ms\nmain,eastron-sdm630,1000\nplug/2,tasmota,10000\n")
+
+    first = run("device", "import", "attic", str(file), "--region", "north", "--timezone", "Europe/Berlin")
+    second = run("device", "import", "attic", str(file), "--region", "north")
+
+    assert first.stdout.splitlines() == ["main MTR-00000001", "plug/2 MTR-00000002"]
+    assert (second.stdout, second.stderr.strip()) == ("", "0 registered, 2 were registered already")
+    query = "SELECT device, meter_id, region, timezone, interval_ms FROM device_registry ORDER BY meter_id"
+    assert rows(telemetry_db, query) == [
+        ("main", 1, "north", "Europe/Berlin", 1000),
+        ("plug/2", 2, "north", "Europe/Berlin", 10000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("device,model\nmain,x\n", ":1: no column 'interval_ms'"),
+        ("device,model,interval_ms,colour\nmain,x,1,red\n", ":1: unknown column 'colour'"),
+        ("device,model,interval_ms\nmain,x,1000\n", ":2: region: no region"),
+        (HEADING + "main,x,north,soon\n", ":2: interval_ms: 'soon'"),
+        (HEADING + "main,x,north,-5\n", ":2: interval_ms: '-5'"),
+        (HEADING + "main,,north,1000\n", ":2: model: an empty cell"),
+        (HEADING + "main,x,north\n", ":2: another number of cells"),
+        (HEADING + "main,x,north,1\nmain,x,north,1\n", ":3: device: 'main' is in line 2 too"),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_place(run: Run, tmp_path: Path, text: str, said: str) -> None:
+    """Nothing of such a file is registered."""
+    file = tmp_path / "devices.csv"
+    file.write_text(text)
+    run("add", "attic")
+
+    done = run("device", "import", "attic", str(file))
+
+    assert done.returncode == 2
+    assert f"devices.csv{said}" in done.stderr
+    assert json.loads(run("list", "--json").stdout)[0]["devices"] == 0
+
+
+def test_a_row_that_the_database_refuses_undoes_the_file(run: Run, tmp_path: Path, domain_db: str) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text(HEADING + "main,x,north,1000\nbad name,x,north,1000\n")
+    run("add", "attic")
+
+    done = run("device", "import", "attic", str(file))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert rows(domain_db, "SELECT count(*) FROM meters") == [(0,)]
+
+
+def test_an_end_of_registration_keeps_what_was_read_before(run: Run, telemetry_db: str, tmp_path: Path) -> None:
+    run("add", "attic")
+    run("device", "add", "attic", "main", "--region", "north", "--model", "x", "--interval-ms", "1000")
+
+    assert run("device", "remove", "attic", "main").returncode == 0
+
+    query = "SELECT meter_code, lower(valid) = '-infinity', upper(valid) <= now() FROM device_registry"
+    assert rows(telemetry_db, query) == [("MTR-00000001", True, True)]
+
+
+def test_a_copy_of_an_unchanged_registry_touches_nothing(run: Run, domain_db: str, telemetry_db: str) -> None:
+    """Else every receiver would load the whole registry again and again."""
+    run("add", "attic")
+    run("device", "add", "attic", "main", "--region", "north", "--model", "x", "--interval-ms", "1000")
+    before = rows(telemetry_db, "SELECT version FROM registry_version")
+
+    with psycopg.connect(domain_db) as domain, psycopg.connect(telemetry_db) as telemetry:
+        telemetry.execute("SET timezone = 'Asia/Kathmandu'")
+        assert not copy_registry(domain, telemetry)
+
+    assert rows(telemetry_db, "SELECT version FROM registry_version") == before
+
+
+def test_without_a_database_the_message_says_so() -> None:
+    environment = os.environ | {
+        "SEGS_DOMAIN_DSN": "postgresql://x@127.0.0.1:1/x",
+        "SEGS_TELEMETRY_DSN": "postgresql://x@127.0.0.1:1/x",
+    }
+    command = [sys.executable, "-m", "cloud", "gateway", "list"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("segs-cloud: ")
+    assert "Traceback" not in done.stderr
