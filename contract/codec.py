@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import zlib
+from collections.abc import Callable
 
 import msgspec
 import zstandard
@@ -14,8 +15,14 @@ MSGPACK = "application/msgpack"
 MEDIA_TYPES = (MSGPACK, JSON)
 ENCODINGS = ("zstd", "gzip", "identity")
 
-_ENCODERS = {JSON: msgspec.json.Encoder(), MSGPACK: msgspec.msgpack.Encoder()}
-_DECODERS = {JSON: msgspec.json.Decoder(Batch), MSGPACK: msgspec.msgpack.Decoder(Batch)}
+_ENCODERS: dict[str, Callable[[Batch], bytes]] = {
+    JSON: msgspec.json.Encoder().encode,
+    MSGPACK: msgspec.msgpack.Encoder().encode,
+}
+_DECODERS: dict[str, Callable[[bytes], Batch]] = {
+    JSON: msgspec.json.Decoder(Batch).decode,
+    MSGPACK: msgspec.msgpack.Decoder(Batch).decode,
+}
 # A zstd block of 4 bytes may expand to 128 KiB: input is fed in slices this small, so that no more than 16 MiB can
 # come out between two looks at the limit.
 _ZSTD_SLICE = 512
@@ -36,13 +43,13 @@ def checksum(body: bytes) -> str:
 
 def encode(batch: Batch, media_type: str = MSGPACK) -> bytes:
     """`batch` as bytes of `media_type`. JSON has no NaN: encode such values as null or use MessagePack."""
-    return _ENCODERS[media_type].encode(batch)
+    return _ENCODERS[media_type](batch)
 
 
 def decode(body: bytes, media_type: str) -> Batch:
     """The batch in `body`, checked against the contract. Raises BatchError, which says where and what was found."""
     try:
-        return _DECODERS[media_type].decode(body)
+        return _DECODERS[media_type](body)
     except BatchError:
         raise
     except msgspec.ValidationError as error:
