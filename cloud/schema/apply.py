@@ -4,31 +4,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
+from cloud.db.errors import RETRYABLE
 from cloud.schema import catalog
 from cloud.schema.connection import connect, run
-from cloud.schema.errors import Database, DriftError, VersionError
+from cloud.schema.errors import Database, DriftError, ScriptError, VersionError
 from cloud.schema.loader import SQL_ROOT, Master, load
 from cloud.schema.scratch import expected_catalog
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply did. `before` is None where the database was empty."""
+    """What an apply did. `before` is None where the database was empty; `ran` is False where nothing had to be done."""
 
     database: Database
     before: int | None
     after: int
     migrations: tuple[str, ...]
     checksum: str
+    ran: bool
 
 
-def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT) -> Applied:
-    """Applies the schema of `database` in one transaction, one apply at a time.
+def _met_a_running_service(error: BaseException) -> bool:
+    return isinstance(error, ScriptError) and error.sqlstate in RETRYABLE
 
-    An older database gets the pending migrations, and every one the whole master, which states functions, views,
-    policies, rights and comments anew. Tables change through migrations only: where the database is not at exactly this
-    master already, its structure has to be the master's before the master runs, or all is rolled back.
+
+@retry(
+    retry=retry_if_exception(_met_a_running_service), stop=stop_after_attempt(5), wait=wait_random(0, 1), reraise=True
+)
+def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT, again: bool = False) -> Applied:
+    """Applies the schema of `database` in one transaction, one apply at a time; again after a deadlock with a service.
+
+    A database at exactly this master is left alone and no table locked, unless `again`. An older one gets the pending
+    migrations. Then the whole master runs, which states functions, views, policies, rights and comments anew. Tables
+    change through migrations only: their structure has to be the master's before it runs, or all is rolled back.
 
     Raises SourceError, UnreachableError, ScriptError, VersionError (newer than this release, or the other master),
     DriftError.
@@ -45,14 +55,16 @@ def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT) 
             connection.execute(
                 "INSERT INTO public.schema_version (version, master) VALUES (%s, %s)", (migration.version, database)
             )
-        if before is not None and _checksum(connection, master.version) != master.checksum:
+        current = before is not None and _checksum(connection, master.version) == master.checksum
+        if before is not None and not current:
             _require_structure(connection, dsn, master)
-        run(connection, master.scripts)
-        connection.execute(
-            "UPDATE public.schema_version SET checksum = %s WHERE version = %s AND checksum IS DISTINCT FROM %s",
-            (master.checksum, master.version, master.checksum),
-        )
-    return Applied(database, before, master.version, tuple(m.script.name for m in migrations), master.checksum)
+        ran = again or not current
+        if ran:
+            run(connection, master.scripts)
+            connection.execute(
+                "UPDATE public.schema_version SET checksum = %s WHERE version = %s", (master.checksum, master.version)
+            )
+    return Applied(database, before, master.version, tuple(m.script.name for m in migrations), master.checksum, ran)
 
 
 def current_version(connection: psycopg.Connection) -> int | None:

@@ -13,10 +13,11 @@ from cloud.schema.scratch import expected_catalog
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`differences` is empty where the database is exactly what the master makes; `fingerprint` is the live one."""
+    """`differences` is empty where the database is exactly what the master makes, version `known`."""
 
     database: Database
     version: int | None
+    known: int
     fingerprint: str
     differences: tuple[catalog.Difference, ...]
 
@@ -32,4 +33,4 @@ def check(dsn: str, database: Database, *, root: Path = SQL_ROOT) -> Checked:
         version = current_version(connection)
         found = catalog.read(connection)
     differences = tuple(catalog.compare(database, found, expected))
-    return Checked(database, version, catalog.fingerprint(found), differences)
+    return Checked(database, version, master.version, catalog.fingerprint(found), differences)

@@ -1,6 +1,8 @@
 """`segs-cloud schema`: apply, check, status, reference."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -35,17 +37,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standar
 
 
 @app.command()
-def apply(database: Only = None, as_json: AsJson = False) -> None:
+def apply(
+    database: Only = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="State functions, views, policies and rights anew where nothing is pending.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring the databases to this release's schema: the master onto an empty one, migrations onto an older one."""
     done = []
     for name in _chosen(database):
         with _failing_cleanly():
-            applied = applying.apply(_dsn(name), name)
+            applied = applying.apply(_dsn(name), name, again=again)
         done.append(asdict(applied))
         if not as_json:
-            came = "empty" if applied.before is None else f"version {applied.before}"
-            steps = "".join(f"\n  {migration}" for migration in applied.migrations)
-            typer.echo(f"{name}: was {came}, is version {applied.after} ({applied.checksum[:12]}){steps}")
+            typer.echo(_outcome(applied))
     if as_json:
         typer.echo(json.dumps({"applied": done}))
 
@@ -59,10 +65,7 @@ def check(database: Only = None, as_json: AsJson = False) -> None:
             checked = checking.check(_dsn(name), name)
         found.append(checked)
         if not as_json:
-            for difference in checked.differences:
-                typer.echo(str(difference))
-            if not checked.differences:
-                typer.echo(f"{name}: as the master, version {checked.version} ({checked.fingerprint[:12]})")
+            typer.echo("\n".join(_findings(checked)))
     if as_json:
         typer.echo(json.dumps({"checked": [asdict(checked) for checked in found]}))
     if any(checked.differences for checked in found):
@@ -107,16 +110,33 @@ def _chosen(database: Choice | None) -> tuple[Database, ...]:
     return DATABASES if database is None else (database.value,)
 
 
-class _failing_cleanly:
+@contextmanager
+def _failing_cleanly() -> Iterator[None]:
     """Turns what an operator can act on into one message and exit 2."""
+    try:
+        yield
+    except (SchemaError, SettingsError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SchemaError | SettingsError):
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from error
+def _outcome(applied: applying.Applied) -> str:
+    if not applied.ran:
+        return f"{applied.database}: is version {applied.after} already ({applied.checksum[:12]})"
+    came = "empty" if applied.before is None else f"version {applied.before}"
+    steps = "".join(f"\n  {migration}" for migration in applied.migrations)
+    return f"{applied.database}: was {came}, is version {applied.after} ({applied.checksum[:12]}){steps}"
+
+
+def _findings(checked: checking.Checked) -> list[str]:
+    if checked.version is None:
+        return [f"{checked.database}: there is no schema: run segs-cloud schema apply"]
+    if not checked.differences:
+        return [f"{checked.database}: as the master, version {checked.version} ({checked.fingerprint[:12]})"]
+    lines = [str(difference) for difference in checked.differences]
+    if checked.version != checked.known:
+        lines.append(f"{checked.database}: is at version {checked.version}, the master is version {checked.known}")
+    return lines
 
 
 def _lines(one: stating.Status) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cloud.schema import catalog
 from cloud.schema.apply import apply
@@ -35,8 +35,10 @@ def test_applied_twice_a_schema_has_the_same_fingerprint(empty_db: str, database
     first = apply(empty_db, database)
     before = fingerprint(empty_db)
     second = apply(empty_db, database)
+    third = apply(empty_db, database, again=True)
 
     assert (first.before, first.after, second.before) == (None, 1, 1)
+    assert (first.ran, second.ran, third.ran) == (True, False, True)
     assert fingerprint(empty_db) == before
 
 
@@ -144,3 +146,51 @@ def test_a_database_of_something_else_is_refused(empty_db: str) -> None:
 def test_an_unreachable_database_is_named_as_such(empty_db: str) -> None:
     with pytest.raises(UnreachableError, match="no connection"):
         apply(make_conninfo(empty_db, dbname="nowhere"), "domain")
+
+
+def test_an_owner_who_is_no_superuser_applies_and_checks_the_domain(pg_server: PostgresServer, empty_db: str) -> None:
+    """As at a provider, where nobody is."""
+    name = str(conninfo_to_dict(empty_db)["dbname"])
+    with psycopg.connect(empty_db, autocommit=True) as connection:
+        connection.execute(
+            "DO $$ BEGIN IF to_regrole('landlord') IS NULL THEN"
+            " CREATE ROLE landlord LOGIN CREATEDB CREATEROLE; END IF; END $$"
+        )
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO landlord").format(sql.Identifier(name)))
+    landlord = pg_server.dsn(name, "landlord")
+
+    assert apply(landlord, "domain").after == 1
+    assert not check(landlord, "domain").differences
+
+
+def test_what_psql_ran_over_an_applied_master_is_compared_by_the_next_apply(
+    pg_server: PostgresServer, domain_db: str
+) -> None:
+    psql(pg_server, domain_db, SQL_ROOT / "init-db.sql")
+
+    assert not status(domain_db, "domain").current
+    assert apply(domain_db, "domain").ran
+    assert status(domain_db, "domain").current
+
+
+def test_a_database_that_is_current_is_applied_without_waiting_for_its_tables(telemetry_db: str) -> None:
+    """Every start of a service may apply, while others are at work."""
+    with psycopg.connect(telemetry_db) as busy:
+        busy.execute("LOCK TABLE raw_readings, ingest_batches IN ROW EXCLUSIVE MODE")
+
+        assert not apply(telemetry_db, "telemetry").ran
+
+
+def test_an_apply_that_meets_a_running_service_in_a_deadlock_tries_again(telemetry_db: str) -> None:
+    with psycopg.connect(telemetry_db) as service, ThreadPoolExecutor(1) as thread:
+        service.execute("SET LOCAL deadlock_timeout = '1h'")  # so that it is the apply that gives way
+        service.execute("LOCK TABLE ingest_batches IN ROW EXCLUSIVE MODE")
+        applied = thread.submit(apply, telemetry_db, "telemetry", again=True)
+        with psycopg.connect(telemetry_db, autocommit=True) as watcher:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ingest_batches'::regclass"
+            while watcher.execute(waiting).fetchone() != (1,):
+                assert not applied.done()
+        service.execute("LOCK TABLE raw_readings IN ROW EXCLUSIVE MODE")
+        service.commit()
+
+        assert applied.result(timeout=30).ran

@@ -15,13 +15,13 @@ from cloud.schema.cli import app
 
 @pytest.fixture
 def domain_db(domain_db: str) -> str:
-    apply(domain_db, "domain")  # a clone does not inherit the rights to connect
+    apply(domain_db, "domain", again=True)  # a clone does not inherit the rights to connect
     return domain_db
 
 
 @pytest.fixture
 def telemetry_db(telemetry_db: str) -> str:
-    apply(telemetry_db, "telemetry")
+    apply(telemetry_db, "telemetry", again=True)
     return telemetry_db
 
 

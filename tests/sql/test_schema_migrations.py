@@ -56,7 +56,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
 def live(request: pytest.FixtureRequest, tree: Tree) -> str:
     """A database with the master as it is, of the kind that `tree` edits."""
     dsn: str = request.getfixturevalue(f"{tree.database}_db")
-    apply(dsn, tree.database)  # a clone does not inherit the rights to connect
+    apply(dsn, tree.database, again=True)  # a clone does not inherit the rights to connect
     return dsn
 
 

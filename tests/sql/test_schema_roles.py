@@ -151,3 +151,18 @@ def test_no_service_role_is_more_than_a_login(database: psycopg.Connection) -> N
         " FROM pg_roles WHERE rolname LIKE 'segs\\_%' ORDER BY rolname"
     ).fetchall()
     assert roles == [(role, True, False) for role in ("segs_api", "segs_ingest", "segs_readonly", "segs_worker")]
+
+
+def test_the_worker_can_do_the_whole_of_its_work(telemetry: psycopg.Connection) -> None:
+    telemetry.execute("SET ROLE segs_worker")
+    for call in (
+        "SELECT aggregate_readings()",
+        "SELECT aggregate_regions()",
+        "SELECT reconcile_minutes(now() - INTERVAL '1 hour', now(), now())",
+        "SELECT create_chunks_ahead(now())",
+        "SELECT drop_expired_chunks(10, now())",
+        "SELECT claim_periodic_work('test', INTERVAL '1 second', now())",
+        "UPDATE gateway_registry SET name = 'cellar'",
+        "DELETE FROM device_registry",
+    ):
+        telemetry.execute(call)  # type: ignore[arg-type]

@@ -65,9 +65,10 @@ COMMENT ON COLUMN schema_version.checksum IS 'SHA-256 (hex) of the master that s
 COMMENT ON COLUMN schema_version.applied_at IS 'When the database came to this version';
 COMMENT ON COLUMN schema_version.applied_by IS 'Database role that applied it';
 
+-- The checksum is for segs-cloud schema apply to set: what psql ran, nobody has compared.
 INSERT INTO schema_version (version, master)
 VALUES (current_setting('segs.master_version')::integer, current_setting('segs.master'))
-ON CONFLICT (version) DO NOTHING;
+ON CONFLICT (version) DO UPDATE SET checksum = NULL;
 
 -- domain/extensions.sql
 -- btree_gist carries the exclusion constraints of what is effective-dated: devices, tariffs.

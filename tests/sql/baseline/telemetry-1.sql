@@ -65,9 +65,10 @@ COMMENT ON COLUMN schema_version.checksum IS 'SHA-256 (hex) of the master that s
 COMMENT ON COLUMN schema_version.applied_at IS 'When the database came to this version';
 COMMENT ON COLUMN schema_version.applied_by IS 'Database role that applied it';
 
+-- The checksum is for segs-cloud schema apply to set: what psql ran, nobody has compared.
 INSERT INTO schema_version (version, master)
 VALUES (current_setting('segs.master_version')::integer, current_setting('segs.master'))
-ON CONFLICT (version) DO NOTHING;
+ON CONFLICT (version) DO UPDATE SET checksum = NULL;
 
 -- telemetry/extensions.sql
 -- TimescaleDB carries the hypertables, btree_gist the effective-dated registry's exclusion constraints.
@@ -649,6 +650,32 @@ COMMENT ON COLUMN periodic_work.done_at IS 'When it was begun last, and finished
 GRANT SELECT, INSERT, UPDATE, DELETE ON periodic_work TO segs_worker;
 GRANT SELECT ON periodic_work TO segs_api, segs_readonly;
 
+-- telemetry/tables/failed_marks.sql
+-- Marks whose computation the database refused. They leave the queue, so that they hold up no other, and come back hourly.
+
+CREATE TABLE IF NOT EXISTS failed_marks (
+    failed_mark_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    meter_id integer,
+    region text,
+    first_time timestamptz NOT NULL,
+    last_time timestamptz NOT NULL CHECK (last_time >= first_time),
+    marked_at timestamptz NOT NULL,
+    failed_at timestamptz NOT NULL,
+    error text NOT NULL,
+    CHECK (num_nonnulls(meter_id, region) = 1)
+);
+COMMENT ON TABLE failed_marks IS 'Marks whose computation failed for another reason than a busy database; they are tried again every hour';
+COMMENT ON COLUMN failed_marks.failed_mark_id IS 'Row key';
+COMMENT ON COLUMN failed_marks.meter_id IS 'Meter, for a mark of dirty_readings';
+COMMENT ON COLUMN failed_marks.region IS 'Region, for a mark of dirty_regions';
+COMMENT ON COLUMN failed_marks.first_time IS 'Earliest reading of the span, or the start of the quarter-hour';
+COMMENT ON COLUMN failed_marks.last_time IS 'Latest reading of the span, or the start of the quarter-hour';
+COMMENT ON COLUMN failed_marks.marked_at IS 'When the span was marked';
+COMMENT ON COLUMN failed_marks.failed_at IS 'When its computation failed';
+COMMENT ON COLUMN failed_marks.error IS 'What the database said';
+GRANT SELECT, INSERT, UPDATE, DELETE ON failed_marks TO segs_worker;
+GRANT SELECT ON failed_marks TO segs_api, segs_readonly;
+
 -- telemetry/functions/is_community.sql
 -- The Apache edition has neither continuous aggregates nor policies, and a Community server can be told to behave like it.
 
@@ -829,7 +856,7 @@ BEGIN
         frequency_hz_count, frequency_hz_min, frequency_hz_max, frequency_hz_sum,
         power_factor_count, power_factor_min, power_factor_max, power_factor_sum
     )
-    SELECT m.meter_id, m.bucket, m.samples, least(100, COALESCE(m.samples * m.interval_ms / 600.0, 0)), 14,
+    SELECT m.meter_id, m.bucket, m.samples, least(100, COALESCE(m.samples * (m.interval_ms / 600.0), 0)), 14,
            power_w_count, power_w_min, power_w_max, power_w_sum,
            voltage_l1_v_count, voltage_l1_v_min, voltage_l1_v_max, voltage_l1_v_sum,
            voltage_l2_v_count, voltage_l2_v_min, voltage_l2_v_max, voltage_l2_v_sum,
@@ -1594,15 +1621,15 @@ AS $$
             FROM (
                 SELECT r.time, r.edge, lag(r.time) OVER w AS before,
                        CASE WHEN date_part('epoch', r.time - lag(r.time) OVER w) * 1000 > 1.5 * d.interval_ms
-                            -- Between two readings one fewer than intervals; from or to an edge of the window, all of them.
+                            -- One reading fewer than intervals, but from the beginning of the window as many.
                             THEN greatest(1, round(date_part('epoch', r.time - lag(r.time) OVER w) * 1000 / d.interval_ms)
-                                             - CASE WHEN r.edge OR lag(r.edge) OVER w THEN 0 ELSE 1 END) ELSE 0 END AS readings
+                                             - CASE WHEN lag(r.edge) OVER w THEN 0 ELSE 1 END) ELSE 0 END AS readings
                 FROM (SELECT w.time, false AS edge FROM raw_readings AS w
                       WHERE w.meter_id = d.meter_id AND w.time >= span.lo AND w.time < span.hi AND w.time >= p_from AND w.time < p_to
                       UNION ALL
                       SELECT e.time, true FROM (VALUES (span.lo), (span.hi)) AS e (time) WHERE p_whole
                      ) AS r
-                WINDOW w AS (ORDER BY r.time, r.edge)
+                WINDOW w AS (ORDER BY r.time, r.edge DESC)
             ) AS s
         ) AS step
     ) AS came
