@@ -14,6 +14,7 @@ BEGIN;
 \ir telemetry/tables/regional_15m.sql
 \ir telemetry/tables/aggregate_mismatches.sql
 \ir telemetry/tables/periodic_work.sql
+\ir telemetry/tables/failed_marks.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
 \ir telemetry/functions/quality.sql

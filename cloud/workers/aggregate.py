@@ -22,7 +22,7 @@ class _Queue:
 
     name: str
     statement: str
-    postpone: str
+    set_aside: str
     limit: int
     tables: dict[str, str]
 
@@ -30,27 +30,28 @@ class _Queue:
 _READINGS = _Queue(
     name="readings",
     statement="aggregate_readings",
-    postpone="postpone_reading_mark",
+    set_aside="set_aside_reading_mark",
     limit=200,
     tables={"minutes": "aggregates_1m", "quarters": "aggregates_15m"},
 )
 _REGIONS = _Queue(
     name="regions",
     statement="aggregate_regions",
-    postpone="postpone_region_mark",
+    set_aside="set_aside_region_mark",
     limit=500,
     tables={"quarters": "regional_15m"},
 )
 
 
 def works(*, pause_s: float) -> list[Work]:
-    """The two loops. `pause_s` is the time that marks gather before they are looked for again.
+    """The loops over the queues. `pause_s` is the time that marks gather before they are looked for again.
 
     Marks are looked for, not listened for: a NOTIFY would make the commits of all receivers wait for one another.
     """
     return [
         Work(name="aggregate", step=_aggregate, pause_s=pause_s),
         Work(name="regions", step=_sum_regions, pause_s=pause_s),
+        Work(name="failed_marks", step=_retry_failed, pause_s=300),
         Work(name="lag", step=_measure_lag, pause_s=2),
     ]
 
@@ -64,7 +65,7 @@ async def _sum_regions(connection: AsyncConnection, now: datetime) -> bool:
 
 
 async def _work_off(connection: AsyncConnection, queue: _Queue, now: datetime) -> bool:
-    """One claim. Marks that cannot be computed are told apart one by one and put off, so that they hold up no other."""
+    """One claim. When it fails, its marks are taken one by one, and the one that fails again leaves the queue."""
     try:
         return await _claim(connection, queue, queue.limit, now) == queue.limit
     except TRANSIENT:
@@ -78,8 +79,8 @@ async def _work_off(connection: AsyncConnection, queue: _Queue, now: datetime) -
         except TRANSIENT:
             raise
         except Error as error:
-            await _postpone(connection, queue, error)
-            return False
+            await _set_aside(connection, queue, str(error).strip(), now)
+            return True
     return True
 
 
@@ -94,12 +95,18 @@ async def _claim(connection: AsyncConnection, queue: _Queue, limit: int, now: da
     return int(done["marks"])
 
 
-async def _postpone(connection: AsyncConnection, queue: _Queue, error: Error) -> None:
+async def _set_aside(connection: AsyncConnection, queue: _Queue, error: str, now: datetime) -> None:
     async with connection.transaction():
-        cursor = await connection.execute(_QUERIES[queue.postpone])
+        cursor = await connection.execute(_QUERIES[queue.set_aside], {"now": now, "error": error})
         mark = await cursor.fetchone()
-    metrics.POSTPONED.labels(queue.name).inc()
-    _LOG.error("mark_postponed", queue=queue.name, mark=[str(part) for part in mark or ()], error=str(error).strip())
+    metrics.FAILED.labels(queue.name).inc()
+    _LOG.error("mark_set_aside", queue=queue.name, mark=[str(part) for part in mark or ()], error=error)
+
+
+async def _retry_failed(connection: AsyncConnection, now: datetime) -> bool:
+    async with connection.transaction():
+        await connection.execute(_QUERIES["retry_failed_marks"], {"now": now})
+    return False
 
 
 async def _measure_lag(connection: AsyncConnection, _: datetime) -> bool:

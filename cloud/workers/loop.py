@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenacity import (
     AsyncRetrying,
@@ -24,6 +24,7 @@ Step = Callable[[AsyncConnection, datetime], Awaitable[bool]]
 
 # 40001 and 40P01 are OperationalErrors too: psycopg files SQLSTATE classes 40, 53, 57 and 58 under them.
 TRANSIENT = (OperationalError, InterfaceError, PoolTimeout)
+_AFTER_FAILURE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +82,16 @@ class Loop:
 
     async def run(self) -> None:
         while not self._stop.is_set():
-            again = await self.once()
-            if not again:
-                self._pulse.beat(self._work.name, again_in_s=self._work.pause_s)
-                await pause(self._stop, self._work.pause_s)
+            pause_s = self._work.pause_s
+            try:
+                if await self.once():
+                    continue
+            except Error as error:
+                # What one kind of work cannot do is no reason for the others to stop.
+                metrics.FAILURES.labels(self._work.name).inc()
+                _LOG.error("step_failed", loop=self._work.name, error=str(error).strip())
+                pause_s = max(pause_s, _AFTER_FAILURE_S)
+            await self._wait(pause_s)
 
     async def once(self) -> bool:
         """One step, repeated until the database takes it, or `stop` is set; whether there is more to do at once."""
@@ -92,7 +99,7 @@ class Loop:
             retry=retry_if_exception_type(TRANSIENT),
             wait=wait_random_exponential(multiplier=0.1, max=5),
             stop=stop_when_event_set(self._stop),  # type: ignore[arg-type] # it asks for is_set() and no more
-            sleep=self._sleep,
+            sleep=self._wait,
             before_sleep=self._tell,
             retry_error_callback=lambda _: False,
         )
@@ -103,7 +110,7 @@ class Loop:
         async with self._pool.connection() as connection:
             return await self._work.step(connection, self._clock())
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         self._pulse.beat(self._work.name, again_in_s=seconds)
         await pause(self._stop, seconds)
 

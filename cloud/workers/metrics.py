@@ -5,15 +5,18 @@ from prometheus_client import Counter, Gauge
 LAG_SECONDS = Gauge("segs_worker_lag_seconds", "Age of the oldest mark that waits", ["queue"])
 MARKS = Counter("segs_worker_marks", "Marks worked off", ["queue"])
 BUCKETS = Counter("segs_worker_buckets", "Rows computed", ["table"])
-POSTPONED = Counter("segs_worker_postponed_marks", "Marks whose computation failed and was put off", ["queue"])
+FAILED = Counter("segs_worker_failed_marks", "Marks whose computation failed and that were set aside", ["queue"])
 RECONCILED = Counter("segs_worker_reconciled_minutes", "Minutes compared with cagg_1m")
 MISMATCHES = Counter("segs_worker_mismatches", "Minutes that differed from cagg_1m and were marked again")
 DROPPED_CHUNKS = Counter("segs_worker_dropped_chunks", "Chunks dropped by retention")
 RETRIES = Counter("segs_worker_retries", "Steps repeated after the database failed them", ["loop"])
+FAILURES = Counter(
+    "segs_worker_failures", "Steps that failed for another reason than a busy or absent database", ["loop"]
+)
 
 for _queue in ("readings", "regions"):
     LAG_SECONDS.labels(_queue).set(0)
     MARKS.labels(_queue)
-    POSTPONED.labels(_queue)
+    FAILED.labels(_queue)
 for _table in ("aggregates_1m", "aggregates_15m", "regional_15m"):
     BUCKETS.labels(_table)

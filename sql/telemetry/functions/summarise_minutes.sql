@@ -109,7 +109,7 @@ BEGIN
         frequency_hz_count, frequency_hz_min, frequency_hz_max, frequency_hz_sum,
         power_factor_count, power_factor_min, power_factor_max, power_factor_sum
     )
-    SELECT m.meter_id, m.bucket, m.samples, least(100, COALESCE(m.samples * m.interval_ms / 600.0, 0)), 14,
+    SELECT m.meter_id, m.bucket, m.samples, least(100, COALESCE(m.samples * (m.interval_ms / 600.0), 0)), 14,
            power_w_count, power_w_min, power_w_max, power_w_sum,
            voltage_l1_v_count, voltage_l1_v_min, voltage_l1_v_max, voltage_l1_v_sum,
            voltage_l2_v_count, voltage_l2_v_min, voltage_l2_v_max, voltage_l2_v_sum,

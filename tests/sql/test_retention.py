@@ -1,0 +1,121 @@
+"""Retention on both editions, and chunks that are there before they are needed."""
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import START
+
+DAY = timedelta(days=1)
+
+
+def _chunks(telemetry: Any, table: str) -> list[Any]:
+    query = (
+        "SELECT (range_start - %s) / 86400 AS day FROM (SELECT EXTRACT(epoch FROM range_start) AS range_start"
+        " FROM timescaledb_information.chunks WHERE hypertable_name = %s) AS c ORDER BY 1"
+    )
+    return [int(row["day"]) for row in telemetry.rows(query, (START - timedelta(hours=12)).timestamp(), table)]
+
+
+def _drop(telemetry: Any, limit: int = 100) -> int:
+    return len(telemetry.rows("SELECT drop_expired_chunks(%s, %s)", limit, telemetry.now))
+
+
+@pytest.fixture
+def ten_days(telemetry: Any, edition: str) -> Any:
+    if edition == "community":
+        pytest.skip("on the Community edition TimescaleDB's own jobs drop chunks")
+    meter_id = telemetry.meter(interval_s=3600)
+    telemetry.registers(meter_id, [(3600 * hour, hour) for hour in range(240)])
+    telemetry.aggregate()
+    telemetry.now = START + 9.5 * DAY
+    return telemetry
+
+
+def test_chunks_older_than_their_period_are_dropped_and_no_others(ten_days: Any) -> None:
+    assert _chunks(ten_days, "raw_readings") == list(range(11))
+    assert _drop(ten_days) == 5
+    assert _chunks(ten_days, "raw_readings") == list(range(3, 11))
+    assert _chunks(ten_days, "register_minutes") == list(range(2, 11))
+    assert _chunks(ten_days, "aggregates_1m") == list(range(11))
+    assert _drop(ten_days) == 0
+
+
+def test_every_table_has_its_period(ten_days: Any) -> None:
+    ten_days.now = START + 500 * DAY
+    while _drop(ten_days, limit=4):
+        pass
+    for table in ("raw_readings", "register_minutes", "aggregates_1m", "aggregates_15m", "regional_15m"):
+        assert _chunks(ten_days, table) == [], table
+
+
+def test_few_chunks_go_at_a_time_the_oldest_first(ten_days: Any) -> None:
+    assert _drop(ten_days, limit=2) == 2
+    assert _chunks(ten_days, "raw_readings")[0] == 1
+    assert _chunks(ten_days, "register_minutes")[0] == 1
+
+
+def test_one_worker_drops_at_a_time(ten_days: Any) -> None:
+    with psycopg.connect(ten_days.dsn) as busy:
+        busy.execute("SELECT pg_advisory_xact_lock(hashtextextended('segs.retention', 0))")
+        assert _drop(ten_days) == 0
+    assert _drop(ten_days) > 0
+
+
+def test_readings_that_nobody_has_computed_yet_are_kept(ten_days: Any) -> None:
+    ten_days.do(
+        "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (1, %s, %s)", START + DAY, START + DAY
+    )
+    _drop(ten_days)
+    assert _chunks(ten_days, "raw_readings")[:2] == [1, 3]
+
+
+def test_a_worker_needs_no_ownership_to_drop(ten_days: Any) -> None:
+    ten_days.do("SET ROLE segs_worker")
+    assert _drop(ten_days) == 5
+
+
+def test_the_next_chunk_of_every_hypertable_is_made_once(telemetry: Any) -> None:
+    telemetry.do("SET ROLE segs_worker")
+    assert telemetry.rows("SELECT create_chunks_ahead(%s) AS made", telemetry.now) == [{"made": 5}]
+    assert telemetry.rows("SELECT create_chunks_ahead(%s) AS made", telemetry.now) == [{"made": 0}]
+    assert _chunks(telemetry, "raw_readings") == [1]
+    for table, time in (("raw_readings", "time"), ("aggregates_1m", "bucket"), ("regional_15m", "bucket")):
+        assert telemetry.rows(f"SELECT FROM {table} WHERE {time} > %s", START - DAY) == []
+
+
+def test_writers_do_not_wait_for_a_chunk_that_was_made_ahead(telemetry: Any) -> None:
+    telemetry.rows("SELECT create_chunks_ahead(%s)", telemetry.now)
+    insert = "INSERT INTO raw_readings (time, meter_id, batch_id) VALUES (%s, %s, 1)"
+    with psycopg.connect(telemetry.dsn) as first, psycopg.connect(telemetry.dsn) as second:
+        second.execute("SET lock_timeout = '200ms'")
+        first.execute(insert, [START + DAY, 1])
+        second.execute(insert, [START + DAY, 2])
+
+
+@pytest.mark.community
+def test_the_community_edition_has_a_policy_for_every_period(telemetry: Any) -> None:
+    query = (
+        "SELECT hypertable_name, config ->> 'drop_after' AS keep FROM timescaledb_information.jobs"
+        " WHERE proc_name = 'policy_retention' AND hypertable_schema = 'public' ORDER BY 1"
+    )
+    assert {row["hypertable_name"]: row["keep"] for row in telemetry.rows(query)} == {
+        "raw_readings": "7 days",
+        "register_minutes": "8 days",
+        "aggregates_1m": "30 days",
+        "aggregates_15m": "365 days",
+        "regional_15m": "365 days",
+    }
+    assert telemetry.rows("SELECT drop_expired_chunks(100, now())") == []
+
+
+@pytest.mark.community
+def test_on_the_community_edition_cagg_1m_refreshes_itself(telemetry: Any) -> None:
+    query = "SELECT config FROM timescaledb_information.jobs WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+    [job] = telemetry.rows(query)
+    assert job["config"]["start_offset"] == "5 days"
+    assert telemetry.rows("SELECT materialized_only FROM timescaledb_information.continuous_aggregates") == [
+        {"materialized_only": False}
+    ]
