@@ -44,7 +44,7 @@ class GatewayConfig(_Section):
 class UplinkConfig(_Section):
     url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
     key_file: str
-    send_interval_s: Seconds = 1.0
+    send_interval_s: Seconds = 2.0
     timeout_s: Seconds = 30.0
     max_readings: Annotated[int, Field(ge=1, le=100_000)] = 5_000
 

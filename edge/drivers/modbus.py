@@ -118,17 +118,17 @@ class ModbusBus:
         refused: list[Block] = []
         faults: list[str] = []
         arrived_us: int | None = None
+        silent = False
         for position, block in enumerate(device.blocks):
             try:
                 words = await self._read(device, block)
             except ModbusFault as fault:
-                faults.append(
-                    f"registers {block.address:#06x} to {block.address + block.count - 1:#06x}: {fault.reason}"
-                )
+                faults.append(f"{block}: {fault.reason}")
                 blocks.append(block)
                 if fault.exception_code in _NOT_THERE:
                     refused.append(block)
-                if fault.line_lost or fault.exception_code in _SILENT:
+                silent = fault.line_lost or fault.exception_code in _SILENT
+                if silent:
                     blocks += device.blocks[position + 1 :]
                     break
                 continue
@@ -141,7 +141,11 @@ class ModbusBus:
         if refused and (arrived_us is not None or device.state.readings == 0):
             blocks = [part for block in blocks for part in (block.halves() if block in refused else (block,))]
         device.blocks = tuple(blocks)
+        failures = device.state.failures_in_a_row + 1
         await self._deliver(device, values, faults, arrived_us)
+        if silent:
+            # Whatever it answered before: waiting for it costs the neighbours time, so it is asked less often.
+            device.state.failures_in_a_row = failures
 
     async def _read(self, device: ModbusDevice, block: Block) -> list[int]:
         return await self.transport.read(

@@ -72,6 +72,9 @@ class Block(BaseModel):
     count: int
     registers: tuple[Register, ...]
 
+    def __str__(self) -> str:
+        return f"registers {self.address:#06x} to {self.address + self.count - 1:#06x}"
+
     def halves(self) -> tuple["Block", ...]:
         """This block as two smaller ones, or itself when it holds one register row."""
         if len(self.registers) < 2:

@@ -30,7 +30,7 @@ from tests.integration.edge.peers import (
 
 _ENERGY = 0x0048
 # A reply that was served may not have been taken yet: one poll and its decoding, on a busy machine.
-_IN_FLIGHT_US = 300_000
+_IN_FLIGHT_US = 700_000
 
 
 @pytest.fixture

@@ -173,13 +173,14 @@ async def _answer(send: Any, status: int, document: Any, headers: dict[str, str]
 class ModbusMeters(AbstractContextManager["ModbusMeters"]):
     """pymodbus's own server with one register file per unit, in a thread of its own.
 
-    `delay_s` and `refuse` act per unit: seconds before each reply, and the addresses of registers that do not exist.
+    `delay_s` and `refuse` act per unit: seconds before each reply, of a unit or of one of its blocks (unit, address),
+    and the addresses of registers that do not exist.
     `reads` counts requests per unit.
     """
 
     def __init__(self, units: list[int], port: int | None = None) -> None:
         self.port = port or free_port()
-        self.delay_s: dict[int, float] = {}
+        self.delay_s: dict[int | tuple[int, int], float] = {}
         self.refuse: dict[int, set[int]] = {}
         self.reads: list[tuple[int, int, int]] = []
         self.registers: dict[int, dict[int, int]] = {unit: {} for unit in units}
@@ -208,7 +209,7 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(20)
         return self
 
     def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
@@ -220,7 +221,7 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
             _function: int, start: int, address: int, count: int, current: list[int], _values: object
         ) -> ExcCodes | None:
             self.reads.append((unit, address, count))
-            if delay_s := self.delay_s.get(unit):
+            if delay_s := self.delay_s.get((unit, address), self.delay_s.get(unit)):
                 await asyncio.sleep(delay_s)
             self.before_reply(unit, address, count)
             if self.refuse.get(unit, set()) & set(range(address, address + count)):
