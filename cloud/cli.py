@@ -7,6 +7,7 @@ import psycopg
 import typer
 import uvloop
 
+from cloud.completeness import completeness
 from cloud.db.errors import domain_error
 from cloud.gateways.cli import app as gateway_app
 from cloud.log import configure
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(schema_app, name="schema")
 app.command()(worker)
+app.command()(completeness)
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -23,6 +25,20 @@ from cloud.schema.errors import VersionError
 
 _LOG = structlog.get_logger("segs.serve")
 _CONNECTIONS = 8
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would raise the signal again after its shutdown, and a clean stop would end with a signal's status."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def serve(*, dsn: str, host: str, port: int) -> None:
@@ -46,7 +62,7 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
 
         app = build(receiver=receiver, ready=ready)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="off")
-        server = uvicorn.Server(config)
+        server = _Server(config)
         with Notifier() as notifier:
             async with asyncio.TaskGroup() as group:
                 check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")

@@ -2,13 +2,15 @@
 
 import asyncio
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvloop
 
 from cloud.settings import Settings
-from cloud.workers.runner import WorkerSettings, run
+
+if TYPE_CHECKING:
+    from cloud.workers.runner import WorkerSettings
 
 
 def worker(
@@ -16,6 +18,9 @@ def worker(
     pause_s: Annotated[float, typer.Option(min=0.05, help="Pause between two looks at the queues, seconds.")] = 0.5,
 ) -> None:
     """Compute aggregates, keep retention, reconcile. Run any number, on any number of hosts."""
+    # numpy and what else the work needs takes a moment to load, which other commands need not wait for.
+    from cloud.workers.runner import WorkerSettings
+
     databases = Settings()
     uvloop.run(
         _until_told(
@@ -26,9 +31,11 @@ def worker(
     )
 
 
-async def _until_told(settings: WorkerSettings) -> None:
+async def _until_told(settings: "WorkerSettings") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    from cloud.workers.runner import run
+
     await run(settings, stop=stop)
