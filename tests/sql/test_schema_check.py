@@ -159,3 +159,13 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     assert (domain["version"], domain["tables"], domain["timescaledb"]) == (1, 18, None)
     assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (1, 5, edition)
+
+
+def test_a_scratch_database_that_a_killed_check_left_is_dropped_by_a_later_one(domain_db: str) -> None:
+    with psycopg.connect(domain_db, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE segs_scratch_1700000000_0123abcd")
+
+        check(domain_db, "domain")
+
+        left = connection.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'segs\\_scratch\\_17000%'")
+        assert left.fetchone() == (0,)
