@@ -9,6 +9,8 @@ from contract.quantities import BY_NAME, Kind
 
 # Registers are 64-bit integers from the batch to the database; a value beyond is a wrong word order, not energy.
 _REGISTER_LIMIT = 2**63
+# Beyond this, an integer of a payload fits no 64-bit field and a float no 32-bit column.
+_FLOAT_LIMIT = 1e18
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,7 +51,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 def canonical(values: Mapping[str, float]) -> tuple[dict[str, int | float], list[str]]:
-    """`values` at the contract's resolution, and the names of those that no register can hold, which are left out.
+    """`values` at the contract's resolution, and the names of those that no column can hold, which are left out.
 
     A NaN or an infinity is a meter's way to say that it has no value: it is absent, never 0.
     """
@@ -59,8 +61,9 @@ def canonical(values: Mapping[str, float]) -> tuple[dict[str, int | float], list
         if value != value or value in (float("inf"), float("-inf")):
             continue
         quantity = BY_NAME[name]
-        if quantity.kind is Kind.CUMULATIVE and not -_REGISTER_LIMIT <= value < _REGISTER_LIMIT:
+        limit = _REGISTER_LIMIT if quantity.kind is Kind.CUMULATIVE else _FLOAT_LIMIT
+        if -limit <= value < limit:
+            kept[name] = quantity.canonical(value)
+        else:
             impossible.append(name)
-            continue
-        kept[name] = quantity.canonical(value)
     return kept, impossible

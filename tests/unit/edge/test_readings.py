@@ -44,11 +44,13 @@ def test_a_batch_holds_every_reading_once_and_is_what_its_checksum_says(readings
     assert checksum(body) == batch.sha256
     decoded = decode(body, MSGPACK)
     rows = [
-        (block.device, time_us, {n: c[row] for n, c in block.values.items() if c[row] is not None})
+        (block.device, time_us, sorted((n, c[row]) for n, c in block.values.items() if c[row] is not None))
         for block in decoded.devices
         for row, time_us in enumerate(block.time_us)
     ]
-    assert sorted(rows, key=repr) == sorted(((r.device, r.time_us, r.values) for r in readings), key=repr)
+    assert sorted(rows, key=repr) == sorted(
+        ((r.device, r.time_us, sorted(r.values.items())) for r in readings), key=repr
+    )
     assert batch.readings == decoded.readings == len(readings)
 
 
