@@ -14,7 +14,8 @@ import structlog
 from edge import VERSION
 from edge.buffer.lock import BufferLock
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Backlog, Store
+from edge.buffer.rows import Backlog
+from edge.buffer.store import Store
 from edge.clock import Clock, signalled
 from edge.config import Config, ModbusConfig, MqttConfig
 from edge.drivers.modbus import ModbusBus, ModbusDevice

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from edge.buffer.store import Backlog
+from edge.buffer.rows import Backlog
 from edge.clock import Clock
 from edge.status import Running
 

@@ -12,7 +12,7 @@ import msgspec
 from edge import VERSION
 from edge.buffer.lock import held
 from edge.buffer.queue import BufferState
-from edge.buffer.store import Backlog, Loss
+from edge.buffer.rows import Backlog, Loss
 from edge.clock import Clock
 from edge.config import Config
 from edge.drivers.mqtt import BrokerState

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
+from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
-from edge.buffer.store import Loss, Rejected, Store
+from edge.buffer.store import Store
 from edge.clock import Clock, signalled
 from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading

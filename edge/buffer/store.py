@@ -13,9 +13,11 @@ import msgspec
 import structlog
 
 from contract.receipt import Receipt
-from edge.buffer.segments import CutBatch, cut, pack, span, thin, unpack
+from edge.buffer.room import give_up
+from edge.buffer.rows import INSERT_SEGMENT, Backlog, Loss, Rejected, segment_row
+from edge.buffer.segments import CutBatch, cut, unpack
 from edge.clock import Clock
-from edge.errors import BufferUnwritable
+from edge.errors import BufferUnwritable, EdgeError
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -24,10 +26,6 @@ _REJECTED_ROWS = 1_000
 _PAYLOAD_BYTES = 16_384
 # A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
 _FEWEST_RECENT, _MOST_RECENT = 64, 2_048
-# Of the room for the buffer, what batches that the receiver refused may take before the oldest of them go.
-_REFUSED_SHARE = 0.1
-# Given up at a time: few enough to be held in memory on a small board, many enough to outpace what comes in.
-_STEP_READINGS = 20_000
 _DAY_US = 86_400_000_000
 # The disk's trouble, not the file's: it may pass.
 _PASSING = {
@@ -42,33 +40,7 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
 
 
-class Loss(msgspec.Struct, frozen=True):
-    """Readings that are gone, why, and the time that they cover."""
-
-    reason: str
-    readings: int
-    first_us: int
-    last_us: int
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """A message that no decoder could read."""
-
-    topic: str
-    payload: bytes
-    reason: str
-    received_us: int
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """What waits to be synced: readings without a receipt, and the bytes of their bodies."""
-
-    readings: int
-    bytes: int
-    oldest_us: int | None
-
-
-class Damaged(Exception):
+class Damaged(EdgeError):
     """The file is no usable buffer."""
 
 
@@ -194,7 +166,7 @@ class Store:
         """Keep all of it, in one transaction. Raises BufferUnwritable; then nothing of it is kept."""
         async with self._transaction():
             if readings:
-                await self._insert_segment(readings)
+                await self._db.execute(INSERT_SEGMENT, segment_row(readings))
             if rejected:
                 await self._db.executemany(
                     "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
@@ -211,14 +183,6 @@ class Store:
                 await self._db.execute("INSERT OR REPLACE INTO delivery (client, recent) VALUES (?, ?)", (client, body))
             for loss in losses:
                 await self._insert_loss(loss)
-
-    async def _insert_segment(
-        self, readings: Sequence[Reading], *, thinned: bool = False, row_id: int | None = None
-    ) -> None:
-        await self._db.execute(
-            "INSERT INTO segment (id, readings, first_us, last_us, thinned, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (row_id, len(readings), *span(readings), int(thinned), pack(readings)),
-        )
 
     async def _insert_loss(self, loss: Loss) -> None:
         """Record `loss`; more of the same kind within a day widens the row that is there."""
@@ -321,49 +285,10 @@ class Store:
         if await self.used_bytes() <= self._max_bytes:
             return None
         async with self._transaction():
-            loss = await self._drop_refused() or await self._thin() or await self._drop_oldest()
+            loss = await give_up(self._db, self._max_bytes)
             if loss is not None:
                 await self._insert_loss(loss)
         return loss
-
-    async def _drop_refused(self) -> Loss | None:
-        total = await self._number("SELECT coalesce(sum(length(body)), 0) FROM refused")
-        if total <= self._max_bytes * _REFUSED_SHARE:
-            return None
-        row = await self._row("SELECT seq, readings, first_us, last_us FROM refused ORDER BY seq LIMIT 1")
-        await self._db.execute("DELETE FROM refused WHERE seq = ?", (row[0],))
-        return Loss("refused batch dropped: the buffer is full", *map(int, map(str, row[1:])))
-
-    async def _thin(self) -> Loss | None:
-        ids, readings = await self._oldest("thinned = 0")
-        if not ids:
-            return None
-        kept = thin(readings)
-        await self._db.execute(f"DELETE FROM segment WHERE id IN ({', '.join(map(str, ids))})")
-        if kept:
-            await self._insert_segment(kept, thinned=True, row_id=ids[0])
-        given_up = max(len(readings) - len(kept), 1)
-        return Loss("thinned to quarter-hour energy registers: the buffer is full", given_up, *span(readings))
-
-    async def _drop_oldest(self) -> Loss | None:
-        ids, readings = await self._oldest("thinned = 1")
-        if not ids:
-            return None
-        await self._db.execute(f"DELETE FROM segment WHERE id IN ({', '.join(map(str, ids))})")
-        return Loss("dropped: the buffer is full of energy registers", len(readings), *span(readings))
-
-    async def _oldest(self, condition: str) -> tuple[list[int], list[Reading]]:
-        ids: list[int] = []
-        readings: list[Reading] = []
-        newest = await self._number("SELECT coalesce(max(id), 0) FROM segment")
-        sql = f"SELECT id, body FROM segment WHERE {condition} AND id < ? ORDER BY id"
-        async with self._db.execute(sql, (newest,)) as cursor:
-            async for row_id, body in cursor:
-                ids.append(row_id)
-                readings += unpack(body)
-                if len(readings) >= _STEP_READINGS:
-                    break
-        return ids, readings
 
     async def backlog(self) -> Backlog:
         row = await self._row(

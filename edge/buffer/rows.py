@@ -1,0 +1,41 @@
+"""What the tables of the buffer hold, as the rest of the gateway sees it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edge.buffer.segments import pack, span
+from edge.reading import Reading
+
+INSERT_SEGMENT = "INSERT INTO segment (id, readings, first_us, last_us, thinned, body) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def segment_row(readings: Sequence[Reading], *, row_id: int | None = None, thinned: bool = False) -> tuple[object, ...]:
+    """The values for INSERT_SEGMENT; without `row_id` the segment comes after all others."""
+    return (row_id, len(readings), *span(readings), int(thinned), pack(readings))
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Readings that are gone, why, and the time that they cover."""
+
+    reason: str
+    readings: int
+    first_us: int
+    last_us: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A message that no decoder could read."""
+
+    topic: str
+    payload: bytes
+    reason: str
+    received_us: int
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits to be synced: readings without a receipt, and the bytes of their bodies."""
+
+    readings: int
+    bytes: int
+    oldest_us: int | None
