@@ -209,13 +209,14 @@ class BufferQueue:
         if now_s - self._room_checked_s < _ROOM_CHECK_S:
             return
         try:
-            loss = await self._store.make_room()
+            losses = await self._store.make_room()
         except BufferUnwritable:
             return  # The next commit will say so.
-        if loss is None:
+        if not losses:
             self._room_checked_s = now_s
         elif (count := self._repeats.due("room")) is not None:
-            _LOG.warning("buffer full", given_up=loss.readings, reason=loss.reason, not_logged=count)
+            given_up = sum(loss.readings for loss in losses)
+            _LOG.warning("buffer full", given_up=given_up, reason=losses[-1].reason, not_logged=count)
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:

@@ -26,6 +26,7 @@ _REJECTED_ROWS = 1_000
 _PAYLOAD_BYTES = 16_384
 # A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
 _FEWEST_RECENT, _MOST_RECENT = 64, 2_048
+_MOST_STEPS = 20
 _DAY_US = 86_400_000_000
 # The disk's trouble, not the file's: it may pass.
 _PASSING = {
@@ -189,7 +190,7 @@ class Store:
         now_us = self._clock.now_us()
         cursor = await self._db.execute(
             "UPDATE loss SET readings = readings + ?, first_us = min(first_us, ?), last_us = max(last_us, ?) "
-            "WHERE id = (SELECT max(id) FROM loss) AND reason = ? AND recorded_us > ?",
+            "WHERE id = (SELECT max(id) FROM loss WHERE reason = ?) AND recorded_us > ?",
             (loss.readings, loss.first_us, loss.last_us, loss.reason, now_us - _DAY_US),
         )
         await cursor.close()
@@ -275,20 +276,22 @@ class Store:
     async def _number(self, sql: str, *values: object) -> int:
         return int(str((await self._row(sql, *values))[0]))
 
-    async def make_room(self) -> Loss | None:
-        """Give up some of the oldest when the bound is passed; None when it is not.
+    async def make_room(self) -> list[Loss]:
+        """Give up some of the oldest until the bound holds, or for as long as a commit may wait; none when it holds.
 
         First the oldest segments keep only the energy registers of each quarter of an hour; once all are reduced,
         the oldest go. Both are recorded with count and time span. Batches that were refused go first beyond their
         share. The newest readings are never given up.
         """
-        if await self.used_bytes() <= self._max_bytes:
-            return None
-        async with self._transaction():
-            loss = await give_up(self._db, self._max_bytes)
-            if loss is not None:
+        losses: list[Loss] = []
+        while len(losses) < _MOST_STEPS and await self.used_bytes() > self._max_bytes:
+            async with self._transaction():
+                loss = await give_up(self._db, self._max_bytes)
+                if loss is None:
+                    break
                 await self._insert_loss(loss)
-        return loss
+            losses.append(loss)
+        return losses
 
     async def backlog(self) -> Backlog:
         row = await self._row(

@@ -246,6 +246,47 @@ async def test_a_full_buffer_keeps_energy_registers_longest_and_says_what_it_gav
     assert quarters == set(range(thinned_until // _QUARTER_US + 1))
 
 
+async def test_once_only_energy_registers_are_left_the_oldest_go_and_the_newest_stay(tmp_path: Path) -> None:
+    """E20: one register a quarter of an hour has nothing to thin; the bound holds all the same."""
+    rng, quarter = random.Random(6), 0
+    async with _store(tmp_path, max_bytes=2**20) as store:
+        while not _peek(tmp_path, "SELECT 1 FROM loss WHERE reason LIKE 'dropped:%'"):
+            readings = [
+                Reading(f"meter-{n}", quarter * _QUARTER_US, {"energy_import_wh": rng.getrandbits(40)}, 0, 900_000)
+                for n in range(500)
+            ]
+            await store.commit(readings)
+            await store.make_room()
+            quarter += 1
+            assert quarter < 2_000
+        kept = await store.backlog()
+        assert await store.used_bytes() < 1.1 * 2**20
+    rows = _peek(tmp_path, "SELECT reason, readings FROM loss")
+    losses = dict(rows)
+    assert len(rows) == len(losses)
+    assert losses["dropped: the buffer is full of energy registers"] + kept.readings == quarter * 500  # type: ignore[operator]
+    assert _peek(tmp_path, "SELECT max(last_us) FROM segment") == [((quarter - 1) * _QUARTER_US,)]
+    assert "thinned to quarter-hour energy registers: the buffer is full" not in losses
+
+
+async def test_refused_batches_do_not_take_the_room_of_the_others(tmp_path: Path) -> None:
+    """E20, E26"""
+    rng = random.Random(7)
+    async with _store(tmp_path, max_bytes=2**20) as store:
+        for seq in range(1, 301):
+            rows = [Reading(f"m-{rng.getrandbits(60)}", seq * 10**6, {"power_w": 1.5}, 0, 0) for _ in range(1_000)]
+            await store.commit(rows)
+            await store.next_batch(5_000)
+            await store.refuse(seq, status=422, reason="no")
+            await store.make_room()
+        [(count, oldest)] = _peek(tmp_path, "SELECT count(*), min(seq) FROM refused")
+    assert isinstance(count, int)
+    assert _peek(tmp_path, "SELECT reason, readings FROM loss") == [
+        ("refused batch dropped: the buffer is full", (300 - count) * 1_000)
+    ]
+    assert oldest == 301 - count
+
+
 async def test_rejected_messages_are_bounded_and_the_newest_stay(tmp_path: Path) -> None:
     """E13"""
     async with _store(tmp_path) as store, _queue(store, commit_interval_s=0, memory_readings=100_000) as queue:
