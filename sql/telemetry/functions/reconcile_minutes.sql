@@ -14,9 +14,11 @@ DECLARE
     v_to CONSTANT timestamptz := least(time_bucket(INTERVAL '1 minute', p_to), time_bucket(INTERVAL '1 minute', p_now));
 BEGIN
     WITH expected AS MATERIALIZED (
-        SELECT c.* FROM cagg_1m AS c
-        WHERE c.bucket >= v_from AND c.bucket < v_to
-          AND NOT EXISTS (SELECT FROM dirty_readings AS d
+        -- Meter by meter: the index of raw readings begins with the meter, and a window is far smaller than a chunk.
+        SELECT c.* FROM (SELECT DISTINCT r.meter_id FROM device_registry AS r) AS meter
+        CROSS JOIN LATERAL (SELECT * FROM cagg_1m AS m
+                            WHERE m.meter_id = meter.meter_id AND m.bucket >= v_from AND m.bucket < v_to) AS c
+        WHERE NOT EXISTS (SELECT FROM dirty_readings AS d
                           WHERE d.meter_id = c.meter_id AND d.first_time < c.bucket + INTERVAL '1 minute' AND d.last_time >= c.bucket)
     ), different AS MATERIALIZED (
         SELECT e.meter_id, e.bucket,

@@ -1,4 +1,5 @@
--- Minutes from readings: one pass over the spans, in time order. Energy is booked afterwards, by book_energy.
+-- Minutes from readings: one pass over the spans in the order of the index, so that sums come out the same every time.
+-- Energy is booked afterwards, by book_energy.
 
 CREATE OR REPLACE FUNCTION summarise_minutes(
     p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
@@ -70,10 +71,9 @@ BEGIN
                    sum(r.frequency_hz::double precision) AS frequency_hz_sum,
                    count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
                    sum(r.power_factor::double precision) AS power_factor_sum
-            FROM (SELECT * FROM raw_readings AS w
-                  WHERE w.meter_id = span.meter_id AND w.time >= span.lo AND w.time < span.hi
-                    AND w.time >= v_first AND w.time < v_last
-                  ORDER BY w.time) AS r
+            FROM raw_readings AS r
+            WHERE r.meter_id = span.meter_id AND r.time >= span.lo AND r.time < span.hi
+              AND r.time >= v_first AND r.time < v_last
             GROUP BY 1
         ) AS raw
         LEFT JOIN device AS d ON d.meter_id = span.meter_id AND d.valid @> raw.bucket

@@ -52,10 +52,9 @@ BEGIN
                sum(m.frequency_hz_sum) AS frequency_hz_sum,
                sum(m.power_factor_count)::integer AS power_factor_count, min(m.power_factor_min) AS power_factor_min, max(m.power_factor_max) AS power_factor_max,
                sum(m.power_factor_sum) AS power_factor_sum
-        FROM (SELECT * FROM aggregates_1m AS a
-              WHERE a.meter_id = span.meter_id AND a.bucket >= span.lo AND a.bucket < span.hi
-                AND a.bucket >= v_first AND a.bucket < v_last
-              ORDER BY a.bucket) AS m
+        FROM aggregates_1m AS m
+        WHERE m.meter_id = span.meter_id AND m.bucket >= span.lo AND m.bucket < span.hi
+          AND m.bucket >= v_first AND m.bucket < v_last
         GROUP BY 1
     ) AS quarter
     ON CONFLICT (meter_id, bucket) DO UPDATE
