@@ -185,3 +185,21 @@ def test_raw_readings_are_read_by_index_from_the_chunks_of_the_span_alone(teleme
     assert len(executed) == 1
     assert "Index Scan using" in executed[0]
     assert "raw_readings_meter_id_time_key" in executed[0]
+
+
+def test_the_worker_role_may_do_all_of_it_and_no_other_role_may(telemetry: Any) -> None:
+    telemetry.registers(telemetry.meter(), [(0, 1), (61, 3)])
+    for role in ("segs_api", "segs_ingest", "segs_readonly"):
+        telemetry.do(f"SET ROLE {role}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            telemetry.aggregate()
+        telemetry.do("RESET ROLE")
+    telemetry.do("SET ROLE segs_worker")
+    telemetry.aggregate()
+    telemetry.rows("SELECT * FROM reconcile_minutes(%s, %s, %s)", START, telemetry.now, telemetry.now)
+    telemetry.rows("SELECT * FROM meter_completeness(%s, %s, true)", START, telemetry.now)
+    telemetry.rows("SELECT * FROM stream_completeness(%s, %s)", START, telemetry.now)
+    assert telemetry.rows("SELECT claim_periodic_work('reconcile', INTERVAL '1 minute', %s) AS mine", START) == [
+        {"mine": True}
+    ]
+    assert sum(telemetry.energy(1)[minute][0] for minute in (0, 1)) == 2
