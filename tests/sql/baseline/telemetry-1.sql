@@ -723,7 +723,7 @@ GRANT EXECUTE ON FUNCTION register_allowance(double precision, timestamptz, time
 GRANT EXECUTE ON FUNCTION register_share(bigint, timestamptz, timestamptz, timestamptz) TO segs_worker;
 
 -- telemetry/functions/retention_periods.sql
--- The one place that says how long a hypertable keeps its rows; policies (Community) and the retention worker (Apache) read it.
+-- The one place that says how long a hypertable keeps its rows; policies (on Community) and the retention worker read it.
 
 CREATE OR REPLACE FUNCTION retention_periods() RETURNS TABLE (hypertable text, keep interval)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -745,7 +745,8 @@ GRANT EXECUTE ON FUNCTION retention_periods() TO segs_worker, segs_api, segs_rea
 GRANT EXECUTE ON FUNCTION retention_horizon(text, timestamptz) TO segs_worker, segs_api, segs_readonly;
 
 -- telemetry/functions/summarise_minutes.sql
--- Minutes from readings: one pass over the spans, in time order. Energy is booked afterwards, by book_energy.
+-- Minutes from readings: one pass over the spans in the order of the index, so that sums come out the same every time.
+-- Energy is booked afterwards, by book_energy.
 
 CREATE OR REPLACE FUNCTION summarise_minutes(
     p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
@@ -817,10 +818,9 @@ BEGIN
                    sum(r.frequency_hz::double precision) AS frequency_hz_sum,
                    count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
                    sum(r.power_factor::double precision) AS power_factor_sum
-            FROM (SELECT * FROM raw_readings AS w
-                  WHERE w.meter_id = span.meter_id AND w.time >= span.lo AND w.time < span.hi
-                    AND w.time >= v_first AND w.time < v_last
-                  ORDER BY w.time) AS r
+            FROM raw_readings AS r
+            WHERE r.meter_id = span.meter_id AND r.time >= span.lo AND r.time < span.hi
+              AND r.time >= v_first AND r.time < v_last
             GROUP BY 1
         ) AS raw
         LEFT JOIN device AS d ON d.meter_id = span.meter_id AND d.valid @> raw.bucket
@@ -953,10 +953,9 @@ BEGIN
                sum(m.frequency_hz_sum) AS frequency_hz_sum,
                sum(m.power_factor_count)::integer AS power_factor_count, min(m.power_factor_min) AS power_factor_min, max(m.power_factor_max) AS power_factor_max,
                sum(m.power_factor_sum) AS power_factor_sum
-        FROM (SELECT * FROM aggregates_1m AS a
-              WHERE a.meter_id = span.meter_id AND a.bucket >= span.lo AND a.bucket < span.hi
-                AND a.bucket >= v_first AND a.bucket < v_last
-              ORDER BY a.bucket) AS m
+        FROM aggregates_1m AS m
+        WHERE m.meter_id = span.meter_id AND m.bucket >= span.lo AND m.bucket < span.hi
+          AND m.bucket >= v_first AND m.bucket < v_last
         GROUP BY 1
     ) AS quarter
     ON CONFLICT (meter_id, bucket) DO UPDATE
@@ -1369,12 +1368,24 @@ DECLARE
         FROM public.raw_readings
         GROUP BY 1, 2
     $query$;
+    v_found text;
 BEGIN
-    IF is_community() THEN
-        EXECUTE 'CREATE MATERIALIZED VIEW IF NOT EXISTS public.cagg_1m'
-                ' WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS ' || v_query || ' WITH NO DATA';
-    ELSE
+    SELECT c.view_definition INTO v_found FROM timescaledb_information.continuous_aggregates AS c
+    WHERE c.view_schema = 'public' AND c.view_name = 'cagg_1m';
+    EXECUTE 'CREATE TEMPORARY VIEW wanted_cagg_1m AS ' || v_query;
+    -- Continuous aggregates know no CREATE OR REPLACE. One of another query makes room first, as does what the other edition
+    -- left: without its licence the trigger of one on raw_readings would refuse every reading.
+    IF v_found IS NULL AND is_community() THEN
+        DROP VIEW IF EXISTS public.cagg_1m;
+    ELSIF v_found <> pg_get_viewdef('pg_temp.wanted_cagg_1m'::regclass) OR NOT is_community() AND v_found IS NOT NULL THEN
+        DROP MATERIALIZED VIEW public.cagg_1m;
+    END IF;
+    DROP VIEW pg_temp.wanted_cagg_1m;
+    IF NOT is_community() THEN
         EXECUTE 'CREATE OR REPLACE VIEW public.cagg_1m AS ' || v_query;
+    ELSIF to_regclass('public.cagg_1m') IS NULL THEN
+        EXECUTE 'CREATE MATERIALIZED VIEW public.cagg_1m'
+                ' WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS ' || v_query || ' WITH NO DATA';
     END IF;
 END
 $$;
@@ -1407,9 +1418,11 @@ DECLARE
     v_to CONSTANT timestamptz := least(time_bucket(INTERVAL '1 minute', p_to), time_bucket(INTERVAL '1 minute', p_now));
 BEGIN
     WITH expected AS MATERIALIZED (
-        SELECT c.* FROM cagg_1m AS c
-        WHERE c.bucket >= v_from AND c.bucket < v_to
-          AND NOT EXISTS (SELECT FROM dirty_readings AS d
+        -- Meter by meter: the index of raw readings begins with the meter, and a window is far smaller than a chunk.
+        SELECT c.* FROM (SELECT DISTINCT r.meter_id FROM device_registry AS r) AS meter
+        CROSS JOIN LATERAL (SELECT * FROM cagg_1m AS m
+                            WHERE m.meter_id = meter.meter_id AND m.bucket >= v_from AND m.bucket < v_to) AS c
+        WHERE NOT EXISTS (SELECT FROM dirty_readings AS d
                           WHERE d.meter_id = c.meter_id AND d.first_time < c.bucket + INTERVAL '1 minute' AND d.last_time >= c.bucket)
     ), different AS MATERIALIZED (
         SELECT e.meter_id, e.bucket,
@@ -1478,8 +1491,9 @@ COMMENT ON FUNCTION claim_periodic_work(text, interval, timestamptz) IS
 GRANT EXECUTE ON FUNCTION claim_periodic_work(text, interval, timestamptz) TO segs_worker;
 
 -- telemetry/functions/drop_expired_chunks.sql
--- Retention without policies. Few chunks per transaction: each takes locks that are kept to its end. A chunk of raw
--- readings stays as long as a mark still waits for it.
+-- Retention by the workers. Few chunks per transaction: each takes locks that are kept to its end. A chunk that is computed
+-- from stays as long as a mark still waits for it. A policy of TimescaleDB's would not wait, so on Community too the workers
+-- drop these.
 
 CREATE OR REPLACE FUNCTION drop_expired_chunks(p_limit integer, p_now timestamptz) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -1488,7 +1502,7 @@ AS $$
 DECLARE
     v_chunk record;
 BEGIN
-    IF is_community() OR NOT pg_try_advisory_xact_lock(hashtextextended('segs.retention', 0)) THEN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('segs.retention', 0)) THEN
         RETURN;
     END IF;
     FOR v_chunk IN
@@ -1496,9 +1510,13 @@ BEGIN
         FROM timescaledb_information.chunks AS c
         JOIN retention_periods() AS p ON p.hypertable = c.hypertable_name
         WHERE c.hypertable_schema = 'public' AND c.range_end <= p_now - p.keep
-          AND NOT (c.hypertable_name IN ('raw_readings', 'register_minutes')
-                   AND EXISTS (SELECT FROM dirty_readings AS d
-                               WHERE d.last_time >= c.range_start AND d.first_time < c.range_end))
+          AND CASE WHEN c.hypertable_name IN ('raw_readings', 'register_minutes')
+                   THEN NOT EXISTS (SELECT FROM dirty_readings AS d
+                                    WHERE d.last_time >= c.range_start AND d.first_time < c.range_end)
+                        AND NOT EXISTS (SELECT FROM failed_marks AS f
+                                        WHERE f.meter_id IS NOT NULL AND f.last_time >= c.range_start
+                                          AND f.first_time < c.range_end)
+                   ELSE NOT is_community() END
         ORDER BY c.range_start, c.hypertable_name
         LIMIT p_limit
     LOOP
@@ -1508,7 +1526,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION drop_expired_chunks(integer, timestamptz) IS
-    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing on the Community edition, whose policies do it, nor while another worker is at it';
+    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing while another worker is at it; on the Community edition only raw_readings and register_minutes, policies do the rest';
 GRANT EXECUTE ON FUNCTION drop_expired_chunks(integer, timestamptz) TO segs_worker;
 
 -- telemetry/functions/create_chunks_ahead.sql
@@ -1647,28 +1665,36 @@ GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, 
 
 -- telemetry/policies/cagg_1m.sql
 -- Refreshing over raw readings that retention has dropped would empty the minutes: start_offset stays under their 7 days.
+-- The job is made anew, so that an edit reaches it.
 
 DO $$
 BEGIN
     IF is_community() THEN
+        PERFORM remove_continuous_aggregate_policy('cagg_1m', if_exists => true);
         PERFORM add_continuous_aggregate_policy('cagg_1m', start_offset => INTERVAL '5 days', end_offset => INTERVAL '1 minute',
-                                                schedule_interval => INTERVAL '1 minute', if_not_exists => true);
+                                                schedule_interval => INTERVAL '1 minute');
     END IF;
 END
 $$;
 
 -- telemetry/policies/retention.sql
--- Community: TimescaleDB's own jobs drop what retention_periods says. Apache has no jobs; there the workers do it.
+-- Community: TimescaleDB's own jobs drop what retention_periods says, but for what is computed from: of that the workers drop
+-- what has been computed. Apache has no jobs; there the workers do it all. A job is made anew, so that an edit reaches it.
 
 DO $$
 DECLARE
     v_period record;
 BEGIN
     IF is_community() THEN
-        FOR v_period IN SELECT p.hypertable, p.keep FROM retention_periods() AS p LOOP
-            PERFORM add_retention_policy(v_period.hypertable::regclass, drop_after => v_period.keep, if_not_exists => true);
+        FOR v_period IN
+            SELECT p.hypertable, p.keep FROM retention_periods() AS p
+            WHERE p.hypertable NOT IN ('raw_readings', 'register_minutes')
+            UNION ALL
+            VALUES ('cagg_1m', INTERVAL '30 days')
+        LOOP
+            PERFORM remove_retention_policy(v_period.hypertable::regclass, if_exists => true);
+            PERFORM add_retention_policy(v_period.hypertable::regclass, drop_after => v_period.keep);
         END LOOP;
-        PERFORM add_retention_policy('cagg_1m', drop_after => INTERVAL '30 days', if_not_exists => true);
     END IF;
 END
 $$;
