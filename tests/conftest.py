@@ -19,7 +19,14 @@ from local.servers import free_port as _free_port
 
 _SERVERS = pytest.StashKey[list[str]]()
 # A test cluster dies with its test run, so it need not outlive a power cut. Durability tests make their own server.
-_FAST = {"fsync": "off", "full_page_writes": "off", "checkpoint_timeout": "1h", "shared_buffers": "128MB"}
+# One background worker is TimescaleDB's launcher alone: no policy runs by the wall clock in the middle of a test.
+_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "checkpoint_timeout": "1h",
+    "shared_buffers": "128MB",
+    "timescaledb.max_background_workers": "1",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:

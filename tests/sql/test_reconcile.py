@@ -69,3 +69,65 @@ def test_a_periodic_work_is_done_by_one_worker_and_not_again_too_soon(telemetry:
     assert telemetry.rows(claim, START) == [{"mine": True}]
     assert telemetry.rows(claim, START + timedelta(minutes=4)) == [{"mine": False}]
     assert telemetry.rows(claim, START + timedelta(minutes=5)) == [{"mine": True}]
+
+
+@pytest.fixture
+def materialised(settled: Any) -> Any:
+    """All minutes come out of the continuous aggregate's own table, as after a refresh."""
+    settled.do("CALL refresh_continuous_aggregate('cagg_1m', NULL, %s)", START + timedelta(hours=1))
+    return settled
+
+
+@pytest.mark.community
+def test_minutes_that_the_continuous_aggregate_has_stored_agree_too(materialised: Any) -> None:
+    [stored] = materialised.rows(
+        "SELECT materialization_hypertable_schema || '.' || materialization_hypertable_name AS name"
+        " FROM timescaledb_information.continuous_aggregates"
+    )
+    assert materialised.rows(f"SELECT count(*) FROM {stored['name']} WHERE bucket >= %s", START) == [{"count": 10}]
+    assert _reconcile(materialised) == (10, 0)
+    materialised.do("UPDATE aggregates_1m SET samples = 1 WHERE bucket = %s", START)
+    assert _reconcile(materialised) == (10, 1)
+
+
+@pytest.mark.community
+def test_the_minute_after_the_last_refresh_is_there_at_once(materialised: Any) -> None:
+    materialised.store(1, ["power_w"], [(600 + s, 1.0) for s in range(60)])
+    materialised.aggregate()
+    assert _reconcile(materialised) == (11, 0)
+
+
+@pytest.mark.community
+@pytest.mark.parametrize(
+    "late",
+    [
+        "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (%s, 1, 2, 9e3)",
+        "UPDATE raw_readings SET energy_import_wh = 0 WHERE meter_id = 1 AND time = %s",
+        "UPDATE raw_readings SET power_w = 9e3 WHERE meter_id = 1 AND time = %s",
+    ],
+    ids=["reading", "register", "power"],
+)
+def test_what_came_since_the_last_refresh_is_no_mismatch(telemetry: Any, late: str) -> None:
+    """A reading may also be completed by columns that a later batch brings."""
+    meter_id = telemetry.meter()
+    telemetry.store(meter_id, ["power_w", "energy_import_wh"], [(s, s, s) for s in range(1, 120)])
+    telemetry.store(meter_id, ["power_w", "energy_import_wh"], [(0, None, None)])
+    telemetry.aggregate()
+    telemetry.do("CALL refresh_continuous_aggregate('cagg_1m', NULL, %s)", START + timedelta(hours=1))
+    at = START + timedelta(seconds=30.5) if late.startswith("INSERT") else START
+    telemetry.do(late, at)
+    telemetry.do("INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (1, %s, %s)", at, at)
+    telemetry.aggregate()
+    assert _reconcile(telemetry) == (2, 0)
+    telemetry.do("CALL refresh_continuous_aggregate('cagg_1m', NULL, %s)", START + timedelta(hours=1))
+    assert _reconcile(telemetry) == (2, 0)
+
+
+@pytest.mark.community
+def test_a_refresh_leaves_the_minutes_whose_readings_retention_has_dropped(materialised: Any) -> None:
+    minutes = materialised.rows("SELECT * FROM cagg_1m WHERE bucket >= %s ORDER BY bucket", START)
+    materialised.now = START + timedelta(days=9)
+    assert len(materialised.rows("SELECT drop_expired_chunks(10, %s)", materialised.now)) == 2
+    window = (materialised.now - timedelta(days=5), materialised.now)
+    materialised.do("CALL refresh_continuous_aggregate('cagg_1m', %s, %s)", *window)
+    assert materialised.rows("SELECT * FROM cagg_1m WHERE bucket >= %s ORDER BY bucket", START) == minutes != []

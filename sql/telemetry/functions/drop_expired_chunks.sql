@@ -1,5 +1,6 @@
--- Retention without policies. Few chunks per transaction: each takes locks that are kept to its end. A chunk of raw
--- readings stays as long as a mark still waits for it.
+-- Retention by the workers. Few chunks per transaction: each takes locks that are kept to its end. A chunk that is computed
+-- from stays as long as a mark still waits for it. A policy of TimescaleDB's would not wait, so on Community too the workers
+-- drop these.
 
 CREATE OR REPLACE FUNCTION drop_expired_chunks(p_limit integer, p_now timestamptz) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -8,7 +9,7 @@ AS $$
 DECLARE
     v_chunk record;
 BEGIN
-    IF is_community() OR NOT pg_try_advisory_xact_lock(hashtextextended('segs.retention', 0)) THEN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('segs.retention', 0)) THEN
         RETURN;
     END IF;
     FOR v_chunk IN
@@ -16,9 +17,13 @@ BEGIN
         FROM timescaledb_information.chunks AS c
         JOIN retention_periods() AS p ON p.hypertable = c.hypertable_name
         WHERE c.hypertable_schema = 'public' AND c.range_end <= p_now - p.keep
-          AND NOT (c.hypertable_name IN ('raw_readings', 'register_minutes')
-                   AND EXISTS (SELECT FROM dirty_readings AS d
-                               WHERE d.last_time >= c.range_start AND d.first_time < c.range_end))
+          AND CASE WHEN c.hypertable_name IN ('raw_readings', 'register_minutes')
+                   THEN NOT EXISTS (SELECT FROM dirty_readings AS d
+                                    WHERE d.last_time >= c.range_start AND d.first_time < c.range_end)
+                        AND NOT EXISTS (SELECT FROM failed_marks AS f
+                                        WHERE f.meter_id IS NOT NULL AND f.last_time >= c.range_start
+                                          AND f.first_time < c.range_end)
+                   ELSE NOT is_community() END
         ORDER BY c.range_start, c.hypertable_name
         LIMIT p_limit
     LOOP
@@ -28,5 +33,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION drop_expired_chunks(integer, timestamptz) IS
-    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing on the Community edition, whose policies do it, nor while another worker is at it';
+    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing while another worker is at it; on the Community edition only raw_readings and register_minutes, policies do the rest';
 GRANT EXECUTE ON FUNCTION drop_expired_chunks(integer, timestamptz) TO segs_worker;

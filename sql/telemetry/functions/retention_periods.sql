@@ -1,4 +1,4 @@
--- The one place that says how long a hypertable keeps its rows; policies (Community) and the retention worker (Apache) read it.
+-- The one place that says how long a hypertable keeps its rows; policies (on Community) and the retention worker read it.
 
 CREATE OR REPLACE FUNCTION retention_periods() RETURNS TABLE (hypertable text, keep interval)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

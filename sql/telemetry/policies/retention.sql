@@ -1,14 +1,20 @@
--- Community: TimescaleDB's own jobs drop what retention_periods says. Apache has no jobs; there the workers do it.
+-- Community: TimescaleDB's own jobs drop what retention_periods says, but for what is computed from: of that the workers drop
+-- what has been computed. Apache has no jobs; there the workers do it all. A job is made anew, so that an edit reaches it.
 
 DO $$
 DECLARE
     v_period record;
 BEGIN
     IF is_community() THEN
-        FOR v_period IN SELECT p.hypertable, p.keep FROM retention_periods() AS p LOOP
-            PERFORM add_retention_policy(v_period.hypertable::regclass, drop_after => v_period.keep, if_not_exists => true);
+        FOR v_period IN
+            SELECT p.hypertable, p.keep FROM retention_periods() AS p
+            WHERE p.hypertable NOT IN ('raw_readings', 'register_minutes')
+            UNION ALL
+            VALUES ('cagg_1m', INTERVAL '30 days')
+        LOOP
+            PERFORM remove_retention_policy(v_period.hypertable::regclass, if_exists => true);
+            PERFORM add_retention_policy(v_period.hypertable::regclass, drop_after => v_period.keep);
         END LOOP;
-        PERFORM add_retention_policy('cagg_1m', drop_after => INTERVAL '30 days', if_not_exists => true);
     END IF;
 END
 $$;

@@ -1434,7 +1434,7 @@ BEGIN
                jsonb_build_object('samples', a.samples, 'power_w_count', a.power_w_count, 'power_w_min', a.power_w_min,
                                   'power_w_max', a.power_w_max, 'power_w_sum', a.power_w_sum,
                                   'energy_import_wh_first', r.first_value, 'energy_import_wh_last', r.last_value) END AS found,
-               a.samples, a.power_w_sum
+               e.samples, e.power_w_count, e.energy_import_wh_first, e.energy_import_wh_last
         FROM expected AS e
         LEFT JOIN aggregates_1m AS a ON a.meter_id = e.meter_id AND a.bucket = e.bucket AND a.bucket >= v_from AND a.bucket < v_to
         LEFT JOIN register_minutes AS r ON r.meter_id = e.meter_id AND r.register = 1 AND r.bucket = e.bucket
@@ -1446,16 +1446,21 @@ BEGIN
         ORDER BY e.bucket, e.meter_id
         LIMIT p_limit
     ), confirmed AS (
-        -- A continuous aggregate learns of late readings only at its next refresh: raw readings have the last word.
+        -- A continuous aggregate learns of late readings, and of columns that come late, only at its next refresh: raw readings
+        -- have the last word.
         SELECT d.meter_id, d.bucket, d.expected, d.found
         FROM different AS d
         CROSS JOIN LATERAL (
-            SELECT count(*) AS samples, sum(w.power_w::double precision) AS power_w_sum
+            SELECT count(*) AS samples, count(w.power_w) AS power_w_count,
+                   first(w.energy_import_wh, w.time) FILTER (WHERE w.energy_import_wh IS NOT NULL) AS energy_import_wh_first,
+                   last(w.energy_import_wh, w.time) FILTER (WHERE w.energy_import_wh IS NOT NULL) AS energy_import_wh_last
             FROM raw_readings AS w
             WHERE w.meter_id = d.meter_id AND w.time >= d.bucket AND w.time < d.bucket + INTERVAL '1 minute'
               AND w.time >= v_from AND w.time < v_to
         ) AS raw
-        WHERE NOT is_community() OR raw.samples = (d.expected ->> 'samples')::bigint
+        WHERE NOT is_community()
+           OR (raw.samples, raw.power_w_count, raw.energy_import_wh_first, raw.energy_import_wh_last)
+              IS NOT DISTINCT FROM (d.samples, d.power_w_count, d.energy_import_wh_first, d.energy_import_wh_last)
     ), kept AS (
         INSERT INTO aggregate_mismatches (meter_id, bucket, expected, found, found_at)
         SELECT c.meter_id, c.bucket, c.expected, c.found, p_now FROM confirmed AS c
