@@ -7,14 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEGS_HOME ?= $(CURDIR)/.segs
 export SEGS_HOME
-DEMO_SECONDS ?= 0
+DEMO_SECONDS ?= 120
 
 .PHONY: help demo test check bench clean docs
 
 help:
-	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=60 ends by itself)"
+	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test, on real servers"
-	@echo "make check   style, types, import contracts, generated documents"
+	@echo "make check   style, types, import contracts"
 	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
 	@echo "make docs    regenerate the generated documents"
 	@echo "make clean   stop everything and remove the virtual environment and the data folder"
@@ -38,6 +38,9 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(READY)
+	@$(BIN)/segs-cloud schema reference
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -93,7 +93,7 @@ def test_every_command_of_ours_is_a_script_that_the_package_installs() -> None:
 def test_gateway_simulator_and_registration_speak_of_the_same_meters() -> None:
     gateway = edge.config.load(ROOT / "compose" / "edge.toml")
     fleet = firmware_sim.fleet.load(ROOT / "compose" / "fleet.toml")
-    registered = read_devices(ROOT / "compose" / "devices.csv")
+    registered = read_devices(ROOT / "compose" / "devices.csv", region=None, timezone="UTC")
 
     polled = {(key, profile) for key, profile, _ in gateway.devices()}
 
