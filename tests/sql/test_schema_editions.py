@@ -48,7 +48,7 @@ def _server(folder: Path, licence: str) -> Iterator[str]:
     with PostgresServer(data_dir=folder, settings=settings, bound_to_parent=True) as server:
         assert server.edition == ("apache" if licence == "apache" else "community")
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'telemetry'").fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'telemetry'").fetchone():
                 connection.execute("CREATE DATABASE telemetry")
         yield server.dsn("telemetry")
 
