@@ -28,12 +28,12 @@ port = {broker}
   [[mqtt.meter]]
   name = "plug-kitchen"
   model = "tasmota"
-  interval_s = 1.0
+  interval_s = 10.0
   [[mqtt.meter]]
   name = "shelly-garage"
   model = "shelly-gen2"
-  interval_s = 1.0
-  energy_interval_s = 2.0
+  interval_s = 10.0
+  energy_interval_s = 10.0
 """
 
 
@@ -86,6 +86,7 @@ def reader(home: Path, instead: list[tuple[str, str]], tmp_path: Path) -> Iterat
         if not entry.name.startswith("."):
             (checkout / entry.name).symlink_to(entry)
     surroundings = environment(home, locate_postgres().bin_dir)
+    (checkout / ".segs").symlink_to(home)
     (checkout / ".venv").symlink_to(Path(surroundings["PATH"].split(":")[0]).parent)
     with Shell(folder=checkout, notes=notes, environment=surroundings) as shell:
         yield Reader(shell=shell, instead=instead, home=notes)

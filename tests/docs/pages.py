@@ -123,6 +123,6 @@ def masked(line: str) -> str:
 def shows(page: str, printed: str) -> bool:
     """Whether `printed` is what the page shows; a line of … in it stands for any lines, or none."""
     pattern = "".join(
-        r"(?:.*\n)*?" if line.strip() == "…" else re.escape(masked(line)) + r"\n" for line in page.splitlines()
+        r"(?:.*\n)*?" if line.strip() == "…" else re.escape(masked(line)) + r"\n" for line in page.strip().splitlines()
     )
-    return re.fullmatch(pattern, "".join(f"{masked(line)}\n" for line in printed.splitlines())) is not None
+    return re.fullmatch(pattern, "".join(f"{masked(line)}\n" for line in printed.strip().splitlines())) is not None
