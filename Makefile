@@ -4,7 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# Named after the interpreter, so that make PYTHON=… does not go on with another one's environment.
+READY := $(VENV)/.ready-$(notdir $(PYTHON))
 SEGS_HOME ?= $(CURDIR)/.segs
 export SEGS_HOME
 DEMO_SECONDS ?= 120
@@ -22,7 +23,9 @@ help:
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "SEGS needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 …"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@version='import sys; print(sys.version)'; \
+	  { test -f $(VENV)/pyvenv.cfg && test "$$($(BIN)/python -c "$$version" 2>&1)" = "$$($(PYTHON) -c "$$version")" && \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "No virtual environment could be made; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
@@ -47,4 +50,7 @@ bench: $(READY)
 
 clean:
 	@test ! -x $(BIN)/segs || $(BIN)/segs stop
-	rm -rf $(VENV) $(SEGS_HOME)
+	rm -rf "$(VENV)"
+# By name: SEGS_HOME may be a folder that holds other things too.
+	cd "$(SEGS_HOME)" 2>/dev/null && rm -rf cache field log mosquitto postgres run bench-* || true
+	rmdir "$(SEGS_HOME)" 2>/dev/null || true

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import psycopg
+from psycopg import sql
 
 from bench.load import Load, wire
 from bench.result import Result
@@ -36,7 +37,7 @@ def run(*, batches: int, rounds: int, home: Path) -> Result:
     span_us = batches // (load.meters // load.devices) * load.per_device * 1_000_000
     made = list(load.batches(batches, start_us=now_us - span_us - 3_600_000_000))
     key = Key.generate()
-    with TemporaryDirectory(dir=home) as folder, _cluster(Path(folder), load, key) as server:
+    with TemporaryDirectory(dir=home, prefix="bench-") as folder, _cluster(Path(folder), load, key) as server:
         files = _copy_files(Path(folder), made, load)
         bodies = [wire(batch) for batch in made]
         ours, peers = [], []
@@ -73,22 +74,26 @@ def _cluster(folder: Path, load: Load, key: Key) -> Iterator[PostgresServer]:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             # Nobody may be connected to what is cloned, TimescaleDB's scheduler included.
             connection.execute("ALTER DATABASE template_bench ALLOW_CONNECTIONS false")
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'template_bench'")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'template_bench'"
+            )
         yield server
 
 
 @contextmanager
 def _database(server: PostgresServer, name: str) -> Iterator[str]:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_bench")  # type: ignore[arg-type]
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template_bench").format(sql.Identifier(name)))
         connection.execute("CHECKPOINT")
         yield server.dsn(name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _copy_files(folder: Path, made: list[Batch], load: Load) -> list[Path]:
     """The same rows, columns and transactions as COPY files."""
-    assignments = {(1, f"m{n}"): (Assignment(*_ALWAYS, n + 1),) for n in range(load.meters)}
+    assignments: dict[tuple[int, str], tuple[Assignment, ...]] = {
+        (1, f"m{n}"): (Assignment(*_ALWAYS, n + 1),) for n in range(load.meters)
+    }
     registry = Registry(1, {}, assignments)
     files = []
     for batch in made:
@@ -103,7 +108,7 @@ def _psql(server: PostgresServer, dsn: str, files: list[Path]) -> float:
     names = "time, meter_id, flags, batch_id, power_w, power_factor, voltage_l1_v, voltage_l2_v, voltage_l3_v,"
     names += " current_l1_a, frequency_hz, energy_import_wh"
     script = "\n".join(f"\\copy raw_readings ({names}) FROM '{file}' WITH (FORMAT binary)" for file in files)
-    command = [server.installation.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn]
+    command = [str(server.installation.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
