@@ -28,12 +28,12 @@ port = {broker}
   [[mqtt.meter]]
   name = "plug-kitchen"
   model = "tasmota"
-  interval_s = 10.0
+  interval_s = 2.0
   [[mqtt.meter]]
   name = "shelly-garage"
   model = "shelly-gen2"
-  interval_s = 10.0
-  energy_interval_s = 10.0
+  interval_s = 2.0
+  energy_interval_s = 2.0
 """
 
 
@@ -89,4 +89,4 @@ def reader(home: Path, instead: list[tuple[str, str]], tmp_path: Path) -> Iterat
     (checkout / ".segs").symlink_to(home)
     (checkout / ".venv").symlink_to(Path(surroundings["PATH"].split(":")[0]).parent)
     with Shell(folder=checkout, notes=notes, environment=surroundings) as shell:
-        yield Reader(shell=shell, instead=instead, home=notes)
+        yield Reader(shell=shell, instead=instead, home=home)

@@ -1,4 +1,4 @@
-"""The pages and their fenced blocks: what kind each is, and how what a command prints is held against what a page shows.
+"""The pages and their fenced blocks: what kind each is, and how what is printed is held against what a page shows.
 
 A fence's info string starts with its language; the words after it, which no reader sees, say what the test does:
 
@@ -8,7 +8,7 @@ A fence's info string starts with its language; the words after it, which no rea
 | `sh background` | starts it, and ends it with the page |
 | `sh make` | every line is a `make` command with a real target; `make -n` must accept it |
 | `sh elsewhere=WORD` | not run here: `ELSEWHERE` has the reason |
-| `toml gateway`, `toml fleet`, `toml profile` | loaded by the program that reads it; `save=NAME` writes it to the page's folder |
+| `toml gateway`, `fleet`, `profile` | loaded by the program that reads it; `save=NAME` keeps it for later blocks |
 | `json batch`, `json receipt` | the golden file of version 1, in another layout |
 | `json problem` | has the members of a problem that the receiver sends |
 | `sql telemetry`, `sql domain` | run by psql on that database of the page's stack |

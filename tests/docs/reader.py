@@ -13,15 +13,17 @@ import edge.profiles.catalog
 import firmware_sim.fleet
 from contract.batch import Batch
 from contract.codec import JSON, decode, encode
+from local.stack import Stack
 from tests.docs.pages import ROOT, Block, shows
 from tests.docs.shell import Shell
 
-_PATIENCE_S = 40.0
+_PATIENCE_S = 60.0
 _GOLDEN = ROOT / "tests" / "cases" / "contract-v1"
 
 
 class Reader:
-    """Follows one page. `instead` says what stands on this machine for the addresses of the page."""
+    """Follows one page. `instead` says what stands on this machine for the addresses of the page, `home` is the data
+    folder of its local stack."""
 
     def __init__(self, *, shell: Shell, instead: Sequence[tuple[str, str]], home: Path) -> None:
         self._shell, self._instead, self._home = shell, instead, home
@@ -56,9 +58,7 @@ class Reader:
         self._psql(block, "domain", shown)
 
     def _psql(self, block: Block, database: str, shown: str | None) -> None:
-        status, printed = self._shell.run("segs dsn --json")
-        assert status == 0, printed
-        dsn = json.loads(printed.splitlines()[-1])[database]
+        dsn = Stack(home=self._home).databases.dsn(database)
         script = f"psql -X -q -v ON_ERROR_STOP=1 {shlex.quote(dsn)} <<'END_OF_SQL'\n{block.text}END_OF_SQL\n"
         self._until_it_shows(block, script, shown)
 
@@ -77,14 +77,13 @@ class Reader:
 
     def _toml_gateway(self, block: Block, _: str | None) -> None:
         text = self._here(block.text)
-        edge.config.parse(text, str(block), self._home)
+        edge.config.parse(text, str(block), self._shell.file("."))
         self._save(block, text)
 
     def _toml_fleet(self, block: Block, _: str | None) -> None:
-        file = self._home / "fleet-of-the-page.toml"
+        file = self._shell.file(block.words.get("save", "fleet.toml"))
         file.write_text(self._here(block.text), "utf-8")
         firmware_sim.fleet.load(file)
-        self._save(block, self._here(block.text))
 
     def _toml_profile(self, block: Block, _: str | None) -> None:
         edge.profiles.catalog.parse(block.text, str(block))

@@ -1,4 +1,4 @@
-"""Every command, configuration, statement and output on the pages is true; D18: documentation that describes another program."""
+"""Every command, configuration, statement and output on the pages is true. D18: documentation of another program."""
 
 import re
 import subprocess
@@ -19,6 +19,7 @@ def _page(page: str) -> list[Block]:
     return list(blocks(page, (ROOT / page).read_text("utf-8")))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUN_HERE)
 def test_a_page_does_what_it_says(page: str, reader: Reader) -> None:
     reader.follow(_page(page))
@@ -73,7 +74,7 @@ def test_the_picture_can_be_read_in_the_dark_and_by_ear() -> None:
     ],
 )
 def test_a_block_of_no_known_kind_is_refused(text: str) -> None:
-    with pytest.raises(UnknownKind, match="page.md:"):
+    with pytest.raises(UnknownKind, match=r"page\.md:"):
         list(blocks("page.md", text))
 
 

@@ -1,0 +1,201 @@
+"""What the pages say in prose and tables is what the program says: metrics, settings, variables, reasons, tests."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args, get_origin
+
+import pytest
+from prometheus_client import REGISTRY
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+import cloud.ingest.routes
+import cloud.workers.metrics
+from contract.batch import BatchError
+from contract.codec import JSON, decode
+from contract.quantities import QUANTITIES
+from edge.buffer.queue import BufferState
+from edge.buffer.store import Backlog
+from edge.clock import Clock
+from edge.config import Config
+from edge.drivers.mqtt import BrokerState
+from edge.drivers.sink import DeviceState
+from edge.metrics import EdgeCollector
+from edge.profiles import catalog
+from edge.status import Running
+from edge.uplink import UplinkState
+from local.display import Display
+from local.progress import Progress
+from tests.docs.pages import ROOT, blocks, masked
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def _rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the tables under a heading, without their heads."""
+    section = re.split(r"^#+ ", text.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+
+
+def _gateway_metrics() -> Iterator[str]:
+    running = Running(
+        pid=1,
+        version="",
+        started_us=0,
+        written_us=0,
+        devices=[DeviceState(device="main", interval_ms=1000, last_reading_us=1)],
+        brokers=[BrokerState(broker="127.0.0.1:1883")],
+        buffer=BufferState(),
+        uplink=UplinkState(),
+    )
+    for family in EdgeCollector(running=lambda: running, backlog=lambda: Backlog(0, 0, None), clock=Clock()).collect():
+        yield family.name + ("_total" if family.type == "counter" else "")
+
+
+def _cloud_metrics() -> Iterator[str]:
+    for family in REGISTRY.collect():
+        if family.name.startswith("segs_"):
+            yield family.name + ("_total" if family.type == "counter" else "")
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    documented = set(
+        re.findall(r"`(segs_[a-z0-9_]+)(?:\{\w+\})?`", "|".join(row[0] for row in _rows(OPERATIONS, "Metrics")))
+    )
+    assert documented == {*_gateway_metrics(), *_cloud_metrics()}
+
+
+def test_every_setting_of_the_gateway_is_documented_with_its_default() -> None:
+    documented = {}
+    for keys, default, *_ in _rows(OPERATIONS, "The gateway's configuration")[1:]:
+        for key, value in zip(keys.split(", "), default.split(", ") * 2, strict=False):
+            documented[key.strip("`")] = value
+    assert documented == dict(_settings(Config, ""))
+
+
+def _settings(model: type[BaseModel], trail: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        inner = _section(field)
+        if inner is not None:
+            yield from _settings(inner, f"{trail}{name}.")
+        elif field.default is PydanticUndefined:
+            yield trail + name, "required"
+        else:
+            yield trail + name, _written(field.default)
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    if get_origin(kind) is list:
+        kind = get_args(kind)[0]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _written(default: object) -> str:
+    return "none" if default is None else f"{default:.10g}" if isinstance(default, float) else str(default)
+
+
+@pytest.mark.parametrize("kind", ["modbus", "mqtt"])
+def test_every_profile_is_named(kind: str) -> None:
+    [row] = [row for row in _rows(OPERATIONS, "The gateway's configuration") if row[0] == f"`{kind}.device.profile`"]
+    assert row[2].replace("`", "") == ", ".join(catalog.names(kind))
+
+
+def test_every_variable_of_the_environment_is_documented() -> None:
+    folders = ("cloud", "edge", "local", "firmware_sim", "bench")
+    sources = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    sources += [ROOT / "Makefile", ROOT / "compose.yaml"]
+    used = {name for file in sources for name in re.findall(r"\bSEGS_[A-Z]+(?:_[A-Z]+)*", file.read_text("utf-8"))}
+    documented = {name for row in _rows(OPERATIONS, "Environment")[1:] for name in re.findall(r"`(SEGS_\w+)`", row[0])}
+    assert documented == used
+
+
+def test_every_reason_of_the_quarantine_is_explained() -> None:
+    table = re.findall(r"^\| `([a-z_]+)` \| the (?:reading|value)", ARCHITECTURE, re.MULTILINE)
+    constraint = (ROOT / "sql" / "telemetry" / "tables" / "ingest.sql").read_text("utf-8")
+    [allowed] = re.findall(r"CHECK \(reason IN \((.*?)\)\)", constraint, re.DOTALL)
+    assert set(table) == set(re.findall(r"'(\w+)'", allowed))
+
+
+def test_every_problem_of_the_receiver_is_explained() -> None:
+    explained = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", ARCHITECTURE, re.MULTILINE)
+    kinds = cloud.ingest.errors.Refused.__subclasses__()
+    assert {(int(status), problem) for status, problem in explained} == {(kind.status, kind.problem) for kind in kinds}
+
+
+def test_the_example_of_a_problem_is_what_the_contract_says() -> None:
+    golden = (ROOT / "tests" / "cases" / "contract-v1" / "batch.json").read_bytes()
+    with pytest.raises(BatchError) as raised:
+        decode(golden.replace(b"[1234.5,null]", b"[1234.5]"), JSON)
+    assert f'"detail": "{raised.value}"' in ARCHITECTURE
+    assert f'"where": "{raised.value.where}"' in ARCHITECTURE
+
+
+def test_every_fault_is_proven_by_a_test_that_exists() -> None:
+    defined = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+    }
+    named = [re.fullmatch(r"`(test_\w+)`", row[2]) for row in _rows(ARCHITECTURE, "What happens when")[1:]]
+    assert named
+    assert all(named)
+    assert {match[1] for match in named if match} <= defined
+
+
+def test_every_import_direction_is_the_one_that_is_enforced() -> None:
+    packages = {row[0].strip("`") for row in _rows(ARCHITECTURE, "Packages")[1:]}
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    assert packages == set(linter["root_packages"])
+
+
+def test_the_number_of_quantities_is_right() -> None:
+    assert f"with all {len(QUANTITIES)} quantities" in OPERATIONS
+
+
+def test_every_folder_is_in_the_readme() -> None:
+    table = " ".join(row[0] for row in _rows(README, "What is where"))
+    folders = {entry.name for entry in ROOT.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))}
+    assert set(re.findall(r"`(\w+)/`", table)) == {name for name in folders if _has_files(ROOT / name)}
+
+
+def _has_files(folder: Path) -> bool:
+    return any(file.suffix not in {".pyc", ""} for file in folder.rglob("*") if file.is_file())
+
+
+def test_the_demo_on_the_page_speaks_like_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo itself is run elsewhere; here its lines are held against those of the page."""
+    [shown] = [block.text for block in blocks("README.md", README) if block.kind == "text demo"]
+    display = Display()
+    display.show(_progress())
+    real = masked(capsys.readouterr().out)
+    lines = [masked(line) for line in shown.splitlines() if " polled " in line]
+    assert lines
+    # Zero readings in the buffer is as good as some.
+    assert {re.sub("buffered 0", "buffered N", line) for line in lines} == {real}
+    said = {line for line in shown.splitlines() if re.match("[a-z]", line) and not line.startswith("gateway ")}
+    source = (ROOT / "local" / "demo.py").read_text("utf-8")
+    assert all(f'display.say("{line}")' in source for line in said)
+
+
+def _progress() -> Progress:
+    return Progress(
+        elapsed_s=61.5,
+        meters=24,
+        power_w=31_400.0,
+        polled=1424,
+        buffered=26,
+        synced=1404,
+        stored=1404,
+        quarantined=0,
+        lag_s=1.5,
+        aggregates_1m_rows=48,
+        first_reading_s=5.9,
+        lines=[],
+    )
