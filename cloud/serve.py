@@ -16,12 +16,12 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.app import build
 from cloud.db.pool import make_pool
-from cloud.db.version import require_schema
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.ingest.transaction import ACCEPTANCE
 from cloud.notify import Notifier
 from cloud.schema.errors import VersionError
+from cloud.schema.version import require_schema
 
 _LOG = structlog.get_logger("segs.serve")
 _CONNECTIONS = 8

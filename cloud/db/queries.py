@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import LiteralString, cast
 
-FOLDER = Path(__file__).resolve().parents[2] / "sql" / "queries"
+SQL_ROOT = Path(__file__).resolve().parents[2] / "sql"
 _NAME = re.compile(r"^-- name: (?P<name>\w+)\n", re.MULTILINE)
 
 
@@ -14,7 +14,7 @@ class Queries:
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._statements = _parse(FOLDER / f"{file}.sql")
+        self._statements = _parse(SQL_ROOT / "queries" / f"{file}.sql")
 
     def __getitem__(self, name: str) -> LiteralString:
         """The statement. Raises KeyError, which names the file."""

@@ -7,11 +7,15 @@ import psycopg
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
 from cloud.db.errors import RETRYABLE
+from cloud.db.queries import Queries
 from cloud.schema import catalog
 from cloud.schema.connection import connect, run
 from cloud.schema.errors import Database, DriftError, ScriptError, VersionError
 from cloud.schema.loader import SQL_ROOT, Master, load
 from cloud.schema.scratch import expected_catalog
+from cloud.schema.version import Recorded, recorded
+
+_VERSION = Queries("schema_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +49,38 @@ def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT, 
     """
     master = load(database, root)
     with connect(dsn) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('segs.schema', 0))")
-        before = current_version(connection)
+        connection.execute(_VERSION["lock"])
+        before = recorded(connection)
         if before is not None:
-            _require_known(connection, master, before)
-        migrations = [m for m in master.migrations if before is not None and m.version > before]
+            _require_known(master, before)
+        migrations = [m for m in master.migrations if before is not None and m.version > before.version]
         for migration in migrations:
             run(connection, [migration.script])
-            connection.execute(
-                "INSERT INTO public.schema_version (version, master) VALUES (%s, %s)", (migration.version, database)
-            )
-        current = before is not None and _checksum(connection, master.version) == master.checksum
+            connection.execute(_VERSION["record_step"], {"version": migration.version, "master": database})
+        at = recorded(connection)
+        current = at is not None and at.checksum == master.checksum
         if before is not None and not current:
             _require_structure(connection, dsn, master)
         ran = again or not current
         if ran:
             run(connection, master.scripts)
-            connection.execute(
-                "UPDATE public.schema_version SET checksum = %s WHERE version = %s", (master.checksum, master.version)
-            )
-    return Applied(database, before, master.version, tuple(m.script.name for m in migrations), master.checksum, ran)
+            connection.execute(_VERSION["record_checksum"], {"version": master.version, "checksum": master.checksum})
+    steps = tuple(migration.script.name for migration in migrations)
+    return Applied(database, before.version if before else None, master.version, steps, master.checksum, ran)
 
 
-def current_version(connection: psycopg.Connection) -> int | None:
-    """The schema version the database is at; None where it has no schema_version table."""
-    row = connection.execute("SELECT to_regclass('public.schema_version') IS NULL").fetchone()
-    if row == (True,):
-        return None
-    row = connection.execute("SELECT max(version) FROM public.schema_version").fetchone()
-    return row[0] if row else None
-
-
-def _require_known(connection: psycopg.Connection, master: Master, before: int) -> None:
+def _require_known(master: Master, found: Recorded) -> None:
     database, known = master.database, master.version
-    row = connection.execute("SELECT master FROM public.schema_version WHERE version = %s", (before,)).fetchone()
     problem = None
-    if row != (database,):
-        held = row[0] if row else "another"
-        problem = f"the database holds the {held} schema; are SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN swapped?"
-    elif before > known:
+    if found.master != database:
+        problem = f"the database holds the {found.master} schema; are SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN swapped?"
+    elif found.version > known:
         problem = (
-            f"the database is at schema version {before}, this release knows {known}; "
+            f"the database is at schema version {found.version}, this release knows {known}; "
             "use the release it was upgraded with, or a later one"
         )
     if problem:
-        raise VersionError(f"{database}: {problem}", database=database, found=before, known=known)
-
-
-def _checksum(connection: psycopg.Connection, version: int) -> str | None:
-    row = connection.execute("SELECT checksum FROM public.schema_version WHERE version = %s", (version,)).fetchone()
-    return row[0] if row else None
+        raise VersionError(f"{database}: {problem}", database=database, found=found.version, known=known)
 
 
 def _require_structure(connection: psycopg.Connection, dsn: str, master: Master) -> None:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.schema import catalog
-from cloud.schema.apply import current_version
 from cloud.schema.connection import connect
 from cloud.schema.errors import Database
 from cloud.schema.loader import SQL_ROOT, load
 from cloud.schema.scratch import expected_catalog
+from cloud.schema.version import recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def check(dsn: str, database: Database, *, root: Path = SQL_ROOT) -> Checked:
     master = load(database, root)
     expected = expected_catalog(dsn, master)
     with connect(dsn) as connection:
-        version = current_version(connection)
+        at = recorded(connection)
         found = catalog.read(connection)
     differences = tuple(catalog.compare(database, found, expected))
-    return Checked(database, version, master.version, catalog.fingerprint(found), differences)
+    return Checked(database, at.version if at else None, master.version, catalog.fingerprint(found), differences)

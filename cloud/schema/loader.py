@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud.db.queries import SQL_ROOT
 from cloud.schema.errors import Database, SourceError
-
-SQL_ROOT = Path(__file__).resolve().parents[2] / "sql"
 
 _MASTERS: dict[Database, str] = {"domain": "init-db.sql", "telemetry": "init-timescale.sql"}
 _INCLUDE = re.compile(r"\\ir\s+(\S+)\s*")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.db.queries import Queries
-from cloud.schema.apply import current_version
 from cloud.schema.connection import connect
 from cloud.schema.errors import Database
 from cloud.schema.loader import SQL_ROOT, load
+from cloud.schema.version import recorded
 
 _STATUS = Queries("status")
 
@@ -43,11 +43,7 @@ def status(dsn: str, database: Database, *, root: Path = SQL_ROOT) -> Status:
     """Raises SourceError and UnreachableError."""
     master = load(database, root)
     with connect(dsn) as connection:
-        version = current_version(connection)
-        checksum = None
-        if version is not None:
-            row = connection.execute(_STATUS["checksum"], {"version": version}).fetchone()
-            checksum = row[0] if row else None
+        at = recorded(connection)
         server = connection.execute(_STATUS["server"]).fetchone()
         timescale = connection.execute(_STATUS["timescale"]).fetchone() if server and server[1] else (None, 0, 0)
         counts = connection.execute(_STATUS["counts"]).fetchone()
@@ -59,9 +55,9 @@ def status(dsn: str, database: Database, *, root: Path = SQL_ROOT) -> Status:
     tables, views, functions, size_bytes = counts
     return Status(
         database=database,
-        version=version,
+        version=at.version if at else None,
         known=master.version,
-        checksum_matches=checksum == master.checksum,
+        checksum_matches=at is not None and at.checksum == master.checksum,
         postgresql=server[0],
         timescaledb=server[1],
         edition=edition,

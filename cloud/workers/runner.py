@@ -13,9 +13,9 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from cloud.db.pool import make_pool
-from cloud.db.version import require_schema
 from cloud.ingest.transaction import ACCEPTANCE
 from cloud.notify import Notifier
+from cloud.schema.version import require_schema
 from cloud.workers import aggregate, quarantine, reconcile, registry, retention
 from cloud.workers.loop import Loop, Pulse, Work, pause
 

@@ -55,8 +55,8 @@ INSERT INTO quarantine (batch_id, gateway_id, device, reason, readings, first_ti
 VALUES (%(batch_id)s, %(gateway_id)s, %(device)s, %(reason)s, %(readings)s, %(first_time)s, %(last_time)s, %(block)s, %(now)s);
 
 -- name: incoming_create
--- Staging for rows of which some are there already.
-CREATE TEMPORARY TABLE incoming (LIKE raw_readings) ON COMMIT DROP;
+-- Staging for rows of which some are there already; a release may need it for several blocks in its one transaction.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE raw_readings) ON COMMIT DROP;
 
 -- name: incoming_store
 -- New rows; those that lose to an existing row stay in incoming only.
@@ -162,13 +162,16 @@ WHERE r.time BETWEEN %(first)s AND %(last)s
 TRUNCATE incoming;
 
 -- name: quarantine_claim
--- Blocks that wait for a registration which has come by now; each is claimed by one worker.
+-- Blocks that wait for a registration which has come by now; each is claimed by one worker. One of the readings has to
+-- fall into the registration: what lies on either side of it would be set aside again, and claimed again, for ever.
 SELECT q.quarantine_id, q.batch_id, q.gateway_id, q.block
 FROM quarantine AS q
 WHERE q.released_at IS NULL AND q.reason = 'unknown_device'
   AND EXISTS (SELECT FROM device_registry AS d
               WHERE d.gateway_id = q.gateway_id AND d.device = q.device
-                AND d.valid && tstzrange(q.first_time, q.last_time, '[]'))
+                AND d.valid && tstzrange(q.first_time, q.last_time, '[]')
+                AND EXISTS (SELECT FROM jsonb_array_elements(q.block -> 'time_us') AS t (time_us)
+                            WHERE d.valid @> to_timestamp(t.time_us::bigint / 1e6)))
 ORDER BY q.quarantine_id
 LIMIT %(limit)s
 FOR UPDATE OF q SKIP LOCKED;

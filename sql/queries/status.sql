@@ -1,9 +1,5 @@
 -- What a database holds, for people.
 
--- name: checksum
--- Checksum of the master that was applied.
-SELECT checksum FROM public.schema_version WHERE version = %(version)s;
-
 -- name: server
 -- Version of the server and of TimescaleDB, NULL without it.
 SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb');

@@ -8,8 +8,8 @@ from psycopg import AsyncConnection
 
 from cloud.db.errors import ForbiddenError, domain_error
 from cloud.db.pool import make_pool
-from cloud.db.version import require_schema
 from cloud.schema.errors import VersionError
+from cloud.schema.version import require_schema
 
 
 async def test_a_service_starts_on_the_version_it_knows(telemetry_db: str) -> None:

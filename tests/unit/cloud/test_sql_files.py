@@ -29,3 +29,15 @@ def test_every_statement_has_a_name_of_its_own_and_a_line_that_describes_it(file
     assert names
     assert len(names) == len(set(names))
     assert [name for name, description in heads if not description.startswith("-- ")] == []
+
+
+def test_only_the_query_loader_and_the_schema_tool_know_where_the_sql_folder_is() -> None:
+    packages = ("bench", "cloud", "contract", "edge", "firmware_sim", "local")
+    files = [file for package in packages for file in (SQL_ROOT.parent / package).rglob("*.py")]
+    readers = {
+        file.relative_to(SQL_ROOT.parent).parts[:2]
+        for file in files
+        if re.search(r"""SQL_ROOT|["']sql["'/]""", file.read_text())
+    }
+
+    assert readers == {("cloud", "db"), ("cloud", "schema")}
