@@ -1,0 +1,1 @@
+"""The cloud: receives batches, stores readings, computes intervals, keeps both schemas."""

@@ -1,0 +1,1 @@
+"""Simulated meters: an independent implementation that shares no code with what it tests."""
