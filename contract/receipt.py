@@ -1,6 +1,12 @@
 """The receipt: what the receiver has committed of a batch. Only a receipt allows a gateway to delete a batch."""
 
+from typing import Annotated
+
 import msgspec
+
+from contract.batch import Seq
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Quarantined(msgspec.Struct):
@@ -13,7 +19,7 @@ class Quarantined(msgspec.Struct):
 
     device: str
     reason: str
-    readings: int
+    readings: Count
 
 
 class Receipt(msgspec.Struct):
@@ -25,11 +31,11 @@ class Receipt(msgspec.Struct):
 
     version: int
     stream: str
-    seq: int
+    seq: Seq
     sha256: str
-    readings: int
-    stored: int
-    duplicates: int
+    readings: Count
+    stored: Count
+    duplicates: Count
     quarantined: list[Quarantined]
 
 

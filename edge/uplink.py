@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,9 @@ _STEP_S = 2.0
 _SOON_S = (0.25, 30.0)
 _SLOW_S = (5.0, 300.0)
 _LONGEST_RETRY_AFTER_S = 900.0
-# Another attempt cannot help these: the batch itself is what the receiver will not have.
+# Another attempt cannot help these: the batch itself is what the receiver will not have. Only if it is the receiver
+# that says so: a proxy on the way that answers 400 or 413 must not cost a gateway its whole backlog.
+_PROBLEM = "application/problem+json"
 _REFUSALS = {400, 409, 413, 415, 422}
 # Somebody has to do something first: a key, an address.
 _NEEDS_A_HAND = {401, 403, 404, 405}
@@ -85,6 +88,8 @@ class Uplink:
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
             headers={"User-Agent": f"segs-edge/{VERSION}"},
+            # None is kept: one that cannot be sent back would stop every request from then on.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def __aenter__(self) -> "Uplink":
@@ -216,35 +221,43 @@ class Uplink:
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._http.post(self._url, content=batch.body, headers=headers)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.RequestError, UnicodeError, TimeoutError) as error:
             raise NotSent(f"{self._url}: {type(error).__name__} {error}".rstrip()) from error
         if response.status_code == httpx.codes.OK:
             try:
                 return _RECEIPT.decode(response.content)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise NotSent(f"{self._url} answers 200 without a receipt: {error}", slow=True) from error
         reason = _problem(response)
-        if response.status_code in _REFUSALS:
+        refusal = response.status_code in _REFUSALS
+        if refusal and response.headers.get("Content-Type", "").startswith(_PROBLEM):
             raise Refused(response.status_code, reason)
-        slow = response.status_code in _NEEDS_A_HAND or response.is_redirect
+        slow = refusal or response.status_code in _NEEDS_A_HAND or response.is_redirect
         raise NotSent(f"{response.status_code}: {reason}", slow=slow, retry_after_s=_retry_after_s(response))
 
     def _key(self) -> str:
         # Read at each attempt: a key that is delivered or exchanged later needs no restart.
         try:
-            return self._key_file.read_text("ascii").strip()
+            key = self._key_file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise NotSent(f"no gateway key: {error}; put it into uplink.key_file", slow=True) from error
+        if not key.isprintable() or len(key.split()) != 1:
+            # Told without its content: the status and the log are no place for a key.
+            raise NotSent(
+                f"no gateway key: {self._key_file} is not one line with one word; mend uplink.key_file", slow=True
+            )
+        return key
 
 
 def _problem(response: httpx.Response) -> str:
     """The receiver's words: title, detail and place of a problem+json, else the beginning of the text."""
     try:
         problem = msgspec.json.decode(response.content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return response.text[:200].strip() or response.reason_phrase
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        problem = None
     if not isinstance(problem, dict):
-        return response.text[:200]
+        # As UTF-8, whatever charset it claims: not every codec that Python has makes text.
+        return response.content[:200].decode("utf-8", "replace").strip() or response.reason_phrase
     parts = [str(problem[key]) for key in ("title", "detail", "where") if problem.get(key)]
     return "; ".join(parts)[:500] or response.reason_phrase
 

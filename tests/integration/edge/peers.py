@@ -87,7 +87,8 @@ class Kept:
 class Receiver(AbstractContextManager["Receiver"]):
     """An HTTP receiver with a ledger. `script` holds what to do with the next requests; then they are accepted.
 
-    A step is a status code, or (status, headers), or "hang", or "reset-after-commit", or "foreign-receipt".
+    A step is a status code, or (status, headers), or the bytes of a whole HTTP response, or "hang", or
+    "reset-after-commit", or "foreign-receipt".
     `batches` are those committed, `bodies` every body that arrived, by sequence number.
     """
 
@@ -145,6 +146,10 @@ class Receiver(AbstractContextManager["Receiver"]):
             status, extra = step if isinstance(step, tuple) else (step, {})
             await _answer(send, status, {"title": f"scripted {status}", "where": "$.devices[0]"}, extra)
             return
+        if isinstance(step, bytes):
+            send.__self__.transport.write(step)
+            send.__self__.transport.close()
+            return
         receipt = self._commit(batch, checksum(plain))
         if receipt is None:
             await _answer(send, 409, {"title": "another batch has this number"}, {})
@@ -165,7 +170,8 @@ class Receiver(AbstractContextManager["Receiver"]):
 
 
 async def _answer(send: Any, status: int, document: Any, headers: dict[str, str]) -> None:
-    encoded = [(b"content-type", b"application/json"), *((k.encode(), v.encode()) for k, v in headers.items())]
+    kind = b"application/json" if status == 200 else b"application/problem+json"
+    encoded = [(b"content-type", kind), *((k.encode(), v.encode()) for k, v in headers.items())]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": msgspec.json.encode(document)})
 

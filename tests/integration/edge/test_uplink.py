@@ -1,6 +1,7 @@
 """The uplink against a real HTTP server that misbehaves as told."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator
@@ -153,6 +154,73 @@ async def test_a_receipt_for_another_batch_deletes_nothing(tmp_path: Path) -> No
             await _put(store, uplink, 1)
             await eventually(lambda: "the receipt is for" in (uplink.state.trouble or ""))
             assert (await store.backlog()).readings == 1
+
+
+def _response(status: int, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
+    lines = [f"HTTP/1.1 {status} Said", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def _receipt(**fields: object) -> bytes:
+    plain = {"version": 1, "stream": "s", "seq": 1, "sha256": "0" * 64, "readings": 1, "stored": 1, "duplicates": 0}
+    return json.dumps(plain | {"quarantined": []} | fields).encode()
+
+
+_NESTED = b"[" * 100_000 + b"]" * 100_000
+_GARBAGE = {
+    "a-body-that-is-not-gzip": _response(200, b"no gzip", "Content-Encoding: gzip"),
+    "an-error-that-is-not-zstd": _response(502, b"no zstd", "Content-Encoding: zstd"),
+    "nothing": _response(200, b""),
+    "a-web-page": _response(200, b"<html>log in first</html>", kind="text/html"),
+    "a-number-beyond-64-bits": _response(200, _receipt(seq=2**63)),
+    "a-count-beyond-64-bits": _response(200, _receipt(readings=10**30)),
+    "a-negative-count": _response(200, _receipt(stored=-1)),
+    "a-receipt-that-is-nested-for-ever": _response(200, b'{"x":' + _NESTED + b"}"),
+    "an-error-that-is-nested-for-ever": _response(500, _NESTED),
+    "a-charset-that-is-no-text": _response(500, b"zz", kind="text/html; charset=hex"),
+    "a-cookie-that-is-no-ascii": _response(500, b"", "Set-Cookie: a=b", "Set-Cookie: \xff="),
+    "another-protocol": b"SSH-2.0-OpenSSH_9.2\r\n",
+}
+
+
+@pytest.mark.parametrize("garbage", _GARBAGE)
+async def test_whatever_answers_instead_of_the_receiver_costs_an_attempt_and_nothing_else(
+    tmp_path: Path, garbage: str
+) -> None:
+    """E11, E16"""
+    with Receiver() as receiver:
+        receiver.script.append(_GARBAGE[garbage])
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            uplink._sleep = lambda _seconds, stop: asyncio.sleep(0.05)  # type: ignore[method-assign]
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.batches == 1)
+            assert (uplink.state.failures, uplink.state.refused) == (1, 0)
+        assert _numbers(receiver) == [1]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+async def test_a_proxy_that_refuses_a_batch_costs_no_batch(tmp_path: Path, status: int) -> None:
+    """E16, E24: only the receiver's own words, a problem document, set a batch aside."""
+    with Receiver() as receiver:
+        receiver.script.append(_response(status, b"<html>nginx</html>", kind="text/html"))
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.trouble == f"{status}: <html>nginx</html>")
+            assert (await store.backlog()).readings == 1
+            assert uplink.state.refused == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["", "segs_part\nsecret", "segs_part\r\nX-Header: secret", "segs_\x01secret", "segs_ secret"]
+)
+async def test_a_key_file_that_holds_no_key_is_said_without_its_content(tmp_path: Path, key: str) -> None:
+    with Receiver() as receiver:
+        async with _sending(tmp_path, receiver.url, key=key) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: "no gateway key" in (uplink.state.trouble or ""))
+            assert str(tmp_path / "gateway.key") in (uplink.state.trouble or "")
+            assert "secret" not in (uplink.state.trouble or "").replace(str(tmp_path), "")
+        assert not receiver.requests
 
 
 async def test_a_backlog_drains_without_pauses(tmp_path: Path) -> None:
