@@ -3,7 +3,7 @@
 import aiosqlite
 
 from edge.buffer.rows import INSERT_SEGMENT, Loss, segment_row
-from edge.buffer.segments import span, thin, unpack
+from edge.buffer.segments import DamagedSegment, span, thin, unpack
 from edge.reading import Reading
 
 # Of the room for the buffer, what batches that the receiver refused may take before the oldest of them go.
@@ -14,7 +14,10 @@ _STEP_READINGS = 20_000
 
 async def give_up(db: aiosqlite.Connection, max_bytes: int) -> Loss | None:
     """Give up some of the oldest, inside the caller's transaction; None when there is nothing but the newest."""
-    return await _drop_refused(db, max_bytes) or await _thin(db) or await _drop_oldest(db)
+    try:
+        return await _drop_refused(db, max_bytes) or await _thin(db) or await _drop_oldest(db)
+    except DamagedSegment:
+        return await _drop_damaged(db)
 
 
 async def _drop_refused(db: aiosqlite.Connection, max_bytes: int) -> Loss | None:
@@ -48,6 +51,18 @@ async def _drop_oldest(db: aiosqlite.Connection) -> Loss | None:
         return None
     await _delete(db, ids)
     return Loss("dropped: the buffer is full of energy registers", len(readings), *span(readings))
+
+
+async def _drop_damaged(db: aiosqlite.Connection) -> Loss | None:
+    """The oldest segment that cannot be read; it was met before anything was given up."""
+    async with db.execute("SELECT id, body, readings, first_us, last_us FROM segment ORDER BY id") as cursor:
+        async for row_id, body, *covered in cursor:
+            try:
+                unpack(body)
+            except DamagedSegment:
+                await _delete(db, [row_id])
+                return Loss.of_damage(*covered)
+    return None
 
 
 async def _delete(db: aiosqlite.Connection, ids: list[int]) -> None:

@@ -23,6 +23,11 @@ class Loss(msgspec.Struct, frozen=True):
     first_us: int
     last_us: int
 
+    @classmethod
+    def of_damage(cls, readings: int, first_us: int, last_us: int) -> "Loss":
+        """A segment that can no longer be read; how many readings it had, and of when, stands beside its body."""
+        return cls("damaged on the disk", readings, first_us, last_us)
+
 
 class Rejected(msgspec.Struct, frozen=True):
     """A message that no decoder could read."""

@@ -8,6 +8,7 @@ import zstandard
 from contract.batch import Batch, DeviceBlock
 from contract.codec import MSGPACK, checksum, compress, encode
 from contract.quantities import BY_NAME, Kind
+from edge.errors import EdgeError
 from edge.reading import Reading
 
 ENCODING = "zstd"
@@ -17,13 +18,21 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Reading])
 
 
+class DamagedSegment(EdgeError):
+    """A body that is no longer what was written: a worn flash card gives back other bytes."""
+
+
 def pack(readings: Sequence[Reading]) -> bytes:
     """`readings` as the body of a segment. The names of quantities repeat, and cost next to nothing after zstd."""
-    return zstandard.ZstdCompressor(level=3).compress(_ENCODER.encode(readings))
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_ENCODER.encode(readings))
 
 
 def unpack(body: bytes) -> list[Reading]:
-    return _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
+    """The readings in `body`. Raises DamagedSegment."""
+    try:
+        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, MemoryError) as error:
+        raise DamagedSegment(str(error)) from error
 
 
 def span(readings: Iterable[Reading]) -> tuple[int, int]:

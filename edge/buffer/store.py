@@ -15,7 +15,7 @@ import structlog
 from contract.receipt import Receipt
 from edge.buffer.room import give_up
 from edge.buffer.rows import INSERT_SEGMENT, Backlog, Loss, Rejected, segment_row
-from edge.buffer.segments import CutBatch, cut, unpack
+from edge.buffer.segments import CutBatch, DamagedSegment, cut, unpack
 from edge.clock import Clock
 from edge.errors import BufferUnwritable, EdgeError
 from edge.reading import Delivery, Reading
@@ -105,8 +105,8 @@ class Store:
                     ],
                 )
             self.stream = str(await self._meta("stream"))
-            if int(str(await self._meta("format"))) != _FORMAT:
-                raise Damaged(f"format {await self._meta('format')} instead of {_FORMAT}")
+            if (found := await self._meta("format")) != _FORMAT:
+                raise Damaged(f"format {found} instead of {_FORMAT}")
         except sqlite3.DatabaseError as error:
             # A table that is there under its name but with other columns shows as an OperationalError of code 1.
             if _primary_code(error) in _PASSING:
@@ -216,7 +216,7 @@ class Store:
         """The oldest batch without a receipt; if there is none, one cut from the oldest segments; None without any.
 
         Cutting writes the batch and deletes its segments in one transaction. Segments stay whole, so a batch has more
-        than `max_readings` only where a single segment has.
+        than `max_readings` only where a single segment has. One that is damaged is given up alone, and recorded.
         """
         async with self._db.execute(f"SELECT {_BATCH_COLUMNS} FROM batch ORDER BY seq LIMIT 1") as cursor:
             row = await cursor.fetchone()
@@ -225,13 +225,22 @@ class Store:
         ids: list[int] = []
         readings: list[Reading] = []
         async with self._transaction():
-            async with self._db.execute("SELECT id, readings, body FROM segment ORDER BY id") as cursor:
-                async for row_id, count, body in cursor:
-                    if ids and len(readings) + count > max_readings:
+            sql = "SELECT id, body, readings, first_us, last_us FROM segment ORDER BY id"
+            damaged: list[Loss] = []
+            async with self._db.execute(sql) as cursor:
+                async for row_id, body, *covered in cursor:
+                    if ids and len(readings) + covered[0] > max_readings:
                         break
                     ids.append(row_id)
-                    readings += unpack(body)
-            if not ids:
+                    try:
+                        readings += unpack(body)
+                    except DamagedSegment as error:
+                        damaged.append(Loss.of_damage(*covered))
+                        _LOG.error("segment damaged, given up", readings=covered[0], reason=str(error))
+            for loss in damaged:
+                await self._insert_loss(loss)
+            await self._db.executemany("DELETE FROM segment WHERE id = ?", [(row_id,) for row_id in ids])
+            if not readings:
                 return None
             batch = cut(readings, stream=self.stream, seq=int(str(await self._meta("next_seq"))))
             await self._db.execute(
@@ -239,7 +248,6 @@ class Store:
                 (*msgspec.structs.astuple(batch), self._clock.now_us()),
             )
             await self._set_meta("next_seq", batch.seq + 1)
-            await self._db.execute("DELETE FROM segment WHERE id <= ?", (ids[-1],))
         return batch
 
     async def settle(self, receipt: Receipt) -> bool:

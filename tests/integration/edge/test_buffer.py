@@ -13,6 +13,7 @@ from contract.codec import MSGPACK, decode, decompress
 from contract.receipt import Receipt
 from edge.buffer.lock import BufferLock, held
 from edge.buffer.queue import BufferQueue
+from edge.buffer.rows import Loss
 from edge.buffer.segments import CutBatch
 from edge.buffer.store import Store
 from edge.clock import Clock
@@ -199,6 +200,66 @@ async def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(tmp_path: Pat
     stored = stored_in(path)
     assert stored is not None
     assert stored.set_aside == str(aside)
+
+
+_DAMAGES = {
+    "cut": "substr(body, 1, length(body) - 3)",
+    "not-zstd": "x'00'",
+    # The frame stays well-formed: only its checksum tells that the values in it are others.
+    "bits-of-a-value": "CAST(substr(body, 1, length(body) - 5) || x'7f' || substr(body, length(body) - 3) AS BLOB)",
+}
+
+
+def _damage(path: Path, how: str, where: str) -> None:
+    db = sqlite3.connect(path / "buffer.sqlite")
+    with db:
+        assert db.execute(f"UPDATE segment SET body = {_DAMAGES[how]} WHERE {where}").rowcount > 0
+    db.close()
+
+
+@pytest.mark.parametrize("how", _DAMAGES)
+async def test_a_damaged_segment_costs_itself_and_not_its_neighbours(tmp_path: Path, how: str) -> None:
+    """E21: a worn card gives back other bytes in a file that is sound."""
+    async with _store(tmp_path) as store:
+        for number in range(1, 4):
+            await store.commit([_reading(number)])
+    _damage(tmp_path, how, "id = 2")
+    async with _store(tmp_path) as store:
+        batch = await store.next_batch(5000)
+        assert batch is not None
+        assert _registers(batch) == [1, 3]
+        assert await store.settle(_receipt(batch, store.stream))
+        assert await store.next_batch(5000) is None
+    stored = stored_in(tmp_path / "buffer.sqlite")
+    assert stored is not None
+    time_us = _reading(2).time_us
+    assert stored.losses == [Loss("damaged on the disk", 1, time_us, time_us)]
+    assert stored.backlog.readings == 0
+
+
+async def test_a_backlog_of_damaged_segments_alone_ends_as_a_loss_and_no_batch(tmp_path: Path) -> None:
+    """E21"""
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(1)])
+        _damage(tmp_path, "not-zstd", "true")
+        assert await store.next_batch(5000) is None
+        await store.commit([_reading(2)])
+        batch = await store.next_batch(5000)
+    assert batch is not None
+    assert (batch.seq, _registers(batch)) == (1, [2])
+
+
+async def test_a_full_buffer_gives_up_a_damaged_segment_and_goes_on(tmp_path: Path) -> None:
+    """E20, E21"""
+    async with _store(tmp_path, max_bytes=1) as store:
+        for number in range(1, 4):
+            await store.commit([_reading(number)])
+        _damage(tmp_path, "not-zstd", "id = 2")
+        losses = await store.make_room()
+        batch = await store.next_batch(5000)
+    assert [loss.readings for loss in losses if loss.reason == "damaged on the disk"] == [1]
+    assert batch is not None
+    assert _registers(batch)[-1] == 3
 
 
 async def test_a_torn_tail_of_the_log_costs_the_last_commit_at_most(tmp_path: Path) -> None:
