@@ -39,6 +39,8 @@ class Notifier:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client:
+            # The loop that polls must not wait for a manager that does not read.
+            client.setblocking(False)
             try:
                 client.sendto(message.encode(), address)
             except OSError:

@@ -1,6 +1,7 @@
 """Heartbeats, the service manager, and logging that does not fill a disk."""
 
 import socket
+import threading
 from pathlib import Path
 
 from edge.clock import Clock
@@ -65,3 +66,14 @@ def test_without_a_service_manager_nothing_is_sent_and_nothing_fails() -> None:
     notifier = Notifier.from_environment({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"})
     notifier.stopping()
     assert notifier.watchdog_s is None
+
+
+def test_a_service_manager_that_does_not_read_holds_up_nothing(tmp_path: Path) -> None:
+    """E11: its queue takes some ten datagrams, and the loop that polls is the one that sends."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        notifier = Notifier(address=str(tmp_path / "notify"))
+        telling = threading.Thread(target=lambda: [notifier.status("1 meters") for _ in range(1000)], daemon=True)
+        telling.start()
+        telling.join(10)
+        assert not telling.is_alive()
