@@ -1,7 +1,7 @@
 """`segs-cloud`: the commands of a cloud host."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import psycopg
 import typer
@@ -9,12 +9,14 @@ import uvloop
 
 from cloud.completeness import completeness
 from cloud.db.errors import domain_error
+from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app
 from cloud.log import configure
 from cloud.schema.cli import app as schema_app
-from cloud.schema.errors import SchemaError
-from cloud.settings import Settings, SettingsError
+from cloud.settings import Settings
 from cloud.workers.cli import worker
+
+_Error = TypeVar("_Error", bound=Exception)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The metering cloud."
@@ -41,17 +43,20 @@ def main() -> None:
     configure()
     try:
         app()
-    except* (SettingsError, SchemaError, OSError) as errors:
-        _fail(str(errors.exceptions[0]))
+    except* (CloudError, OSError) as errors:
+        _fail(str(_first(errors)))
     except* psycopg.Error as errors:
-        error = errors.exceptions[0]
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        assert isinstance(error, psycopg.Error)
+        error = _first(errors)
         refusal = domain_error(error)
         if refusal is None and not isinstance(error, psycopg.OperationalError):
             raise
         _fail(str(refusal or error).strip())
+
+
+def _first(group: ExceptionGroup[_Error]) -> _Error:
+    """Groups nest as task groups do; one failure is enough for one line."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
 def _fail(message: str) -> None:

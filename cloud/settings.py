@@ -8,8 +8,10 @@ from importlib.util import find_spec
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cloud.errors import CloudError
 
-class SettingsError(Exception):
+
+class SettingsError(CloudError):
     """The databases cannot be told; the message says which variable to set."""
 
 

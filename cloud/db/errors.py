@@ -2,8 +2,10 @@
 
 import psycopg
 
+from cloud.errors import CloudError
 
-class DomainError(Exception):
+
+class DomainError(CloudError):
     """The domain database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
 
     def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, constraint: str | None = None) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cloud.errors import CloudError
+
 _REQUIRED = ("device", "model", "interval_ms")
 _OPTIONAL = ("region", "timezone", "max_power_w", "serial", "meter_code")
 
 
-class DeviceFileError(Exception):
-    """`where` is file, line and column; the message says what was found there and what to do."""
+class DeviceFileError(CloudError):
+    """A file that cannot be imported; `where` is file, line and column."""
 
     def __init__(self, where: str, found: str, todo: str) -> None:
         super().__init__(f"{where}: {found}; {todo}")

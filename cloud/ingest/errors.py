@@ -1,7 +1,9 @@
 """Why a batch is not accepted. Each leaf knows its HTTP status and whether the gateway should come again."""
 
+from cloud.errors import CloudError
 
-class Refused(Exception):
+
+class Refused(CloudError):
     """The batch was not stored, and nothing of it was. `status` is the HTTP status, `problem` a stable type name."""
 
     status = 500

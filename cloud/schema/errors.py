@@ -2,11 +2,13 @@
 
 from typing import Literal
 
+from cloud.errors import CloudError
+
 Database = Literal["domain", "telemetry"]
 DATABASES: tuple[Database, ...] = ("domain", "telemetry")
 
 
-class SchemaError(Exception):
+class SchemaError(CloudError):
     """The database and its master schema do not come together."""
 
 
