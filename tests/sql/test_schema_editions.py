@@ -17,6 +17,7 @@ pytestmark = pytest.mark.community
 EARLIER: dict[str, LiteralString] = {
     "retention": "SELECT remove_retention_policy('aggregates_1m');"
     " SELECT add_retention_policy('aggregates_1m', INTERVAL '29 days')",
+    "retention by policy of what is computed from": "SELECT add_retention_policy('raw_readings', INTERVAL '7 days')",
     "refresh": "SELECT remove_continuous_aggregate_policy('cagg_1m');"
     " SELECT add_continuous_aggregate_policy('cagg_1m', INTERVAL '3 days', INTERVAL '1 hour', INTERVAL '1 hour')",
     "query": "DROP MATERIALIZED VIEW cagg_1m;"
