@@ -10,14 +10,13 @@ import structlog
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
 from edge.buffer.store import Store
-from edge.clock import Clock, signalled
+from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
 from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.buffer")
 _RETRY_S = 1.0
-_STEP_S = 2.0
 _ROOM_CHECK_S = 10.0
 _OVERFLOW = "memory was full while the buffer could not be written"
 
@@ -45,7 +44,7 @@ class BufferState(msgspec.Struct):
 
 
 class BufferQueue:
-    """The drivers' sink. `run` commits until `stop`, and then what is left."""
+    """The drivers' sink. `run` commits groups until its stop; what is left then is for `commit`."""
 
     def __init__(
         self,
@@ -125,7 +124,7 @@ class BufferQueue:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Commit groups until `stop`. What is left then is for `drain`."""
+        """Commit groups until `stop`, again and again while the disk refuses."""
         while not stop.is_set():
             self._moving()
             await self._wait_for_group(stop)
@@ -135,13 +134,13 @@ class BufferQueue:
     async def _wait_for_group(self, stop: asyncio.Event) -> None:
         if not self._items:
             self._arrived.clear()
-            await _either(stop, self._arrived, _STEP_S)
+            await either(stop, self._arrived, STEP_S)
         if self._items and self._interval_s > 0 and self.state.waiting < self._group:
             self._full.clear()
             deadline_s = self._items[0].since_s + self._interval_s
             while (left_s := deadline_s - self._clock.monotonic_s()) > 0:
                 self._moving()
-                if await _either(stop, self._full, min(left_s, _STEP_S)):
+                if await either(stop, self._full, min(left_s, STEP_S)):
                     return
 
     async def commit(self) -> bool:
@@ -217,16 +216,3 @@ class BufferQueue:
         elif (count := self._repeats.due("room")) is not None:
             given_up = sum(loss.readings for loss in losses)
             _LOG.warning("buffer full", given_up=given_up, reason=losses[-1].reason, not_logged=count)
-
-
-async def _either(first: asyncio.Event, second: asyncio.Event, timeout_s: float) -> bool:
-    """Wait for one of two events, `timeout_s` at most; whether one is set."""
-    if first.is_set() or second.is_set():
-        return True
-    waits = [asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())]
-    try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-    return first.is_set() or second.is_set()

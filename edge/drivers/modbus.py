@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from edge.clock import Clock, signalled
+from edge.clock import STEP_S, Clock, pause, signalled
 from edge.drivers.schedule import Schedule
 from edge.drivers.sink import DeviceState, Sink
 from edge.drivers.transport import TcpTransport
@@ -18,7 +18,6 @@ from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.modbus")
 _RECONNECT_S = (0.2, 30.0)
-_STEP_S = 2.0
 # The device says that there is no such register: asking the same again will not help, asking for less may.
 _NOT_THERE = (2, 3)
 # A gateway says that the device behind it is silent; the rest of its blocks would only cost the neighbours time.
@@ -79,7 +78,7 @@ class ModbusBus:
                 index = schedule.take(self._clock.monotonic_s())
                 if index is None:
                     pause_s = schedule.next_due_s - self._clock.monotonic_s()
-                    await signalled(stop, min(pause_s, _STEP_S))
+                    await signalled(stop, min(pause_s, STEP_S))
                     continue
                 device = self.devices[index]
                 await self._poll(device)
@@ -101,10 +100,7 @@ class ModbusBus:
                 shortest_s, longest_s = _RECONNECT_S
                 attempt = min(attempt + 1, 16)
                 pause_s = shortest_s + self._jitter.uniform(0, min(longest_s, shortest_s * 2.0**attempt))
-                while pause_s > 0 and not stop.is_set():
-                    self._moving()
-                    await signalled(stop, min(pause_s, _STEP_S))
-                    pause_s -= _STEP_S
+                await pause(stop, pause_s, self._moving)
                 continue
             if self._repeats.over(self.transport.endpoint):
                 _LOG.info("endpoint reachable again", endpoint=self.transport.endpoint)

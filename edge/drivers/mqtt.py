@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from contract.batch import Flag
-from edge.clock import Clock, signalled
+from edge.clock import STEP_S, Clock, signalled
 from edge.drivers.sink import DeviceState, Sink
 from edge.errors import EdgeError, PayloadError
 from edge.profiles.payload import Decoded, PayloadProfile, decode, device_time_us, plausible_time
@@ -23,7 +23,6 @@ from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.mqtt")
 _RECONNECT_S = (0.5, 30.0)
-_STEP_S = 2.0
 
 
 class BrokerDied(EdgeError):
@@ -129,7 +128,7 @@ class MqttBus:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch the client until `stop` is set, then take no more messages. Raises BrokerDied."""
-        while not await signalled(stop, _STEP_S):
+        while not await signalled(stop, STEP_S):
             thread = self._client._thread
             if thread is None or not thread.is_alive():
                 raise BrokerDied(f"the MQTT client of {self.state.broker} ended by itself")
@@ -172,7 +171,7 @@ class MqttBus:
         shortest_s, longest_s = _RECONNECT_S
         delay_s = self._jitter.uniform(0.1, min(longest_s, shortest_s * 2.0 ** min(self._attempt, 16)))
         self._attempt += 1
-        self._client.reconnect_delay_set(delay_s, delay_s)  # type: ignore[arg-type]
+        self._client.reconnect_delay_set(delay_s, delay_s)  # type: ignore[arg-type] # it says int, and takes what wait() takes
 
     # From here on in the event loop.
 

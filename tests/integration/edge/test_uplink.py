@@ -61,6 +61,12 @@ async def _put(store: Store, uplink: Uplink, *numbers: int) -> None:
     uplink._news.set()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are minutes long take an instant."""
+    monkeypatch.setattr("edge.uplink.pause", lambda stop, _seconds, _moving: asyncio.sleep(0.05))
+
+
 def _numbers(receiver: Receiver) -> list[int]:
     return sorted(values["energy_import_wh"] for _, _, values in receiver.rows())
 
@@ -123,11 +129,11 @@ async def test_a_batch_that_is_refused_for_good_is_set_aside_and_the_next_goes(t
         assert _numbers(receiver) == [2]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_key_that_is_refused_keeps_everything_and_a_new_one_needs_no_restart(tmp_path: Path) -> None:
     with Receiver() as receiver:
         receiver.script.append(401)
         async with _sending(tmp_path, receiver.url, key="segs_revoked") as (store, uplink):
-            uplink._sleep = lambda _seconds, stop: asyncio.sleep(0.05)  # type: ignore[method-assign]
             await _put(store, uplink, 1)
             await eventually(lambda: uplink.state.trouble == "401: scripted 401; $.devices[0]")
             assert (await store.backlog()).readings == 1
@@ -183,6 +189,7 @@ _GARBAGE = {
 }
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("garbage", _GARBAGE)
 async def test_whatever_answers_instead_of_the_receiver_costs_an_attempt_and_nothing_else(
     tmp_path: Path, garbage: str
@@ -191,7 +198,6 @@ async def test_whatever_answers_instead_of_the_receiver_costs_an_attempt_and_not
     with Receiver() as receiver:
         receiver.script.append(_GARBAGE[garbage])
         async with _sending(tmp_path, receiver.url) as (store, uplink):
-            uplink._sleep = lambda _seconds, stop: asyncio.sleep(0.05)  # type: ignore[method-assign]
             await _put(store, uplink, 1)
             await eventually(lambda: uplink.state.batches == 1)
             assert (uplink.state.failures, uplink.state.refused) == (1, 0)
