@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge.config_errors import describe, suggestion
 from edge.errors import ConfigError
 from edge.profiles import catalog
+from edge.profiles.payload import MAX_CHANNELS
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 # What one step of a bus may wait: well below the time after which a loop counts as stuck.
@@ -47,6 +49,17 @@ class UplinkConfig(_Section):
     send_interval_s: Seconds = 2.0
     timeout_s: Seconds = 30.0
     max_readings: Annotated[int, Field(ge=1, le=100_000)] = 5_000
+
+    @field_validator("url")
+    @classmethod
+    def _usable_url(cls, url: str) -> str:
+        try:
+            port = httpx.URL(url).port
+        except httpx.InvalidURL as error:
+            raise ValueError(f"no address: {error}; use one like https://segs.example:8080") from error
+        if port is not None and not 1 <= port <= 65_535:
+            raise ValueError("no address: a port is 1 to 65535; use one like https://segs.example:8080")
+        return url
 
 
 class BufferConfig(_Section):
@@ -91,7 +104,7 @@ class MqttDeviceConfig(_Section):
     topic: Annotated[str, Field(min_length=1, max_length=65_535)]
     interval_s: Seconds = 300.0
     timezone: str = "UTC"
-    channels: Annotated[int, Field(ge=1, le=64)] = 1
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 1
 
     @field_validator("timezone")
     @classmethod
@@ -174,6 +187,8 @@ def parse(text: str, name: str, folder: Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{name}: not TOML: {error}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{name}: not TOML: brackets in brackets without end"]) from error
     problems: list[str] = []
     config: Config | None = None
     try:
@@ -209,8 +224,9 @@ def _contradictions(data: dict[str, object]) -> Iterator[str]:
     for kind in ("modbus", "mqtt"):
         endpoints: dict[object, str] = {}
         for bus_trail, bus in _tables(data.get(kind), kind):
-            endpoint = (bus.get("host"), bus.get("port", _PORTS[kind]), bus.get("client_id"))
-            yield from _twice(endpoints, endpoint, bus_trail, f"{endpoint[0]}:{endpoint[1]}", "put its devices there")
+            host, port = bus.get("host"), bus.get("port", _PORTS[kind])
+            endpoint = repr((host, port, bus.get("client_id")))
+            yield from _twice(endpoints, endpoint, bus_trail, f"{host}:{port}", "put its devices there")
             places: dict[object, str] = {}
             for trail, device in _tables(bus.get("device"), f"{bus_trail}.device"):
                 key, place = device.get("id"), ("unit" if kind == "modbus" else "topic")

@@ -12,6 +12,7 @@ from contract.quantities import BY_NAME
 from edge.errors import PayloadError
 
 Json = Mapping[str, object]
+MAX_CHANNELS = 64
 
 
 class FieldMap(BaseModel):
@@ -107,7 +108,8 @@ def _components(profile: PayloadProfile, topic: str, document: Json) -> Iterator
     # A status topic names its component in its last level and publishes the bare content.
     last_level = topic.rpartition("/")[2]
     for component in profile.components:
-        pattern = re.compile(rf"{re.escape(component.key)}(?::(\d+))?\Z")
+        # Three digits, as add-ons have them: what a publisher numbers beyond makes no device key.
+        pattern = re.compile(rf"{re.escape(component.key)}(?::([0-9]{{1,3}}))?\Z")
         parts = [(match, document[key]) for key in document if (match := pattern.match(key))]
         if match := pattern.match(last_level):
             parts.append((match, document))
@@ -120,8 +122,15 @@ def _components(profile: PayloadProfile, topic: str, document: Json) -> Iterator
 def _component_values(
     component: Component, content: Json, skipped: list[str]
 ) -> Iterator[tuple[int | None, dict[str, float]]]:
-    """Channel and values: one channel, or as many as the longest array among the fields has entries."""
+    """Channel and values: one channel, or as many as the longest array among the fields has entries.
+
+    An array beyond `MAX_CHANNELS` is no list of meters, and skipped.
+    """
     columns = {row.path: _at(content, row.path) for row in component.fields}
+    for path, value in columns.items():
+        if isinstance(value, list) and len(value) > MAX_CHANNELS:
+            columns[path] = None
+            skipped.append(path)
     count = max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
     for index in range(count):
         values: dict[str, float] = {}

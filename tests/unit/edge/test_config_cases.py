@@ -57,6 +57,23 @@ def test_devices_are_listed_for_registration_with_a_key_per_channel(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("host", ['["192.0.2.10"]', "{ a = 1 }", "[[[[]]]]"])
+def test_a_host_that_is_no_text_is_named(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match=r"modbus\[0\]\.host"):
+        parse(GOOD.replace('"192.0.2.10"', host), "gateway.toml", tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999", "http://h:0", "http://h:port", "http://h/\\n"])
+def test_an_address_that_can_never_be_reached_is_named_before_anything_starts(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"uplink\.url: .*no address"):
+        parse(GOOD.replace("http://127.0.0.1:8080", url), "gateway.toml", tmp_path)
+
+
+def test_brackets_without_end_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gateway\.toml: not TOML"):
+        parse("a = " + "[" * 100_000, "gateway.toml", tmp_path)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file or directory"):
         load(tmp_path / "nowhere.toml")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from contract import codec
 from edge.buffer.segments import cut, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog
@@ -42,6 +43,9 @@ _JSON = st.recursive(
 _PROFILES = st.sampled_from([catalog.mqtt(name) for name in catalog.names("mqtt")])
 
 
+_LONGEST_ID = "x" * 88
+
+
 def _through(profile: PayloadProfile, payload: bytes) -> None:
     try:
         decoded = decode(profile, "site/status/switch:0", payload)
@@ -53,12 +57,15 @@ def _through(profile: PayloadProfile, payload: bytes) -> None:
     for channel, values in decoded.channels.items():
         kept, _ = canonical(values)
         assert all(math.isfinite(value) for value in kept.values())
-        readings = [Reading(f"x/{channel or 0}", 0, kept)]
+        readings = [Reading(f"{_LONGEST_ID}/{channel or 0}", 0, kept)]
         pack(readings)
-        cut(readings, stream="12345678-1234-1234-1234-123456789abc", seq=1)
+        batch = cut(readings, stream="12345678-1234-1234-1234-123456789abc", seq=1)
+        codec.decode(codec.decompress(batch.body, batch.encoding, 2**20), batch.media_type)
 
 
 @given(_PROFILES, _JSON)
+@example(catalog.mqtt("shelly-gen2"), {f"switch:{'9' * 5000}": {"apower": 1}})
+@example(catalog.mqtt("shelly-gen2"), {f"switch:{'9' * 100}": {"apower": 1}})
 @example(catalog.mqtt("tasmota"), {"Time": 10**400, "ENERGY": {"Power": 10**400, "Total": 10**400}})
 def test_any_json_is_decoded_or_refused(profile: PayloadProfile, document: object) -> None:
     """E13, E15"""
@@ -72,6 +79,14 @@ def test_any_json_is_decoded_or_refused(profile: PayloadProfile, document: objec
 def test_any_bytes_are_decoded_or_refused(profile: PayloadProfile, payload: bytes) -> None:
     """E13"""
     _through(profile, payload)
+
+
+def test_an_array_that_is_no_list_of_meters_is_named_and_makes_no_meters() -> None:
+    """E15, E30: every channel is a state to keep and a device key in the batch."""
+    payload = json.dumps({"ENERGY": {"Total": 1, "Power": [1.0] * 65, "Current": [1.0] * 64}}).encode()
+    decoded = decode(catalog.mqtt("tasmota"), "tele/plug/SENSOR", payload)
+    assert decoded.skipped == ("Power",)
+    assert sorted(decoded.channels, key=str) == sorted(range(1, 65), key=str)
 
 
 @pytest.mark.parametrize("value", [10**19, -1e19, 10**400])
