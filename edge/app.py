@@ -21,7 +21,7 @@ from edge.config import Config, ModbusConfig, MqttConfig
 from edge.drivers.modbus import ModbusBus, ModbusDevice
 from edge.drivers.mqtt import MqttBus, MqttDevice
 from edge.drivers.transport import TcpTransport
-from edge.errors import BufferUnwritable, ConfigError, EdgeError
+from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
 from edge.profiles import catalog
@@ -66,7 +66,10 @@ async def _until_signal(config: Config) -> None:
 
 async def run(config: Config, *, stop: asyncio.Event, notifier: Notifier, clock: Clock | None = None) -> None:
     """Poll, buffer and sync until `stop`."""
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataDirUnusable(str(config.data_dir), str(error.strerror)) from error
     async with AsyncExitStack() as stack:
         stack.enter_context(BufferLock(config.data_dir / LOCK_FILE))
         gateway = Gateway(config=config, clock=clock or Clock(), notifier=notifier)
@@ -267,6 +270,8 @@ def _password(path: str | None) -> str | None:
         return Path(path).read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError([f"mqtt.password_file: {path}: {error.strerror}; name a readable file"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"mqtt.password_file: {path}: not UTF-8; save the file as UTF-8"]) from error
 
 
 def devices_csv(config: Config) -> Iterable[str]:

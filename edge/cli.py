@@ -10,7 +10,7 @@ import typer
 
 from edge import app, config, log, status
 from edge.clock import Clock
-from edge.errors import ConfigError, EdgeError
+from edge.errors import ConfigError, DataDirUnusable, EdgeError
 
 _CONFIG_ERROR = 2
 _APP = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -50,7 +50,10 @@ def show_status(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """What the gateway has read, kept and synced, whether it runs or not."""
-    found = status.read(_load(config_file), clock=Clock())
+    try:
+        found = status.read(_load(config_file), clock=Clock())
+    except DataDirUnusable as error:
+        _fail(error, 1)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:

@@ -15,6 +15,14 @@ class ConfigError(EdgeError):
         self.problems = tuple(problems)
 
 
+class DataDirUnusable(EdgeError):
+    """The folder of the buffer cannot be made, opened or looked into."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; gateway.data_dir must be a folder that this user may write to")
+        self.path, self.reason = path, reason
+
+
 class BufferInUse(EdgeError):
     """Another daemon holds the buffer of this data folder."""
 

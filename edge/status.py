@@ -74,14 +74,15 @@ class Status(msgspec.Struct):
 
 
 def read(config: Config, *, clock: Clock) -> Status:
-    """The status of the gateway that `config` describes."""
+    """The status of the gateway that `config` describes. Raises DataDirUnusable when it may not be looked at."""
     data_dir, now_us = config.data_dir, clock.now_us()
+    running = held(data_dir / LOCK_FILE)
     stored = stored_in(data_dir / BUFFER_FILE)
     oldest_us = stored.backlog.oldest_us if stored else None
     return Status(
         name=config.gateway.name,
         version=VERSION,
-        running=held(data_dir / LOCK_FILE),
+        running=running,
         now_us=now_us,
         loss_window_s=config.buffer.commit_interval_s,
         backlog_oldest_age_s=None if oldest_us is None else round((now_us - oldest_us) / 1e6, 3),

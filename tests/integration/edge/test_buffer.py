@@ -170,7 +170,7 @@ async def test_a_refused_batch_is_kept_and_the_next_one_goes(tmp_path: Path) -> 
     assert _peek(tmp_path, "SELECT seq, readings, status, reason FROM refused") == [(1, 1, 422, "$.devices[0]: no")]
 
 
-@pytest.mark.parametrize("damage", ["garbage", "torn", "truncated-header", "foreign-table"])
+@pytest.mark.parametrize("damage", ["garbage", "torn", "truncated-header", "foreign-table", "foreign-format"])
 async def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(tmp_path: Path, damage: str) -> None:
     """E21"""
     path = tmp_path / "buffer.sqlite"
@@ -191,6 +191,12 @@ async def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(tmp_path: Pat
         db = sqlite3.connect(path)
         db.execute("CREATE TABLE meta (something INTEGER)")
         db.close()
+    elif damage == "foreign-format":
+        db = sqlite3.connect(path)
+        with db:
+            db.execute("UPDATE meta SET value = 'two' WHERE key = 'format'")
+        db.close()
+        content = bytearray(path.read_bytes())
     async with _store(tmp_path) as store:
         assert store.stream != before
         await store.commit([_reading(1)])

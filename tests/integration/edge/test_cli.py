@@ -49,6 +49,26 @@ def test_status_before_the_first_start_says_so(edge: EdgeProcess) -> None:
     assert "buffer: none yet" in done.stdout
 
 
+def test_a_data_folder_that_is_none_ends_in_one_line(edge: EdgeProcess) -> None:
+    """E11: whoever looks at the log, or at the status, reads what to mend."""
+    edge.data_dir.touch()
+    run = _edge("run", "--config", str(edge.config))
+    status = _edge("status", "--config", str(edge.config))
+    assert (run.returncode, status.returncode) == (1, 1)
+    for said in (run.stderr, status.stderr):
+        assert str(edge.data_dir) in said
+        assert "gateway.data_dir must be a folder" in said
+        assert "Traceback" not in said
+
+
+def test_a_lock_file_that_cannot_be_opened_ends_in_one_line(edge: EdgeProcess) -> None:
+    (edge.data_dir / "buffer.lock").mkdir(parents=True)
+    run = _edge("run", "--config", str(edge.config))
+    assert run.returncode == 1
+    assert "buffer.lock: Is a directory" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_metrics_tell_what_was_polled_buffered_and_synced(tmp_path: Path) -> None:
     with Receiver() as receiver, ModbusMeters([1]) as meters:
         port = free_port()
