@@ -19,7 +19,8 @@ from edge.buffer.store import Store
 from edge.clock import Clock, signalled
 from edge.config import Config, ModbusConfig, MqttConfig
 from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.mqtt import MqttBus, MqttDevice
+from edge.drivers.mqtt import MqttBus
+from edge.drivers.publisher import MqttDevice
 from edge.drivers.transport import TcpTransport
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats

@@ -3,8 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import tzinfo
 
 import msgspec
 import structlog
@@ -13,12 +11,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from contract.batch import Flag
 from edge.clock import STEP_S, Clock, signalled
-from edge.drivers.sink import DeviceState, Sink
+from edge.drivers.publisher import MqttDevice
+from edge.drivers.sink import Sink
 from edge.errors import EdgeError, PayloadError
-from edge.profiles.payload import Decoded, PayloadProfile, decode, device_time_us, plausible_time
-from edge.reading import Delivery, Reading, canonical
+from edge.reading import Delivery
 from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.mqtt")
@@ -39,33 +36,6 @@ class BrokerState(msgspec.Struct):
     repeated: int = 0
     retained_without_time: int = 0
     without_readings: int = 0
-
-
-@dataclass(kw_only=True)
-class MqttDevice:
-    """A publisher. `states` holds one state per meter in it, by device key."""
-
-    id: str
-    topic: str
-    profile: PayloadProfile
-    interval_s: float
-    zone: tzinfo
-    channels: int = 1
-    states: dict[str, DeviceState] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.states = {}
-        for channel in range(1, self.channels + 1):
-            self.state(channel if self.channels > 1 else None)
-
-    def state(self, channel: int | None) -> DeviceState:
-        """The state of `channel`, None being the only one or the first."""
-        if channel is None and self.channels > 1:
-            channel = 1
-        key = self.id if channel is None else f"{self.id}/{channel}"
-        if key not in self.states:
-            self.states[key] = DeviceState(device=key, interval_ms=round(self.interval_s * 1000))
-        return self.states[key]
 
 
 class MqttBus:
@@ -100,7 +70,6 @@ class MqttBus:
         # Counts connections: a message may only be acknowledged on the connection that brought it.
         self._connection = 0
         self._open: dict[int, tuple[Delivery, asyncio.Future[None]]] = {}
-        self._newest: dict[str, Reading] = {}
         self._taking = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client = Client(
@@ -230,45 +199,18 @@ class MqttBus:
         if device is None:
             return self._reject(message, "no device is configured for this topic", delivery)
         try:
-            decoded = decode(device.profile, message.topic, bytes(message.payload))
+            said = device.decode(message.topic, bytes(message.payload), now_us)
         except PayloadError as error:
-            device.state(None).failed(str(error), now_us)
             return self._reject(message, str(error), delivery)
-        clock_us = device_time_us(device.profile, decoded.clock, device.zone, now_us)
-        time_us = clock_us if plausible_time(clock_us, now_us) else None
-        if message.retain and time_us is None:
+        if message.retain and said.time_us is None:
             # Published at some unknown time before: nothing that could be put on a time axis.
             self.state.retained_without_time += 1
             return self._nothing_to_commit()
-        readings = self._readings(device, decoded, time_us, now_us)
+        readings = device.readings(said, now_us)
         if not readings:
             self.state.without_readings += 1
             return self._nothing_to_commit()
         return self._sink.put(readings, delivery=delivery)
-
-    def _readings(self, device: MqttDevice, decoded: Decoded, time_us: int | None, now_us: int) -> list[Reading]:
-        readings = []
-        for channel, values in decoded.channels.items():
-            state = device.state(channel)
-            kept, impossible = canonical(values)
-            for name in (*impossible, *decoded.skipped):
-                state.partly_failed(f"{name}: no usable number", now_us)
-            if not kept:
-                continue
-            reading = Reading(state.device, now_us, kept, 0, state.interval_ms)
-            if time_us is not None and not self._clashes(state.device, time_us, kept):
-                reading = msgspec.structs.replace(reading, time_us=time_us, flags=int(Flag.TIME_FROM_DEVICE))
-                self._newest[state.device] = reading
-            state.read(now_us)
-            readings.append(reading)
-        return readings
-
-    def _clashes(self, device: str, time_us: int, values: dict[str, int | float]) -> bool:
-        """Whether the device's clock names an instant that other values were given for: clocks of whole seconds do."""
-        before = self._newest.get(device)
-        if before is None or before.time_us != time_us:
-            return False
-        return any(before.values.get(name, value) != value for name, value in values.items())
 
     def _reject(self, message: MQTTMessage, reason: str, delivery: Delivery | None) -> asyncio.Future[None]:
         self.state.rejected += 1

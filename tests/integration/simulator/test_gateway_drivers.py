@@ -8,7 +8,8 @@ from pathlib import Path
 from contract.batch import Flag
 from edge.clock import Clock
 from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.mqtt import MqttBus, MqttDevice
+from edge.drivers.mqtt import MqttBus
+from edge.drivers.publisher import MqttDevice
 from edge.drivers.transport import TcpTransport
 from edge.profiles import catalog
 from edge.reading import Delivery, Reading
