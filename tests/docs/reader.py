@@ -112,7 +112,7 @@ class Reader:
 
 
 def environment(home: Path, programs: Path) -> dict[str, str]:
-    """What a reader has who has activated the virtual environment: our programs, psql, a wide terminal."""
-    inherited = {name: os.environ[name] for name in ("HOME", "LANG", "SEGS_PG_BIN") if name in os.environ}
+    """What a reader has who has activated the virtual environment: our programs, psql, a wide terminal, a home."""
+    inherited = {name: os.environ[name] for name in ("LANG", "SEGS_PG_BIN") if name in os.environ}
     path = os.pathsep.join([str(Path(sys.executable).parent), str(programs), os.environ.get("PATH", "")])
-    return inherited | {"PATH": path, "SEGS_HOME": str(home), "COLUMNS": "120", "TZ": "UTC"}
+    return inherited | {"PATH": path, "HOME": str(home), "SEGS_HOME": str(home), "COLUMNS": "120", "TZ": "UTC"}
