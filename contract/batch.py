@@ -35,7 +35,7 @@ Seq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 DeviceKey = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_KEY, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+)?$")
+    str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_KEY, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+)?\Z")
 ]
 TimeUs = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Number = int | float | None
@@ -80,6 +80,11 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     @property
     def readings(self) -> int:
         return sum(len(block.time_us) for block in self.devices)
+
+    @property
+    def columns(self) -> int:
+        """Columns of all devices, that of the times included."""
+        return sum(1 + len(block.values) for block in self.devices)
 
 
 def _same_length(where: str, found: int, rows: int) -> None:

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from cloud.ingest.binary_copy import copy_into
 from cloud.ingest.columns import Rows, SetAside
 from cloud.ingest.instant import moment
-from cloud.ingest.registry import QUERIES, Registry
+from cloud.ingest.registry import QUERIES, Assignment, Registry
 from contract.batch import DeviceBlock
 
 Differing = tuple[int, int, int, dict[str, float | int]]
@@ -50,16 +50,16 @@ def _layers(rows: Rows) -> list[NDArray[np.int64]]:
 
 def as_blocks(differing: list[Differing], gateway_id: int, registry: Registry) -> list[SetAside]:
     """What differs, as parts of device blocks: one block per device and set of quantities."""
-    device_of = {
-        one.meter_id: device
-        for (owner, device), assignments in registry.assignments.items()
-        if owner == gateway_id
-        for one in assignments
-    }
+    devices: defaultdict[int, list[tuple[Assignment, str]]] = defaultdict(list)
+    for (owner, device), assignments in registry.assignments.items():
+        if owner == gateway_id:
+            for one in assignments:
+                devices[one.meter_id].append((one, device))
     blocks: dict[tuple[str, tuple[str, ...]], DeviceBlock] = {}
     columns: dict[tuple[str, tuple[str, ...]], defaultdict[str, list[float | int | None]]] = {}
     for time_us, meter_id, flags, values in differing:
-        key = (device_of[meter_id], tuple(values))
+        device = next(name for one, name in devices[meter_id] if one.from_us <= time_us < one.to_us)
+        key = (device, tuple(values))
         block = blocks.setdefault(key, DeviceBlock(device=key[0], time_us=[], values={}, flags=[]))
         block.time_us.append(time_us)
         if block.flags is not None:

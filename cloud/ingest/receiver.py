@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg import OperationalError
+from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -26,6 +26,7 @@ class Limits:
     body_bytes: int = 4 * 2**20
     decompressed_bytes: int = 32 * 2**20
     readings: int = 50_000
+    columns: int = 100_000
     body_timeout_s: float = 30.0
     commit_timeout_s: float = 30.0
 
@@ -69,6 +70,9 @@ class Receiver:
         gateway_id = await self._authenticate(key)
         try:
             async with self._pool.connection() as connection:
+                await self._keep_up(connection)
+                if self._registry.gateway_id(key) != gateway_id:
+                    raise UnknownKey("the key was revoked")
                 cursor = await connection.execute(
                     QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream}
                 )
@@ -83,14 +87,18 @@ class Receiver:
             async with self._lookup:
                 try:
                     async with self._pool.connection() as connection:
-                        if await current_version(connection) != self._registry.version:
-                            self._registry = await load(connection)
+                        await self._keep_up(connection)
                 except (OperationalError, PoolTimeout, TooManyRequests) as error:
                     raise _away(error) from error
             gateway_id = self._registry.gateway_id(key)
         if gateway_id is None:
             raise UnknownKey("no gateway has this key, or it was revoked; ask the operator for a new one")
         return gateway_id
+
+    async def _keep_up(self, connection: AsyncConnection) -> None:
+        """Loads the registry if it has changed."""
+        if await current_version(connection) != self._registry.version:
+            self._registry = await load(connection)
 
     async def _read(self, body: AsyncIterator[bytes], declared_bytes: int | None) -> bytes:
         limit = self._limits.body_bytes
@@ -117,6 +125,8 @@ class Receiver:
             raise Malformed(str(error), where=error.where) from error
         if batch.readings > self._limits.readings:
             raise BodyTooLarge(f"{batch.readings} readings; the limit is {self._limits.readings}")
+        if batch.columns > self._limits.columns:
+            raise BodyTooLarge(f"{batch.columns} columns of devices; the limit is {self._limits.columns}")
         return batch, checksum(plain)
 
     async def _store(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:

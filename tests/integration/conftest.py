@@ -82,7 +82,9 @@ async def cloud(telemetry_db: str) -> AsyncIterator[Cloud]:
             pool=pool,
             admission=Admission(in_flight=4, per_gateway=2),
             clock=lambda: now[0],
-            limits=Limits(body_bytes=200_000, decompressed_bytes=400_000, readings=10_000, body_timeout_s=1),
+            limits=Limits(
+                body_bytes=200_000, decompressed_bytes=400_000, readings=10_000, columns=9_000, body_timeout_s=1
+            ),
             acceptance=Acceptance(past=timedelta(days=7), future=timedelta(minutes=5)),
         )
 

@@ -111,6 +111,7 @@ def _json(**changes: object) -> bytes:
         (_json(block={"time_us": ["1"]}), "$.devices[0].time_us[0]", "str"),
         (_json(block={"flags": []}), "$.devices[0].flags", "0 entries"),
         (_json(block={"device": "a b"}), "$.devices[0].device", "matching regex"),
+        (_json(block={"device": "main\n"}), "$.devices[0].device", "matching regex"),
         (_json(block={"values": {"a\u0000": [1]}}), "$.devices[0].values", "a\\x00"),
         (_json(block={"values": {"power_w": ["12"]}}), "$.devices[0].values[...][0]", "str"),
         (b'{"version": NaN}', "$", "malformed"),
