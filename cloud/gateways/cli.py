@@ -30,12 +30,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
-def _domain() -> Iterator[psycopg.Connection]:
-    """A transaction in the domain database; after it, the telemetry database's registry is brought in step."""
-    settings = Settings()
+def _transaction(settings: Settings) -> Iterator[psycopg.Connection]:
+    """A transaction in the domain database."""
     with psycopg.connect(settings.domain) as domain:
         domain.execute("SELECT set_config('segs.actor', %s, true)", [f"segs-cloud:{os.environ.get('USER', 'root')}"])
         yield domain
+
+
+@contextmanager
+def _domain() -> Iterator[psycopg.Connection]:
+    """A transaction in the domain database; after it, the telemetry database's registry is brought in step."""
+    settings = Settings()
+    with _transaction(settings) as domain:
+        yield domain
+    _bring_in_step(settings)
+
+
+def _bring_in_step(settings: Settings) -> None:
     with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
         copy_registry(domain, telemetry)
 
@@ -53,11 +64,12 @@ def key_add(name: Name, key_file: KeyFile = None) -> None:
 
 
 def _give_key(query: str, name: str, key_file: Path | None) -> None:
+    settings = Settings()
     key = Key.generate()
     # The file comes first: a key that is registered but could not be kept would be of no use to anybody.
     descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with _domain() as domain:
+        with _transaction(settings) as domain:
             domain.execute(QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
     except BaseException:
         if key_file is not None:
@@ -69,6 +81,8 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(key.text + "\n")
+    # Now that the key is kept: where the telemetry database is away, the workers do this once it is back.
+    _bring_in_step(settings)
 
 
 @app.command()
@@ -100,9 +114,7 @@ def list_(as_json: Json = False) -> None:
         return
     table = Table("gateway", "key ids", "devices", "last batch (UTC)", "batches", "readings")
     for row in rows:
-        table.add_row(
-            *(", ".join(map(str, cell)) if isinstance(cell, list) else str(cell or "-") for cell in row.values())
-        )
+        table.add_row(*map(_cell, row.values()))
     Console().print(table)
 
 
@@ -116,7 +128,9 @@ def device_add(
     device: Annotated[str, typer.Argument(help="The gateway's name of the device; name/n for its channel n.")],
     region: Annotated[str, typer.Option(help="Region that the meter counts in; made if need be.")],
     model: Annotated[str, typer.Option(help="Meter model.")],
-    interval_ms: Annotated[int, typer.Option(help="Expected time between two readings, milliseconds.")],
+    interval_ms: Annotated[
+        int, typer.Option(min=1, max=2**31 - 1, help="Expected time between two readings, milliseconds.")
+    ],
     timezone: Annotated[str, typer.Option(help="IANA zone of the meter's days and bills.")] = "UTC",
     max_power_w: Annotated[float, typer.Option(help="Highest power that the connection carries, W.")] = 1e6,
     serial: Annotated[str | None, typer.Option(help="Serial number on the meter's plate.")] = None,

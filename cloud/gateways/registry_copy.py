@@ -35,15 +35,17 @@ def copy_registry(domain: Connection, telemetry: Connection) -> bool:
     """
     changed = False
     with telemetry.transaction():
-        telemetry.execute("SET LOCAL timezone = 'UTC'")
+        _same_text(telemetry)
         telemetry.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         with domain.transaction():
-            domain.execute("SET LOCAL timezone = 'UTC'")
+            _same_text(domain)
             domain.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             wanted = [_rows(domain, view, columns) for view, _, columns in _TABLES]
         for (_, table, columns), rows in zip(_TABLES, wanted, strict=True):
             present = _rows(telemetry, table, columns)
             if table == "gateway_registry":
+                changed |= _free_names(telemetry, present, rows)
+                present = _rows(telemetry, table, columns)
                 known = {row[0] for row in rows}
                 rows |= {(gateway_id, name, "{}") for gateway_id, name, _ in present if gateway_id not in known}
             if table == "device_registry":
@@ -61,6 +63,24 @@ def _rows(connection: Connection, table: LiteralString, columns: tuple[LiteralSt
     """Rows as text, so that they compare the same on both sides: infinite ranges and key hashes included."""
     names = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in columns)
     return set(connection.execute(sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(table))).fetchall())
+
+
+def _same_text(connection: Connection) -> None:
+    """Both servers write a value alike, whatever is set for their databases and roles."""
+    for setting in ("timezone = 'UTC'", "datestyle = 'ISO'", "bytea_output = 'hex'", "extra_float_digits = 1"):
+        connection.execute(sql.SQL("SET LOCAL ") + sql.SQL(setting))
+
+
+def _free_names(telemetry: Connection, present: set[Row], wanted: set[Row]) -> bool:
+    """Names that other gateways have now; a gateway that the domain no longer shows keeps its own with its number."""
+    named = {gateway_id: name for gateway_id, name, _ in wanted}
+    taken = set(named.values())
+    moved = [gateway_id for gateway_id, name, _ in present if name in taken and named.get(gateway_id) != name]
+    for gateway_id in moved:
+        telemetry.execute(
+            "UPDATE gateway_registry SET name = name || '#' || gateway_id WHERE gateway_id = %s", [gateway_id]
+        )
+    return bool(moved)
 
 
 def _delete(connection: Connection, table: str, columns: tuple[str, ...], rows: set[Row]) -> bool:

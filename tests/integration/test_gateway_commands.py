@@ -70,6 +70,24 @@ def test_a_failed_add_leaves_no_key_file(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_key_is_not_lost_when_the_telemetry_database_is_away(
+    run: Run, domain_db: str, telemetry_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway is there, and its key works as soon as a worker has copied it."""
+    file = tmp_path / "gateway.key"
+    with psycopg.connect(telemetry_db) as blocker:
+        blocker.execute("LOCK TABLE gateway_registry")
+        monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=100")
+        shown, kept = run("add", "attic"), run("add", "cellar", "--key-file", str(file))
+
+    assert [shown.returncode, kept.returncode] == [1, 1]
+    keys = [Key(shown.stdout.strip()), Key(file.read_text().strip())]
+    with psycopg.connect(domain_db) as domain, psycopg.connect(telemetry_db) as telemetry:
+        copy_registry(domain, telemetry)
+    query = "SELECT key_hashes FROM gateway_registry ORDER BY name"
+    assert rows(telemetry_db, query) == [([key.digest],) for key in keys]
+
+
 def test_rotation_has_no_gap(run: Run, telemetry_db: str) -> None:
     first = Key(run("add", "attic").stdout.strip())
     second = Key(run("key-add", "attic").stdout.strip())
@@ -159,6 +177,55 @@ def test_a_copy_of_an_unchanged_registry_touches_nothing(run: Run, domain_db: st
         assert not copy_registry(domain, telemetry)
 
     assert rows(telemetry_db, "SELECT version FROM registry_version") == before
+
+
+@pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "bytea_output = 'escape'", "extra_float_digits = -6"])
+def test_a_copy_does_not_depend_on_how_a_database_writes_values(
+    run: Run, domain_db: str, telemetry_db: str, setting: str
+) -> None:
+    """D16: the third of February becomes the second of March. And what never compares equal is copied for ever."""
+    run("add", "attic")
+    command = ("device", "add", "attic", "main", "--region", "north", "--model", "x", "--interval-ms", "1000")
+    run(*command, "--max-power-w", "12345.678901")
+    with psycopg.connect(domain_db, autocommit=True) as domain:
+        domain.execute(f'ALTER DATABASE "{domain.info.dbname}" SET {setting}'.encode())
+        domain.execute("SELECT device_unregister('attic', 'main', '2027-02-03 00:00+00')")
+
+    with psycopg.connect(domain_db) as domain, psycopg.connect(telemetry_db) as telemetry:
+        assert copy_registry(domain, telemetry)
+        assert not copy_registry(domain, telemetry)
+
+    query = "SELECT extract(epoch FROM upper(valid))::bigint, max_power_w FROM device_registry"
+    assert rows(telemetry_db, query) == [(1_801_612_800, 12345.678901)]
+
+
+def test_gateways_may_take_one_another_s_names(run: Run, domain_db: str, telemetry_db: str) -> None:
+    """One name that was free in the domain database stopped the copy of all that came after."""
+    for name in ("attic", "cellar", "yard"):
+        run("add", name)
+    with psycopg.connect(domain_db, autocommit=True) as domain:
+        for before, after in (("attic", "x"), ("cellar", "attic"), ("x", "cellar")):
+            domain.execute("UPDATE gateways SET name = %s WHERE name = %s", [after, before])
+        domain.execute("DELETE FROM gateway_keys WHERE gateway_id = 3")
+        domain.execute("DELETE FROM gateways WHERE gateway_id = 3")
+
+    key = Key(run("add", "yard").stdout.strip())
+
+    found = rows(telemetry_db, "SELECT gateway_id, name FROM gateway_registry ORDER BY gateway_id")
+    assert found == [(1, "cellar"), (2, "attic"), (3, "yard#3"), (4, "yard")]
+    query = "SELECT key_hashes FROM gateway_registry WHERE gateway_id IN (3, 4) ORDER BY gateway_id"
+    assert rows(telemetry_db, query) == [([],), ([key.digest],)]
+    with psycopg.connect(domain_db) as domain, psycopg.connect(telemetry_db) as telemetry:
+        assert not copy_registry(domain, telemetry)
+
+
+def test_an_interval_beyond_measure_is_refused_in_words(run: Run) -> None:
+    run("add", "attic")
+
+    done = run("device", "add", "attic", "main", "--region", "north", "--model", "x", "--interval-ms", str(2**40))
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_without_a_database_the_message_says_so() -> None:

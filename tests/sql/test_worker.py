@@ -55,8 +55,8 @@ def _poll(condition: Callable[[], bool], deadline_s: float) -> None:
         time.sleep(0.05)
 
 
-def _process(dsn: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"SEGS_TELEMETRY_DSN": dsn, "SEGS_DOMAIN_DSN": _NOWHERE}
+def _process(dsn: str, *, domain_dsn: str = _NOWHERE) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"SEGS_TELEMETRY_DSN": dsn, "SEGS_DOMAIN_DSN": domain_dsn}
     quiet = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, "-m", "cloud", "worker"], env=environment, stdout=quiet, stderr=quiet)
 
@@ -128,6 +128,22 @@ def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
             connection.execute("CREATE DATABASE telemetry")
         apply(server.dsn("telemetry"), database="telemetry")
         yield server
+
+
+async def test_a_worker_ends_while_its_copy_of_the_registry_waits_for_another(
+    telemetry: Telemetry, domain_db: str
+) -> None:
+    """The copy runs in a thread, which nothing can cancel: the process stayed until somebody else let go."""
+    telemetry.do("SELECT pg_advisory_lock(5071001)")
+    worker = _process(telemetry.dsn, domain_dsn=domain_db)
+    try:
+        waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 5071001"
+        await _until(lambda: bool(telemetry.rows(waiting)))
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.wait, 30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 async def test_a_database_that_is_away_at_the_start_and_dies_in_the_middle_is_waited_for(
