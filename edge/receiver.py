@@ -45,6 +45,8 @@ class ReceiverClient:
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
             headers={"User-Agent": f"segs-edge/{VERSION}"},
+            # A proxy of the environment leads elsewhere; this machine is reached without.
+            mounts={"all://127.0.0.1": None, "all://localhost": None},
             # None is kept: one that cannot be sent back would stop every request from then on.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )

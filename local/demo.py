@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from local import fleet
 from local.display import Display
 from local.progress import Watcher
 from local.proof.report import Report, prove
+from local.servers.home import locked
 from local.stack import Stack
 
 COMMIT_INTERVAL_S = 1.0
@@ -27,6 +28,11 @@ def start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Stac
 
     Returns the stack and the name of its gateway. Raises ServerError, SchemaError, ServiceError.
     """
+    with _alone(home):
+        return _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
+
+
+def _start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Stack, str]:
     meters = fleet.build(modbus=modbus, mqtt=mqtt)
     stack = Stack(home=home)
     name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -46,8 +52,8 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display)
     Raises ServerError, SchemaError, ServiceError.
     """
     began = time.monotonic()
-    with _interrupt() as interrupted, _stopped_at_the_end(home, display):
-        stack, name = start(home=home, modbus=modbus, mqtt=mqtt, display=display)
+    with _alone(home), _interrupt() as interrupted, _stopped_at_the_end(home, display):
+        stack, name = _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
         with Watcher(stack=stack, gateway=name, began=began) as watcher:
             until = time.monotonic() + seconds if seconds else None
             with display.live():
@@ -91,6 +97,12 @@ def _end_registrations(stack: Stack, gateway: str) -> None:
             " USING (gateway_id) WHERE g.name = %s AND upper(d.valid) = 'infinity'",
             [gateway],
         )
+
+
+def _alone(home: Path) -> AbstractContextManager[None]:
+    """One demo in a data folder at a time: a second would stop the first one's services, and both its servers."""
+    busy = f"a demo runs in {home} already; wait for it or end it, or set SEGS_HOME to another folder for this one"
+    return locked(home / "run" / "demo.lock", busy=busy)
 
 
 @contextmanager

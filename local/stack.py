@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,7 +34,7 @@ class Stack:
         self.services: dict[str, Service] = {}
         self._ports_file = home / "run" / "ports.json"
         if self._ports_file.exists():
-            self._know(Ports(**json.loads(self._ports_file.read_text())))
+            self._know(_noted(self._ports_file))
 
     def start_cloud(self, fleet: Fleet) -> None:
         """Step 1, databases and their schemas; step 2, broker, receiver, worker. Raises ServerError, SchemaError,
@@ -51,11 +49,13 @@ class Stack:
             edge_metrics=free_port(),
         )
         self._ports_file.parent.mkdir(parents=True, exist_ok=True)
-        self._ports_file.write_text(json.dumps(ports.as_dict()))
+        fresh = self._ports_file.with_suffix(".new")
+        fresh.write_text(json.dumps(ports.as_dict()))
+        fresh.replace(self._ports_file)
         self._know(ports)
         for name in ("receiver", "worker"):
             self.services[name].start()
-        self.await_true("receiver", lambda: _answers(f"{self.receiver_url}/readyz"), timeout_s=30)
+        self.await_true("receiver", lambda: scrape.ready(ports.receiver), timeout_s=30)
 
     def add_gateway(self, name: str, fleet: Fleet, commit_interval_s: float) -> None:
         """Write the field's files, make the gateway and its key, and register its meters."""
@@ -173,9 +173,9 @@ class Stack:
         return self.field / "journal.jsonl"
 
 
-def _answers(url: str) -> bool:
+def _noted(ports_file: Path) -> Ports:
+    """The ports in `ports_file`. Where it is torn none is known, but what was started can still be stopped."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        return Ports(**json.loads(ports_file.read_text()))
+    except (ValueError, TypeError):
+        return Ports(modbus=[], broker=0, receiver=0, worker_metrics=0, edge_metrics=0)
