@@ -12,7 +12,7 @@ import msgspec
 from edge import VERSION
 from edge.buffer.lock import held
 from edge.buffer.queue import BufferState
-from edge.buffer.rows import Backlog, Loss
+from edge.buffer.rows import SELECT_BACKLOG, Backlog, Loss
 from edge.clock import Clock
 from edge.config import Config
 from edge.drivers.mqtt import BrokerState
@@ -111,10 +111,7 @@ def stored_in(path: Path) -> Stored | None:
 
 def _stored(db: sqlite3.Connection) -> Stored:
     meta = dict(db.execute("SELECT key, value FROM meta"))
-    backlog = db.execute(
-        "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0), min(first_us) FROM "
-        "(SELECT readings, body, first_us FROM segment UNION ALL SELECT readings, body, first_us FROM batch)"
-    ).fetchone()
+    backlog = db.execute(SELECT_BACKLOG).fetchone()
     refused = db.execute("SELECT count(*), coalesce(sum(readings), 0) FROM refused").fetchone()
     receipt = msgspec.json.decode(meta["last_receipt"]) if "last_receipt" in meta else None
     return Stored(

@@ -8,6 +8,11 @@ from edge.buffer.segments import pack, span
 from edge.reading import Reading
 
 INSERT_SEGMENT = "INSERT INTO segment (id, readings, first_us, last_us, thinned, body) VALUES (?, ?, ?, ?, ?, ?)"
+SELECT_BACKLOG = """
+SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0), min(first_us)
+FROM (SELECT readings, body, first_us FROM segment UNION ALL SELECT readings, body, first_us FROM batch)
+"""
+"""The columns of Backlog, for the daemon and for who looks at the file from outside."""
 
 
 def segment_row(readings: Sequence[Reading], *, row_id: int | None = None, thinned: bool = False) -> tuple[object, ...]:

@@ -1,160 +1,43 @@
-"""The SQLite file under the buffer: every method is one transaction, or one look."""
+"""What is in the buffer: every method is one transaction, or one look."""
 
-import asyncio
-import sqlite3
-import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 
-import aiosqlite
 import msgspec
 import structlog
 
 from contract.receipt import Receipt
+from edge.buffer.file import BufferFile
 from edge.buffer.room import give_up
-from edge.buffer.rows import INSERT_SEGMENT, Backlog, Loss, Rejected, segment_row
+from edge.buffer.rows import INSERT_SEGMENT, SELECT_BACKLOG, Backlog, Loss, Rejected, segment_row
 from edge.buffer.segments import CutBatch, DamagedSegment, cut, unpack
 from edge.clock import Clock
-from edge.errors import BufferUnwritable, EdgeError
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
-_FORMAT = 1
 _REJECTED_ROWS = 1_000
 _PAYLOAD_BYTES = 16_384
 # A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
 _FEWEST_RECENT, _MOST_RECENT = 64, 2_048
 _MOST_STEPS = 20
 _DAY_US = 86_400_000_000
-# The disk's trouble, not the file's: it may pass.
-_PASSING = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_NOMEM,
-}
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
 
 
-class Damaged(EdgeError):
-    """The file is no usable buffer."""
-
-
 class Store:
-    """An open buffer file. Use `open`; the caller makes sure that there is only one process at it."""
+    """What the buffer keeps, gives out and gives up. Use `open`; there is only one process at a file, by the caller."""
 
-    def __init__(self, *, db: aiosqlite.Connection, clock: Clock, max_bytes: int, stream: str) -> None:
-        self.stream = stream
-        self._db, self._clock, self._max_bytes = db, clock, max_bytes
-        # One connection, so one transaction at a time.
-        self._lock = asyncio.Lock()
+    def __init__(self, *, file: BufferFile, clock: Clock, max_bytes: int) -> None:
+        self.stream = file.stream
+        self._file, self._db, self._clock, self._max_bytes = file, file.db, clock, max_bytes
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
-        """Open the buffer, or begin one. A file that is damaged is renamed and kept, and a new stream begins.
-
-        Raises BufferUnwritable while the disk allows neither.
-        """
-        try:
-            return await cls._open(path, clock=clock, max_bytes=max_bytes)
-        except Damaged as damage:
-            aside = _set_aside(path, clock.now_us())
-            _LOG.error("buffer damaged, set aside; a new stream begins", file=str(aside), reason=str(damage))
-        store = await cls._open(path, clock=clock, max_bytes=max_bytes)
-        await store.remember("set_aside", str(aside))
-        return store
-
-    @classmethod
-    async def _open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
-        try:
-            db = await aiosqlite.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
-            raise BufferUnwritable(f"{path}: {error}") from error
-        try:
-            store = cls(db=db, clock=clock, max_bytes=max_bytes, stream="")
-            await store._prepare()
-        except BaseException:
-            await db.close()
-            raise
-        return store
-
-    async def _prepare(self) -> None:
-        try:
-            # A commit writes whole pages: with small ones a flash card lives longer (a third less is written).
-            await self._db.execute("PRAGMA page_size = 1024")
-            await self._db.execute("PRAGMA journal_mode = WAL")
-            await self._db.execute("PRAGMA synchronous = FULL")
-            check = await self._row("PRAGMA quick_check(1)")
-            if check[0] != "ok":
-                raise Damaged(str(check[0]))
-            await self._db.executescript(resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8"))
-            async with self._transaction():
-                await self._db.executemany(
-                    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                    [
-                        ("format", _FORMAT),
-                        ("stream", str(uuid.uuid4())),
-                        ("created_us", self._clock.now_us()),
-                        ("next_seq", 1),
-                        ("synced_readings", 0),
-                    ],
-                )
-            self.stream = str(await self._meta("stream"))
-            if (found := await self._meta("format")) != _FORMAT:
-                raise Damaged(f"format {found} instead of {_FORMAT}")
-        except sqlite3.DatabaseError as error:
-            # A table that is there under its name but with other columns shows as an OperationalError of code 1.
-            if _primary_code(error) in _PASSING:
-                raise BufferUnwritable(str(error)) from error
-            raise Damaged(str(error)) from error
+        """Open the buffer at `path`, or begin one. Raises BufferUnwritable while the disk does not allow it."""
+        return cls(file=await BufferFile.open(path, clock=clock), clock=clock, max_bytes=max_bytes)
 
     async def close(self) -> None:
-        async with self._lock:
-            await self._db.close()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        """All or nothing, on disk when left. Raises BufferUnwritable."""
-        async with self._lock:
-            try:
-                await self._db.execute("BEGIN IMMEDIATE")
-                yield
-                await self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                await self._undo()
-                if _primary_code(error) in _PASSING:
-                    raise BufferUnwritable(str(error)) from error
-                raise
-            except BaseException:
-                await self._undo()
-                raise
-
-    async def _undo(self) -> None:
-        # A full disk may have ended the transaction already; this is nothing then, where ROLLBACK would be an error.
-        await asyncio.shield(self._db.rollback())
-
-    async def _row(self, sql: str, *values: object) -> sqlite3.Row | tuple[object, ...]:
-        async with self._db.execute(sql, values) as cursor:
-            row = await cursor.fetchone()
-        assert row is not None, sql
-        return row
-
-    async def _meta(self, key: str) -> object:
-        async with self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)) as cursor:
-            row = await cursor.fetchone()
-        return row[0] if row else None
-
-    async def remember(self, key: str, value: str | int) -> None:
-        async with self._transaction():
-            await self._set_meta(key, value)
-
-    async def _set_meta(self, key: str, value: str | int) -> None:
-        await self._db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        await self._file.close()
 
     async def commit(
         self,
@@ -165,7 +48,7 @@ class Store:
         losses: Sequence[Loss] = (),
     ) -> None:
         """Keep all of it, in one transaction. Raises BufferUnwritable; then nothing of it is kept."""
-        async with self._transaction():
+        async with self._file.transaction():
             if readings:
                 await self._db.execute(INSERT_SEGMENT, segment_row(readings))
             if rejected:
@@ -224,7 +107,7 @@ class Store:
             return CutBatch(*row)
         ids: list[int] = []
         readings: list[Reading] = []
-        async with self._transaction():
+        async with self._file.transaction():
             sql = "SELECT id, body, readings, first_us, last_us FROM segment ORDER BY id"
             damaged: list[Loss] = []
             async with self._db.execute(sql) as cursor:
@@ -242,17 +125,17 @@ class Store:
             await self._db.executemany("DELETE FROM segment WHERE id = ?", [(row_id,) for row_id in ids])
             if not readings:
                 return None
-            batch = cut(readings, stream=self.stream, seq=int(str(await self._meta("next_seq"))))
+            batch = cut(readings, stream=self.stream, seq=int(str(await self._file.meta("next_seq"))))
             await self._db.execute(
                 f"INSERT INTO batch ({_BATCH_COLUMNS}, cut_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*msgspec.structs.astuple(batch), self._clock.now_us()),
             )
-            await self._set_meta("next_seq", batch.seq + 1)
+            await self._file.set_meta("next_seq", batch.seq + 1)
         return batch
 
     async def settle(self, receipt: Receipt) -> bool:
         """Delete the batch that `receipt` is for; False, and nothing deleted, when it matches none."""
-        async with self._transaction():
+        async with self._file.transaction():
             cursor = await self._db.execute(
                 "DELETE FROM batch WHERE seq = ? AND sha256 = ? AND ? = ? RETURNING readings",
                 (receipt.seq, receipt.sha256, receipt.stream, self.stream),
@@ -262,13 +145,13 @@ class Store:
             if row is None:
                 return False
             await self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'synced_readings'", (row[0],))
-            await self._set_meta("last_receipt", msgspec.json.encode(receipt).decode())
-            await self._set_meta("last_receipt_us", self._clock.now_us())
+            await self._file.set_meta("last_receipt", msgspec.json.encode(receipt).decode())
+            await self._file.set_meta("last_receipt_us", self._clock.now_us())
         return True
 
     async def refuse(self, seq: int, *, status: int, reason: str) -> None:
         """Set batch `seq` aside with the receiver's words, so that the next one can go."""
-        async with self._transaction():
+        async with self._file.transaction():
             await self._db.execute(
                 f"INSERT INTO refused ({_BATCH_COLUMNS}, status, reason, refused_us) "
                 f"SELECT {_BATCH_COLUMNS}, ?, ?, ? FROM batch WHERE seq = ?",
@@ -278,11 +161,8 @@ class Store:
 
     async def used_bytes(self) -> int:
         """Bytes of the file's pages that hold something."""
-        page = await self._number("PRAGMA page_size")
-        return page * (await self._number("PRAGMA page_count") - await self._number("PRAGMA freelist_count"))
-
-    async def _number(self, sql: str, *values: object) -> int:
-        return int(str((await self._row(sql, *values))[0]))
+        page = await self._file.number("PRAGMA page_size")
+        return page * (await self._file.number("PRAGMA page_count") - await self._file.number("PRAGMA freelist_count"))
 
     async def make_room(self) -> list[Loss]:
         """Give up some of the oldest until the bound holds, or for as long as a commit may wait; none when it holds.
@@ -293,7 +173,7 @@ class Store:
         """
         losses: list[Loss] = []
         while len(losses) < _MOST_STEPS and await self.used_bytes() > self._max_bytes:
-            async with self._transaction():
+            async with self._file.transaction():
                 loss = await give_up(self._db, self._max_bytes)
                 if loss is None:
                     break
@@ -302,23 +182,4 @@ class Store:
         return losses
 
     async def backlog(self) -> Backlog:
-        row = await self._row(
-            "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0), min(first_us) FROM "
-            "(SELECT readings, body, first_us FROM segment UNION ALL SELECT readings, body, first_us FROM batch)"
-        )
-        return Backlog(*row)
-
-
-def _primary_code(error: sqlite3.Error) -> int | None:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _set_aside(path: Path, now_us: int) -> Path:
-    """Rename the file and what belongs to it; nothing is deleted."""
-    aside = path.with_name(f"{path.name}.damaged-{now_us}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
+        return Backlog(*await self._file.row(SELECT_BACKLOG))
