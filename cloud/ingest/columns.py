@@ -1,7 +1,10 @@
 """A batch as arrays: which rows can be stored, which values and readings must be set aside, and why."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,7 @@ from contract.quantities import BY_NAME, QUANTITIES, Kind
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +70,78 @@ class Sorted:
 
 
 def sort_out(blocks: Iterable[DeviceBlock], gateway_id: int, registry: Registry, window: Window) -> Sorted:
-    """Split `blocks` into rows that can be stored and what has to wait, without losing a value."""
+    """Split `blocks` into rows that can be stored and what has to wait, without losing a value.
+
+    Blocks with the same quantities are looked at together; one in which anything is doubtful is then taken alone.
+    """
     parts: list[Rows] = []
     aside: list[SetAside] = []
+    alike: defaultdict[tuple[str, ...], list[DeviceBlock]] = defaultdict(list)
     for block in blocks:
-        time_us = np.array(block.time_us, dtype=np.int64)
-        meter_id = registry.meters_of(gateway_id, block.device, time_us)
-        verdicts = (
-            ("future", time_us > window.newest_us),
-            ("too_old", time_us < window.oldest_us),
-            ("unknown_device", meter_id == 0),
-        )
-        good = np.ones(len(time_us), dtype=np.bool_)
-        for reason, bad in verdicts:
-            bad &= good
-            if bad.any():
-                aside.append(SetAside(block.device, reason, _part(block, bad)))
-                good &= ~bad
-        columns, bad_values = _values(block, good)
-        aside += bad_values
-        flags = np.zeros(len(time_us), np.int16) if block.flags is None else np.array(block.flags, dtype=np.int16)
-        rows = Rows(time_us, meter_id, flags, columns)
-        parts.append(rows if good.all() else rows.take(good))
+        alike[tuple(block.values)].append(block)
+    for group in alike.values():
+        rows, doubtful = _sound(group, gateway_id, registry, window)
+        parts.append(rows)
+        for block in doubtful:
+            rows, some = _alone(block, gateway_id, registry, window)
+            parts.append(rows)
+            aside += some
     return Sorted(_concatenate(parts), aside)
+
+
+def _sound(
+    group: list[DeviceBlock], gateway_id: int, registry: Registry, window: Window
+) -> tuple[Rows, list[DeviceBlock]]:
+    """The rows of those blocks of `group` that have nothing to set aside and no null, and the other blocks."""
+    owner = np.repeat(np.arange(len(group)), [len(block.time_us) for block in group])
+    time_us = np.array(_chained(block.time_us for block in group), dtype=np.int64)
+    meter_id = np.array([registry.only_meter(gateway_id, block.device) for block in group], dtype=np.int32)[owner]
+    flags = np.array(_chained(block.flags or repeat(0, len(block.time_us)) for block in group), dtype=np.int16)
+    bad = (time_us > window.newest_us) | (time_us < window.oldest_us) | (meter_id == 0)
+    values: dict[str, Floats] = {}
+    for name in group[0].values:
+        quantity = BY_NAME.get(name)
+        if quantity is None:
+            return _concatenate([]), group
+        try:
+            column = np.array(_chained(block.values[name] for block in group), dtype=np.float64)
+        except OverflowError:
+            return _concatenate([]), group
+        bad |= ~((column >= quantity.minimum) & (column <= quantity.maximum))
+        if quantity.kind is Kind.CUMULATIVE:
+            bad |= column != np.floor(column)
+        values[name] = column
+    doubtful = np.zeros(len(group), dtype=np.bool_)
+    doubtful[owner[bad]] = True
+    rows = Rows(time_us, meter_id, flags, values)
+    if not doubtful.any():
+        return rows, []
+    return rows.take(~doubtful[owner]), [group[number] for number in np.flatnonzero(doubtful)]
+
+
+def _chained(columns: Iterable[Iterable[_Item]]) -> list[_Item]:
+    return list(chain.from_iterable(columns))
+
+
+def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows, list[SetAside]]:
+    """The rows of one block, and what of it is set aside."""
+    aside: list[SetAside] = []
+    time_us = np.array(block.time_us, dtype=np.int64)
+    meter_id = registry.meters_of(gateway_id, block.device, time_us)
+    verdicts = (
+        ("future", time_us > window.newest_us),
+        ("too_old", time_us < window.oldest_us),
+        ("unknown_device", meter_id == 0),
+    )
+    good = np.ones(len(time_us), dtype=np.bool_)
+    for reason, bad in verdicts:
+        bad &= good
+        if bad.any():
+            aside.append(SetAside(block.device, reason, _part(block, bad)))
+            good &= ~bad
+    columns, bad_values = _values(block, good)
+    flags = np.zeros(len(time_us), np.int16) if block.flags is None else np.array(block.flags, dtype=np.int16)
+    return Rows(time_us, meter_id, flags, columns).take(good), aside + bad_values
 
 
 def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Floats], list[SetAside]]:
@@ -103,16 +156,11 @@ def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Floats], list[Set
             verdicts = [("unknown_quantity", ~_nulls(numbers))]
         else:
             inside = (column >= quantity.minimum) & (column <= quantity.maximum)
-            suspicious = good & ~inside
-            whole = quantity.kind is not Kind.CUMULATIVE or bool((column[inside] % 1 == 0).all())
-            if not missing.any() and not suspicious.any() and whole:
-                columns[name] = column
-                continue
-            fractional = np.zeros_like(missing) if whole else inside & (column % 1 != 0)
+            fractional = inside & (column != np.floor(column))
             verdicts = [
                 ("not_a_number", missing & ~_nulls(numbers)),
                 ("out_of_range", ~missing & ~inside),
-                ("not_an_integer", fractional),
+                ("not_an_integer", fractional & (quantity.kind is Kind.CUMULATIVE)),
             ]
             columns[name] = column
         for reason, bad in verdicts:

@@ -34,6 +34,13 @@ class Registry:
         """The gateway with this key, looked up by its hash: no key is stored, and no comparison leaks one."""
         return self.gateway_of_key.get(hashlib.sha256(key.encode()).digest())
 
+    def only_meter(self, gateway_id: int, device: str) -> int:
+        """The meter that the device is at any time, 0 where it depends on the time or the device is unknown."""
+        assignments = self.assignments.get((gateway_id, device), ())
+        if len(assignments) == 1 and (assignments[0].from_us, assignments[0].to_us) == _ALWAYS:
+            return assignments[0].meter_id
+        return 0
+
     def meters_of(self, gateway_id: int, device: str, time_us: NDArray[np.int64]) -> NDArray[np.int32]:
         """The meter of each reading, 0 where the device is none at that time."""
         meters = np.zeros(len(time_us), dtype=np.int32)
