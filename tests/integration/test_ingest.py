@@ -310,11 +310,11 @@ async def test_a_batch_of_a_million_empty_devices_is_refused(cloud: Cloud) -> No
 
 
 async def test_a_batch_of_many_devices_leaves_room_for_others(cloud: Cloud) -> None:
-    """E26: sorting such a batch out, column by column, took the event loop for seconds."""
+    """E26: sorting such a batch out, where every device has something doubtful, takes seconds."""
     registry = Registry(1, {}, {(1, "main"): (Assignment(-(2**63), 2**63 - 1, 1),)})
     shares = []
     for seq in (1, 2, 3):
-        blocks = [DeviceBlock("main", [NOW_US + seq * 10_000 + n], {"power_w": [1]}) for n in range(4000)]
+        blocks = [DeviceBlock("main", [NOW_US + seq * 10_000 + n], {"power_w": [math.inf]}) for n in range(4000)]
         began_s = time.perf_counter()
         sort_out(blocks, 1, registry, Window(0, 2**62))
         alone_s = time.perf_counter() - began_s
@@ -328,7 +328,7 @@ async def test_a_batch_of_many_devices_leaves_room_for_others(cloud: Cloud) -> N
         shares.append(longest_s / alone_s)
 
     # The best of three, for what else the machine has to do.
-    assert min(shares) < 0.6, shares
+    assert min(shares) < 0.45, shares
 
 
 async def test_what_differs_is_set_aside_under_the_device_that_it_came_from(cloud: Cloud) -> None:
