@@ -29,7 +29,8 @@ class BatchError(ValueError):
         self.where, self.found, self.todo = where, found, todo
 
 
-_STREAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+STREAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+"""A stream's name: a lower-case UUID."""
 
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
@@ -66,7 +67,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     devices: list[DeviceBlock]
 
     def __post_init__(self) -> None:
-        if not _STREAM.match(self.stream):
+        if not STREAM.match(self.stream):
             raise BatchError("$.stream", f"{self.stream[:40]!r}", "it must be a lower-case UUID")
         for number, block in enumerate(self.devices):
             rows = len(block.time_us)

@@ -139,19 +139,19 @@ class Receiver:
             reraise=True,
         )
         try:
-            async for attempt in attempts:
-                with attempt:
-                    async with asyncio.timeout(self._limits.commit_timeout_s), self._pool.connection() as connection:
-                        try:
-                            return await commit(connection, delivery, self._registry, self._acceptance, self._clock())
-                        except RegistryChanged as change:
-                            self._registry = change.registry
-                            if self._registry.gateway_id(key) != delivery.gateway_id:
-                                raise UnknownKey("the key was revoked") from None
-                            raise
+            return await attempts(self._attempt, key, delivery)
         except (OperationalError, PoolTimeout, TooManyRequests, TimeoutError, RegistryChanged) as error:
             raise _away(error) from error
-        raise AssertionError("retrying either returns or raises")
+
+    async def _attempt(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:
+        async with asyncio.timeout(self._limits.commit_timeout_s), self._pool.connection() as connection:
+            try:
+                return await commit(connection, delivery, self._registry, self._acceptance, self._clock())
+            except RegistryChanged as change:
+                self._registry = change.registry
+                if self._registry.gateway_id(key) != delivery.gateway_id:
+                    raise UnknownKey("the key was revoked") from None
+                raise
 
 
 def _away(error: Exception) -> Unavailable:

@@ -1,6 +1,5 @@
 """The ingest routes, on bare Starlette: FastAPI's machinery would cost more than the decoding of a batch."""
 
-import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -14,11 +13,11 @@ from starlette.routing import Route
 from cloud.ingest.errors import Malformed, Refused, UnknownKey
 from cloud.ingest.receiver import Receiver
 from cloud.problem import problem_response
+from contract.batch import STREAM
 from contract.receipt import Receipt
 
 _LOG = structlog.get_logger("segs.ingest")
 _JSON = "application/json"
-_STREAM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 BATCHES = Counter("segs_ingest_batches", "Batches by outcome: stored, repeated, or the problem's type", ["outcome"])
 READINGS = Counter(
@@ -47,7 +46,7 @@ def routes(receiver: Receiver) -> list[Route]:
 
     async def stream_state(request: Request) -> Response:
         stream = request.path_params["stream"]
-        if not _STREAM.match(stream):
+        if not STREAM.match(stream):
             raise Malformed("a stream is a lower-case UUID", where="stream")
         return Response(msgspec.json.encode(await receiver.stream_state(_key(request), stream)), media_type=_JSON)
 

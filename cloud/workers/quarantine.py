@@ -33,9 +33,10 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
     async with connection.transaction():
         cursor = await connection.execute(QUERIES["quarantine_claim"], {"limit": _AT_ONCE})
         claimed = await cursor.fetchall()
-        registry = await load(connection) if claimed else None
+        if not claimed:
+            return 0
+        registry = await load(connection)
         for quarantine_id, batch_id, gateway_id, plain in claimed:
-            assert registry is not None
             found = sort_out([_block(plain)], gateway_id, registry, acceptance.window(now))
             stored = await store_rows(connection, found, batch_id, gateway_id, registry)
             await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
