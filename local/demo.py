@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -67,8 +68,12 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display)
             report = prove(journal=stack.journal, dsn=stack.databases.dsn("telemetry"), gateway=name)
             summary = _summary(report, last.aggregates_1m_rows, last.first_reading_s, stack)
         _end_registrations(stack, name)
+    proven = report.proven and not report.unregistered and report.meters == last.meters
+    if not proven:
+        heard = f"{report.meters} of {last.meters} meters were heard of"
+        print(f"not proven: {heard}; {json.dumps(report.as_dict())}", file=sys.stderr, flush=True)
     print(json.dumps(summary), flush=True)
-    return report.proven and not report.unregistered
+    return proven
 
 
 def _settle(watcher: Watcher) -> None:

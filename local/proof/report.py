@@ -14,6 +14,8 @@ from local.proof.truth import Served, read
 _ACTIVE = ("energy_import_wh", "energy_export_wh")
 _REACTIVE = ("reactive_energy_import_varh", "reactive_energy_export_varh")
 _MARGIN = timedelta(seconds=60)
+# A row under a wrong time is still a row: what is a zone or a day off must not escape the count.
+_ASTRAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -22,8 +24,8 @@ class Report:
 
     `readings_polled` = `readings_stored` + `lost` + `in_loss_window` + `undelivered`. `altered` and `duplicated` count
     rows, `foreign` rows that no meter ever gave, `partial` rows of polls that lack a response. `undelivered` messages
-    were still in the simulator when it ended. `unmapped` names, per meter, quantities that were served in every
-    reading and stored in none: profiles decide that, so it is told and not judged. `energy_error_wh` sums, over
+    were still in the simulator when it ended. `unmapped` names, per meter, quantities that were served and
+    stored in no row: every profile maps all that its simulated model serves. `energy_error_wh` sums, over
     meters and both active registers, the largest deviation among: rows against the journal, minutes against rows,
     quarter-hours against rows; `energy_wh` is how much energy that was, by the journal.
     """
@@ -48,7 +50,7 @@ class Report:
     @property
     def proven(self) -> bool:
         """Whether everything asked for is there once, unchanged, and adds up; an empty journal proves nothing."""
-        faults = self.lost + self.duplicated + self.altered + self.foreign
+        faults = self.lost + self.duplicated + self.altered + self.foreign + len(self.unmapped)
         return self.readings_stored > 0 and not (faults + self.energy_error_wh + self.reactive_energy_error_varh)
 
     def as_dict(self) -> dict[str, object]:
@@ -111,9 +113,9 @@ def _prove_meter(
     cutoff_us: int | None,
     spans: Sequence[LossSpan],
 ) -> None:
-    first = stored.moment(readings[0].sort_us) - timedelta(seconds=1)
+    first = stored.moment(readings[0].sort_us) - _ASTRAY
     last = stored.moment(max(readings[-1].sort_us, max(reading.t_us for reading in readings))) + _MARGIN
-    rows = [] if meter_id is None else stored.rows(connection, meter_id, first, last)
+    rows = [] if meter_id is None else stored.rows(connection, meter_id, first, last + _ASTRAY)
     findings = compare(readings, rows, cutoff_us=cutoff_us, spans=spans)
     report._add(meter, findings)
     for register in (*_ACTIVE, *_REACTIVE):

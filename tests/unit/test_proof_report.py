@@ -108,6 +108,33 @@ def test_a_doubled_row_is_found(journal: Path, telemetry_db: str, meter_id: int)
     assert (report.duplicated, report.lost, report.proven) == (1, 0, False)
 
 
+@pytest.mark.parametrize("meter_id", [1, 2])
+@pytest.mark.parametrize("astray", ["-14 hours", "-30 minutes", "30 minutes", "14 hours"])
+def test_a_row_doubled_under_a_time_far_off_is_found(
+    journal: Path, telemetry_db: str, meter_id: int, astray: str
+) -> None:
+    """E23, E27: a second row an hour away, as a wrong zone makes it, adds no energy and stands in nobody's way."""
+    at = moment(START_US + (0 if astray.startswith("-") else 145) * S)
+    report = _prove_after(
+        journal,
+        telemetry_db,
+        "INSERT INTO raw_readings (time, meter_id, flags, batch_id, power_w, energy_import_wh)"
+        f" SELECT time + '{astray}', meter_id, flags, 2, power_w, energy_import_wh FROM raw_readings"
+        f" WHERE meter_id = {meter_id} AND time >= '{at}' AND time < '{at}'::timestamptz + '1s'",
+    )
+    assert (report.duplicated + report.foreign, report.lost, report.proven) == (1, 0, False)
+
+
+def test_a_quantity_that_is_never_stored_is_no_matter_of_profiles(journal: Path, telemetry_db: str) -> None:
+    """C1: everything else about the rows is right."""
+    with psycopg.connect(telemetry_db) as db:
+        db.execute("UPDATE raw_readings SET power_w = NULL WHERE time > '2026-01-01'")
+    report = prove(journal=journal, dsn=telemetry_db)
+    assert report.unmapped == {"modbus-meter": ["power_w"], "mqtt-meter": ["power_w"]}
+    assert (report.lost, report.altered, report.energy_error_wh) == (0, 0, 0)
+    assert not report.proven
+
+
 @pytest.mark.parametrize(
     "change",
     ["power_w = power_w + 0.1", "power_w = NULL", "energy_import_wh = energy_import_wh + 1", "voltage_l1_v = 0"],
