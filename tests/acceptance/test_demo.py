@@ -1,0 +1,53 @@
+"""`segs demo` as a new user runs it, on a terminal that is none."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local.servers import segs_home
+from local.stack import Stack
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of its own, with the servers that are fetched already."""
+    home = tmp_path_factory.mktemp("demo")
+    if (segs_home() / "cache").exists():
+        (home / "cache").symlink_to(segs_home() / "cache")
+    return home
+
+
+def _demo(home: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "local", "demo", *options]
+    return subprocess.Popen(command, env=os.environ | {"SEGS_HOME": str(home)}, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.xdist_group("whole-machine")
+@pytest.mark.timeout(180)
+def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
+    demo = _demo(home, "--modbus", "3", "--mqtt", "2")
+    assert demo.stdout is not None
+    lines = []
+    for line in demo.stdout:
+        lines.append(line)
+        if "stored" in line and " stored 0 " not in line:
+            break
+    time.sleep(5)
+
+    demo.send_signal(signal.SIGINT)
+    rest, _ = demo.communicate(timeout=90)
+
+    summary = json.loads(rest.splitlines()[-1])
+    assert demo.returncode == 0, summary
+    assert (summary["meters"], summary["lost"], summary["duplicated"], summary["energy_error_wh"]) == (5, 0, 0, 0)
+    assert summary["readings_stored"] == summary["readings_polled"] > 10
+    assert summary["aggregates_1m_rows"] >= 5
+    assert summary["first_reading_s"] > 0
+    assert summary["edition"] in ("apache", "community")
+    assert set(Stack(home=home).running().values()) == {None}
