@@ -79,6 +79,39 @@ def test_readings_that_nobody_has_computed_yet_are_kept(ten_days: Any, mark: str
     assert _chunks(ten_days, "raw_readings")[:2] == [1, 3]
 
 
+def test_readings_that_waited_beyond_their_period_are_computed_with_their_energy(telemetry: Any) -> None:
+    """C6: no worker ran for nine days. Each mark is a claim, and the minute between two of them belongs to both."""
+    meter_id = telemetry.meter()
+    telemetry.store(meter_id, ["energy_import_wh"], [(s, 1000 + s * s // 70) for s in range(7, 400, 11)], mark_each=True)
+    telemetry.now = START + 9 * DAY
+    _drop(telemetry)
+    telemetry.do("SET ROLE segs_worker")
+
+    telemetry.aggregate(limit=1)
+    _drop(telemetry)
+
+    moved = 392 * 392 // 70
+    for rows in (telemetry.minutes(meter_id), telemetry.quarters(meter_id)):
+        assert sum(row["energy_import_wh"] or 0 for row in rows) == moved
+    assert _chunks(telemetry, "raw_readings") == []
+
+
+def test_a_register_that_completes_an_old_reading_is_booked(telemetry: Any) -> None:
+    """The readings came in time, and the minute was older than the horizon when it was computed again."""
+    meter_id = telemetry.meter()
+    telemetry.store(meter_id, ["power_w"], [(s, 5.0) for s in range(60)])
+    telemetry.aggregate()
+    telemetry.do("UPDATE raw_readings SET energy_import_wh = 1000 + extract(second FROM time) WHERE time >= %s", START)
+    telemetry.do(
+        "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (%s, %s, %s)", meter_id, START, START
+    )
+    telemetry.now = START + 7 * DAY + timedelta(minutes=5)
+
+    telemetry.aggregate()
+
+    assert telemetry.energy(meter_id) == {0: (59, 14)}
+
+
 def test_a_worker_needs_no_ownership_to_drop(ten_days: Any) -> None:
     ten_days.do("SET ROLE segs_worker")
     assert _drop(ten_days) == 5

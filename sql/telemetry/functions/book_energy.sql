@@ -62,6 +62,16 @@ AS $$
 DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
+    -- Chunks that a mark kept beyond the horizon are whole: what waited for a worker that long is booked as ever.
+    v_kept CONSTANT tstzmultirange := (
+        SELECT range_agg(k.part)
+        FROM (SELECT tstzrange(v_horizon, NULL) AS part
+              UNION ALL
+              SELECT tstzrange(c.range_start, c.range_end) FROM timescaledb_information.chunks AS c
+              WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'raw_readings' AND c.range_start < v_horizon
+                AND (SELECT min(t) FROM unnest(p_from) AS t) < v_horizon
+             ) AS k
+    );
     v_first CONSTANT timestamptz := (SELECT min(t) - INTERVAL '7 days' FROM unnest(p_from) AS t);
     v_last CONSTANT timestamptz := (SELECT max(t) + INTERVAL '7 days' FROM unnest(p_to) AS t);
     v_suspects integer[];
@@ -191,7 +201,7 @@ BEGIN
             reactive_energy_export_varh = EXCLUDED.reactive_energy_export_varh,
             coverage = CASE WHEN old.samples = 0 THEN EXCLUDED.coverage ELSE old.coverage END,
             quality = EXCLUDED.quality, computed_at = EXCLUDED.computed_at
-        WHERE old.bucket >= v_horizon
+        WHERE old.bucket <@ v_kept
           AND (old.energy_import_wh, old.energy_export_wh, old.reactive_energy_import_varh, old.reactive_energy_export_varh, old.quality)
               IS DISTINCT FROM (EXCLUDED.energy_import_wh, EXCLUDED.energy_export_wh, EXCLUDED.reactive_energy_import_varh,
                                 EXCLUDED.reactive_energy_export_varh, EXCLUDED.quality)
