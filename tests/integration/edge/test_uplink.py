@@ -143,6 +143,19 @@ async def test_a_key_that_is_refused_keeps_everything_and_a_new_one_needs_no_res
         assert receiver.keys == ["Bearer segs_revoked", "Bearer segs_renewed"]
 
 
+async def test_a_receiver_on_this_machine_is_reached_without_the_proxy_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that needs a proxy for the world still talks to itself."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with Receiver() as receiver:
+        async with _sending(tmp_path, receiver.url) as (store, uplink):
+            await _put(store, uplink, 1)
+            await eventually(lambda: uplink.state.batches == 1)
+    assert uplink.state.failures == 0
+
+
 async def test_a_missing_key_is_said_and_waited_for(tmp_path: Path) -> None:
     with Receiver() as receiver:
         async with _sending(tmp_path, receiver.url, key=None) as (store, uplink):
