@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -16,16 +14,14 @@ from edge.buffer.lock import BufferLock
 from edge.buffer.queue import BufferQueue
 from edge.buffer.rows import Backlog
 from edge.buffer.store import Store
+from edge.buses import BusFactory
 from edge.clock import Clock, signalled
-from edge.config import Config, ModbusConfig, MqttConfig
-from edge.drivers.modbus import ModbusBus, ModbusDevice
+from edge.config import Config
+from edge.drivers.modbus import ModbusBus
 from edge.drivers.mqtt import MqttBus
-from edge.drivers.publisher import MqttDevice
-from edge.drivers.transport import TcpTransport
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
-from edge.profiles import catalog
 from edge.status import BUFFER_FILE, LOCK_FILE, Running, write_soon
 from edge.systemd import Notifier
 from edge.uplink import Uplink
@@ -115,8 +111,11 @@ class Gateway:
                 moving=self._beats.loop("uplink"),
             )
         )
-        self._buses = [self._modbus(bus) for bus in config.modbus]
-        self._brokers = [await stack.enter_async_context(self._mqtt(broker)) for broker in config.mqtt]
+        make = BusFactory(
+            sink=self._queue, clock=clock, beats=self._beats, wait_commit=not config.buffer.commit_interval_s
+        )
+        self._buses = [make.modbus(bus) for bus in config.modbus]
+        self._brokers = [await stack.enter_async_context(make.mqtt(broker)) for broker in config.mqtt]
         collector = EdgeCollector(running=self._running, backlog=lambda: self._backlog, clock=clock)
         try:
             stack.enter_context(MetricsServer(port=config.metrics.port, collector=collector))
@@ -126,52 +125,6 @@ class Gateway:
             ) from error
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
-
-    def _modbus(self, bus: ModbusConfig) -> ModbusBus:
-        devices = [
-            ModbusDevice(
-                id=device.id,
-                unit=device.unit,
-                profile=catalog.modbus(device.profile),
-                interval_s=device.interval_s,
-                timeout_s=device.timeout_s,
-            )
-            for device in bus.device
-        ]
-        transport = TcpTransport(host=bus.host, port=bus.port, connect_timeout_s=bus.connect_timeout_s)
-        return ModbusBus(
-            transport=transport,
-            devices=devices,
-            sink=self._queue,
-            clock=self._clock,
-            moving=self._beats.loop(f"modbus {transport.endpoint}"),
-            wait_commit_s=5.0 if self._config.buffer.commit_interval_s == 0 else 0.0,
-        )
-
-    def _mqtt(self, broker: MqttConfig) -> MqttBus:
-        devices = [
-            MqttDevice(
-                id=device.id,
-                topic=device.topic,
-                profile=catalog.mqtt(device.profile),
-                interval_s=device.interval_s,
-                zone=ZoneInfo(device.timezone),
-                channels=device.channels,
-            )
-            for device in broker.device
-        ]
-        return MqttBus(
-            host=broker.host,
-            port=broker.port,
-            client_id=broker.client_id,
-            devices=devices,
-            sink=self._queue,
-            clock=self._clock,
-            keepalive_s=broker.keepalive_s,
-            username=broker.username,
-            password=_password(broker.password_file),
-            moving=self._beats.loop(f"mqtt {broker.host}:{broker.port}"),
-        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run everything until `stop`, then end it in order: drivers, buffer, uplink."""
@@ -262,21 +215,3 @@ class Gateway:
                 _LOG.error("loops do not move", loops=stuck)
             else:
                 self._notifier.alive()
-
-
-def _password(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigError([f"mqtt.password_file: {path}: {error.strerror}; name a readable file"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"mqtt.password_file: {path}: not UTF-8; save the file as UTF-8"]) from error
-
-
-def devices_csv(config: Config) -> Iterable[str]:
-    """Lines that register the gateway's meters in the cloud."""
-    yield "device,model,interval_ms"
-    for key, profile, interval_ms in config.devices():
-        yield f"{key},{profile},{interval_ms}"

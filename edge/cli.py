@@ -39,7 +39,8 @@ def check_config(
     """Check a configuration and name everything that is wrong with it."""
     settings = _load(config_file)
     if devices_csv:
-        typer.echo("\n".join(app.devices_csv(settings)))
+        rows = [f"{key},{profile},{interval_ms}" for key, profile, interval_ms in settings.devices()]
+        typer.echo("\n".join(["device,model,interval_ms", *rows]))
     else:
         typer.echo(f"{config_file}: good, {len(list(settings.devices()))} meters")
 

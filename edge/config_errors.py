@@ -13,7 +13,7 @@ _NO_VALUE = {"missing", "extra_forbidden"}
 def describe(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
     """One line per problem of `error`, which came from validating `root`."""
     for item in error.errors(include_url=False):
-        yield f"{_trail(item['loc'])}{_found(item)}: {_advice(item, root)}"
+        yield f"{trail(item['loc'])}{_found(item)}: {_advice(item, root)}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -22,7 +22,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
-def _trail(loc: tuple[int | str, ...]) -> str:
+def trail(loc: tuple[int | str, ...]) -> str:
+    """Where in a file: `modbus[0].device[1].unit`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "file"
 
 

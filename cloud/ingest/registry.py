@@ -1,6 +1,5 @@
 """The receiver's copy of the registry tables: keys and devices, one snapshot per registry version."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
 from cloud.db.queries import Queries
+from cloud.gateways.key import Key
 
 QUERIES = Queries("ingest")
 _ALWAYS = (-(2**63), 2**63 - 1)
@@ -32,7 +32,7 @@ class Registry:
 
     def gateway_id(self, key: str) -> int | None:
         """The gateway with this key, looked up by its hash: no key is stored, and no comparison leaks one."""
-        return self.gateway_of_key.get(hashlib.sha256(key.encode()).digest())
+        return self.gateway_of_key.get(Key(key).digest)
 
     def only_meter(self, gateway_id: int, device: str) -> int:
         """The meter that the device is at any time, 0 where it depends on the time or the device is unknown."""

@@ -6,6 +6,7 @@ from importlib import resources
 
 from pydantic import ValidationError
 
+from edge.config_errors import trail
 from edge.errors import ConfigError
 from edge.profiles.modbus import ModbusProfile
 from edge.profiles.payload import PayloadProfile
@@ -38,7 +39,7 @@ def parse(text: str, file: str) -> Profile:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError([f"{file}: {_trail(item['loc'])}: {item['msg']}" for item in error.errors()]) from error
+        raise ConfigError([f"{file}: {trail(item['loc'])}: {item['msg']}" for item in error.errors()]) from error
 
 
 def modbus(name: str) -> ModbusProfile:
@@ -51,7 +52,3 @@ def mqtt(name: str) -> PayloadProfile:
     profile = load(name)
     assert isinstance(profile, PayloadProfile), name
     return profile
-
-
-def _trail(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "file"
