@@ -18,6 +18,8 @@ _STATEMENTS = (
     "columns",
     "constraints",
     "indexes",
+    "rules",
+    "identities",
     "sequences",
     "types",
     "functions",

@@ -48,6 +48,25 @@ SELECT 'table ' || t.relname, 'index ' || i.relname,
  WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p')
    AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = x.indexrelid AND o.contype IN ('p', 'u', 'x'));
 
+-- name: rules
+-- Rules, but for those that make a view one.
+SELECT CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || c.relname, 'rule ' || r.rulename,
+       pg_get_ruledef(r.oid) || CASE r.ev_enabled WHEN 'O' THEN '' ELSE ' (enabled: ' || r.ev_enabled::text || ')' END
+  FROM pg_rewrite r
+  JOIN pg_class c ON c.oid = r.ev_class
+ WHERE c.relnamespace = 'public'::regnamespace AND r.rulename <> '_RETURN'
+   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e');
+
+-- name: identities
+-- How identity columns count.
+SELECT 'table ' || t.relname, 'identity of column ' || a.attname,
+       concat_ws(' ', 'from', s.seqstart, 'by', s.seqincrement, 'between', s.seqmin, 'and', s.seqmax, CASE WHEN s.seqcycle THEN 'cycle' END)
+  FROM pg_sequence s
+  JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype = 'i'
+  JOIN pg_class t ON t.oid = d.refobjid
+  JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+ WHERE t.relnamespace = 'public'::regnamespace;
+
 -- name: sequences
 -- Sequences that stand by themselves.
 SELECT 'sequence ' || c.relname, '', format_type(s.seqtypid, NULL) || ' from ' || s.seqstart || ' by ' || s.seqincrement
@@ -80,19 +99,20 @@ SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' WHEN 'a' THEN 'aggregate ' ELSE
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e');
 
 -- name: triggers
--- Triggers, but for those that TimescaleDB puts on its hypertables.
+-- Triggers, but for those that TimescaleDB puts on its hypertables, whose functions are its own.
 SELECT 'table ' || c.relname, 'trigger ' || t.tgname,
        pg_get_triggerdef(t.oid) || CASE t.tgenabled WHEN 'O' THEN '' ELSE ' (enabled: ' || t.tgenabled::text || ')' END
   FROM pg_trigger t
   JOIN pg_class c ON c.oid = t.tgrelid
   JOIN pg_proc p ON p.oid = t.tgfoid
- WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND p.pronamespace = 'public'::regnamespace
+ WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e');
 
 -- name: views
 -- Views and materialised views. A continuous aggregate's names its internal table, so its own words come from TimescaleDB.
 SELECT CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'materialized view ' END || c.relname, 'definition',
        CASE WHEN pg_get_viewdef(c.oid) LIKE '%\_timescaledb\_internal.%' THEN 'continuous' ELSE pg_get_viewdef(c.oid) END
+       || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '')
   FROM pg_class c
  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('v', 'm')
    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e');

@@ -82,7 +82,9 @@ def test_readings_that_nobody_has_computed_yet_are_kept(ten_days: Any, mark: str
 def test_readings_that_waited_beyond_their_period_are_computed_with_their_energy(telemetry: Any) -> None:
     """C6: no worker ran for nine days. Each mark is a claim, and the minute between two of them belongs to both."""
     meter_id = telemetry.meter()
-    telemetry.store(meter_id, ["energy_import_wh"], [(s, 1000 + s * s // 70) for s in range(7, 400, 11)], mark_each=True)
+    telemetry.store(
+        meter_id, ["energy_import_wh"], [(s, 1000 + s * s // 70) for s in range(7, 400, 11)], mark_each=True
+    )
     telemetry.now = START + 9 * DAY
     _drop(telemetry)
     telemetry.do("SET ROLE segs_worker")

@@ -69,6 +69,9 @@ DOMAIN: dict[LiteralString, str] = {
         "function gateway_add(text,bytea,timestamp with time zone): unexpected rights of PUBLIC EXECUTE"
     ),
     "CREATE VIEW people AS SELECT name FROM users": "unexpected view people",
+    "ALTER VIEW registry_devices SET (security_invoker = true)": (
+        "view registry_devices: definition differs from the master's"
+    ),
     "COMMENT ON COLUMN meters.site IS NULL": (
         "table meters: missing comment on column site Building or plant: meters of one site that go "
         "silent together are one alert"
@@ -94,6 +97,16 @@ TELEMETRY: dict[LiteralString, str] = {
         "table raw_readings: rights of segs_ingest is 'SELECT', the master says 'INSERT, SELECT'"
     ),
     "CREATE TABLE notes (note text)": "unexpected table notes",
+    "CREATE RULE forget AS ON INSERT TO quarantine DO INSTEAD NOTHING": "table quarantine: unexpected rule forget",
+    "CREATE TRIGGER lazy BEFORE UPDATE ON quarantine FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()": (
+        "table quarantine: unexpected trigger lazy CREATE TRIGGER lazy BEFORE UPDATE ON public.quarantine FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
+    "ALTER SEQUENCE quarantine_quarantine_id_seq MAXVALUE 100 CYCLE": (
+        "table quarantine: identity of column quarantine_id is 'from 1 by 1 between 1 and 100 cycle', the master says "
+        "'from 1 by 1 between 1 and 9223372036854775807'"
+    ),
     "DROP TABLE aggregates_15m": "missing table aggregates_15m",
 }
 
