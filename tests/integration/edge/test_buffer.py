@@ -385,6 +385,9 @@ async def test_memory_overflow_gives_up_the_oldest_and_records_the_span(tmp_path
         assert held_back.done()
         assert not held_back.cancelled()
         assert (await store.backlog()).readings == 100
+        queue.put([_reading(150)])
+        assert await queue.commit()
+    # Once, however many commits follow.
     assert _peek(tmp_path, "SELECT readings, first_us, last_us FROM loss") == [
         (51, _reading(0).time_us, _reading(50).time_us)
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -50,6 +51,32 @@ async def test_a_meter_is_read_in_blocks_and_stamped_at_arrival() -> None:
     assert (first.values["voltage_l1_v"], first.values["power_w"]) == (230.5, -1234.6)
     assert first.values["energy_import_wh"] == 12_345_678
     assert {(address, count) for _, address, count in meters.reads} == {(0x00, 18), (0x34, 28)}
+
+
+async def test_a_reading_of_several_blocks_has_the_time_of_its_last_reply() -> None:
+    """E12"""
+    served_us: list[int] = []
+    with ModbusMeters([1]) as meters:
+        meters.delay_s[1, 0x0034] = 0.15
+        meters.before_reply = lambda *_: served_us.append(time.time_ns() // 1000)
+        async with _polling(meters.port, [_meter(1, timeout_s=5.0)]) as kept:
+            await eventually(lambda: len(kept.readings) >= 2)
+    for reading, last_us in zip(kept.readings, served_us[1::2], strict=False):
+        assert last_us < reading.time_us
+
+
+async def test_a_meter_that_refuses_everything_while_it_starts_is_read_in_whole_blocks_again() -> None:
+    """E3: half blocks would stay for as long as the daemon runs."""
+    with ModbusMeters([1]) as meters:
+        device = _meter(1)
+        async with _polling(meters.port, [device]) as kept:
+            await eventually(lambda: len(kept.readings) >= 2)
+            meters.refuse[1] = set(range(0x0100))
+            await eventually(lambda: device.state.failures_in_a_row >= 2)
+            meters.refuse.clear()
+            read = len(kept.readings)
+            await eventually(lambda: len(kept.readings) >= read + 2)
+    assert device.blocks == catalog.modbus("eastron-sdm630").blocks()
 
 
 async def test_a_dead_meter_does_not_delay_its_neighbours() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -155,6 +156,27 @@ async def test_a_delivery_that_was_committed_before_a_crash_is_not_read_twice(br
         await asyncio.sleep(0.2)
     assert _registers(second.readings) == [2]
     assert bus.state.repeated == 1
+
+
+async def test_a_message_that_waits_for_its_commit_over_a_reconnect_is_read_once(broker: MosquittoBroker) -> None:
+    """E13, E23: the broker repeats on the new connection what the old one did not acknowledge."""
+    kept, later = Kept(hold=True), Kept()
+    async with _listening(broker.port, kept) as bus:
+        await eventually(lambda: bus.state.connected)
+        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await eventually(lambda: len(kept.readings) == 1)
+        connection = bus._client.socket()
+        assert connection is not None
+        connection.shutdown(socket.SHUT_RDWR)
+        await eventually(lambda: bus.state.messages == 2)
+        assert bus.state.repeated == 1
+        kept.futures[0].set_result(None)
+        await asyncio.sleep(0.2)
+    async with _listening(broker.port, later) as bus:
+        await eventually(lambda: bus.state.connected)
+        await asyncio.sleep(0.3)
+    assert _registers(kept.readings) == [1]
+    assert later.readings == []
 
 
 async def test_what_cannot_be_read_is_kept_counted_and_then_acknowledged(broker: MosquittoBroker) -> None:
