@@ -3,14 +3,17 @@
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import LiteralString, Self
+from typing import Self
 
 import psycopg
 
+from cloud.db.queries import Queries
 from edge import status
 from edge.clock import Clock
 from edge.config import load
 from local.stack import Stack
+
+_QUERIES = Queries("progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,12 @@ class Watcher:
         seen = status.read(self._config, clock=Clock())
         self._polled = max(self._polled, int(self._stack.edge_metrics()["segs_edge_readings_polled_total"]))
         buffered = seen.stored.backlog.readings if seen.stored else 0
-        stored, quarantined, lag_s = self._one(_STORED)
+        stored, quarantined, lag_s = self._one("stored")
         if stored and self._first_reading_s is None:
             self._first_reading_s = round(time.monotonic() - self._began, 1)
-        (rows,) = self._one(_ROWS_1M)
-        lines = [MeterLine(*row) for row in self._connection.execute(_METERS, [self._gateway])]
+        (rows,) = self._one("minutes")
+        found = self._connection.execute(_QUERIES["meters"], {"gateway": self._gateway})
+        lines = [MeterLine(*row) for row in found]
         return Progress(
             elapsed_s=time.monotonic() - self._began,
             meters=len(lines),
@@ -88,56 +92,10 @@ class Watcher:
 
     def unfinished(self) -> int:
         """Marks that the workers have not worked off."""
-        row = self._connection.execute(
-            "SELECT (SELECT count(*) FROM dirty_readings) + (SELECT count(*) FROM dirty_regions)"
-        ).fetchone()
-        return row[0] if row else 0
+        (count,) = self._one("unfinished")
+        return count
 
-    def _one(self, query: LiteralString) -> tuple[int, ...]:
-        row = self._connection.execute(query, [self._gateway]).fetchone()
+    def _one(self, query: str) -> tuple[int, ...]:
+        row = self._connection.execute(_QUERIES[query], {"gateway": self._gateway}).fetchone()
         assert row is not None
         return tuple(row)
-
-
-_DEVICES = """
-WITH mine AS (
-    SELECT d.meter_id, d.device, d.region FROM device_registry AS d JOIN gateway_registry AS g USING (gateway_id)
-    WHERE g.name = %s AND upper(d.valid) = 'infinity'
-)"""
-_STORED = """
-SELECT COALESCE(sum(stored), 0)::bigint,
-    COALESCE((SELECT sum(readings) FROM quarantine AS q WHERE q.gateway_id = g.gateway_id), 0)::bigint,
-    (SELECT EXTRACT(epoch FROM clock_timestamp() - max(r.time))::float8 FROM raw_readings AS r
-     WHERE r.meter_id IN (SELECT meter_id FROM device_registry AS d WHERE d.gateway_id = g.gateway_id)
-       AND r.time > clock_timestamp() - INTERVAL '10 minutes')
-FROM gateway_registry AS g LEFT JOIN ingest_batches AS b USING (gateway_id)
-WHERE g.name = %s GROUP BY g.gateway_id
-"""
-_ROWS_1M = (
-    _DEVICES
-    + """
-SELECT count(*) FROM aggregates_1m AS a JOIN mine USING (meter_id)
-WHERE a.bucket > clock_timestamp() - INTERVAL '1 day'
-"""
-)
-_METERS = (
-    _DEVICES
-    + """
-SELECT m.device, m.region, p.power_w, e.energy_import_wh, a.power_w_sum / NULLIF(a.power_w_count, 0), a.energy_import_wh
-FROM mine AS m
-LEFT JOIN LATERAL (
-    SELECT r.power_w FROM raw_readings AS r
-    WHERE r.meter_id = m.meter_id AND r.time > clock_timestamp() - INTERVAL '10 minutes' AND r.power_w IS NOT NULL
-    ORDER BY r.time DESC LIMIT 1) AS p ON true
-LEFT JOIN LATERAL (
-    SELECT r.energy_import_wh FROM raw_readings AS r
-    WHERE r.meter_id = m.meter_id AND r.time > clock_timestamp() - INTERVAL '10 minutes'
-      AND r.energy_import_wh IS NOT NULL
-    ORDER BY r.time DESC LIMIT 1) AS e ON true
-LEFT JOIN LATERAL (
-    SELECT b.* FROM aggregates_1m AS b
-    WHERE b.meter_id = m.meter_id AND b.bucket > clock_timestamp() - INTERVAL '10 minutes'
-    ORDER BY b.bucket DESC LIMIT 1) AS a ON true
-ORDER BY m.device
-"""
-)
