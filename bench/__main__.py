@@ -1,4 +1,4 @@
-"""`python -m bench [NAME] [--json]`: one JSON line for each benchmark; exit 1 when a ratio misses what is asked for."""
+"""`python -m bench [NAME]`: one JSON line for each benchmark; exit 1 when a ratio misses what is asked for."""
 
 import sys
 from typing import Annotated
@@ -13,7 +13,6 @@ def main(
     name: Annotated[str, typer.Argument(help="ingest, or all.")] = "all",
     batches: Annotated[int, typer.Option(help="Batches of 5,000 readings in a round.")] = 200,
     rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn.")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="Accepted for clarity; the output is JSON in any case.")] = True,
 ) -> None:
     """Run benchmarks on servers of their own."""
     if name not in ("all", "ingest"):
