@@ -354,3 +354,33 @@ async def test_a_revoked_key_learns_nothing_of_its_streams(cloud: Cloud) -> None
     cloud.do("UPDATE gateway_registry SET key_hashes = '{}'")
 
     assert (await cloud.client.get(f"/ingest/v1/streams/{STREAM}", headers=headers)).status_code == 401
+
+
+async def test_every_quantity_is_completed_and_held_against_what_is_stored(cloud: Cloud) -> None:
+    """C1: a quantity that the slow path forgets is lost, or changes unseen. The repeat of each answer is the answer."""
+    for seq, quantity in enumerate(QUANTITIES):
+        other = "power_w" if quantity.name != "power_w" else "frequency_hz"
+        first_us = NOW_US + seq * 1_000_000
+        value, differs = quantity.maximum / 2, quantity.maximum
+        sent = [
+            batch(3 * seq + 1, first_us=first_us, **{other: [50.0]}),
+            batch(3 * seq + 2, first_us=first_us, **{quantity.name: [value]}),
+            batch(3 * seq + 3, first_us=first_us, **{quantity.name: [differs]}),
+        ]
+        answers = [(await cloud.send(one)).json() for one in sent]
+
+        assert answers[1]["quarantined"] == [], quantity.name
+        assert answers[2]["quarantined"] == [{"device": "main", "reason": "conflict", "readings": 1}], quantity.name
+        assert (await cloud.send(sent[2])).json() == answers[2]
+        (row,) = cloud.rows(
+            f"SELECT {quantity.name} FROM raw_readings WHERE time = to_timestamp(%s)", first_us / 1_000_000
+        )
+        assert row == (pytest.approx(value),), quantity.name
+
+
+async def test_three_parts_of_one_instant_in_a_batch_become_one_reading(cloud: Cloud) -> None:
+    columns = {"power_w": [1, None, None], "energy_import_wh": [None, 2, None], "frequency_hz": [None, None, 50]}
+    await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", [NOW_US] * 3, columns)]))  # type: ignore[arg-type]
+
+    query = "SELECT power_w, energy_import_wh, frequency_hz FROM raw_readings WHERE time > '2026-01-01'"
+    assert cloud.rows(query) == [(1.0, 2, 50.0)]
