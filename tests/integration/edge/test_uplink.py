@@ -255,6 +255,27 @@ async def test_a_backlog_drains_without_pauses(tmp_path: Path) -> None:
         assert _numbers(receiver) == list(range(5000))
 
 
+async def test_pauses_grow_to_half_a_minute_and_are_drawn_from_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E25: gateways that lost the receiver in the same second come back in different ones."""
+    pauses_s: list[float] = []
+
+    async def noted(_stop: asyncio.Event, seconds: float, _moving: object) -> None:
+        pauses_s.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("edge.uplink.pause", noted)
+    async with _sending(tmp_path, f"http://127.0.0.1:{free_port()}") as (store, uplink):
+        await _put(store, uplink, 1)
+        await eventually(lambda: len(pauses_s) >= 40, timeout_s=20)
+    assert max(pauses_s[:2]) <= 1.0
+    lasting_s = pauses_s[10:40]
+    assert max(lasting_s) <= 30.0
+    assert min(lasting_s) < 5.0
+    assert max(lasting_s) > 25.0
+
+
 async def test_attempts_without_a_receiver_are_spread_out(tmp_path: Path) -> None:
     """E25: full jitter, and no flood of attempts."""
     async with _sending(tmp_path, f"http://127.0.0.1:{free_port()}") as (store, uplink):
