@@ -6,6 +6,14 @@ import sys
 import structlog
 
 
+class _Stderr(structlog.PrintLogger):
+    """Lines to standard error, of the part of the program that `name` says."""
+
+    def __init__(self, name: str = "segs") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
 def configure() -> None:
     """Called once, by the command line."""
     terminal = sys.stderr.isatty()
@@ -14,11 +22,12 @@ def configure() -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [structlog.processors.dict_tracebacks]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *names: _Stderr(*names),
         cache_logger_on_first_use=True,
     )

@@ -36,9 +36,11 @@ class _Server(uvicorn.Server):
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
 
 async def serve(*, dsn: str, host: str, port: int) -> None:
@@ -47,7 +49,8 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
     The database may be away, at the start and later: batches get 503 then. Raises the schema's VersionError when the
     database has a schema that this release does not know, OSError when the port is taken.
     """
-    listener = socket.create_server((host, port), backlog=256)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=256)
     async with make_pool(dsn, name="segs-receiver", size=_CONNECTIONS, statement_timeout_s=60) as pool:
         receiver = Receiver(
             pool=pool,
@@ -102,13 +105,16 @@ async def _watch(listener: socket.socket, notifier: Notifier) -> None:
     """Tell the service manager that requests are answered, after one was. A database that is away is no reason to
     restart the receiver, so the request asks for life, not for readiness."""
     host, port = listener.getsockname()[:2]
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=5) as client:
+    url = f"http://[{host}]:{port}/livez" if ":" in host else f"http://{host}:{port}/livez"
+    pause_s = min((notifier.watchdog_s or 20) / 3, 10)
+    # A proxy of the environment is not for this machine's own services.
+    async with httpx.AsyncClient(timeout=pause_s, trust_env=False) as client:
         announced = False
         while True:
             with contextlib.suppress(httpx.HTTPError):
-                if (await client.get("/livez")).is_success:
+                if (await client.get(url)).is_success:
                     if not announced:
                         notifier.ready()
                         announced = True
                     notifier.watchdog()
-            await asyncio.sleep(5 if announced else 0.05)
+            await asyncio.sleep(pause_s if announced else 0.05)

@@ -31,6 +31,17 @@ class BufferInUse(EdgeError):
         self.path, self.holder = path, holder
 
 
+class BufferFormat(EdgeError):
+    """The buffer was written by a release with another format; it may hold readings that were not sent yet."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"the buffer has format {found}, this release knows {known}; "
+            "let the release that wrote it send what is left, or set another data_dir"
+        )
+        self.found, self.known = found, known
+
+
 class BufferUnwritable(EdgeError):
     """The buffer's disk refuses writes for now: full, read-only or failing. What was asked may be asked again."""
 

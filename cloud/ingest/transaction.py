@@ -69,7 +69,7 @@ async def commit(
     Raises SequenceReused, RegistryChanged, and psycopg's errors; after any of them nothing of the batch is stored.
     """
     batch = delivery.batch
-    found = await _sorted(delivery, registry, acceptance.window(now))
+    found = await sorted_out(delivery, registry, acceptance.window(now))
     expected = {"stored": len(found.rows), "duplicates": 0, "quarantined": Jsonb(_summary(found.set_aside))}
     opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": batch.readings}
     async with connection.transaction():
@@ -89,7 +89,7 @@ async def commit(
         return _receipt(delivery, batch.readings, stored, len(found.rows) - stored, quarantined), True
 
 
-async def _sorted(delivery: Delivery, registry: Registry, window: Window) -> Sorted:
+async def sorted_out(delivery: Delivery, registry: Registry, window: Window) -> Sorted:
     """`sort_out`, which takes time by the column: where there are many, other batches go on meanwhile."""
     batch = delivery.batch
     if batch.columns < _MANY_COLUMNS:

@@ -37,7 +37,7 @@ def _met_a_running_service(error: BaseException) -> bool:
 @retry(
     retry=retry_if_exception(_met_a_running_service), stop=stop_after_attempt(5), wait=wait_random(0, 1), reraise=True
 )
-def apply(dsn: str, database: Database = "telemetry", *, root: Path = SQL_ROOT, again: bool = False) -> Applied:
+def apply(dsn: str, database: Database, *, root: Path = SQL_ROOT, again: bool = False) -> Applied:
     """Applies the schema of `database` in one transaction, one apply at a time; again after a deadlock with a service.
 
     A database at exactly this master is left alone and no table locked, unless `again`. An older one gets the pending

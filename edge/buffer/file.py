@@ -12,7 +12,7 @@ import aiosqlite
 import structlog
 
 from edge.clock import Clock
-from edge.errors import BufferUnwritable, EdgeError
+from edge.errors import BufferFormat, BufferUnwritable, EdgeError
 
 _LOG = structlog.get_logger("edge.buffer")
 _FORMAT = 1
@@ -44,7 +44,7 @@ class BufferFile:
     async def open(cls, path: Path, *, clock: Clock) -> "BufferFile":
         """Open the buffer, or begin one. A file that is damaged is renamed and kept, and a new stream begins.
 
-        Raises BufferUnwritable while the disk allows neither.
+        Raises BufferUnwritable while the disk allows neither, BufferFormat for another release's file.
         """
         try:
             return await cls._open(path, clock=clock)
@@ -79,6 +79,7 @@ class BufferFile:
             check = await self.row("PRAGMA quick_check(1)")
             if check[0] != "ok":
                 raise Damaged(str(check[0]))
+            await self._refuse_unknown_format()
             await self.db.executescript(resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8"))
             async with self.transaction():
                 await self.db.executemany(
@@ -92,13 +93,20 @@ class BufferFile:
                     ],
                 )
             self.stream = str(await self.meta("stream"))
-            if (found := await self.meta("format")) != _FORMAT:
-                raise Damaged(f"format {found} instead of {_FORMAT}")
         except sqlite3.DatabaseError as error:
             # A table that is there under its name but with other columns shows as an OperationalError of code 1.
             if _primary_code(error) in _PASSING:
                 raise BufferUnwritable(str(error)) from error
             raise Damaged(str(error)) from error
+
+    async def _refuse_unknown_format(self) -> None:
+        """What another release wrote may be whole and unsent: nothing to set aside, and nothing to touch."""
+        if await self.number("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"):
+            found = await self.meta("format")
+            if not isinstance(found, int):
+                raise Damaged(f"format {found!r}")
+            if found != _FORMAT:
+                raise BufferFormat(found, _FORMAT)
 
     async def close(self) -> None:
         async with self._lock:

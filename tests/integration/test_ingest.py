@@ -2,15 +2,12 @@
 
 import asyncio
 import math
-import time
 from datetime import timedelta
 
 import psycopg
 import pytest
 
 from cloud.gateways.key import Key
-from cloud.ingest.columns import Window, sort_out
-from cloud.ingest.registry import Assignment, Registry
 from cloud.ingest.transaction import Acceptance
 from cloud.workers.quarantine import release
 from contract.batch import Batch, DeviceBlock
@@ -307,28 +304,6 @@ async def test_a_batch_of_a_million_empty_devices_is_refused(cloud: Cloud) -> No
     answer = await cloud.send(empty)
 
     assert (answer.status_code, answer.json()["type"]) == (413, "urn:segs:problem:too-large")
-
-
-async def test_a_batch_of_many_devices_leaves_room_for_others(cloud: Cloud) -> None:
-    """E26: sorting such a batch out, where every device has something doubtful, takes seconds."""
-    registry = Registry(1, {}, {(1, "main"): (Assignment(-(2**63), 2**63 - 1, 1),)})
-    shares = []
-    for seq in (1, 2, 3):
-        blocks = [DeviceBlock("main", [NOW_US + seq * 10_000 + n], {"power_w": [math.inf]}) for n in range(4000)]
-        began_s = time.perf_counter()
-        sort_out(blocks, 1, registry, Window(0, 2**62))
-        alone_s = time.perf_counter() - began_s
-        sending = asyncio.create_task(cloud.send(Batch(1, STREAM, seq, blocks)))
-        longest_s = 0.0
-        while not sending.done():
-            began_s = time.perf_counter()
-            await asyncio.sleep(0.001)
-            longest_s = max(longest_s, time.perf_counter() - began_s)
-        assert (await sending).json()["stored"] == 4000
-        shares.append(longest_s / alone_s)
-
-    # The best of three, for what else the machine has to do.
-    assert min(shares) < 0.45, shares
 
 
 async def test_what_differs_is_set_aside_under_the_device_that_it_came_from(cloud: Cloud) -> None:

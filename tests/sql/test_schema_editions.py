@@ -34,12 +34,12 @@ def _differences(dsn: str) -> list[str]:
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_an_edit_of_the_master_reaches_what_a_live_database_has_already(telemetry_db: str, earlier: str) -> None:
     """D17: `if_not_exists` passes over a policy or aggregate that is there with other contents."""
-    apply(telemetry_db, again=True)  # a clone does not inherit the rights to connect
+    apply(telemetry_db, "telemetry", again=True)  # a clone does not inherit the rights to connect
     with psycopg.connect(telemetry_db, autocommit=True) as connection:
         for statement in EARLIER[earlier].split(";"):
             connection.execute(statement)
     assert _differences(telemetry_db) != []
-    apply(telemetry_db, again=True)
+    apply(telemetry_db, "telemetry", again=True)
     assert _differences(telemetry_db) == []
 
 
@@ -84,7 +84,7 @@ def test_a_database_goes_on_when_its_server_becomes_the_other_edition(tmp_path: 
     """Without its licence a continuous aggregate's trigger refuses every reading, until `apply` has taken it away."""
     for licence in ("apache", "timescale", "apache"):
         with _server(tmp_path, licence) as dsn:
-            apply(dsn, again=True)
+            apply(dsn, "telemetry", again=True)
             assert _store_and_compare(dsn) == (True, 0)
             left = [line for line in _differences(dsn) if "policy policy_retention" not in line]
             assert left == [], licence

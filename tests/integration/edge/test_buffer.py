@@ -17,7 +17,7 @@ from edge.buffer.rows import Loss
 from edge.buffer.segments import CutBatch
 from edge.buffer.store import Store
 from edge.clock import Clock
-from edge.errors import BufferInUse
+from edge.errors import BufferFormat, BufferInUse
 from edge.reading import Delivery, Reading
 from edge.status import stored_in
 from tests.integration.edge.peers import eventually
@@ -206,6 +206,25 @@ async def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(tmp_path: Pat
     stored = stored_in(path)
     assert stored is not None
     assert stored.set_aside == str(aside)
+
+
+async def test_a_buffer_of_another_release_is_left_alone(tmp_path: Path) -> None:
+    """E17: after a downgrade, a store full of unsent readings is destroyed."""
+    path = tmp_path / "buffer.sqlite"
+    async with _store(tmp_path) as store:
+        await store.commit([_reading(1)])
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE meta SET value = 2 WHERE key = 'format'")
+    db.close()
+    before = path.read_bytes()
+
+    with pytest.raises(BufferFormat, match="format 2, this release knows 1"):
+        async with _store(tmp_path):
+            pass
+
+    assert path.read_bytes() == before
+    assert _files(tmp_path, "buffer.sqlite.damaged-*") == []
 
 
 _DAMAGES = {

@@ -1,5 +1,6 @@
 """Sorting a batch out: what can be stored is stored, the rest is set aside with its reason, nothing is dropped."""
 
+import asyncio
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from cloud.ingest.columns import Window, sort_out
 from cloud.ingest.registry import Assignment, Registry
-from contract.batch import DeviceBlock, Number
+from cloud.ingest.transaction import Delivery, sorted_out
+from contract.batch import Batch, DeviceBlock, Number
 
 MINUTE_US = 60_000_000
 WINDOW = Window(oldest_us=0, newest_us=100 * MINUTE_US)
@@ -119,3 +121,29 @@ def test_every_reading_is_either_a_row_or_set_aside_whole() -> None:
 
     whole = sum(part.readings for part in found.set_aside if part.reason in ("future", "too_old", "unknown_device"))
     assert len(found.rows) + whole == sum(len(one.time_us) for one in blocks)
+
+
+async def test_a_batch_of_many_devices_leaves_room_for_others() -> None:
+    """E26: sorting such a batch out, where every device has something doubtful, held up every other gateway."""
+    blocks = [block({"power_w": [math.inf]}, time_us=[n]) for n in range(4000)]
+    delivery = Delivery(1, Batch(1, "00000000-0000-0000-0000-000000000001", 1, blocks), "")
+
+    sorting = asyncio.create_task(sorted_out(delivery, REGISTRY, WINDOW))
+    await asyncio.sleep(0)
+
+    assert not sorting.done()
+    assert len((await sorting).set_aside) == 4000
+
+
+def test_doubtful_blocks_leave_the_others_of_their_kind_as_they_are() -> None:
+    blocks = [block({"power_w": [n, n]}, time_us=[2 * n + 1, 2 * n + 2]) for n in range(5)]
+    blocks[1].values["power_w"][0] = math.nan
+    blocks[3].values["power_w"][1] = None
+
+    found = sort_out(blocks, 1, REGISTRY, WINDOW)
+
+    rows = dict(zip(found.rows.time_us.tolist(), found.rows.values["power_w"].tolist(), strict=True))
+    assert [part.reason for part in found.set_aside] == ["not_a_number"]
+    assert sorted(rows) == list(range(1, 11))
+    assert sorted(time for time, value in rows.items() if math.isnan(value)) == [3, 8]
+    assert all(value == (time - 1) // 2 for time, value in rows.items() if not math.isnan(value))
