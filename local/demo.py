@@ -53,9 +53,11 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display)
     Raises ServerError, SchemaError, ServiceError.
     """
     began = time.monotonic()
-    with _alone(home), _interrupt() as interrupted, _stopped_at_the_end(home, display):
+    with _alone(home), _stopped_at_the_end(home, display):
+        # Until there is something to prove, SIGTERM ends the set-up at once, as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         stack, name = _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
-        with Watcher(stack=stack, gateway=name, began=began) as watcher:
+        with _interrupt() as interrupted, Watcher(stack=stack, gateway=name, began=began) as watcher:
             until = time.monotonic() + seconds if seconds else None
             with display.live():
                 while not interrupted.wait(1.0) and (until is None or time.monotonic() < until):
@@ -112,7 +114,7 @@ def _alone(home: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the demo early, with its proof."""
+    """From here on Ctrl-C and SIGTERM end the demo early, with its proof."""
     event = threading.Event()
     previous = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -51,3 +51,20 @@ def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
     assert summary["first_reading_s"] > 0
     assert summary["edition"] in ("apache", "community")
     assert set(Stack(home=home).running().values()) == {None}
+
+
+@pytest.mark.xdist_group("whole-machine")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_set_up_ends_it_and_leaves_nothing(home: Path, number: signal.Signals) -> None:
+    demo = _demo(home, "--modbus", "3", "--mqtt", "2")
+    assert demo.stdout is not None
+    demo.stdout.readline()
+    while Stack(home=home).running()["postgresql"] is None:
+        time.sleep(0.05)
+
+    demo.send_signal(number)
+    rest, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode != 0
+    assert "lost" not in rest
+    assert set(Stack(home=home).running().values()) == {None}
