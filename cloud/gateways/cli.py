@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Gateways, their keys and devices."
 devices = typer.Typer(no_args_is_help=True, help="Which device of a gateway is which meter.")
 app.add_typer(devices, name="device")
 
-QUERIES = Queries("gateway")
+_QUERIES = Queries("gateway")
 Name = Annotated[str, typer.Argument(help="The gateway's name, as in its own configuration.")]
 KeyFile = Annotated[Path | None, typer.Option(help="Write the key to this new file (mode 0600) instead of the screen.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -70,7 +70,7 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
     descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with _transaction(settings) as domain:
-            domain.execute(QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
+            domain.execute(_QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
     except BaseException:
         if key_file is not None:
             key_file.unlink()
@@ -89,7 +89,7 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
 def key_revoke(name: Name, key_id: Annotated[int, typer.Argument(help="From `segs-cloud gateway list`.")]) -> None:
     """Revoke a key: from the next batch on it is refused."""
     with _domain() as domain:
-        domain.execute(QUERIES["key_revoke"], {"name": name, "key_id": key_id, "now": _now()})
+        domain.execute(_QUERIES["key_revoke"], {"name": name, "key_id": key_id, "now": _now()})
 
 
 @app.command("list")
@@ -97,7 +97,7 @@ def list_(as_json: Json = False) -> None:
     """Gateways with their valid keys, devices and last batch."""
     settings = Settings()
     with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
-        heard = {row[0]: row[1:] for row in telemetry.execute(QUERIES["deliveries"])}
+        heard = {row[0]: row[1:] for row in telemetry.execute(_QUERIES["deliveries"])}
         rows = [
             {
                 "name": name,
@@ -107,7 +107,7 @@ def list_(as_json: Json = False) -> None:
                 "batches": 0 if gateway_id not in heard else heard[gateway_id][1],
                 "readings": 0 if gateway_id not in heard else heard[gateway_id][2],
             }
-            for gateway_id, name, keys, count in domain.execute(QUERIES["gateways"])
+            for gateway_id, name, keys, count in domain.execute(_QUERIES["gateways"])
         ]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -158,7 +158,7 @@ def device_import(
         typer.echo(f"segs-cloud: {error}", err=True)
         raise typer.Exit(2) from None
     with _domain() as domain:
-        known = {row[0] for row in domain.execute(QUERIES["devices_of"], {"name": name})}
+        known = {row[0] for row in domain.execute(_QUERIES["devices_of"], {"name": name})}
         fresh = [device for device in wanted if device.device not in known]
         for device in fresh:
             typer.echo(f"{device.device} {_register(domain, name, device)}")
@@ -169,12 +169,12 @@ def device_import(
 def device_remove(name: Name, device: Annotated[str, typer.Argument(help="The gateway's name of the device.")]) -> None:
     """End a registration now; what was read before stays the meter's."""
     with _domain() as domain:
-        domain.execute(QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
+        domain.execute(_QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
 
 
 def _register(domain: psycopg.Connection, gateway: str, device: Device) -> str:
-    domain.execute(QUERIES["region_make"], {"region": device.region, "timezone": device.timezone, "now": _now()})
-    row = domain.execute(QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
+    domain.execute(_QUERIES["region_make"], {"region": device.region, "timezone": device.timezone, "now": _now()})
+    row = domain.execute(_QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
     assert row is not None
     return str(row[1])
 

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
+from cloud.db.queries import Queries
 from cloud.ingest.binary_copy import copy_into
 from cloud.ingest.columns import Rows, SetAside
 from cloud.ingest.instant import moment
-from cloud.ingest.registry import QUERIES, Assignment, Registry
+from cloud.ingest.registry import Assignment, Registry
 from contract.batch import DeviceBlock
+
+_QUERIES = Queries("ingest")
 
 Differing = tuple[int, int, int, dict[str, float | int]]
 """Time in microseconds since 1970, meter, flags, and the values that differ from the stored ones."""
@@ -22,19 +25,19 @@ Differing = tuple[int, int, int, dict[str, float | int]]
 
 async def merge(connection: AsyncConnection, rows: Rows, batch_id: int) -> tuple[int, list[Differing]]:
     """Store what is new and complete what is there. Returns the number of new rows, and what differs."""
-    await connection.execute(QUERIES["incoming_create"])
+    await connection.execute(_QUERIES["incoming_create"])
     stored = 0
     differing: list[Differing] = []
     for layer in _layers(rows):
         part = rows.take(layer)
         await copy_into(connection, "incoming", part, batch_id)
-        cursor = await connection.execute(QUERIES["incoming_store"])
+        cursor = await connection.execute(_QUERIES["incoming_store"])
         stored += cursor.rowcount
         bounds = {"first": moment(int(part.time_us.min())), "last": moment(int(part.time_us.max()))}
-        await connection.execute(QUERIES["incoming_complete"], bounds)
-        cursor = await connection.execute(QUERIES["incoming_conflicts"], bounds)
+        await connection.execute(_QUERIES["incoming_complete"], bounds)
+        cursor = await connection.execute(_QUERIES["incoming_conflicts"], bounds)
         differing += await cursor.fetchall()
-        await connection.execute(QUERIES["incoming_empty"])
+        await connection.execute(_QUERIES["incoming_empty"])
     return stored, differing
 
 

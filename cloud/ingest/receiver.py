@@ -10,13 +10,16 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from cloud.db.queries import Queries
 from cloud.ingest.admission import Admission
 from cloud.ingest.errors import BodyTooLarge, Malformed, Unavailable, UnknownKey, UnsupportedMedia
-from cloud.ingest.registry import NOTHING, QUERIES, Registry, current_version, load
+from cloud.ingest.registry import NOTHING, Registry, current_version, load
 from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit
 from contract.batch import Batch, BatchError
 from contract.codec import ENCODINGS, MEDIA_TYPES, TooLarge, checksum, decode, decompress
 from contract.receipt import Receipt, StreamState
+
+_QUERIES = Queries("ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Receiver:
                 if self._registry.gateway_id(key) != gateway_id:
                     raise UnknownKey("the key was revoked")
                 cursor = await connection.execute(
-                    QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream}
+                    _QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream}
                 )
                 return StreamState(stream, await cursor.fetchall())
         except (OperationalError, PoolTimeout, TooManyRequests) as error:

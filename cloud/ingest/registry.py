@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 
-QUERIES = Queries("ingest")
+_QUERIES = Queries("ingest")
 _ALWAYS = (-(2**63), 2**63 - 1)
 
 
@@ -59,10 +59,10 @@ async def load(connection: AsyncConnection) -> Registry:
     """The tables as they are now."""
     version = await current_version(connection)
     keys: dict[bytes, int] = {}
-    async for gateway_id, hashes in await connection.execute(QUERIES["registry_keys"]):
+    async for gateway_id, hashes in await connection.execute(_QUERIES["registry_keys"]):
         keys |= {bytes(key_hash): gateway_id for key_hash in hashes}
     assignments: dict[tuple[int, str], tuple[Assignment, ...]] = {}
-    async for gateway_id, device, meter_id, from_us, to_us in await connection.execute(QUERIES["registry_devices"]):
+    async for gateway_id, device, meter_id, from_us, to_us in await connection.execute(_QUERIES["registry_devices"]):
         one = Assignment(_ALWAYS[0] if from_us is None else from_us, _ALWAYS[1] if to_us is None else to_us, meter_id)
         assignments[gateway_id, device] = (*assignments.get((gateway_id, device), ()), one)
     return Registry(version, keys, assignments)
@@ -70,6 +70,6 @@ async def load(connection: AsyncConnection) -> Registry:
 
 async def current_version(connection: AsyncConnection) -> int:
     """The number of the registry's present state, 0 when there is none."""
-    cursor = await connection.execute(QUERIES["registry_version"])
+    cursor = await connection.execute(_QUERIES["registry_version"])
     row = await cursor.fetchone()
     return 0 if row is None else int(row[0])

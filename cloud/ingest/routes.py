@@ -19,11 +19,11 @@ from contract.receipt import Receipt
 _LOG = structlog.get_logger("segs.ingest")
 _JSON = "application/json"
 
-BATCHES = Counter("segs_ingest_batches", "Batches by outcome: stored, repeated, or the problem's type", ["outcome"])
-READINGS = Counter(
+_BATCHES = Counter("segs_ingest_batches", "Batches by outcome: stored, repeated, or the problem's type", ["outcome"])
+_READINGS = Counter(
     "segs_ingest_readings", "Readings by outcome: stored, duplicate, or the quarantine's reason", ["outcome"]
 )
-SECONDS = Histogram("segs_ingest_seconds", "From the request's headers to the answer, seconds")
+_SECONDS = Histogram("segs_ingest_seconds", "From the request's headers to the answer, seconds")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -60,11 +60,11 @@ def _answering(handler: Handler) -> Handler:
     """`handler`, with what it refuses turned into a problem, counted and logged once."""
 
     async def answer(request: Request) -> Response:
-        with SECONDS.time():
+        with _SECONDS.time():
             try:
                 return await handler(request)
             except Refused as refused:
-                BATCHES.labels(refused.problem).inc()
+                _BATCHES.labels(refused.problem).inc()
                 _LOG.warning("refused", path=request.url.path, problem=refused.problem, detail=refused.detail)
                 return problem_response(
                     refused.status,
@@ -74,11 +74,11 @@ def _answering(handler: Handler) -> Handler:
                     retry_after_s=refused.retry_after_s,
                 )
             except psycopg.Error:
-                BATCHES.labels("internal").inc()
+                _BATCHES.labels("internal").inc()
                 _LOG.exception("failed", path=request.url.path)
                 return problem_response(500, "internal", "the batch was not stored; the receiver's log says why")
             except ClientDisconnect:
-                BATCHES.labels("disconnected").inc()
+                _BATCHES.labels("disconnected").inc()
                 return Response(status_code=400)
 
     return answer
@@ -92,10 +92,10 @@ def _key(request: Request) -> str:
 
 
 def _count(receipt: Receipt, *, new: bool) -> None:
-    BATCHES.labels("stored" if new else "repeated").inc()
+    _BATCHES.labels("stored" if new else "repeated").inc()
     if not new:
         return
-    READINGS.labels("stored").inc(receipt.stored)
-    READINGS.labels("duplicate").inc(receipt.duplicates)
+    _READINGS.labels("stored").inc(receipt.stored)
+    _READINGS.labels("duplicate").inc(receipt.duplicates)
     for part in receipt.quarantined:
-        READINGS.labels(part.reason).inc(part.readings)
+        _READINGS.labels(part.reason).inc(part.readings)

@@ -11,14 +11,16 @@ from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from cloud.db.queries import Queries
 from cloud.ingest import binary_copy, conflict
 from cloud.ingest.columns import Rows, SetAside, Sorted, Window, sort_out
 from cloud.ingest.errors import SequenceReused
 from cloud.ingest.instant import microseconds, moment
-from cloud.ingest.registry import QUERIES, Registry, load
+from cloud.ingest.registry import Registry, load
 from contract.batch import Batch, DeviceBlock
 from contract.receipt import Quarantined, Receipt
 
+_QUERIES = Queries("ingest")
 # A longer silence within a batch splits its dirty mark, so that late readings do not mark the time between.
 _MARK_GAP_US = 15 * 60 * 1_000_000
 _MANY_COLUMNS = 1000
@@ -73,7 +75,7 @@ async def commit(
     expected = {"stored": len(found.rows), "duplicates": 0, "quarantined": Jsonb(_summary(found.set_aside))}
     opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": batch.readings}
     async with connection.transaction():
-        cursor = await connection.execute(QUERIES["ledger_open"], delivery.key | opening | expected)
+        cursor = await connection.execute(_QUERIES["ledger_open"], delivery.key | opening | expected)
         row = await cursor.fetchone()
         if row is None:
             return await _first_answer(connection, delivery), False
@@ -85,7 +87,7 @@ async def commit(
         quarantined = _summary(found.set_aside)
         if stored != len(found.rows):
             actual = {"stored": stored, "duplicates": len(found.rows) - stored, "quarantined": Jsonb(quarantined)}
-            await connection.execute(QUERIES["ledger_correct"], delivery.key | actual)
+            await connection.execute(_QUERIES["ledger_correct"], delivery.key | actual)
         return _receipt(delivery, batch.readings, stored, len(found.rows) - stored, quarantined), True
 
 
@@ -111,7 +113,7 @@ async def store_rows(
     except UniqueViolation:
         stored, differing = await conflict.merge(connection, rows, batch_id)
         found.set_aside += conflict.as_blocks(differing, gateway_id, registry)
-    await connection.execute(QUERIES["mark_dirty"], _spans(rows))
+    await connection.execute(_QUERIES["mark_dirty"], _spans(rows))
     return stored
 
 
@@ -135,7 +137,7 @@ async def set_aside(
     """Write `parts` to the quarantine."""
     if parts:
         rows = [_quarantine_row(part, batch_id, gateway_id, now) for part in parts]
-        await connection.cursor().executemany(QUERIES["quarantine"], rows)
+        await connection.cursor().executemany(_QUERIES["quarantine"], rows)
 
 
 def _quarantine_row(part: SetAside, batch_id: int, gateway_id: int, now: datetime) -> dict[str, object]:
@@ -170,7 +172,7 @@ def _summary(parts: list[SetAside]) -> list[dict[str, object]]:
 
 
 async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Receipt:
-    cursor = await connection.execute(QUERIES["ledger_find"], delivery.key)
+    cursor = await connection.execute(_QUERIES["ledger_find"], delivery.key)
     row = await cursor.fetchone()
     if row is None or bytes(row[0]).hex() != delivery.sha256:
         raise SequenceReused(

@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
+from cloud.db.queries import Queries
 from cloud.ingest.columns import sort_out
-from cloud.ingest.registry import QUERIES, load
+from cloud.ingest.registry import load
 from cloud.ingest.transaction import Acceptance, set_aside, store_rows
 from cloud.workers.loop import Work
 from contract.batch import DeviceBlock
 
+_QUERIES = Queries("ingest")
 _AT_ONCE = 50
 
 
@@ -31,7 +33,7 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
     back into the quarantine under its reason.
     """
     async with connection.transaction():
-        cursor = await connection.execute(QUERIES["quarantine_claim"], {"limit": _AT_ONCE})
+        cursor = await connection.execute(_QUERIES["quarantine_claim"], {"limit": _AT_ONCE})
         claimed = await cursor.fetchall()
         if not claimed:
             return 0
@@ -41,7 +43,7 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
             stored = await store_rows(connection, found, batch_id, gateway_id, registry)
             await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
             done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}
-            await connection.execute(QUERIES["quarantine_release"], done)
+            await connection.execute(_QUERIES["quarantine_release"], done)
         return len(claimed)
 
 
