@@ -30,7 +30,10 @@ class MeterLine:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Readings since the start. `lag_s` is the age of the newest stored reading, None before the first."""
+    """Readings since the start; those `quarantined` still wait.
+
+    `lag_s` is the age of the newest stored reading, None before the first.
+    """
 
     elapsed_s: float
     meters: int

@@ -1,9 +1,12 @@
 -- What a running stack has stored of one gateway so far, for people who watch. Telemetry database.
 
 -- name: stored
--- Readings stored, readings that were ever put into the quarantine, and the age of the newest stored reading in seconds.
-SELECT COALESCE(sum(stored), 0)::bigint,
-    COALESCE((SELECT sum(readings) FROM quarantine AS q WHERE q.gateway_id = g.gateway_id), 0)::bigint,
+-- Readings stored, released ones among them, readings that wait in the quarantine, and the age of the newest stored
+-- reading in seconds.
+SELECT COALESCE(sum(stored), 0)::bigint
+        + COALESCE((SELECT sum(released_stored) FROM quarantine AS q WHERE q.gateway_id = g.gateway_id), 0)::bigint,
+    COALESCE((SELECT sum(readings) FROM quarantine AS q WHERE q.gateway_id = g.gateway_id AND q.released_at IS NULL),
+             0)::bigint,
     (SELECT EXTRACT(epoch FROM clock_timestamp() - max(r.time))::float8 FROM raw_readings AS r
      WHERE r.meter_id IN (SELECT meter_id FROM device_registry AS d WHERE d.gateway_id = g.gateway_id)
        AND r.time > clock_timestamp() - INTERVAL '10 minutes')
