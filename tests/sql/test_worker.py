@@ -134,10 +134,13 @@ async def test_a_worker_ends_while_its_copy_of_the_registry_waits_for_another(
     telemetry: Telemetry, domain_db: str
 ) -> None:
     """The copy runs in a thread, which nothing can cancel: the process stayed until somebody else let go."""
-    telemetry.do("SELECT pg_advisory_lock(5071001)")
+    telemetry.do("SELECT pg_advisory_lock(hashtextextended('segs.registry', 0))")
     worker = _process(telemetry.dsn, domain_dsn=domain_db)
     try:
-        waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 5071001"
+        waiting = (
+            "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND classid::bigint << 32 | objid::bigint = hashtextextended('segs.registry', 0)"
+        )
         await _until(lambda: bool(telemetry.rows(waiting)))
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait, 30) == 0
