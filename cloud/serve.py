@@ -19,9 +19,9 @@ from cloud.db.pool import make_pool
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.ingest.transaction import ACCEPTANCE
-from cloud.notify import Notifier
 from cloud.schema.errors import VersionError
 from cloud.schema.version import require_schema
+from cloud.systemd import Notifier
 
 _LOG = structlog.get_logger("segs.serve")
 _CONNECTIONS = 8
@@ -66,15 +66,15 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
         app = build(receiver=receiver, ready=ready)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="off")
         server = _Server(config)
-        with Notifier() as notifier:
-            async with asyncio.TaskGroup() as group:
-                check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")
-                watch = group.create_task(_watch(listener, notifier), name="watchdog")
-                _LOG.info("listening", host=host, port=listener.getsockname()[1])
-                await server.serve(sockets=[listener])
-                notifier.stopping()
-                check.cancel()
-                watch.cancel()
+        notifier = Notifier()
+        async with asyncio.TaskGroup() as group:
+            check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")
+            watch = group.create_task(_watch(listener, notifier), name="watchdog")
+            _LOG.info("listening", host=host, port=listener.getsockname()[1])
+            await server.serve(sockets=[listener])
+            notifier.stopping()
+            check.cancel()
+            watch.cancel()
 
 
 async def _refuse_unknown_schema(pool: AsyncConnectionPool, server: uvicorn.Server) -> None:
@@ -116,5 +116,5 @@ async def _watch(listener: socket.socket, notifier: Notifier) -> None:
                     if not announced:
                         notifier.ready()
                         announced = True
-                    notifier.watchdog()
+                    notifier.alive()
             await asyncio.sleep(pause_s if announced else 0.05)

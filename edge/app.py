@@ -55,7 +55,7 @@ async def _until_signal(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await run(config, stop=stop, notifier=Notifier.from_environment())
+        await run(config, stop=stop, notifier=Notifier())
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -14,8 +14,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.db.pool import make_pool
 from cloud.ingest.transaction import ACCEPTANCE
-from cloud.notify import Notifier
 from cloud.schema.version import require_schema
+from cloud.systemd import Notifier
 from cloud.workers import aggregate, quarantine, reconcile, registry, retention
 from cloud.workers.loop import Loop, Pulse, Work, pause
 
@@ -59,7 +59,8 @@ async def run(
     pulse = Pulse(monotonic_s=time.monotonic)
     work = kinds(settings)
     pool = make_pool(settings.dsn, name="segs-worker", size=len(work), statement_timeout_s=_STATEMENT_TIMEOUT_S)
-    with Notifier() as notifier, _metrics(settings.metrics_port):
+    notifier = Notifier()
+    with _metrics(settings.metrics_port):
         async with pool:
             notifier.status("waiting for the telemetry database")
             notifier.ready()
@@ -113,7 +114,7 @@ async def _watch(pulse: Pulse, notifier: Notifier, stop: asyncio.Event) -> None:
         if stuck:
             _LOG.error("loops_stuck", loops=stuck)
         else:
-            notifier.watchdog()
+            notifier.alive()
         await pause(stop, (notifier.watchdog_s or 20) / 2)
 
 

@@ -17,7 +17,6 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
-from cloud.notify import Notifier
 from cloud.schema.apply import apply
 from cloud.schema.errors import VersionError
 from cloud.workers.loop import Pulse
@@ -266,9 +265,3 @@ async def test_systemd_hears_of_readiness_and_of_every_turn_of_the_watchdog(
         while heard[-1] != "STOPPING=1":
             heard.append(manager.recv(1000).decode())
     assert "READY=1" in heard
-
-
-def test_without_a_service_manager_nothing_is_sent() -> None:
-    with Notifier(environ={}) as notifier:
-        notifier.ready()
-        assert notifier.watchdog_s is None
