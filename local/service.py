@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.servers.process import start_ticks
+
 
 class ServiceError(Exception):
     """A service did not start, or died. The message has the end of its log."""
@@ -23,12 +25,9 @@ class _Identity:
 
     @classmethod
     def of(cls, pid: int) -> "_Identity | None":
-        """The process that has `pid` now, None when there is none or it is a zombie."""
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] == "Z" else cls(pid, int(fields[19]))
+        """The process that lives with `pid` now, None when there is none."""
+        started = start_ticks(pid)
+        return None if started is None else cls(pid, started)
 
 
 class Service:

@@ -86,13 +86,13 @@ def is_running(pid: int, *arguments: str) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
-    return _started_at(pid) is not None and all(argument in words for argument in arguments)
+    return start_ticks(pid) is not None and all(argument in words for argument in arguments)
 
 
 def end(pid: int, signal_number: signal.Signals, *, timeout_s: float) -> None:
     """Signal the process and wait until it is gone, its ports too. Raises StopError after `timeout_s`."""
-    started_at = _started_at(pid)
-    if started_at is None:
+    started = start_ticks(pid)
+    if started is None:
         return
     try:
         os.kill(pid, signal_number)
@@ -102,15 +102,18 @@ def end(pid: int, signal_number: signal.Signals, *, timeout_s: float) -> None:
         raise StopError(f"process {pid} belongs to another user; stop it as that user or as root") from None
     deadline = time.monotonic() + timeout_s
     # By state and not by command line, which a dying process loses before its sockets.
-    while _started_at(pid) == started_at:
+    while start_ticks(pid) == started:
         if time.monotonic() > deadline:
             raise StopError(f"process {pid} still runs {timeout_s:g} s after {signal_number.name}")
         time.sleep(_POLL_S)
     _reap(pid)
 
 
-def _started_at(pid: int) -> int | None:
-    """Start of a living process in clock ticks since boot, which tells it from a later one of the same number."""
+def start_ticks(pid: int) -> int | None:
+    """Start of a living process in clock ticks since boot, which tells it from a later one of the same number.
+
+    None when no process has that number, or one that is dead and not yet reaped.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
