@@ -16,7 +16,7 @@ from edge.buffer.rows import Backlog
 from edge.buffer.store import Store
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
-from edge.config import Config
+from edge.config.models import Config
 from edge.drivers.modbus import ModbusBus
 from edge.drivers.mqtt import MqttBus
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError

@@ -4,7 +4,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
-from edge.config import ModbusConfig, MqttConfig
+from edge.config.models import ModbusConfig, MqttConfig
 from edge.drivers.modbus import ModbusBus, ModbusDevice
 from edge.drivers.mqtt import MqttBus
 from edge.drivers.publisher import MqttDevice

@@ -8,8 +8,10 @@ import msgspec
 import structlog
 import typer
 
-from edge import app, config, log, status
+from edge import app, log, status
 from edge.clock import Clock
+from edge.config.load import load
+from edge.config.models import Config
 from edge.errors import ConfigError, DataDirUnusable, EdgeError
 
 _CONFIG_ERROR = 2
@@ -61,9 +63,9 @@ def show_status(
         typer.echo("\n".join(status.lines(found)))
 
 
-def _load(path: Path) -> config.Config:
+def _load(path: Path) -> Config:
     try:
-        return config.load(path)
+        return load(path)
     except ConfigError as error:
         _fail(error, _CONFIG_ERROR)
 

@@ -15,6 +15,11 @@ class ConfigError(EdgeError):
         self.problems = tuple(problems)
 
 
+def trail(loc: tuple[int | str, ...]) -> str:
+    """Where in a file: `modbus[0].device[1].unit`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "file"
+
+
 class DataDirUnusable(EdgeError):
     """The folder of the buffer cannot be made, opened or looked into."""
 

@@ -6,7 +6,7 @@ import sys
 
 import structlog
 
-from edge.config import LogConfig
+from edge.config.models import LogConfig
 
 
 class _Stderr(structlog.PrintLogger):

@@ -14,7 +14,7 @@ from edge.buffer.lock import held
 from edge.buffer.queue import BufferState
 from edge.buffer.rows import SELECT_BACKLOG, Backlog, Loss
 from edge.clock import Clock
-from edge.config import Config
+from edge.config.models import Config
 from edge.drivers.mqtt import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.uplink import UplinkState

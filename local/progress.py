@@ -10,7 +10,7 @@ import psycopg
 from cloud.db.queries import Queries
 from edge import status
 from edge.clock import Clock
-from edge.config import load
+from edge.config.load import load
 from local.stack import Stack
 
 _QUERIES = Queries("progress")

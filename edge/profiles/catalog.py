@@ -6,8 +6,7 @@ from importlib import resources
 
 from pydantic import ValidationError
 
-from edge.config_errors import trail
-from edge.errors import ConfigError
+from edge.errors import ConfigError, trail
 from edge.profiles.modbus import ModbusProfile
 from edge.profiles.payload import PayloadProfile
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import edge.config
+import edge.config.load
 import edge.profiles.catalog
 import firmware_sim.fleet
 from contract.batch import Batch
@@ -77,7 +77,7 @@ class Reader:
 
     def _toml_gateway(self, block: Block, _: str | None) -> None:
         text = self._here(block.text)
-        edge.config.parse(text, str(block), self._shell.file("."))
+        edge.config.load.parse(text, str(block), self._shell.file("."))
         self._save(block, text)
 
     def _toml_fleet(self, block: Block, _: str | None) -> None:

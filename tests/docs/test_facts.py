@@ -20,7 +20,7 @@ from contract.quantities import QUANTITIES
 from edge.buffer.queue import BufferState
 from edge.buffer.store import Backlog
 from edge.clock import Clock
-from edge.config import Config
+from edge.config.models import Config
 from edge.drivers.mqtt import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.metrics import EdgeCollector

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 import yaml
 
-import edge.config
 import firmware_sim.fleet
 from cloud.gateways.devices import read_devices
+from edge.config.load import load
 from local.servers import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def test_every_command_of_ours_is_a_script_that_the_package_installs() -> None:
 
 
 def test_gateway_simulator_and_registration_speak_of_the_same_meters() -> None:
-    gateway = edge.config.load(ROOT / "compose" / "edge.toml")
+    gateway = load(ROOT / "compose" / "edge.toml")
     fleet = firmware_sim.fleet.load(ROOT / "compose" / "fleet.toml")
     registered = read_devices(ROOT / "compose" / "devices.csv", region=None, timezone="UTC")
 

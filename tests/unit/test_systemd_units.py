@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import edge.config
+from edge.config.load import load
+from edge.config.models import GatewayConfig
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
@@ -149,7 +150,7 @@ def test_the_edge_is_given_longer_to_stop_than_it_takes_by_itself() -> None:
     """E18: what is in memory is lost at a clean stop too."""
     unit = _settings(ROOT / "systemd" / "segs-edge.service")
 
-    assert _seconds(unit["TimeoutStopSec"]) >= 2 * edge.config.GatewayConfig.model_fields["stop_timeout_s"].default
+    assert _seconds(unit["TimeoutStopSec"]) >= 2 * GatewayConfig.model_fields["stop_timeout_s"].default
 
 
 @each_unit
@@ -166,7 +167,7 @@ def test_secrets_are_named_files_of_root_and_never_in_the_unit(unit: Path) -> No
 def test_a_gateway_without_its_key_is_started_all_the_same() -> None:
     """With a path in the line a missing file is fatal: meters go unread because readings cannot be sent."""
     unit = ROOT / "systemd" / "segs-edge.service"
-    example = edge.config.load(ROOT / "systemd" / "edge.toml")
+    example = load(ROOT / "systemd" / "edge.toml")
 
     assert ":" not in _settings(unit)["LoadCredential"]
     assert example.uplink.key_file == f"/run/credentials/{unit.name}/{_settings(unit)['LoadCredential']}"

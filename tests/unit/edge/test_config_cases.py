@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import load, parse
+from edge.config.load import load, parse
 from edge.errors import ConfigError
 
 CASES = Path(__file__).parents[2] / "cases" / "edge-config"

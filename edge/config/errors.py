@@ -7,6 +7,8 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from edge.errors import trail
+
 _NO_VALUE = {"missing", "extra_forbidden"}
 
 
@@ -20,11 +22,6 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean …?` when something known is near, else nothing."""
     near = get_close_matches(name, list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else ""
-
-
-def trail(loc: tuple[int | str, ...]) -> str:
-    """Where in a file: `modbus[0].device[1].unit`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "file"
 
 
 def _found(item: ErrorDetails) -> str:

@@ -1,16 +1,14 @@
-"""The gateway's configuration: one TOML file, checked whole before anything starts."""
+"""What the configuration file may say: one model per table of it, each value with its bounds and default."""
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge.config_errors import describe, suggestion
-from edge.errors import ConfigError
+from edge.config.errors import suggestion
 from edge.profiles import catalog
 from edge.profiles.payload import MAX_CHANNELS
 
@@ -166,86 +164,3 @@ class Config(_Section):
             for plug in broker.device:
                 for key in plug.keys:
                     yield key, plug.profile, round(plug.interval_s * 1000)
-
-
-def load(path: Path) -> Config:
-    """The configuration in `path`; its relative paths are relative to the file's folder.
-
-    Raises ConfigError with every problem that is in the file, not only the first.
-    """
-    try:
-        return parse(path.read_text("utf-8"), path.name, path.parent)
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}; name a readable file with --config"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path.name}: byte {error.start}: not UTF-8; save the file as UTF-8"]) from error
-
-
-def parse(text: str, name: str, folder: Path) -> Config:
-    """The configuration in `text`; `name` stands in errors, `folder` is what relative paths start from."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{name}: not TOML: {error}"]) from error
-    except RecursionError as error:
-        raise ConfigError([f"{name}: not TOML: brackets in brackets without end"]) from error
-    problems: list[str] = []
-    config: Config | None = None
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        problems += [f"{name}: {line}" for line in describe(error, Config)]
-    problems += [f"{name}: {line}" for line in _contradictions(data)]
-    if config is None or problems:
-        raise ConfigError(problems)
-    return _absolute(config, folder)
-
-
-def _absolute(config: Config, folder: Path) -> Config:
-    here = folder.resolve()
-    gateway = config.gateway.model_copy(update={"data_dir": str(here / config.gateway.data_dir)})
-    uplink = config.uplink.model_copy(update={"key_file": str(here / config.uplink.key_file)})
-    mqtt = [
-        broker.model_copy(update={"password_file": broker.password_file and str(here / broker.password_file)})
-        for broker in config.mqtt
-    ]
-    return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt})
-
-
-_PORTS = {"modbus": 502, "mqtt": 1883}
-
-
-def _contradictions(data: dict[str, object]) -> Iterator[str]:
-    """What single values cannot show: names, units, endpoints and topics given twice. Works on unchecked data, so that
-    these are reported together with the rest."""
-    if not data.get("modbus") and not data.get("mqtt"):
-        yield "no meter configured; add a [[modbus]] or [[mqtt]] table with its devices"
-    owners: dict[object, str] = {}
-    for kind in ("modbus", "mqtt"):
-        endpoints: dict[object, str] = {}
-        for bus_trail, bus in _tables(data.get(kind), kind):
-            host, port = bus.get("host"), bus.get("port", _PORTS[kind])
-            endpoint = repr((host, port, bus.get("client_id")))
-            yield from _twice(endpoints, endpoint, bus_trail, f"{host}:{port}", "put its devices there")
-            places: dict[object, str] = {}
-            for trail, device in _tables(bus.get("device"), f"{bus_trail}.device"):
-                key, place = device.get("id"), ("unit" if kind == "modbus" else "topic")
-                yield from _twice(owners, key, f"{trail}.id", repr(key), "give every device an id of its own")
-                value = device.get(place)
-                todo = "two meters cannot answer to one" if kind == "modbus" else "a message belongs to one device"
-                yield from _twice(places, value, f"{trail}.{place}", repr(value), todo)
-
-
-def _tables(value: object, trail: str) -> Iterator[tuple[str, dict[str, object]]]:
-    for number, table in enumerate(value if isinstance(value, list) else []):
-        if isinstance(table, dict):
-            yield f"{trail}[{number}]", table
-
-
-def _twice(seen: dict[object, str], key: object, trail: str, found: str, todo: str) -> Iterator[str]:
-    if key is None or isinstance(key, list | dict):
-        return
-    if key in seen:
-        yield f"{trail}: {found}: already at {seen[key]}; {todo}"
-    else:
-        seen[key] = trail
