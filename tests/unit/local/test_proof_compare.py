@@ -1,3 +1,5 @@
+"""Each kind of fault that the comparison must tell from a sound store."""
+
 from local.proof.compare import Findings, LossSpan, compare
 from local.proof.stored import Row, as_stored
 from local.proof.truth import Served

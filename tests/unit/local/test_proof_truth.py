@@ -1,3 +1,5 @@
+"""What the simulator's journal says was served."""
+
 import json
 from pathlib import Path
 
