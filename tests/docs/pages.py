@@ -116,7 +116,7 @@ _VARYING = (
 def masked(line: str) -> str:
     """`line` without what differs from run to run: ids, times, and every number but 0, which is a promise."""
     for pattern, instead in _VARYING:
-        line = pattern.sub(instead, line)  # type: ignore[arg-type]
+        line = pattern.sub(instead, line)
     return line.strip()
 
 

@@ -64,7 +64,7 @@ def test_kill_9_loses_at_most_the_commit_window_and_doubles_nothing(
         for pause_s in (1.9, 1.3, 1.6):
             started(edge)
             count = len(served[1])
-            wait_until(lambda count=count: len(served[1]) > count + 3)  # type: ignore[misc]
+            wait_until(lambda count=count: len(served[1]) > count + 3)
             time.sleep(pause_s)
             kills.append(edge.kill())
         started(edge)
@@ -91,7 +91,7 @@ def test_without_a_commit_window_a_kill_loses_the_poll_in_flight_at_most(
         for _ in range(3):
             started(edge)
             count = len(served[1])
-            wait_until(lambda count=count: len(served[1]) > count + 10)  # type: ignore[misc]
+            wait_until(lambda count=count: len(served[1]) > count + 10)
             edge.kill()
         started(edge)
         count = len(served[1])
@@ -157,7 +157,7 @@ def _publishing(port: int, count: int, pause_s: float) -> Iterator[threading.Thr
             payload = json.dumps({"ENERGY": {"Total": number / 1000, "Power": 1}})
             sent = client.publish("tele/plug/SENSOR", payload, qos=1)
             # Neither `wait_for_publish` nor `is_published` outlive a lost connection, although the message does.
-            wait_until(lambda sent=sent: sent._published, timeout_s=30)  # type: ignore[misc]
+            wait_until(lambda sent=sent: sent._published, timeout_s=30)
             time.sleep(pause_s)
 
     thread = threading.Thread(target=publish, daemon=True)

@@ -42,18 +42,18 @@ class Cloud:
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+            return connection.execute(query, parameters).fetchall()
 
     def do(self, statement: str, *parameters: object) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(statement, parameters)  # type: ignore[arg-type]
+            connection.execute(statement, parameters)
 
 
 def batch(seq: int = 1, *, device: str = "main", rows: int = 3, first_us: int = NOW_US, **values: list[float]) -> Batch:
     """Readings one second apart."""
     columns = values or {"power_w": [float(n) for n in range(rows)], "energy_import_wh": list(range(1000, 1000 + rows))}
     count = len(next(iter(columns.values())))
-    block = DeviceBlock(device=device, time_us=[first_us + n * 1_000_000 for n in range(count)], values=columns)  # type: ignore[arg-type]
+    block = DeviceBlock(device=device, time_us=[first_us + n * 1_000_000 for n in range(count)], values=columns)
     return Batch(version=1, stream=STREAM, seq=seq, devices=[block])
 
 

@@ -32,7 +32,7 @@ def run(domain_db: str, telemetry_db: str) -> Run:
 
 def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        return connection.execute(query).fetchall()  # type: ignore[call-overload]
+        return connection.execute(query).fetchall()
 
 
 def test_a_key_is_shown_once_and_only_its_hash_is_stored(run: Run, domain_db: str, telemetry_db: str) -> None:

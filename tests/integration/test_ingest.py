@@ -355,7 +355,7 @@ async def test_every_quantity_is_completed_and_held_against_what_is_stored(cloud
 
 async def test_three_parts_of_one_instant_in_a_batch_become_one_reading(cloud: Cloud) -> None:
     columns = {"power_w": [1, None, None], "energy_import_wh": [None, 2, None], "frequency_hz": [None, None, 50]}
-    await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", [NOW_US] * 3, columns)]))  # type: ignore[arg-type]
+    await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", [NOW_US] * 3, columns)]))
 
     query = "SELECT power_w, energy_import_wh, frequency_hz FROM raw_readings WHERE time > '2026-01-01'"
     assert cloud.rows(query) == [(1.0, 2, 50.0)]

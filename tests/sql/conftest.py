@@ -24,10 +24,10 @@ class Telemetry:
         self.do("INSERT INTO region_registry (region, capacity_w) VALUES ('north', 100000)")
 
     def do(self, statement: str, *parameters: object) -> None:
-        self.connection.execute(statement, parameters)  # type: ignore[arg-type]
+        self.connection.execute(statement, parameters)
 
     def rows(self, query: str, *parameters: object) -> list[dict[str, object]]:
-        return self.connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+        return self.connection.execute(query, parameters).fetchall()
 
     def meter(self, *, interval_s: float = 1, max_power_w: float = 20_000, region: str = "north") -> int:
         """A meter of its own."""
@@ -46,13 +46,13 @@ class Telemetry:
 
         One mark spans all of them, unless `mark_each`.
         """
-        rows = [(START + timedelta(seconds=float(row[0])), *row[1:]) for row in rows]  # type: ignore[arg-type]
+        rows = [(START + timedelta(seconds=float(row[0])), *row[1:]) for row in rows]
         names = ", ".join(columns)
         places = ", ".join(["%s"] * len(columns))
         with self.connection.transaction(), self.connection.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO raw_readings (time, meter_id, batch_id, {names}) VALUES (%s, {meter_id}, 1, {places})"
-                " ON CONFLICT (meter_id, time) DO NOTHING",  # type: ignore[arg-type]
+                " ON CONFLICT (meter_id, time) DO NOTHING",
                 rows,
             )
             times = [row[0] for row in rows]
@@ -82,7 +82,7 @@ class Telemetry:
     def energy(self, meter_id: int) -> dict[float, tuple[object, object]]:
         """Minute after START to imported energy, Wh, and quality."""
         return {
-            (row["bucket"] - START) / MINUTE: (row["energy_import_wh"], row["quality"])  # type: ignore[operator]
+            (row["bucket"] - START) / MINUTE: (row["energy_import_wh"], row["quality"])
             for row in self.minutes(meter_id)
         }
 

@@ -92,7 +92,7 @@ def test_every_table_but_tokens_and_codes_is_audited(domain: psycopg.Connection)
 )
 def test_not_even_the_owner_changes_the_log(domain: psycopg.Connection, statement: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
-        domain.execute(statement)  # type: ignore[arg-type]
+        domain.execute(statement)
 
     assert isinstance(domain_error(refused.value), ImmutableError)
 

@@ -21,7 +21,7 @@ class Domain:
 
     def ask(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
         try:
-            return self.connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+            return self.connection.execute(statement, parameters).fetchall()
         except psycopg.Error as error:
             meaning = domain_error(error)
             if meaning is None:
@@ -110,7 +110,7 @@ def test_a_meter_goes_on_behind_another_device(domain: Domain) -> None:
 )
 def test_a_refusal_has_its_own_sqlstate_and_leaves_nothing_behind(
     domain: Domain, call, sqlstate: str, kind: type[DomainError]
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     """D12: nobody is given a meter that is somebody else's; D16: a refusal is not a fault."""
     domain.register("m1", serial="77")
 
@@ -164,6 +164,6 @@ def test_the_registry_views_have_the_columns_of_the_registry_tables(
         " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = '' ORDER BY attnum"
     )
     with psycopg.connect(telemetry_db) as telemetry:
-        copy = telemetry.execute(columns, [f"{table}_registry"]).fetchall()  # type: ignore[arg-type]
+        copy = telemetry.execute(columns, [f"{table}_registry"]).fetchall()
 
     assert domain.ask(columns, f"registry_{table}s") == copy

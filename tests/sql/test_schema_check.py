@@ -28,7 +28,7 @@ def telemetry_db(telemetry_db: str) -> str:
 def differences(dsn: str, database: str, statement: LiteralString) -> list[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(statement)
-    return [str(difference) for difference in check(dsn, database).differences]  # type: ignore[arg-type]
+    return [str(difference) for difference in check(dsn, database).differences]
 
 
 DOMAIN: dict[LiteralString, str] = {

@@ -79,7 +79,7 @@ def test_a_reader_writes_nowhere(database: psycopg.Connection) -> None:
 def test_a_reader_that_tries_is_refused(telemetry: psycopg.Connection, statement: str) -> None:
     telemetry.execute("SET ROLE segs_readonly")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        telemetry.execute(statement)  # type: ignore[arg-type]
+        telemetry.execute(statement)
 
 
 @pytest.mark.parametrize("table", ["otp_verifications", "sessions", "token_blacklist"])
@@ -165,4 +165,4 @@ def test_the_worker_can_do_the_whole_of_its_work(telemetry: psycopg.Connection) 
         "UPDATE gateway_registry SET name = 'cellar'",
         "DELETE FROM device_registry",
     ):
-        telemetry.execute(call)  # type: ignore[arg-type]
+        telemetry.execute(call)

@@ -22,7 +22,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
 
 
 def names(connection: psycopg.Connection, query: str) -> list[str]:
-    return [row[0] for row in connection.execute(query)]  # type: ignore[arg-type]
+    return [row[0] for row in connection.execute(query)]
 
 
 def test_every_table_view_column_and_index_has_a_comment(database: psycopg.Connection) -> None:

@@ -58,7 +58,7 @@ async def _queue(
 
 def _receipt(batch: CutBatch, stream: object, **changes: object) -> Receipt:
     values = {"seq": batch.seq, "sha256": batch.sha256, "stream": stream} | changes
-    return Receipt(version=1, readings=batch.readings, stored=batch.readings, duplicates=0, quarantined=[], **values)  # type: ignore[arg-type]
+    return Receipt(version=1, readings=batch.readings, stored=batch.readings, duplicates=0, quarantined=[], **values)
 
 
 def _registers(batch: CutBatch) -> list[int]:
@@ -350,7 +350,7 @@ async def test_once_only_energy_registers_are_left_the_oldest_go_and_the_newest_
     rows = _peek(tmp_path, "SELECT reason, readings FROM loss")
     losses = dict(rows)
     assert len(rows) == len(losses)
-    assert losses["dropped: the buffer is full of energy registers"] + kept.readings == quarter * 500  # type: ignore[operator]
+    assert losses["dropped: the buffer is full of energy registers"] + kept.readings == quarter * 500
     assert _peek(tmp_path, "SELECT max(last_us) FROM segment") == [((quarter - 1) * _QUARTER_US,)]
     assert "thinned to quarter-hour energy registers: the buffer is full" not in losses
 

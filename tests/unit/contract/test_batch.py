@@ -96,7 +96,7 @@ def test_a_bomb_is_stopped_at_the_limit(encoding: str) -> None:
 
 def _json(**changes: object) -> bytes:
     device = {"device": "main", "time_us": [1], "values": {"power_w": [1.5]}}
-    devices = [device | changes.pop("block", {})]  # type: ignore[operator]
+    devices = [device | changes.pop("block", {})]
     return json.dumps({"version": 1, "stream": STREAM, "seq": 1, "devices": devices} | changes).encode()
 
 
