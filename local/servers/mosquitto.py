@@ -14,7 +14,7 @@ from typing import Self
 from local.servers.errors import PortTakenError, StartError
 from local.servers.home import locked
 from local.servers.installation import Installation, locate_mosquitto
-from local.servers.ports import free_port, is_free, kept_port
+from local.servers.ports import choose_port
 from local.servers.process import end, is_running, prefix
 
 _POLL_S = 0.02
@@ -92,11 +92,11 @@ class MosquittoBroker:
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Let the broker save its sessions and end. Raises StopError."""
-        self._end(signal.SIGTERM, timeout_s)
+        end(self.pid, signal.SIGTERM, timeout_s=timeout_s)
 
     def kill(self) -> None:
         """kill -9: messages of the last instant may be lost to the broker, not the sessions."""
-        self._end(signal.SIGKILL, 10.0)
+        end(self.pid, signal.SIGKILL, timeout_s=10.0)
 
     def __enter__(self) -> Self:
         self.start()
@@ -111,16 +111,11 @@ class MosquittoBroker:
     def _configuration(self) -> Path:
         return self.data_dir / "mosquitto.conf"
 
-    def _end(self, signal_number: signal.Signals, timeout_s: float) -> None:
-        pid = self.pid
-        if pid is not None:
-            end(pid, signal_number, timeout_s=timeout_s)
-
     def _launch(self, deadline: float) -> None:
         program = self._program or self.installation.program("mosquitto")
         log_file = self.data_dir / "mosquitto.log"
         while True:
-            port = self._choose_port()
+            port = choose_port(asked=self._asked_port, kept_in=self.data_dir / "port")
             # As root Mosquitto becomes the user `mosquitto`, who may not exist and can't reach the folder.
             user = "user root\n" if os.geteuid() == 0 else ""
             self._configuration.write_text(_CONFIGURATION.format(port=port, user=user, data_dir=self.data_dir))
@@ -150,13 +145,6 @@ class MosquittoBroker:
             if self._asked_port is not None:
                 raise PortTakenError(port)
             (self.data_dir / "port").unlink(missing_ok=True)
-
-    def _choose_port(self) -> int:
-        if self._asked_port is not None:
-            if not is_free(self._asked_port):
-                raise PortTakenError(self._asked_port)
-            return self._asked_port
-        return kept_port(self.data_dir / "port") or free_port()
 
     def _await_connections(self, process: subprocess.Popen[bytes], port: int, deadline: float) -> bool:
         """True when the broker answers, False when it ended. Raises StartError at the deadline."""

@@ -19,7 +19,7 @@ from local.servers.cluster import OWNER, Cluster
 from local.servers.errors import PortTakenError, StartError
 from local.servers.home import locked
 from local.servers.installation import Installation, inspect_postgres, locate_postgres
-from local.servers.ports import free_port, is_free, kept_port
+from local.servers.ports import choose_port
 from local.servers.process import Account, account_for, end, prefix
 
 Edition = Literal["community", "apache"]
@@ -115,15 +115,11 @@ class PostgresServer:
 
     def stop(self, mode: StopMode = "fast", timeout_s: float = 60.0) -> None:
         """Shut down and wait for the end; fast rolls open transactions back. Raises StopError."""
-        pid = self.pid
-        if pid is not None:
-            end(pid, _SIGNALS[mode], timeout_s=timeout_s)
+        end(self.pid, _SIGNALS[mode], timeout_s=timeout_s)
 
     def kill(self) -> None:
         """kill -9 the postmaster, as a crash would; its children notice and leave by themselves."""
-        pid = self.pid
-        if pid is not None:
-            end(pid, signal.SIGKILL, timeout_s=10.0)
+        end(self.pid, signal.SIGKILL, timeout_s=10.0)
 
     def __enter__(self) -> Self:
         self.start()
@@ -143,7 +139,7 @@ class PostgresServer:
         ]
         said = ""
         while True:
-            port = self._choose_port()
+            port = choose_port(asked=self._asked_port, kept_in=self._cluster.port_file)
             self._cluster.disown_stranger()
             since = self._cluster.log_sizes()
             with self._cluster.start_log.open("wb") as log:
@@ -175,13 +171,6 @@ class PostgresServer:
             if not taken and "pre-existing shared memory block" not in said:
                 raise StartError(f"PostgreSQL in {self.data_dir} ended with status {process.returncode}", log=said)
             time.sleep(_POLL_S)
-
-    def _choose_port(self) -> int:
-        if self._asked_port is not None:
-            if not is_free(self._asked_port):
-                raise PortTakenError(self._asked_port)
-            return self._asked_port
-        return kept_port(self._cluster.port_file) or free_port()
 
     def _await_ready(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
         """True when the server says it is ready; False when it ended (it has a returncode then) or at the deadline."""

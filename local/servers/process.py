@@ -89,10 +89,9 @@ def is_running(pid: int, *arguments: str) -> bool:
     return start_ticks(pid) is not None and all(argument in words for argument in arguments)
 
 
-def end(pid: int, signal_number: signal.Signals, *, timeout_s: float) -> None:
-    """Signal the process and wait until it is gone, its ports too. Raises StopError after `timeout_s`."""
-    started = start_ticks(pid)
-    if started is None:
+def end(pid: int | None, signal_number: signal.Signals, *, timeout_s: float) -> None:
+    """Signal the process, if any, and wait until it is gone, its ports too. Raises StopError after `timeout_s`."""
+    if pid is None or (started := start_ticks(pid)) is None:
         return
     try:
         os.kill(pid, signal_number)
