@@ -1,5 +1,7 @@
 """What a claim computes besides energy: counts, coverage, quarter-hours, regions; and what it must leave alone."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -147,6 +149,59 @@ def test_two_claims_at_once_wait_for_each_other_over_one_meter(telemetry: Any) -
         second.execute("SELECT aggregate_readings(1, %s)", [telemetry.now])
         second.commit()
     assert telemetry.energy(meter_id) == {0: (10, 14), 1: (5, 14)}
+
+
+def test_who_waited_for_a_meter_sees_what_the_one_before_him_has_written(telemetry: Any) -> None:
+    """Waiting for its rows would be too late: by then the minutes have been computed without them."""
+    meter_id = telemetry.meter()
+    telemetry.registers(meter_id, [(50, 100), (55, 105)])
+    claim = "SELECT aggregate_readings(1, %s)"
+    waits = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    with (
+        psycopg.connect(telemetry.dsn) as first,
+        psycopg.connect(telemetry.dsn, autocommit=True) as second,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        first.execute(claim, [telemetry.now])
+        telemetry.registers(meter_id, [(60, 110), (65, 115)])
+        claimed = thread.submit(second.execute, claim, [telemetry.now])
+        while not claimed.done() and not telemetry.rows(waits, second.info.backend_pid):
+            time.sleep(0.01)
+        first.commit()
+        claimed.result(timeout=10)
+    assert telemetry.energy(meter_id) == {0: (10, 14), 1: (5, 14)}
+
+
+def test_a_region_is_summed_by_one_worker_at_a_time_and_others_meanwhile(telemetry: Any) -> None:
+    """Each would overwrite what the other, who read later, has written."""
+    telemetry.do("INSERT INTO region_registry (region, capacity_w) VALUES ('south', 100000)")
+    mark = "INSERT INTO dirty_regions (region, bucket) VALUES (%s, %s)"
+    sums = "SELECT marks FROM aggregate_regions(1)"
+    with psycopg.connect(telemetry.dsn) as first, psycopg.connect(telemetry.dsn) as second:
+        second.execute("SET lock_timeout = '200ms'")
+        second.commit()
+        for region in ("north", "north", "south"):
+            telemetry.do(mark, region, START)
+        assert first.execute(sums).fetchone() == (1,)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            second.execute(sums)
+        second.rollback()
+        telemetry.do("DELETE FROM dirty_regions WHERE dirty_id = (SELECT min(dirty_id) + 1 FROM dirty_regions)")
+        assert second.execute(sums).fetchone() == (1,)
+
+
+def test_what_is_left_of_the_minutes_never_replaces_a_complete_quarter_of_an_hour(telemetry: Any) -> None:
+    """C7: minutes are kept for 30 days; what is replayed after them is a part of its quarter-hour."""
+    meter_id = telemetry.meter()
+    telemetry.store(meter_id, ["power_w", "energy_import_wh"], [(s, 1.0, 100 + s) for s in range(300)])
+    telemetry.aggregate()
+    before = telemetry.quarters(meter_id)
+    for table in ("raw_readings", "register_minutes", "aggregates_1m"):
+        telemetry.do(f"SELECT drop_chunks('{table}', older_than => %s::timestamptz)", START + timedelta(days=8))
+    telemetry.now = START + timedelta(days=40)
+    telemetry.store(meter_id, ["power_w", "energy_import_wh"], [(30, 9.0, 130), (150, 9.0, 250)])
+    telemetry.aggregate()
+    assert telemetry.quarters(meter_id) == before
 
 
 def test_claims_of_other_meters_do_not_wait(telemetry: Any) -> None:

@@ -16,12 +16,12 @@ from tests.sql.conftest import START
 STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")
 
 
-def _deliver(telemetry: Any, *numbers: int, at_s: float = 0, quarantined: int = 0) -> None:
+def _deliver(telemetry: Any, *numbers: int, at_s: float = 0, quarantined: int = 0, stream: UUID = STREAM) -> None:
     for seq in numbers:
         telemetry.do(
             "INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates,"
             " quarantined) VALUES (1, %s, %s, %s, %s, 10, %s, 1, %s)",
-            *(STREAM, seq, b"x" * 32, START + timedelta(seconds=at_s), 9 - quarantined),
+            *(stream, seq, b"x" * 32, START + timedelta(seconds=at_s), 9 - quarantined),
             json.dumps([{"device": "attic", "reason": "future", "readings": quarantined}] if quarantined else []),
         )
 
@@ -45,6 +45,30 @@ def test_a_batch_that_came_outside_the_window_is_not_missing(telemetry: Any) -> 
     _deliver(telemetry, 8, at_s=7200)
     [stream] = _measure(telemetry).streams
     assert (stream.batches, stream.missing) == (2, [[7, 7]])
+
+
+def test_what_comes_at_the_end_of_the_window_belongs_to_the_next(telemetry: Any) -> None:
+    meter_id = telemetry.meter(interval_s=60)
+    telemetry.registers(meter_id, [(s, s) for s in range(0, 3601, 60)])
+    _deliver(telemetry, 1)
+    _deliver(telemetry, 2, at_s=3600)
+    found = _measure(telemetry)
+    assert [stream.batches for stream in found.streams] == [1]
+    assert [(meter.expected, meter.received) for meter in found.meters] == [(60, 60)]
+
+
+def test_a_stream_does_not_go_on_where_another_ended(telemetry: Any) -> None:
+    """A gateway with a new buffer begins at 1 again."""
+    _deliver(telemetry, 1, 2, 3, at_s=-60, stream=UUID(int=1))
+    _deliver(telemetry, 4)
+    [stream] = _measure(telemetry).streams
+    assert stream.missing == [[1, 3]]
+
+
+def test_no_more_gaps_are_listed_than_asked_for_and_all_are_counted(telemetry: Any) -> None:
+    telemetry.registers(telemetry.meter(), [(s, s) for s in range(0, 50, 10)])
+    query = "SELECT gap_count, missing, jsonb_array_length(gaps) AS listed FROM meter_completeness(%s, %s, false, 2)"
+    assert telemetry.rows(query, START, START + timedelta(hours=1)) == [{"gap_count": 4, "missing": 36, "listed": 2}]
 
 
 def test_a_meter_that_came_whole_has_no_gap(telemetry: Any) -> None:
