@@ -37,14 +37,16 @@ def locked(file: Path, *, busy: str | None = None) -> Iterator[None]:
     With `busy` it does not wait, but raises that.
     The kernel drops the lock when its holder dies, so kill -9 leaves nothing to clean up.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError:
         raise ServerError(
             f"{file.parent} belongs to another user (was it made by root?); "
             "go on as that user, set SEGS_HOME to a folder of your own, or remove it"
         ) from None
+    except OSError as error:
+        raise ServerError(f"{file}: {error.strerror}; set SEGS_HOME to a folder of your own") from error
     try:
         _wait(descriptor, busy)
         yield

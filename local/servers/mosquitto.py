@@ -83,7 +83,6 @@ class MosquittoBroker:
 
         Raises StartError, PortTakenError (only for a port that was asked for).
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.data_dir / "lock"):
             if self.pid is None:
                 self._launch(time.monotonic() + timeout_s)

@@ -102,7 +102,6 @@ class PostgresServer:
 
         Two starts at once give one server. Raises StartError, PortTakenError (only for a port that was asked for).
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.data_dir / "lock"):
             if self.pid is None:
                 account = account_for(self._cluster.data)

@@ -10,7 +10,7 @@ import pytest
 
 from local import demo, scrape
 from local.display import Display
-from local.servers import ServerError, segs_home
+from local.servers import MosquittoBroker, PostgresServer, ServerError, segs_home
 from local.servers.home import locked
 from local.stack import Stack
 
@@ -55,6 +55,17 @@ def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("SEGS_HOME", str(tmp_path / "file"))
     with pytest.raises(ServerError, match="set SEGS_HOME to a folder of your own"):
         segs_home()
+
+
+def test_a_data_folder_that_cannot_be_written_is_named() -> None:
+    """/proc takes no file from anybody, not even from root."""
+    for start in (
+        partial(demo.start, home=Path("/proc/self"), modbus=1, mqtt=1, display=Display()),
+        PostgresServer(data_dir=Path("/proc/self/postgres")).start,
+        MosquittoBroker(data_dir=Path("/proc/self/mosquitto")).start,
+    ):
+        with pytest.raises(ServerError, match="set SEGS_HOME to a folder of your own"):
+            start()
 
 
 @pytest.mark.parametrize("torn", ["", "{", "null", "[1]", '{"modbus": [1]}'])
