@@ -153,7 +153,10 @@ def test_two_claims_at_once_wait_for_each_other_over_one_meter(telemetry: Any) -
 
 def test_who_waited_for_a_meter_sees_what_the_one_before_him_has_written(telemetry: Any) -> None:
     """Waiting for its rows would be too late: by then the minutes have been computed without them."""
-    meter_id = telemetry.meter()
+    meter_id, other = telemetry.meter(), telemetry.meter()
+    # The first row of a chunk would make the second wait as well, and too early.
+    telemetry.registers(other, [(0, 1)])
+    telemetry.aggregate()
     telemetry.registers(meter_id, [(50, 100), (55, 105)])
     claim = "SELECT aggregate_readings(1, %s)"
     waits = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
