@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
@@ -79,6 +79,15 @@ class Completeness:
     meters: list[Meter]
     quarantine: list[Waiting]
 
+    def of(self, gateway: str) -> "Completeness":
+        """What is said of one gateway."""
+        return replace(
+            self,
+            streams=[stream for stream in self.streams if stream.gateway == gateway],
+            meters=[meter for meter in self.meters if meter.gateway == gateway],
+            quarantine=[block for block in self.quarantine if block.gateway == gateway],
+        )
+
     @property
     def complete(self) -> bool:
         """Nothing is missing, and nothing waits in the quarantine."""
@@ -112,6 +121,7 @@ def completeness(
         datetime | None, typer.Option("--from", formats=_FORMATS, help="Start, UTC; else 24 hours before the end.")
     ] = None,
     until: Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="End, UTC; else now.")] = None,
+    gateway: Annotated[str | None, typer.Option(help="Only this gateway.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 if anything is missing.")] = False,
 ) -> None:
     """Name what is missing, of every gateway stream and every meter.
@@ -124,6 +134,8 @@ def completeness(
         raise typer.BadParameter(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     with psycopg.connect(Settings().telemetry, autocommit=True) as connection:
         found = measure(connection, since=begin, until=end, whole=bool(since or until))
+    if gateway is not None:
+        found = found.of(gateway)
     if as_json:
         print(json.dumps(asdict(found) | {"complete": found.complete}, default=datetime.isoformat))
     else:

@@ -50,7 +50,10 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
     database has a schema that this release does not know, OSError when the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=256)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise OSError(f"{host} port {port}: {error.strerror}; choose others with --host and --port") from error
     async with make_pool(dsn, name="segs-receiver", size=_CONNECTIONS, statement_timeout_s=60) as pool:
         receiver = Receiver(
             pool=pool,

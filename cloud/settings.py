@@ -1,10 +1,12 @@
 """Where the databases are: SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN, else the local ones."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -38,8 +40,11 @@ class Settings(BaseSettings):
 def _local() -> dict[str, str]:
     """Asks the local package, in a process of its own: the cloud also runs without it, and never imports it."""
     advice = "set SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN"
-    if find_spec("local") is None:
-        raise SettingsError(f"no database is named: {advice} (the local servers are not installed here)")
+    package = find_spec("local")
+    checkout = package is not None and package.origin and (Path(package.origin).parents[1] / "pyproject.toml").is_file()
+    if package is None or not (checkout or os.environ.get("SEGS_HOME")):
+        # A production host that forgot its settings must not be given a database that nobody else knows of.
+        raise SettingsError(f"no database is named: {advice}, or SEGS_HOME for a database on this machine")
     command = [sys.executable, "-m", "local", "dsn", "--json"]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if answer.returncode != 0:

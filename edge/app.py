@@ -115,7 +115,6 @@ class Gateway:
             sink=self._queue, clock=clock, beats=self._beats, wait_commit=not config.buffer.commit_interval_s
         )
         self._buses = [make.modbus(bus) for bus in config.modbus]
-        self._brokers = [await stack.enter_async_context(make.mqtt(broker)) for broker in config.mqtt]
         collector = EdgeCollector(running=self._running, backlog=lambda: self._backlog, clock=clock)
         try:
             stack.enter_context(MetricsServer(port=config.metrics.port, collector=collector))
@@ -123,6 +122,8 @@ class Gateway:
             raise ConfigError(
                 [f"metrics.port: {config.metrics.port}: {error.strerror}; choose another, or 0"]
             ) from error
+        # After all that can be refused: a client that connects takes the session from another of its name.
+        self._brokers = [await stack.enter_async_context(make.mqtt(broker)) for broker in config.mqtt]
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
 
@@ -185,8 +186,8 @@ class Gateway:
         )
 
     async def _report(self, done: asyncio.Event) -> None:
-        """Write the status file now and then, and once more at the end."""
-        last, written_s = False, float("-inf")
+        """Write the status file now and then, as soon as some trouble begins or ends, and once more at the end."""
+        last, written_s, told = False, float("-inf"), None
         while not last:
             last = await signalled(done, _LOOK_S)
             with contextlib.suppress(BufferUnwritable):
@@ -196,8 +197,9 @@ class Gateway:
                 f"{len(running.devices)} meters, {running.buffer.committed} readings buffered, "
                 f"{running.uplink.readings} synced, backlog {self._backlog.readings}"
             )
-            if last or self._clock.monotonic_s() - written_s >= _STATUS_INTERVAL_S:
-                written_s = self._clock.monotonic_s()
+            trouble = running.trouble()
+            if last or trouble != told or self._clock.monotonic_s() - written_s >= _STATUS_INTERVAL_S:
+                written_s, told = self._clock.monotonic_s(), trouble
                 # A full disk must not end the metering that it keeps from being stored.
                 with contextlib.suppress(OSError):
                     await write_soon(running, self._config.data_dir)

@@ -37,6 +37,12 @@ class Running(msgspec.Struct):
     uplink: UplinkState
     stuck: list[str] = []
 
+    def trouble(self) -> tuple[object, ...]:
+        """What is wrong now, to be compared with what was wrong before."""
+        silent = tuple(device.device for device in self.devices if _in_trouble(device))
+        away = tuple(broker.broker for broker in self.brokers if not broker.connected)
+        return self.uplink.trouble is None, self.buffer.unwritable is None, silent, away
+
     def write(self, data_dir: Path) -> None:
         """Replace the status file in one step: who reads sees the old one or the new one. Raises OSError."""
         fresh = data_dir / f"{STATUS_FILE}.new"
@@ -151,14 +157,25 @@ def lines(status: Status) -> list[str]:
             out.append(f"uplink: {status.daemon.uplink.trouble}")
         if status.running and status.daemon.buffer.unwritable:
             out.append(f"buffer: {status.daemon.buffer.unwritable}; {status.daemon.buffer.waiting} readings in memory")
+        if status.running:
+            out += [_broker_line(broker) for broker in status.daemon.brokers]
         out += [_device_line(device, status.now_us) for device in status.daemon.devices]
     return out
 
 
 def _device_line(device: DeviceState, now_us: int) -> str:
     last = _ago(now_us, device.last_reading_us)
-    trouble = f", last error: {device.last_error}" if device.failures_in_a_row and device.last_error else ""
+    trouble = f", last error: {device.last_error}" if _in_trouble(device) else ""
     return f"{device.device}: {device.readings} readings, last {last}, {device.errors} errors{trouble}"
+
+
+def _in_trouble(device: DeviceState) -> bool:
+    """Whether the last that is known of the device is an error, and not a reading."""
+    return device.last_error_us is not None and device.last_error_us > (device.last_reading_us or 0)
+
+
+def _broker_line(broker: BrokerState) -> str:
+    return f"broker {broker.broker}: {'connected' if broker.connected else 'not connected'}, {broker.messages} messages"
 
 
 def _ago(now_us: int, then_us: int | None) -> str:

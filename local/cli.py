@@ -11,6 +11,7 @@ from cloud.schema.errors import SchemaError
 from local import demo as demonstration
 from local.databases import Databases
 from local.display import Display
+from local.proof.errors import ProofError
 from local.servers import ServerError, segs_home
 from local.service import ServiceError
 from local.stack import Stack
@@ -72,6 +73,6 @@ def main() -> None:
     configure()
     try:
         app()
-    except (ServerError, SchemaError, ServiceError) as error:
+    except (ServerError, SchemaError, ServiceError, ProofError) as error:
         print(f"segs: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -53,7 +53,7 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display)
     Raises ServerError, SchemaError, ServiceError.
     """
     began = time.monotonic()
-    with _alone(home), _stopped_at_the_end(home, display):
+    with _alone(home), _as_before(home, display):
         # Until there is something to prove, SIGTERM ends the set-up at once, as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         stack, name = _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
@@ -125,9 +125,18 @@ def _interrupt() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _stopped_at_the_end(home: Path, display: Display) -> Iterator[None]:
+def _as_before(home: Path, display: Display) -> Iterator[None]:
+    """Stops everything in the end, but for a server that ran before: somebody else uses it."""
+    stack = Stack(home=home)
+    broker_ran, databases_ran = stack.broker.pid is not None, stack.databases.server.pid is not None
     try:
         yield
     finally:
         display.say("stopping the servers")
-        Stack(home=home).stop()
+        # Looked at anew: what was started meanwhile is known by its files.
+        stack = Stack(home=home)
+        stack.stop_services()
+        if not broker_ran:
+            stack.broker.stop()
+        if not databases_ran:
+            stack.databases.server.stop()

@@ -70,6 +70,7 @@ class Stack:
         """The gateway, and then the meters: a broker keeps messages only for who has subscribed before."""
         self.services["edge"].start()
         self.await_true("edge", lambda: self.edge_metrics()["segs_edge_broker_connected"] > 0, timeout_s=30)
+        self.journal.touch()
         self.services["simulator"].start()
 
     def stop_field(self) -> None:

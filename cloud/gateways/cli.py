@@ -67,7 +67,11 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
     settings = Settings()
     key = Key.generate()
     # The file comes first: a key that is registered but could not be kept would be of no use to anybody.
-    descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        typer.echo(f"segs-cloud: {key_file} exists already and may hold a key in use; name a new file", err=True)
+        raise typer.Exit(1) from None
     try:
         with _transaction(settings) as domain:
             domain.execute(_QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
@@ -81,6 +85,7 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(key.text + "\n")
+        typer.echo(f"The key of {name} is in {key_file}, and nowhere else.", err=True)
     # Now that the key is kept: where the telemetry database is away, the workers do this once it is back.
     _bring_in_step(settings)
 

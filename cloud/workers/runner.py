@@ -123,7 +123,10 @@ def _metrics(port: int) -> Iterator[None]:
     if port == 0:
         yield
         return
-    server, thread = start_http_server(port, addr="127.0.0.1")
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise OSError(f"metrics port {port}: {error.strerror}; choose another with --metrics-port, or 0") from error
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ def load(path: Path) -> Config:
     try:
         return parse(path.read_text("utf-8"), path.name, path.parent)
     except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}; name a readable file with --config"]) from error
+        raise ConfigError([f"{path}: {error.strerror}; name a readable file"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path.name}: byte {error.start}: not UTF-8; save the file as UTF-8"]) from error
 

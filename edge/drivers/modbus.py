@@ -96,7 +96,12 @@ class ModbusBus:
                 for device in self.devices:
                     device.state.partly_failed(fault.reason, now_us)
                 if (count := self._repeats.due(self.transport.endpoint)) is not None:
-                    _LOG.warning("endpoint unreachable", endpoint=self.transport.endpoint, attempts_not_logged=count)
+                    _LOG.warning(
+                        "endpoint unreachable",
+                        endpoint=self.transport.endpoint,
+                        reason=fault.reason,
+                        attempts_not_logged=count,
+                    )
                 shortest_s, longest_s = _RECONNECT_S
                 attempt = min(attempt + 1, 16)
                 pause_s = shortest_s + self._jitter.uniform(0, min(longest_s, shortest_s * 2.0**attempt))

@@ -13,15 +13,9 @@ from tests.docs.pages import ROOT
 from tests.docs.reader import Reader, environment
 from tests.docs.shell import Shell
 
-# What the pages of real hardware say: a meter, and a broker with a plug and an energy meter behind it.
+# What the README says of real hardware: a broker with a plug and an energy meter behind it. The meter is the README's
+# own, from its fleet.toml.
 _FLEET = """
-[[modbus]]
-host = "127.0.0.1"
-port = {meter}
-  [[modbus.meter]]
-  name = "main-meter"
-  model = "eastron-sdm630"
-  unit = 1
 [[mqtt]]
 host = "127.0.0.1"
 port = {broker}
@@ -57,7 +51,7 @@ def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
     meter = free_port()
     with MosquittoBroker(data_dir=home / "field-broker", bound_to_parent=True) as broker:
         fleet = home / "pages-fleet.toml"
-        fleet.write_text(_FLEET.format(meter=meter, broker=broker.port))
+        fleet.write_text(_FLEET.format(broker=broker.port))
         program = environment(home, home)["PATH"].split(":")[0] + "/segs-sim"
         simulator = Service(
             name="pages-meters", argv=[program, "run", str(fleet)], environment=dict[str, str], home=home
@@ -66,6 +60,7 @@ def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
         try:
             yield [
                 ('host = "192.0.2.10"\nport = 502\n', f'host = "127.0.0.1"\nport = {meter}\n'),
+                ("port = 1502", f"port = {meter}"),
                 ('host = "192.0.2.20"\nport = 1883\n', f'host = "127.0.0.1"\nport = {broker.port}\n'),
                 ("127.0.0.1:8080", f"127.0.0.1:{(receiver := free_port())}"),
                 ("--port 8080", f"--port {receiver}"),

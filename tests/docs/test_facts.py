@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 import cloud.ingest.routes
 import cloud.workers.metrics
+from cloud.ingest.receiver import Limits
 from contract.batch import BatchError
 from contract.codec import JSON, decode
 from contract.quantities import QUANTITIES
@@ -33,6 +34,7 @@ from tests.docs.pages import ROOT, blocks, masked
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+INSTALL = (ROOT / "docs" / "install.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -157,6 +159,24 @@ def test_every_import_direction_is_the_one_that_is_enforced() -> None:
 
 def test_the_number_of_quantities_is_right() -> None:
     assert f"with all {len(QUANTITIES)} quantities" in OPERATIONS
+
+
+@pytest.mark.parametrize("database", ["domain", "telemetry"])
+def test_the_numbers_of_tables_and_functions_are_right(database: str) -> None:
+    reference = (ROOT / "docs" / "schema-reference.md").read_text("utf-8")
+    section = reference.split(f"\n## {database.title()} database\n", 1)[1].split("\n## ", 1)[0]
+    *objects, functions = section.split("\n### ")[1:]
+    views = sum("\nView. " in part for part in objects)
+    [shown] = re.findall(rf"^{database}: version .*?(\d+ tables.*?functions)", OPERATIONS, re.MULTILINE | re.DOTALL)
+    counts = [len(objects) - views, views, functions.count("\n- `")]
+    assert [int(number) for number in re.findall(r"(\d+) (?:tables|views|functions)", shown)] == counts
+
+
+def test_the_proxy_lets_the_largest_batch_through_and_nothing_but_batches() -> None:
+    [proxy] = re.findall(r"^```nginx\n(.*?)^```$", INSTALL, re.MULTILINE | re.DOTALL)
+    [size] = re.findall(r"client_max_body_size (\d+)m;", proxy)
+    assert int(size) * 2**20 >= Limits().body_bytes
+    assert re.findall(r"location (\S+) ", proxy) == ["/ingest/"]
 
 
 def test_every_folder_is_in_the_readme() -> None:

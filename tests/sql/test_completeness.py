@@ -1,7 +1,7 @@
 """Completeness: sequence numbers that never came, intervals in which a meter was silent."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from cloud.completeness import Completeness, completeness, measure
+from cloud.completeness import Completeness, Stream, completeness, measure
 from tests.sql.conftest import START
 
 STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")
@@ -162,3 +162,20 @@ def test_a_window_that_ends_before_it_begins_is_refused(command: Any) -> None:
     refused = command("--from", "2026-03-02")
     assert refused.exit_code == 2
     assert "is not before --to" in refused.output
+
+
+def test_one_gateway_can_be_asked_for_alone() -> None:
+    def stream(gateway: str, missing: int) -> Stream:
+        return Stream(
+            gateway=gateway, stream="s", first_seq=1, last_seq=3, batches=3 - missing, readings=1, stored=1,
+            duplicates=0, quarantined=0, missing_batches=missing, missing=[],
+        )  # fmt: skip
+
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    both = Completeness(
+        since=moment, until=moment, streams=[stream("attic", 0), stream("barn", 1)], meters=[], quarantine=[]
+    )
+
+    assert both.of("attic").complete
+    assert not both.of("barn").complete
+    assert [one.gateway for one in both.of("attic").streams] == ["attic"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ ON_THE_MACHINE = [block for block in BLOCKS if "$DESTDIR" not in block]
 def _run(block: str, destdir: Path) -> None:
     """`block` as a person types it, a first failure ending it."""
     folder = destdir.parent
-    script = f"set -euo pipefail; umask 022; cd {ROOT}\n{block.replace(' gateway.key ', f' {folder}/gateway.key ')}"
+    typed = block.replace(" gateway.key ", f" {folder}/gateway.key ")
+    script = f"set -euo pipefail; umask 022; cd {shlex.quote(str(ROOT))}\n{typed}"
     done = subprocess.run(
         ["bash", "-c", script],
         capture_output=True,

@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, free_port, modbus_table, wait_until
@@ -69,6 +70,11 @@ def test_a_lock_file_that_cannot_be_opened_ends_in_one_line(edge: EdgeProcess) -
     assert "Traceback" not in run.stderr
 
 
+def _scraped(port: int) -> dict[str, Metric]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+
+
 def test_metrics_tell_what_was_polled_buffered_and_synced(tmp_path: Path) -> None:
     with Receiver() as receiver, ModbusMeters([1]) as meters:
         port = free_port()
@@ -77,8 +83,9 @@ def test_metrics_tell_what_was_polled_buffered_and_synced(tmp_path: Path) -> Non
         edge.start()
         try:
             wait_until(lambda: len(receiver.rows()) > 5)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+            # The gateway counts what it has the receipt for a moment later.
+            wait_until(lambda: _scraped(port)["segs_edge_readings_synced"].samples[0].value >= 5)
+            families = _scraped(port)
             human = _edge("status", "--config", str(edge.config)).stdout
         finally:
             assert edge.stop() == 0
