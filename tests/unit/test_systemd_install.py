@@ -107,6 +107,7 @@ def test_uninstalling_leaves_no_file_behind(installed: Path, tmp_path: Path) -> 
             _run(block, root)
 
     assert [path for path in root.rglob("*") if path.is_file() or path.is_symlink()] == []
+    assert not (root / "etc/segs").exists()
 
 
 @pytest.mark.parametrize("block", ON_THE_MACHINE)
@@ -123,7 +124,7 @@ def test_what_needs_a_real_machine_names_only_our_units_and_is_good_shell(block:
 def test_commands_of_ours_on_the_page_exist_with_these_options(block: str) -> None:
     for line in re.findall(r"/opt/segs/current/bin/(segs-\S+ .*)", block):
         words = line.split()
-        path = [w for w in words[1:] if re.fullmatch(r"gateway|device|add|import|list|status", w)]
+        path = [w for w in words[1:] if re.fullmatch(r"gateway|device|add|import|list|status|check-config", w)]
         program = Path(sys.executable).with_name(words[0])
         shown = subprocess.run(
             [program, *path, "--help"],
