@@ -1,7 +1,8 @@
 """ABB B23, three-phase meter.
 
-Document: "B23/B24 User Manual", 2CMC485003M0201, chapter 9, mapping tables. Holding registers, most significant word
-first; a quantity that is not available reads as all ones, a signed one as the largest positive number.
+Document: "B23/B24 User Manual", 2CMC485003M0201, chapter 9; the map is not checked against it yet.
+Holding registers, most significant word first; a quantity that is not available reads as all
+ones, a signed one as the largest positive number.
 """
 
 from firmware_sim.registers import RegisterMap, constant, counter, integer
