@@ -17,8 +17,8 @@ from edge.buffer.store import Store
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
 from edge.config.models import Config
-from edge.drivers.modbus import ModbusBus
-from edge.drivers.mqtt import MqttBus
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.mqtt.broker import MqttBus
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer

@@ -5,11 +5,11 @@ from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
 from edge.config.models import ModbusConfig, MqttConfig
-from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.mqtt import MqttBus
-from edge.drivers.publisher import MqttDevice
+from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
-from edge.drivers.transport import TcpTransport
 from edge.errors import ConfigError
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog

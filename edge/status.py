@@ -15,7 +15,7 @@ from edge.buffer.queue import BufferState
 from edge.buffer.rows import SELECT_BACKLOG, Backlog, Loss
 from edge.clock import Clock
 from edge.config.models import Config
-from edge.drivers.mqtt import BrokerState
+from edge.drivers.mqtt.broker import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.uplink import UplinkState
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from edge.config.errors import suggestion
 from edge.profiles import catalog
-from edge.profiles.payload import MAX_CHANNELS
+from edge.profiles.payload.schema import MAX_CHANNELS
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 # What one step of a bus may wait: well below the time after which a loop counts as stuck.

@@ -7,25 +7,26 @@ from importlib import resources
 from pydantic import ValidationError
 
 from edge.errors import ConfigError, trail
-from edge.profiles.modbus import ModbusProfile
-from edge.profiles.payload import PayloadProfile
+from edge.profiles.modbus.schema import ModbusProfile
+from edge.profiles.payload.schema import PayloadProfile
 
 Profile = ModbusProfile | PayloadProfile
+_FOLDERS = {"modbus": "meters", "mqtt": "payloads"}
 
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
     """Names of the known profiles of `kind`, "modbus" or "mqtt", sorted."""
-    files = (file for file in resources.files("edge.profiles").iterdir() if file.name.endswith(".toml"))
-    found = {file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8")) for file in files}
-    return tuple(sorted(name for name, data in found.items() if data.get("kind") == kind))
+    files = resources.files("edge.profiles").joinpath(_FOLDERS[kind]).iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
 @cache
 def load(name: str) -> Profile:
     """The profile called `name`. Raises ConfigError naming the file and the row that break the schema."""
     file = f"{name}.toml"
-    return parse(resources.files("edge.profiles").joinpath(file).read_text("utf-8"), file)
+    folder = next(folder for kind, folder in _FOLDERS.items() if name in names(kind))
+    return parse(resources.files("edge.profiles").joinpath(folder, file).read_text("utf-8"), file)
 
 
 def parse(text: str, file: str) -> Profile:

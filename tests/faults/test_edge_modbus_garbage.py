@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge.clock import Clock
-from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.transport import TcpTransport
+from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.line import TcpTransport
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, eventually
 

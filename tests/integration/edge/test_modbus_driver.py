@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from edge.clock import Clock
-from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.transport import TcpTransport
+from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.line import TcpTransport
 from edge.errors import ModbusFault
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port

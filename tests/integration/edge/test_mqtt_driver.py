@@ -13,8 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from contract.batch import Flag
 from edge.clock import Clock
-from edge.drivers.mqtt import MqttBus
-from edge.drivers.publisher import MqttDevice
+from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
 from edge.reading import Delivery, Reading
 from local.servers import MosquittoBroker

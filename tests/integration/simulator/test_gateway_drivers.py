@@ -7,10 +7,10 @@ from pathlib import Path
 
 from contract.batch import Flag
 from edge.clock import Clock
-from edge.drivers.modbus import ModbusBus, ModbusDevice
-from edge.drivers.mqtt import MqttBus
-from edge.drivers.publisher import MqttDevice
-from edge.drivers.transport import TcpTransport
+from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
 from edge.reading import Delivery, Reading
 from local.proof.compare import Findings, compare

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from edge.profiles import catalog
-from edge.profiles.payload import device_time_us, plausible_time
+from edge.profiles.payload.schema import device_time_us, plausible_time
 
 _BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -12,7 +12,7 @@ from contract import codec
 from edge.buffer.segments import cut, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog
-from edge.profiles.payload import PayloadProfile, decode, device_time_us
+from edge.profiles.payload.schema import PayloadProfile, decode, device_time_us
 from edge.reading import Reading, canonical
 
 _NAMES = sorted(

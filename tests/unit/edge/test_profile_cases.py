@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import ConfigError, PayloadError
 from edge.profiles import catalog
-from edge.profiles.payload import decode
+from edge.profiles.payload.schema import decode
 from edge.reading import canonical
 
 CASES = Path(__file__).parents[2] / "cases" / "profiles"

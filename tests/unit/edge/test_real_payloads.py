@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.profiles import catalog
-from edge.profiles.payload import Decoded, decode, device_time_us, plausible_time
+from edge.profiles.payload.schema import Decoded, decode, device_time_us, plausible_time
 
 _DATA = Path(__file__).parents[4] / "shared" / "data" / "mqtt"
 _PAYLOADS = _DATA / "payloads.jsonl"

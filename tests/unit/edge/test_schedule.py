@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.schedule import Schedule
+from edge.drivers.modbus.schedule import Schedule
 
 
 def _run(

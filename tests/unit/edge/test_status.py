@@ -4,7 +4,7 @@ import msgspec
 
 from edge.buffer.queue import BufferState
 from edge.buffer.store import Backlog
-from edge.drivers.mqtt import BrokerState
+from edge.drivers.mqtt.broker import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.status import Running, Status, Stored, lines
 from edge.uplink import UplinkState

@@ -8,7 +8,7 @@ import msgspec
 from contract.batch import Flag
 from edge.drivers.sink import DeviceState
 from edge.errors import PayloadError
-from edge.profiles.payload import Decoded, PayloadProfile, decode, device_time_us, plausible_time
+from edge.profiles.payload.schema import Decoded, PayloadProfile, decode, device_time_us, plausible_time
 from edge.reading import Reading, canonical
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from edge.clock import STEP_S, Clock, pause, signalled
-from edge.drivers.schedule import Schedule
+from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.schedule import Schedule
 from edge.drivers.sink import DeviceState, Sink
-from edge.drivers.transport import TcpTransport
 from edge.errors import ModbusFault
-from edge.profiles.modbus import Block, ModbusProfile
+from edge.profiles.modbus.schema import Block, ModbusProfile
 from edge.reading import Reading, canonical
 from edge.repeats import Repeats
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contract.quantities import BY_NAME
-from edge.profiles.registers import (
+from edge.profiles.modbus.words import (
     WIDTH,
     RegisterType,
     WordOrder,

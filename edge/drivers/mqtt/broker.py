@@ -12,7 +12,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.clock import STEP_S, Clock, signalled
-from edge.drivers.publisher import MqttDevice
+from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
 from edge.errors import EdgeError, PayloadError
 from edge.reading import Delivery

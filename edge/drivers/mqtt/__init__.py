@@ -1,0 +1,1 @@
+"""Meters that publish: the client of a broker, and the devices behind their topics."""
