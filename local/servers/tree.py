@@ -31,7 +31,8 @@ def unpack(archives: Sequence[Path], root: Path) -> None:
     root.mkdir(parents=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         list(pool.map(lambda archive: _unpack_one(archive, root), archives))
-    _detach_from_system_zoneinfo(root / "usr/lib/postgresql/17/bin/postgres")
+    if (postgres := root / "usr/lib/postgresql/17/bin/postgres").exists():
+        _detach_from_system_zoneinfo(postgres)
     # A link to the machine's /etc/localtime; where that is missing, pg_timezone_names fails over it.
     (root / "usr/share/zoneinfo/localtime").unlink(missing_ok=True)
     # Its compiler library is not fetched; without this file PostgreSQL knows that it can't compile queries.
