@@ -16,11 +16,20 @@ REGISTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a meter measures at `t_us`. `values` are in W, var, VA, V, A, Hz; `registers_nj` in nJ (nvars)."""
+    """What a meter measures at `t_us`. `values` are in W, var, VA, V, A, Hz; `registers_nj` in nJ (nvars).
+
+    A value that is NaN, there or instead of a register, is one that the meter says it cannot measure now.
+    """
 
     t_us: int
     values: dict[str, float]
     registers_nj: dict[str, int]
+    serial_number: int = 0
+
+    def value(self, quantity: str) -> float | None:
+        """In the quantity's own unit, energies in Wh or varh; None where the meter has no such quantity."""
+        counted_nj = self.registers_nj.get(quantity)
+        return self.values.get(quantity) if counted_nj is None else counted_nj / NJ_PER_WH
 
 
 class Meter:
@@ -35,6 +44,7 @@ class Meter:
         self.name, self.phases = name, phases
         self._load = Load(seed=seed, name=name, peak_w=peak_w, pv_peak_w=pv_peak_w, utc_offset_s=utc_offset_s)
         self._peak_mw = (peak_w + pv_peak_w) * 1000
+        self.serial_number = chance.between(chance.key(seed, name, "serial number"), 0, 10_000_000, 99_999_999)
         self._voltage_key = chance.key(seed, name, "voltage")
         self._frequency_key = chance.key(seed, "grid frequency")
         style = chance.key(seed, name, "phases")
@@ -66,7 +76,7 @@ class Meter:
         returned = abs(self._reactive) * draw.export_nj // 1000
         turned = self._reactive < 0
         registers = (draw.import_nj, draw.export_nj, returned if turned else lagging, lagging if turned else returned)
-        return Snapshot(t_us, values, dict(zip(REGISTERS, registers, strict=True)))
+        return Snapshot(t_us, values, dict(zip(REGISTERS, registers, strict=True)), self.serial_number)
 
     def register_wh(self, t_us: int) -> float:
         """The import register at `t_us`, Wh."""

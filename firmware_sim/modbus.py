@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from firmware_sim.errors import EndpointError, JournalError
 from firmware_sim.journal import Journal
 from firmware_sim.meter import Meter
-from firmware_sim.registers import IllegalAddress, IllegalCount, RegisterMap
+from firmware_sim.register_map import IllegalAddress, IllegalCount, RegisterMap
 
 ILLEGAL_FUNCTION = 0x01
 ILLEGAL_DATA_ADDRESS = 0x02
@@ -39,7 +39,8 @@ class Unit:
     def answer(self, pdu: bytes) -> bytes:
         """The response PDU to the request PDU, in the journal before it is returned. Raises JournalError."""
         function = pdu[0]
-        if function != self._registers.function:
+        table = self._registers.by_function.get(function)
+        if table is None:
             return _exception(function, ILLEGAL_FUNCTION)
         if len(pdu) != _READ.size:
             return _exception(function, ILLEGAL_DATA_VALUE)
@@ -48,7 +49,7 @@ class Unit:
             return _exception(function, ILLEGAL_DATA_VALUE)
         t_us = self._clock()
         try:
-            data, values = self._registers.read(address, count, self._meter.at(t_us))
+            data, values = table.read(address, count, self._meter.at(t_us))
         except IllegalAddress:
             return _exception(function, ILLEGAL_DATA_ADDRESS)
         except IllegalCount:

@@ -1,32 +1,25 @@
-"""Register maps from the datasheet's side: a snapshot in, register words and the values they carry out.
+"""Registers from the datasheet's side: a snapshot in, the words on the wire and the value that they carry out.
 
 Written from the meters' documents and the Modbus specification alone, apart from any reader of these registers.
+
+Every constructor takes `word_order` and `byte_order`, "big" unless told. A snapshot may lack a quantity (a single-phase
+connection, a meter that does not measure it) or hold NaN (an injected fault): an encoder of one's own must expect both.
 """
 
 import math
 import struct
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Literal
 
+from firmware_sim import words as raw
 from firmware_sim.load import NJ_PER_WH
 from firmware_sim.meter import Snapshot
+from firmware_sim.words import Order
 
 Number = int | float
 Encoder = Callable[[Snapshot], tuple[bytes, Number | None]]
 """Register bytes, and the value they carry in the quantity's own unit: None where the meter has no such value."""
-
-_F32 = struct.Struct(">f")
-_INTEGER = {(2, True): ">h", (2, False): ">H", (4, True): ">i", (4, False): ">I", (8, True): ">q", (8, False): ">Q"}
-
-
-class IllegalAddress(Exception):
-    """The request names registers that the meter does not have (Modbus exception 02)."""
-
-
-class IllegalCount(Exception):
-    """The request asks for more registers at once than the meter gives (Modbus exception 03)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,117 +32,187 @@ class Register:
     encode: Encoder
 
 
-def float32(address: int, quantity: str, *, unit: float = 1, missing: float = 0.0) -> Register:
-    """IEEE 754 single, most significant word first, in `unit` of the quantity (1000 for a register in kW).
+def float32(
+    address: int,
+    quantity: str,
+    *,
+    unit: float = 1,
+    missing: float = 0.0,
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """IEEE 754 single in `unit` of the quantity: 1000 for kW, and for kWh, whose steps pass 1 Wh above 8192 kWh.
 
     What the meter does not measure reads as `missing`, NaN or 0 by the habit of its maker.
     """
+    return _float(address, quantity, ">f", unit, missing, raw.ordering(word_order, byte_order))
+
+
+def float64(
+    address: int,
+    quantity: str,
+    *,
+    unit: float = 1,
+    missing: float = 0.0,
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """IEEE 754 double, else as `float32`."""
+    return _float(address, quantity, ">d", unit, missing, raw.ordering(word_order, byte_order))
+
+
+def _float(
+    address: int, quantity: str, layout: str, unit: float, missing: float, order: Callable[[bytes], bytes]
+) -> Register:
+    packed = struct.Struct(layout)
 
     def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
-        value = snapshot.values.get(quantity)
+        value = snapshot.value(quantity)
         if value is None:
-            return _F32.pack(missing), None if math.isnan(missing) else missing
-        data = _F32.pack(value / unit)
+            return order(packed.pack(missing)), None if math.isnan(missing) else missing
+        data = packed.pack(value / unit)
         # A single times 1000 is exact in double precision: this is the value on the wire, not an approximation.
-        return data, _F32.unpack(data)[0] * unit
+        return order(data), packed.unpack(data)[0] * unit
 
-    return Register(address, 2, quantity, encode)
+    return Register(address, packed.size // 2, quantity, encode)
 
 
-def float32_kilo_hours(address: int, quantity: str) -> Register:
-    """An energy register as a single, kWh or kvarh: its steps pass 1 Wh above 8192 kWh, as in the real meter."""
+def float32_kilo_hours(
+    address: int, quantity: str, *, word_order: Order = "big", byte_order: Order = "big"
+) -> Register:
+    """An energy register as a single, kWh or kvarh."""
+    return float32(address, quantity, unit=1000, word_order=word_order, byte_order=byte_order)
+
+
+def integer(
+    address: int,
+    quantity: str,
+    *,
+    words: int,
+    per_unit: int = 1,
+    unit: int = 1,
+    signed: bool = False,
+    missing: bytes | None = None,
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """Whole steps of `unit`/`per_unit`: per_unit=10 for 0.1 V, unit=1000 for kWh; 1, 2 or 4 words.
+
+    What the meter does not have reads as `missing` (most significant byte first), all ones unless told, signed the
+    largest positive number. Energies count finished steps and wrap at their width; other values stop at it.
+    """
+    order = raw.ordering(word_order, byte_order)
+    none = raw.all_ones(words=words, signed=signed) if missing is None else missing
+    width = 1 << (16 * words - signed)
 
     def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
-        data = _F32.pack(snapshot.registers_nj[quantity] / (1000 * NJ_PER_WH))
-        return data, _F32.unpack(data)[0] * 1000
-
-    return Register(address, 2, quantity, encode)
-
-
-def integer(address: int, quantity: str, *, words: int, per_unit: int, signed: bool = False) -> Register:
-    """A whole number of 1/`per_unit` of the unit; all ones (signed: but the sign) where there is no such value."""
-    layout = struct.Struct(_INTEGER[2 * words, signed])
-    missing = ((1 << (16 * words - 1)) - 1 if signed else (1 << 16 * words) - 1).to_bytes(2 * words)
-
-    def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
-        value = snapshot.values.get(quantity)
-        if value is None:
-            return missing, None
-        count = round(value * per_unit)
-        return layout.pack(count), count / per_unit
+        count = _steps(snapshot, quantity, unit, per_unit)
+        if count is None:
+            return order(none), None
+        if quantity in snapshot.registers_nj:
+            count %= width
+        count = raw.pinned(count, words=words, signed=signed)
+        return order(count.to_bytes(2 * words, signed=signed)), _unit(count, unit, per_unit)
 
     return Register(address, words, quantity, encode)
 
 
-def counter(address: int, quantity: str, *, wh: int, signed: bool = False) -> Register:
-    """A 64-bit energy register that counts whole steps of `wh` Wh (varh)."""
-    layout = struct.Struct(_INTEGER[8, signed])
+def counter(
+    address: int,
+    quantity: str,
+    *,
+    wh: int,
+    words: int = 4,
+    signed: bool = False,
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """An energy register that counts whole steps of `wh` Wh (varh), 64 bits unless told."""
+    return integer(address, quantity, words=words, unit=wh, signed=signed, word_order=word_order, byte_order=byte_order)
+
+
+def bcd(
+    address: int,
+    quantity: str,
+    *,
+    words: int,
+    per_unit: int = 1,
+    unit: int = 1,
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """Packed BCD, four digits a word, of whole steps as in `integer`; no negative numbers. All ones: no such value."""
+    order = raw.ordering(word_order, byte_order)
 
     def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
-        steps = snapshot.registers_nj[quantity] // (wh * NJ_PER_WH)
-        return layout.pack(steps), steps * wh
+        count = _steps(snapshot, quantity, unit, per_unit)
+        if count is None:
+            return b"\xff\xff" * words, None
+        top = 10 ** (4 * words)
+        count = count % top if quantity in snapshot.registers_nj else min(max(count, 0), top - 1)
+        return order(raw.decimal(count, words=words)), _unit(count, unit, per_unit)
 
-    return Register(address, 4, quantity, encode)
+    return Register(address, words, quantity, encode)
+
+
+def bit_field(address: int, quantity: str, *, low: int, high: int, per_unit: int = 1, rest: int = 0) -> Register:
+    """A value in bits `low` to `high` (inclusive, 0 the least) of one register; the other bits are those of `rest`."""
+    mask = (1 << (high - low + 1)) - 1
+
+    def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
+        count = _steps(snapshot, quantity, 1, per_unit)
+        field = mask if count is None else min(max(count, 0), mask)
+        word = rest & ~(mask << low) | field << low
+        return word.to_bytes(2), None if count is None else _unit(field, 1, per_unit)
+
+    return Register(address, 1, quantity, encode)
+
+
+def scale_factor(address: int, exponent: int) -> Register:
+    """A power of ten in a signed register, as SunSpec's sunssf; its values are `integer`s of that step."""
+    return constant(address, exponent.to_bytes(2, signed=True))
 
 
 def constant(address: int, data: bytes) -> Register:
-    """Registers that never change, as of a model number."""
+    """Registers that never change, as of a model number; `data` as it stands on the wire."""
     return Register(address, len(data) // 2, "", lambda _snapshot: (data, None))
 
 
-class RegisterMap:
-    """The registers of one model: `function` reads them, `areas` are the address ranges that exist at all.
+def text(address: int, words: int, value: str, *, pad: bytes = b"\x00", byte_order: Order = "big") -> Register:
+    """A fixed text, two characters a register."""
+    return constant(address, raw.ordering("big", byte_order)(raw.text(value, words=words, pad=pad)))
 
-    Registers between the listed ones read as `filler`. A request must stay in one area, ask for at most
-    `max_registers`, and start and end on a multiple of `granularity`.
-    """
 
-    def __init__(
-        self,
-        *,
-        function: int,
-        areas: Sequence[range],
-        registers: Sequence[Register],
-        filler: bytes = b"\x00\x00",
-        max_registers: int = 125,
-        granularity: int = 1,
-    ) -> None:
-        self.function = function
-        self._areas, self._filler = areas, filler
-        self._max_registers, self._granularity = max_registers, granularity
-        self._registers = sorted(registers, key=lambda register: register.address)
-        self._ends = [register.address + register.words for register in self._registers]
-        for end, following in zip(self._ends, self._registers[1:], strict=False):
-            if end > following.address:
-                raise ValueError(f"registers overlap at {following.address:#x}")
-        self._within = lru_cache(maxsize=256)(self._select)
+def serial_number(
+    address: int,
+    words: int,
+    *,
+    form: Literal["integer", "text", "bcd"] = "integer",
+    prefix: str = "",
+    pad: bytes = b"\x00",
+    word_order: Order = "big",
+    byte_order: Order = "big",
+) -> Register:
+    """The meter's serial number, eight digits and so two words or more; `prefix` stands before it in a text."""
+    order = raw.ordering("big" if form == "text" else word_order, byte_order)
 
-    @property
-    def quantities(self) -> frozenset[str]:
-        return frozenset(register.quantity for register in self._registers if register.quantity)
+    def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
+        number = snapshot.serial_number
+        if form == "text":
+            return order(raw.text(f"{prefix}{number}", words=words, pad=pad)), None
+        return order(raw.decimal(number, words=words) if form == "bcd" else number.to_bytes(2 * words)), None
 
-    def read(self, address: int, count: int, snapshot: Snapshot) -> tuple[bytes, dict[str, Number]]:
-        """`count` registers from `address` on, and the values that lie wholly within them.
+    return Register(address, words, "", encode)
 
-        Raises IllegalAddress or IllegalCount.
-        """
-        out = bytearray(self._filler * count)
-        values: dict[str, Number] = {}
-        for register in self._within(address, count):
-            data, value = register.encode(snapshot)
-            offset = register.address - address
-            start, stop = max(offset, 0), min(offset + register.words, count)
-            out[2 * start : 2 * stop] = data[2 * (start - offset) : 2 * (stop - offset)]
-            if value is not None and stop - start == register.words:
-                values[register.quantity] = value
-        return bytes(out), values
 
-    def _select(self, address: int, count: int) -> list[Register]:
-        if count > self._max_registers:
-            raise IllegalCount
-        if not any(address in area and address + count - 1 in area for area in self._areas):
-            raise IllegalAddress
-        if address % self._granularity or count % self._granularity:
-            raise IllegalAddress
-        first = bisect_left(self._ends, address + 1)
-        return [register for register in self._registers[first:] if register.address < address + count]
+def _steps(snapshot: Snapshot, quantity: str, unit: int, per_unit: int) -> int | None:
+    """How many whole steps of `unit`/`per_unit`: energies rounded down, as they count, other values to the nearest."""
+    counted_nj = snapshot.registers_nj.get(quantity)
+    if counted_nj is not None:
+        return counted_nj * per_unit // (unit * NJ_PER_WH)
+    value = snapshot.values.get(quantity)
+    return None if value is None or math.isnan(value) else round(value * per_unit / unit)
+
+
+def _unit(count: int, unit: int, per_unit: int) -> Number:
+    return count * unit if per_unit == 1 else count * unit / per_unit

@@ -5,7 +5,8 @@ Holding registers, most significant word first; a quantity that is not available
 ones, a signed one as the largest positive number.
 """
 
-from firmware_sim.registers import RegisterMap, constant, counter, integer
+from firmware_sim.register_map import RegisterMap
+from firmware_sim.registers import constant, counter, integer
 
 MAP = RegisterMap(
     function=3,

@@ -4,7 +4,8 @@ Document: "SDM630Modbus Smart Meter Modbus Protocol Implementation V1.2", input 
 single in two registers, most significant first; a request covers whole parameters, 40 of them (80 registers) at most.
 """
 
-from firmware_sim.registers import RegisterMap, float32, float32_kilo_hours
+from firmware_sim.register_map import RegisterMap
+from firmware_sim.registers import float32, float32_kilo_hours
 
 MAP = RegisterMap(
     function=4,

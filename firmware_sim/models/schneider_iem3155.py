@@ -9,7 +9,8 @@ import math
 import struct
 
 from firmware_sim.meter import Snapshot
-from firmware_sim.registers import Number, Register, RegisterMap, counter, float32
+from firmware_sim.register_map import RegisterMap
+from firmware_sim.registers import Number, Register, counter, float32
 
 _NAN = math.nan
 

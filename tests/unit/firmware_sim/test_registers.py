@@ -7,7 +7,8 @@ from firmware_sim.models import MODBUS_MODELS
 from firmware_sim.models.abb_b23 import MAP as ABB
 from firmware_sim.models.eastron_sdm630 import MAP as EASTRON
 from firmware_sim.models.schneider_iem3155 import MAP as SCHNEIDER
-from firmware_sim.registers import IllegalAddress, IllegalCount, RegisterMap, constant
+from firmware_sim.register_map import IllegalAddress, IllegalCount, RegisterMap
+from firmware_sim.registers import constant
 
 NJ_PER_WH = 3_600 * 10**9
 SNAPSHOT = Snapshot(
