@@ -132,7 +132,7 @@ class Gateway:
         drained, done = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             drivers = {
-                *(group.create_task(bus.run(stop), name=f"modbus {bus.transport.endpoint}") for bus in self._buses),
+                *(group.create_task(bus.run(stop), name=f"modbus {bus.line.endpoint}") for bus in self._buses),
                 *(group.create_task(bus.run(stop), name=f"mqtt {bus.state.broker}") for bus in self._brokers),
             }
             committing = group.create_task(self._queue.run(drained), name="buffer")

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from edge.clock import Clock
 from edge.config.models import ModbusConfig, MqttConfig
 from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
-from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.line import tcp_line
 from edge.drivers.mqtt.broker import MqttBus
 from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
@@ -34,13 +34,13 @@ class BusFactory:
             )
             for device in bus.device
         ]
-        transport = TcpTransport(host=bus.host, port=bus.port, connect_timeout_s=bus.connect_timeout_s)
+        line = tcp_line(host=bus.host, port=bus.port, connect_timeout_s=bus.connect_timeout_s)
         return ModbusBus(
-            transport=transport,
+            line=line,
             devices=devices,
             sink=self._sink,
             clock=self._clock,
-            moving=self._beats.loop(f"modbus {transport.endpoint}"),
+            moving=self._beats.loop(f"modbus {line.endpoint}"),
             wait_commit_s=_COMMIT_PATIENCE_S if self._wait_commit else 0.0,
         )
 

@@ -56,11 +56,16 @@ class BufferUnwritable(EdgeError):
 
 
 class ModbusFault(EdgeError):
-    """A request that brought no registers. `line_lost` says whether the connection had to be dropped."""
+    """A request that brought no registers.
 
-    def __init__(self, reason: str, *, line_lost: bool, exception_code: int | None = None) -> None:
+    `line_lost` says whether the connection had to be dropped, `silent` whether nobody answered in time.
+    """
+
+    def __init__(
+        self, reason: str, *, line_lost: bool, exception_code: int | None = None, silent: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.line_lost, self.exception_code = reason, line_lost, exception_code
+        self.reason, self.line_lost, self.exception_code, self.silent = reason, line_lost, exception_code, silent
 
 
 class PayloadError(EdgeError):

@@ -10,7 +10,7 @@ import pytest
 
 from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
-from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.line import tcp_line
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, eventually
 
@@ -72,8 +72,8 @@ async def _polling() -> AsyncIterator[tuple[_Peer, Kept, ModbusDevice]]:
     device = ModbusDevice(id="m", unit=1, profile=profile, interval_s=0.05, timeout_s=0.1)
     server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    transport = TcpTransport(host="127.0.0.1", port=port, connect_timeout_s=1.0)
-    bus = ModbusBus(transport=transport, devices=[device], sink=kept, clock=Clock(), jitter=random.Random(1))
+    line = tcp_line(host="127.0.0.1", port=port, connect_timeout_s=1.0)
+    bus = ModbusBus(line=line, devices=[device], sink=kept, clock=Clock(), jitter=random.Random(1))
     async with server, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         yield peer, kept, device

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from edge.clock import STEP_S, Clock, pause, signalled
-from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.line import Line
 from edge.drivers.modbus.schedule import Schedule
 from edge.drivers.sink import DeviceState, Sink
 from edge.errors import ModbusFault
@@ -51,7 +52,7 @@ class ModbusBus:
     def __init__(
         self,
         *,
-        transport: TcpTransport,
+        line: Line,
         devices: Sequence[ModbusDevice],
         sink: Sink,
         clock: Clock,
@@ -59,7 +60,7 @@ class ModbusBus:
         wait_commit_s: float = 0.0,
         jitter: random.Random | None = None,
     ) -> None:
-        self.transport, self.devices = transport, tuple(devices)
+        self.line, self.devices = line, tuple(devices)
         self._sink, self._clock, self._moving = sink, clock, moving
         self._wait_commit_s = wait_commit_s
         self._jitter = jitter or random.Random()
@@ -70,10 +71,10 @@ class ModbusBus:
         schedule = Schedule(
             intervals_s=[device.interval_s for device in self.devices], start_s=now_s, jitter=self._jitter
         )
-        async with self.transport:
+        async with self.line:
             while not stop.is_set():
                 self._moving()
-                if not self.transport.connected and not await self._connected(stop):
+                if not self.line.connected and not await self._connected(stop):
                     return
                 index = schedule.take(self._clock.monotonic_s())
                 if index is None:
@@ -90,15 +91,15 @@ class ModbusBus:
         while not stop.is_set():
             self._moving()
             try:
-                await self.transport.connect()
+                await self.line.connect()
             except ModbusFault as fault:
                 now_us = self._clock.now_us()
                 for device in self.devices:
                     device.state.partly_failed(fault.reason, now_us)
-                if (count := self._repeats.due(self.transport.endpoint)) is not None:
+                if (count := self._repeats.due(self.line.endpoint)) is not None:
                     _LOG.warning(
                         "endpoint unreachable",
-                        endpoint=self.transport.endpoint,
+                        endpoint=self.line.endpoint,
                         reason=fault.reason,
                         attempts_not_logged=count,
                     )
@@ -107,8 +108,8 @@ class ModbusBus:
                 pause_s = shortest_s + self._jitter.uniform(0, min(longest_s, shortest_s * 2.0**attempt))
                 await pause(stop, pause_s, self._moving)
                 continue
-            if self._repeats.over(self.transport.endpoint):
-                _LOG.info("endpoint reachable again", endpoint=self.transport.endpoint)
+            if self._repeats.over(self.line.endpoint):
+                _LOG.info("endpoint reachable again", endpoint=self.line.endpoint)
             return True
         return False
 
@@ -128,7 +129,7 @@ class ModbusBus:
                 blocks.append(block)
                 if fault.exception_code in _NOT_THERE:
                     refused.append(block)
-                silent = fault.line_lost or fault.exception_code in _SILENT
+                silent = fault.line_lost or fault.silent or fault.exception_code in _SILENT
                 if silent:
                     blocks += device.blocks[position + 1 :]
                     break
@@ -149,13 +150,14 @@ class ModbusBus:
             device.state.failures_in_a_row = failures
 
     async def _read(self, device: ModbusDevice, block: Block) -> list[int]:
-        return await self.transport.read(
+        data = await self.line.read(
             unit=device.unit,
             function=device.profile.function,
             address=block.address,
             count=block.count,
             timeout_s=device.timeout_s,
         )
+        return list(struct.unpack(f">{block.count}H", data))
 
     async def _deliver(
         self, device: ModbusDevice, values: dict[str, float], faults: list[str], arrived_us: int | None

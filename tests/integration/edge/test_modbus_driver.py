@@ -11,7 +11,7 @@ import pytest
 
 from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
-from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.line import tcp_line
 from edge.errors import ModbusFault
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
@@ -25,8 +25,8 @@ def _meter(unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3) -> Mo
 @asynccontextmanager
 async def _polling(port: int, devices: list[ModbusDevice]) -> AsyncIterator[Kept]:
     kept, stop = Kept(), asyncio.Event()
-    transport = TcpTransport(host="127.0.0.1", port=port, connect_timeout_s=1.0)
-    bus = ModbusBus(transport=transport, devices=devices, sink=kept, clock=Clock(), jitter=random.Random(1))
+    line = tcp_line(host="127.0.0.1", port=port, connect_timeout_s=1.0)
+    bus = ModbusBus(line=line, devices=devices, sink=kept, clock=Clock(), jitter=random.Random(1))
     async with asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         try:
@@ -134,12 +134,12 @@ async def test_a_reply_after_the_time_out_finds_its_connection_closed() -> None:
     """E4"""
     with ModbusMeters([1]) as meters:
         meters.delay_s[1] = 0.3
-        async with TcpTransport(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as transport:
-            await transport.connect()
+        async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as line:
+            await line.connect()
             with pytest.raises(ModbusFault, match=r"no reply within 0\.1 s") as caught:
-                await transport.read(unit=1, function=4, address=0, count=2, timeout_s=0.1)
+                await line.read(unit=1, function=4, address=0, count=2, timeout_s=0.1)
             assert caught.value.line_lost
-            assert not transport.connected
+            assert not line.connected
 
 
 async def test_a_refused_register_costs_itself_and_not_its_block() -> None:
