@@ -49,7 +49,13 @@ def run(*, batches: int, rounds: int, home: Path) -> Result:
                 peers.append(load.readings_per_batch * batches / _psql(server, dsn, files))
                 _expect_rows(dsn, load.readings_per_batch * batches)
         return Result(
-            "ingest", "rows/s", ours, "psql binary COPY, one connection", peers, at_least=0.4, edition=server.edition
+            name="ingest",
+            unit="rows/s",
+            figures=ours,
+            peer="psql binary COPY, one connection",
+            peer_figures=peers,
+            at_least=0.4,
+            edition=server.edition,
         )
 
 

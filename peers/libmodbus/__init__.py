@@ -45,25 +45,25 @@ def _compile(compiler: str, source: Path, built: Path, tree: debian.Tree) -> Non
 
 
 @contextmanager
-def tcp_server(*, port: int, devices: int = 1, registers: Registers) -> Iterator[subprocess.Popen[str]]:
-    """A server of `devices` endpoints on 127.0.0.1, from `port` on, that answers every unit."""
-    with _server(["tcp", str(port), str(devices)], registers) as process:
-        yield process
+def tcp_server(*, devices: int = 1, registers: Registers, cpu: int | None = None) -> Iterator[list[int]]:
+    """A server of `devices` endpoints of 127.0.0.1 that answer every unit, on core `cpu` if given; their ports."""
+    with _server(["tcp", str(devices)], registers, cpu) as ports:
+        yield ports
 
 
 @contextmanager
 def rtu_server(
     *, path: Path, unit: int, registers: Registers, baud_rate: int = 9600, parity: str = "N"
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[None]:
     """A server on the line at `path`. `parity` is N, E or O."""
-    with _server(["rtu", str(path), str(baud_rate), parity, str(unit)], registers) as process:
-        yield process
+    with _server(["rtu", str(path), str(baud_rate), parity, str(unit)], registers, None):
+        yield
 
 
 @contextmanager
-def _server(arguments: Sequence[str], registers: Registers) -> Iterator[subprocess.Popen[str]]:
+def _server(arguments: Sequence[str], registers: Registers, cpu: int | None) -> Iterator[list[int]]:
     process = subprocess.Popen(
-        [*program("server"), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*_pinned(cpu), *program("server"), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -71,9 +71,10 @@ def _server(arguments: Sequence[str], registers: Registers) -> Iterator[subproce
         try:
             process.stdin.write("".join(f"{table} {at} {value}\n" for (table, at), value in registers.items()))
             process.stdin.close()
-            if process.stdout.readline() != "ready\n":
+            ready, *ports = process.stdout.readline().split() or [""]
+            if ready != "ready":
                 raise RuntimeError(f"the libmodbus server ended with {process.wait()}")
-            yield process
+            yield [int(port) for port in ports]
         finally:
             process.kill()
 
@@ -87,10 +88,13 @@ def read(*arguments: str | int | Path) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def load(*, port: int, devices: int, seconds: float, function: int, address: int, count: int, cpu: int) -> float:
-    """Requests a second of a thread for each device, all on core `cpu`."""
-    numbers = (port, devices, seconds, function, address, count)
-    command = ["taskset", "-c", str(cpu), *program("client"), "load", *map(str, numbers)]
+def load(*, ports: Sequence[int], seconds: float, function: int, address: int, count: int, cpu: int) -> float:
+    """Requests a second of a client with a thread for each port, all on core `cpu`."""
+    command = [*_pinned(cpu), *program("client"), "load", *map(str, (seconds, function, address, count, *ports))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)
     replies, took_s = done.stdout.split()
     return int(replies) / float(took_s)
+
+
+def _pinned(cpu: int | None) -> list[str]:
+    return [] if cpu is None else ["taskset", "-c", str(cpu)]

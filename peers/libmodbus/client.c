@@ -2,8 +2,8 @@
  *
  *   client tcp PORT UNIT FUNCTION ADDRESS COUNT                  of 127.0.0.1; prints one value a line
  *   client rtu PATH BAUD PARITY UNIT FUNCTION ADDRESS COUNT
- *   client load PORT DEVICES SECONDS FUNCTION ADDRESS COUNT      a thread for each of the ports from PORT on; prints the
- *                                                                number of replies and the seconds they took
+ *   client load SECONDS FUNCTION ADDRESS COUNT PORT...           a thread for each port; prints the number of replies
+ *                                                                and the seconds they took
  */
 #include <errno.h>
 #include <modbus.h>
@@ -59,12 +59,12 @@ static void *load_one(void *argument) {
     return NULL;
 }
 
-static int run_load(int port, int devices, double seconds, int function, int address, int count) {
+static int run_load(double seconds, int function, int address, int count, char **ports, int devices) {
     pthread_t *threads = calloc(devices, sizeof *threads);
     struct load *loads = calloc(devices, sizeof *loads);
     double started = now_s();
     for (int n = 0; n < devices; n++) {
-        loads[n] = (struct load){port + n, function, address, count, seconds};
+        loads[n] = (struct load){atoi(ports[n]), function, address, count, seconds};
         if (pthread_create(&threads[n], NULL, load_one, &loads[n])) fail("thread");
     }
     for (int n = 0; n < devices; n++) pthread_join(threads[n], NULL);
@@ -87,9 +87,9 @@ int main(int argc, char **argv) {
     if (argc == 9 && !strcmp(argv[1], "rtu"))
         return print_values(modbus_new_rtu(argv[2], atoi(argv[3]), argv[4][0], 8, 1), atoi(argv[5]), atoi(argv[6]),
                             atoi(argv[7]), atoi(argv[8]));
-    if (argc == 8 && !strcmp(argv[1], "load"))
-        return run_load(atoi(argv[2]), atoi(argv[3]), atof(argv[4]), atoi(argv[5]), atoi(argv[6]), atoi(argv[7]));
+    if (argc > 6 && !strcmp(argv[1], "load"))
+        return run_load(atof(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), argv + 6, argc - 6);
     fputs("client tcp PORT UNIT FUNCTION ADDRESS COUNT | client rtu PATH BAUD PARITY UNIT FUNCTION ADDRESS COUNT |"
-          " client load PORT DEVICES SECONDS FUNCTION ADDRESS COUNT\n", stderr);
+          " client load SECONDS FUNCTION ADDRESS COUNT PORT...\n", stderr);
     return 2;
 }

@@ -1,13 +1,14 @@
 /* A Modbus server on libmodbus: many TCP ports in one thread, or one RTU line.
  *
- *   server tcp PORT COUNT                 listens on PORT to PORT+COUNT-1 of 127.0.0.1, any unit
+ *   server tcp COUNT                      listens on COUNT free ports of 127.0.0.1, and answers any unit
  *   server rtu PATH BAUD PARITY UNIT      PARITY is N, E or O
  *
  * Standard input, up to its end, says what the registers hold: lines of TABLE ADDRESS VALUE, the tables being 0 coils,
- * 1 discrete inputs, 3 input registers, 4 holding registers. Prints "ready" once it listens.
+ * 1 discrete inputs, 3 input registers, 4 holding registers. Prints "ready" and the ports once it listens.
  */
 #include <errno.h>
 #include <modbus.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,23 +38,23 @@ static modbus_mapping_t *read_mapping(void) {
     return mapping;
 }
 
-static void announce(void) {
-    puts("ready");
-    fflush(stdout);
-}
-
-static void serve_tcp(int first_port, int count, modbus_mapping_t *mapping) {
+static void serve_tcp(int count, modbus_mapping_t *mapping) {
     static struct pollfd sockets[MOST_SOCKETS];
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
     modbus_t *context = NULL;
     int used = count;
+    printf("ready");
     for (int n = 0; n < count; n++) {
-        context = modbus_new_tcp("127.0.0.1", first_port + n);
+        struct sockaddr_in address;
+        socklen_t size = sizeof address;
+        context = modbus_new_tcp("127.0.0.1", 0);
         int listening = modbus_tcp_listen(context, 16);
-        if (listening < 0) fail("listen");
+        if (listening < 0 || getsockname(listening, (struct sockaddr *)&address, &size)) fail("listen");
         sockets[n] = (struct pollfd){.fd = listening, .events = POLLIN};
+        printf(" %d", ntohs(address.sin_port));
     }
-    announce();
+    puts("");
+    fflush(stdout);
     while (poll(sockets, used, -1) >= 0) {
         for (int n = 0; n < used; n++) {
             if (!sockets[n].revents) continue;
@@ -79,7 +80,8 @@ static void serve_rtu(const char *path, int baud, char parity, int unit, modbus_
     uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
     modbus_t *context = modbus_new_rtu(path, baud, parity, 8, 1);
     if (!context || modbus_set_slave(context, unit) || modbus_connect(context)) fail(path);
-    announce();
+    puts("ready");
+    fflush(stdout);
     for (;;) {
         int length = modbus_receive(context, query);
         if (length > 0) modbus_reply(context, query, length, mapping);
@@ -88,10 +90,10 @@ static void serve_rtu(const char *path, int baud, char parity, int unit, modbus_
 }
 
 int main(int argc, char **argv) {
-    if (argc == 4 && !strcmp(argv[1], "tcp"))
-        serve_tcp(atoi(argv[2]), atoi(argv[3]), read_mapping());
+    if (argc == 3 && !strcmp(argv[1], "tcp") && atoi(argv[2]) > 0 && atoi(argv[2]) < MOST_SOCKETS / 2)
+        serve_tcp(atoi(argv[2]), read_mapping());
     if (argc == 6 && !strcmp(argv[1], "rtu"))
         serve_rtu(argv[2], atoi(argv[3]), argv[4][0], atoi(argv[5]), read_mapping());
-    fputs("server tcp PORT COUNT | server rtu PATH BAUD PARITY UNIT\n", stderr);
+    fputs("server tcp COUNT | server rtu PATH BAUD PARITY UNIT\n", stderr);
     return 2;
 }
