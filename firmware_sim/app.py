@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from firmware_sim import chance
+from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.errors import SimulatorError
 from firmware_sim.fleet import Fleet, ModbusSpec, MqttMeterSpec, MqttSpec
 from firmware_sim.journal import Journal
@@ -14,9 +15,8 @@ from firmware_sim.meter import Meter
 from firmware_sim.modbus import ModbusEndpoint, Unit
 from firmware_sim.models import MODBUS_MODELS
 from firmware_sim.mqtt import MqttEndpoint, Publisher
-from firmware_sim.payloads import shelly_energy, shelly_power, tasmota
 
-_SHELLY_ENERGY_INTERVAL_S = 10.0
+_ENERGY_INTERVAL_S = 10.0
 _SPREAD = 20
 
 
@@ -90,12 +90,13 @@ def _mqtt_endpoint(seed: int, number: int, spec: MqttSpec, journal: Journal) -> 
 
 
 def _publishers(seed: int, spec: MqttMeterSpec) -> list[Publisher]:
+    dialect = MQTT_DIALECTS[spec.model]()
     meter = Meter(
         seed=seed,
         name=spec.name,
         peak_w=spec.peak_w,
         pv_peak_w=spec.pv_peak_w,
-        phases=1 if spec.model == "tasmota" else 3,
+        phases=dialect.phases,
         utc_offset_s=round(spec.utc_offset_h * 3600),
     )
     interval_us = round(spec.interval_s * 1e6)
@@ -103,11 +104,9 @@ def _publishers(seed: int, spec: MqttMeterSpec) -> list[Publisher]:
     slot = chance.between(chance.key(seed, spec.name, "delay"), 0, 0, _SPREAD - 1)
     delay_us = slot * min(interval_us, 10**6) // _SPREAD
     at = partial(Publisher, meter, delay_us=delay_us)
-    if spec.model == "tasmota":
-        return [at(compose=tasmota, interval_us=interval_us)]
-    energy_interval_us = round((spec.energy_interval_s or _SHELLY_ENERGY_INTERVAL_S) * 1e6)
+    power = at(compose=dialect.messages, interval_us=interval_us)
+    if not dialect.energy_apart:
+        return [power]
+    energy_interval_us = round((spec.energy_interval_s or _ENERGY_INTERVAL_S) * 1e6)
     # Half an interval apart, so that power and energy never state the same instant.
-    return [
-        at(compose=shelly_power, interval_us=interval_us),
-        at(compose=shelly_energy, interval_us=energy_interval_us, offset_us=interval_us // 2),
-    ]
+    return [power, at(compose=dialect.energy_messages, interval_us=energy_interval_us, offset_us=interval_us // 2)]

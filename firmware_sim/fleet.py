@@ -3,15 +3,18 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.errors import FleetError
+from firmware_sim.models import MODBUS_MODELS
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,96}\Z")
+_ENERGY_INTERVAL_S = 10.0
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Watts = Annotated[int, Field(ge=50, le=10_000_000)]
 
@@ -37,31 +40,47 @@ class _MeterSpec(_Strict):
 
 
 class ModbusMeterSpec(_MeterSpec):
-    model: Literal["eastron-sdm630", "abb-b23", "schneider-iem3155"]
+    model: str
     unit: Annotated[int, Field(ge=1, le=247)]
     phases: Literal[1, 3] = 3
 
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        return _one_of(model, MODBUS_MODELS)
+
 
 class MqttMeterSpec(_MeterSpec):
-    """`energy_interval_s` is how often a Shelly tells its registers; a real one does every 60 s."""
+    """`energy_interval_s` is for meters that tell their registers apart, as a Shelly does; a real one every 60 s."""
 
-    model: Literal["tasmota", "shelly-gen2"]
+    model: str
     interval_s: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
     energy_interval_s: Annotated[float, Field(ge=0.1, le=86_400)] | None = None
 
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        return _one_of(model, MQTT_DIALECTS)
+
     @model_validator(mode="after")
-    def _fits_the_clock(self) -> "MqttMeterSpec":
-        if self.model == "tasmota":
-            if self.interval_s % 1:
-                raise ValueError("Tasmota's clock has whole seconds: use a whole interval_s")
-            if self.pv_peak_w:
-                raise ValueError("a Tasmota plug has no export register: leave pv_peak_w out")
-            if self.energy_interval_s is not None:
-                raise ValueError("a Tasmota plug tells its register in every message: leave energy_interval_s out")
-        for interval_s in (self.interval_s, self.energy_interval_s or 10.0):
-            if round(interval_s * 1000) % 20 or abs(interval_s * 1000 - round(interval_s * 1000)) > 1e-6:
-                raise ValueError("Shelly's clock has 10 ms and needs two in an interval: use multiples of 0.02 s")
+    def _fits_the_dialect(self) -> "MqttMeterSpec":
+        dialect = MQTT_DIALECTS[self.model]
+        if self.pv_peak_w and not dialect.exports:
+            raise ValueError(f"{self.model} has no export register: leave pv_peak_w out")
+        if self.energy_interval_s is not None and not dialect.energy_apart:
+            raise ValueError(f"{self.model} tells its register in every message: leave energy_interval_s out")
+        # Power and registers take turns within an interval, and each needs a time of its own.
+        step_us = dialect.clock_us * (1 + dialect.energy_apart)
+        for interval_s in (self.interval_s, self.energy_interval_s or _ENERGY_INTERVAL_S):
+            if abs(interval_s * 1e6 / step_us - round(interval_s * 1e6 / step_us)) > 1e-6:
+                raise ValueError(f"too fine for the clock of {self.model}: use multiples of {step_us / 1e6:g} s")
         return self
+
+
+def _one_of(model: str, models: Collection[str]) -> str:
+    if model not in models:
+        raise ValueError(f"there is no {model!r}: use one of {', '.join(sorted(models))}")
+    return model
 
 
 class ModbusSpec(_Strict):

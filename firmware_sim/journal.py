@@ -39,7 +39,7 @@ class Journal:
         """A Modbus response with `values` is about to be sent."""
         self._write({"t_us": t_us, "meter": meter, "kind": "modbus", "values": values})
 
-    def published(self, *, t_us: int, meter: str, seq: int, device_time_us: int, values: Values) -> None:
+    def published(self, *, t_us: int, meter: str, seq: int, device_time_us: int | None, values: Values) -> None:
         """Message `seq` of `meter` was handed to the MQTT client, which keeps it until the broker has it."""
         line: dict[str, object] = {"t_us": t_us, "meter": meter, "kind": "mqtt", "seq": seq}
         self._write(line | {"device_time_us": device_time_us, "values": values})

@@ -12,10 +12,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from firmware_sim.dialects.dialect import Message
 from firmware_sim.journal import Journal
 from firmware_sim.meter import Meter
 from firmware_sim.modbus import Clock, now_us
-from firmware_sim.payloads import Message
 
 # What a stall leaves behind is published late, as a device's queue would; beyond this the device was off.
 _CATCH_UP_US = 60 * 10**6
@@ -30,7 +30,7 @@ class Publisher:
     """
 
     meter: Meter
-    compose: Callable[[Meter, int], Message]
+    compose: Callable[[Meter, int], Sequence[Message]]
     interval_us: int
     offset_us: int = 0
     delay_us: int = 0
@@ -112,12 +112,15 @@ class MqttEndpoint:
             await asyncio.sleep((due[0][0] - now) / 1e6)
 
     def _publish(self, publisher: Publisher, t_us: int) -> None:
-        message = publisher.compose(publisher.meter, t_us)
-        name = publisher.meter.name
+        for message in publisher.compose(publisher.meter, t_us):
+            self._send(publisher.meter.name, message)
+
+    def _send(self, name: str, message: Message) -> None:
         self._take_acknowledgements()
-        info = self._client.publish(message.topic, message.payload, qos=1)
-        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+        info = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+        if not message.values or info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             # All 65,535 message numbers wait for the broker. The device drops this one: it was never handed over.
+            # Nor is a message without values anybody's reading.
             return
         seq = self._seq[name] = self._seq.get(name, 0) + 1
         self._unacknowledged[info.mid] = (name, seq)

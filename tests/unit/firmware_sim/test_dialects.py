@@ -2,9 +2,11 @@ import json
 
 import pytest
 
+from firmware_sim.dialects.dialect import Dialect, Message
+from firmware_sim.dialects.shelly_gen2 import ShellyGen2
+from firmware_sim.dialects.tasmota import Tasmota
 from firmware_sim.meter import Meter
 from firmware_sim.mqtt import Publisher
-from firmware_sim.payloads import Message, shelly_energy, shelly_power, tasmota
 
 # 2026-03-01T12:00:07Z
 AT_US = 1_772_366_407 * 10**6
@@ -22,7 +24,7 @@ def _register_nj(meter: Meter, at_us: int, name: str = "energy_import_wh") -> in
 def test_tasmota_tells_whole_watt_hours_in_kwh_and_the_utc_second_without_a_zone() -> None:
     """E15."""
     meter = _meter(phases=1)
-    message = tasmota(meter, AT_US)
+    (message,) = Tasmota().messages(meter, AT_US)
     body = json.loads(message.payload)
     total_wh = _register_nj(meter, AT_US) // NJ_PER_WH
     assert (message.topic, body["Time"], message.device_time_us) == ("tele/m/SENSOR", "2026-03-01T12:00:07", AT_US)
@@ -33,7 +35,7 @@ def test_tasmota_tells_whole_watt_hours_in_kwh_and_the_utc_second_without_a_zone
 
 def test_tasmotas_today_and_yesterday_add_up_to_the_register() -> None:
     meter = _meter(phases=1)
-    energy = json.loads(tasmota(meter, AT_US).payload)["ENERGY"]
+    energy = json.loads(Tasmota().messages(meter, AT_US)[0].payload)["ENERGY"]
     start_wh = _register_nj(meter, AT_US - (36 * 3600 + 7) * 10**6) // NJ_PER_WH
     assert round((energy["Total"] - energy["Today"] - energy["Yesterday"]) * 1000) == start_wh
 
@@ -41,7 +43,8 @@ def test_tasmotas_today_and_yesterday_add_up_to_the_register() -> None:
 def test_shelly_tells_power_and_registers_in_separate_messages_wh_with_two_decimals() -> None:
     """E15."""
     meter = _meter(pv_peak_w=3000)
-    power, energy = (compose(meter, AT_US + 70_000) for compose in (shelly_power, shelly_energy))
+    dialect = ShellyGen2()
+    (power,), (energy,) = dialect.messages(meter, AT_US + 70_000), dialect.energy_messages(meter, AT_US + 70_000)
     params = json.loads(energy.payload)["params"]
     exported_wh = _register_nj(meter, AT_US + 70_000, "energy_export_wh") // (NJ_PER_WH // 100) / 100
     assert (params["ts"], energy.topic) == (1_772_366_407.07, "m/events/rpc")
@@ -50,16 +53,15 @@ def test_shelly_tells_power_and_registers_in_separate_messages_wh_with_two_decim
     assert json.loads(power.payload)["params"]["em:0"]["total_act_power"] == power.values["power_w"] < 0
 
 
-@pytest.mark.parametrize(("compose", "at_us"), [(tasmota, AT_US + 10_000), (shelly_power, AT_US + 1_000)])
-def test_an_instant_that_the_devices_clock_cannot_say_is_refused(compose: object, at_us: int) -> None:
-    assert callable(compose)
+@pytest.mark.parametrize(("dialect", "at_us"), [(Tasmota(), AT_US + 10_000), (ShellyGen2(), AT_US + 1_000)])
+def test_an_instant_that_the_devices_clock_cannot_say_is_refused(dialect: Dialect, at_us: int) -> None:
     with pytest.raises(ValueError, match="clock"):
-        compose(_meter(), at_us)
+        dialect.messages(_meter(), at_us)
 
 
 def test_a_publisher_is_due_at_every_multiple_of_its_interval_and_never_twice() -> None:
-    def nothing(_meter: Meter, t_us: int) -> Message:
-        return Message("", b"", t_us, {})
+    def nothing(_meter: Meter, _t_us: int) -> list[Message]:
+        return []
 
     publisher = Publisher(_meter(), nothing, interval_us=10**6, offset_us=500_000)
     due = publisher.after(AT_US)
