@@ -106,7 +106,7 @@ interval_s = 1.0"""
 
 
 def _late_ms(times_us: Sequence[int]) -> float:
-    """99th percentile of how long after its slot a device was read; the slots are 1 s apart, the earliest was on time."""
+    """99th percentile of how long after its slot a device was read; slots are 1 s apart, the earliest was on time."""
     # Around the first one's offset: a read a little before it is not nearly a second late.
     offsets_us = sorted((at_us - times_us[0] + 500_000) % 1_000_000 for at_us in times_us)
     return (offsets_us[round(0.99 * (len(offsets_us) - 1))] - offsets_us[0]) / 1000

@@ -1,4 +1,4 @@
-"""A receiver that takes every batch and remembers when each device was read, so that a gateway can be measured alone."""
+"""A receiver that takes every batch and remembers when each device was read: a gateway can be measured alone."""
 
 import asyncio
 import threading
