@@ -36,7 +36,7 @@ def _number(file: Path, name: str) -> int:
 
 @contextmanager
 def gateway(folder: Path, config: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`segs-edge run` with the meters of `config`, sending to `url`. Raises RuntimeError when it does not end cleanly."""
+    """`segs-edge run` with the meters of `config`, sending to `url`. Raises RuntimeError if it does not end cleanly."""
     (folder / "key").write_text("bench-key")
     head = f"""
 [gateway]
