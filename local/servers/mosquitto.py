@@ -40,13 +40,21 @@ class MosquittoBroker:
     """One broker with its sessions in `data_dir`; anybody on this machine may connect.
 
     Without `port` it keeps the one of its last start, or picks a free one. A broker of the same folder that already
-    runs is adopted by `start`. With `bound_to_parent` it ends with the thread that started it.
+    runs is adopted by `start`. With `bound_to_parent` it ends with the thread that started it. `settings` are further
+    lines of its configuration: another listener, or other limits.
     """
 
     def __init__(
-        self, *, data_dir: Path, port: int | None = None, program: Path | None = None, bound_to_parent: bool = False
+        self,
+        *,
+        data_dir: Path,
+        port: int | None = None,
+        program: Path | None = None,
+        bound_to_parent: bool = False,
+        settings: str = "",
     ) -> None:
         self.data_dir = data_dir.resolve()
+        self._settings = settings
         self._asked_port = port
         self._program = program
         self._bound_to_parent = bound_to_parent
@@ -117,7 +125,8 @@ class MosquittoBroker:
             port = choose_port(asked=self._asked_port, kept_in=self.data_dir / "port")
             # As root Mosquitto becomes the user `mosquitto`, who may not exist and can't reach the folder.
             user = "user root\n" if os.geteuid() == 0 else ""
-            self._configuration.write_text(_CONFIGURATION.format(port=port, user=user, data_dir=self.data_dir))
+            configuration = _CONFIGURATION.format(port=port, user=user, data_dir=self.data_dir)
+            self._configuration.write_text(configuration + self._settings)
             if log_file.exists():
                 log_file.replace(log_file.with_suffix(".log.1"))
             with log_file.open("wb") as log:
