@@ -1,140 +1,155 @@
-"""A Modbus meter model: its register map, and how it may be read."""
+"""A Modbus meter model: its register map, how it may be read, and how it is recognised."""
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Annotated, Literal, Self
+import json
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations, pairwise
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contract.quantities import BY_NAME
-from edge.profiles.modbus.words import (
-    WIDTH,
-    RegisterType,
-    WordOrder,
-    decode,
-    four_quadrant_power_factor,
-    raw_pattern,
-)
+from edge.profiles.modbus.decode import Decoder
+from edge.profiles.modbus.plan import Block, Row, plan
+from edge.profiles.modbus.rows import Function, Identity, Probe, Register, Span
+from edge.profiles.modbus.words import Order, scale_exponent
 
-_ALL_ONES = {1: 0xFFFF, 2: 0xFFFF_FFFF, 4: 0xFFFF_FFFF_FFFF_FFFF}
+_INHERITED = {"function": get_args(Function), "word_order": get_args(Order), "byte_order": get_args(Order)}
+_ROWS = ("registers", "probe", "identity")
+
+Text = Annotated[str, Field(min_length=1)]
 
 
-class Register(BaseModel):
-    """One row of the map: `quantity` is `raw * scale / divisor` of the registers from `address`, a PDU address.
+class Nominal(BaseModel):
+    """What the meter is made for. `current_max_a` is absent where transformers decide it."""
 
-    `invalid` lists bit patterns, as unsigned integers, by which the meter says that it has no value.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phases: Literal[1, 2, 3]
+    voltage_v: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+    frequency_hz: Annotated[float, Field(ge=15, le=70, allow_inf_nan=False)]
+    current_max_a: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
+
+
+class ModbusProfile(BaseModel):
+    """A meter model. `verified` is false while only secondary sources vouch for the map; `revision`, the datasheet's,
+    is empty where the source names none.
+
+    `function`, `word_order` and `byte_order` hold for every row that does not name its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    quantity: str
-    address: Annotated[int, Field(ge=0, le=0xFFFF)]
-    type: RegisterType
-    scale: Annotated[int, Field(gt=0)] = 1
-    divisor: Annotated[int, Field(gt=0)] = 1
-    encoding: Literal["plain", "four-quadrant"] = "plain"
-    invalid: tuple[int, ...] = ()
-
-    @model_validator(mode="after")
-    def _known_quantity(self) -> Self:
-        if self.quantity not in BY_NAME:
-            raise ValueError(f"unknown quantity {self.quantity!r}; the table is contract/quantities.py")
-        for pattern in self.invalid:
-            if not 0 <= pattern <= _ALL_ONES[self.width]:
-                raise ValueError(f"invalid = {pattern:#x} does not fit {self.type}")
-        return self
-
-    @property
-    def width(self) -> int:
-        return WIDTH[self.type]
-
-    @property
-    def end(self) -> int:
-        return self.address + self.width
-
-    def value(self, words: list[int], word_order: WordOrder) -> float | int | None:
-        """The quantity in its unit, or None where the meter says that it has none."""
-        if raw_pattern(words, word_order) in self.invalid:
-            return None
-        raw = decode(words, self.type, word_order)
-        if self.encoding == "four-quadrant":
-            raw = four_quadrant_power_factor(raw)
-        # Division is the correctly rounded one: 2305 / 10 is 230.5 where 2305 * 0.1 is not.
-        return raw * self.scale if self.divisor == 1 else raw * self.scale / self.divisor
-
-
-class Block(BaseModel):
-    """Registers read by one request: `count` from `address`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    address: int
-    count: int
-    registers: tuple[Register, ...]
-
-    def __str__(self) -> str:
-        return f"registers {self.address:#06x} to {self.address + self.count - 1:#06x}"
-
-    def halves(self) -> tuple["Block", ...]:
-        """This block as two smaller ones, or itself when it holds one register row."""
-        if len(self.registers) < 2:
-            return (self,)
-        middle = len(self.registers) // 2
-        return (_block(self.registers[:middle]), _block(self.registers[middle:]))
-
-
-def _block(rows: tuple[Register, ...]) -> Block:
-    start = rows[0].address
-    return Block(address=start, count=max(row.end for row in rows) - start, registers=rows)
-
-
-class ModbusProfile(BaseModel):
-    """A meter model. `verified` is false while only secondary sources vouch for the map."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: Literal["modbus"]
-    model: str
-    datasheet: str
-    source: str
+    maker: Text
+    model: Text
+    datasheet: Text
+    revision: str
+    source: Text
     verified: bool
-    function: Literal[3, 4]
-    word_order: WordOrder = "big"
+    function: Function
+    word_order: Order = "big"
+    byte_order: Order = "big"
     max_registers: Annotated[int, Field(ge=4, le=125)]
     max_gap: Annotated[int, Field(ge=0, le=120)]
+    silence_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
+    nominal: Nominal
+    baud_rates: tuple[Annotated[int, Field(ge=300, le=1_000_000)], ...] = ()
+    probe: tuple[Probe, ...] = ()
+    identity: tuple[Identity, ...] = ()
     registers: tuple[Register, ...]
+
+    @classmethod
+    def from_toml(cls, data: Mapping[str, object]) -> Self:
+        """The profile in a parsed file. Raises pydantic's ValidationError."""
+        # A default that is none is reported where it stands, not once more in each row.
+        defaults = {name: data[name] for name, known in _INHERITED.items() if data.get(name) in known}
+        rows = {
+            name: [defaults | row if isinstance(row, dict) else row for row in found]
+            for name in _ROWS
+            if isinstance(found := data.get(name), list)
+        }
+        # As JSON, whose lists may be tuples even where nothing else is converted: "12" is no address, 1 no truth.
+        return cls.model_validate_json(json.dumps({**data, **rows}, default=str), strict=True)
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        if not self.registers:
+            raise ValueError("registers is empty; name one row at least")
+        for kind, names in (
+            ("quantities", [row.quantity for row in self.registers]),
+            ("identities", [row.name for row in self.identity]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{kind} mapped twice: {', '.join(twice)}; keep one row of each")
+        return self
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Self:
-        if not self.registers:
-            raise ValueError("registers is empty; name one row at least")
-        names = [row.quantity for row in self.registers]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"quantities mapped twice: {', '.join(twice)}")
-        ordered = sorted(self.registers, key=lambda row: row.address)
+        ordered = sorted(self._rows(), key=lambda row: (row.function, row.address, row.end))
         for before, after in pairwise(ordered):
-            if after.address < before.end:
-                raise ValueError(f"{after.quantity} at {after.address:#06x} overlaps {before.quantity}")
+            if before.function == after.function and after.address < before.end and not _share(before, after):
+                raise ValueError(
+                    f"{after.name} at {after.place} overlaps {before.name} at {before.place}; "
+                    "only bit fields of one register may"
+                )
+        for row in ordered:
+            if row.width > self.max_registers:
+                raise ValueError(f"{row.name} takes {row.width} registers, max_registers allows {self.max_registers}")
+        fields = [row for row in self.registers if row.bits is not None]
+        for one, other in combinations(fields, 2):
+            if one.key == other.key and _bits(one) & _bits(other):
+                raise ValueError(
+                    f"{other.quantity} and {one.quantity} share bits at {one.place}; a bit means one thing"
+                )
         return self
 
-    def blocks(self) -> tuple[Block, ...]:
-        """The fewest requests, ascending, that honour `max_registers` and skip no more than `max_gap` registers."""
-        blocks: list[Block] = []
-        rows: tuple[Register, ...] = ()
-        for row in sorted(self.registers, key=lambda row: row.address):
-            if rows and (row.address - rows[-1].end > self.max_gap or row.end - rows[0].address > self.max_registers):
-                blocks.append(_block(rows))
-                rows = ()
-            rows = (*rows, row)
-        return (*blocks, _block(rows))
+    def _rows(self) -> list[Row]:
+        """All that is read for a reading: the registers, and once each the scale factors."""
+        factors = {factor.key: factor for row in self.registers if (factor := row.factor) is not None}
+        return [*self.registers, *factors.values()]
 
-    def values(self, words: Mapping[int, int], rows: tuple[Register, ...]) -> dict[str, float]:
+    def blocks(self, without: Collection[str] = frozenset()) -> tuple[Block, ...]:
+        """The fewest requests that honour `max_registers` and `max_gap`, by function, ascending.
+
+        Rows whose key is in `without` are set aside: neither read nor read along.
+        """
+        return plan(self._rows(), max_registers=self.max_registers, max_gap=self.max_gap, without=without)
+
+    def decoder(self, blocks: Sequence[Block]) -> Decoder:
+        """What turns the replies to `blocks` into values; compile it once for each tuple of blocks."""
+        return Decoder(blocks)
+
+    def values(self, words: Mapping[int, int], rows: Sequence[Row]) -> dict[str, float]:
         """Quantities of `rows` from `words`, which maps addresses to registers; a row lacking a register is absent."""
         values: dict[str, float] = {}
         for row in rows:
-            if all(address in words for address in range(row.address, row.end)):
-                value = row.value([words[address] for address in range(row.address, row.end)], self.word_order)
-                if value is not None:
-                    values[row.quantity] = value
+            if not isinstance(row, Register) or (data := _bytes_of(row, words)) is None:
+                continue
+            exponent: int | None = 0
+            if (factor := row.factor) is not None:
+                power = _bytes_of(factor, words)
+                exponent = None if power is None else scale_exponent(power, factor.byte_order)
+            value = row.value(data, exponent)
+            if value is not None:
+                values[row.quantity] = value
         return values
+
+
+def _bytes_of(span: Span, words: Mapping[int, int]) -> bytes | None:
+    found = [words[address] for address in range(span.address, span.end) if address in words]
+    return None if len(found) < span.width else b"".join(word.to_bytes(2, "big") for word in found)
+
+
+def _share(before: Row, after: Row) -> bool:
+    """Whether two rows that overlap are bit fields of the very same registers."""
+    return all(isinstance(row, Register) and row.bits is not None for row in (before, after)) and _layout(
+        before
+    ) == _layout(after)
+
+
+def _layout(row: Span) -> tuple[object, ...]:
+    return (row.address, row.type, row.word_order, row.byte_order)
+
+
+def _bits(row: Register) -> set[int]:
+    low, high = row.bits or (0, -1)
+    return set(range(low, high + 1))

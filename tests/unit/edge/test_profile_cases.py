@@ -62,7 +62,7 @@ def test_profiles_that_break_the_schema_say_where(case: Path) -> None:
 
 @pytest.mark.parametrize("name", [*catalog.names("modbus"), *catalog.names("mqtt")])
 def test_every_shipped_profile_loads_and_names_its_sources(name: str) -> None:
-    profile = catalog.load(name)
+    profile = catalog.modbus(name) if name in catalog.names("modbus") else catalog.mqtt(name)
     assert profile.datasheet
     assert profile.source
 
