@@ -98,7 +98,7 @@ def four_quadrant_power_factor(value: float) -> float:
 
 
 def scaled(raw: int | float, scale: int, divisor: int, exponent: int = 0) -> int | float:
-    """`raw * scale / divisor * 10 ** exponent`, rounded once for integers: 2305 / 10 is 230.5 where 2305 * 0.1 is not."""
+    """`raw * scale / divisor * 10 ** exponent`; of integers rounded once: 2305 / 10 is 230.5, 2305 * 0.1 is not."""
     numerator = scale * 10 ** max(exponent, 0)
     denominator = divisor * 10 ** max(-exponent, 0)
     return raw * numerator if denominator == 1 else raw * numerator / denominator
