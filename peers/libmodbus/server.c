@@ -4,7 +4,8 @@
  *   server rtu PATH BAUD PARITY UNIT      PARITY is N, E or O
  *
  * Standard input, up to its end, says what the registers hold: lines of TABLE ADDRESS VALUE, the tables being 0 coils,
- * 1 discrete inputs, 3 input registers, 4 holding registers. Prints "ready" and the ports once it listens.
+ * 1 discrete inputs, 3 input registers, 4 holding registers, the addresses 0 to 9999. Prints "ready" and the ports once
+ * it listens.
  */
 #include <errno.h>
 #include <modbus.h>
@@ -15,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TABLE_SIZE = 65536, MOST_SOCKETS = 4096 };
+enum { TABLE_SIZE = 10000, MOST_SOCKETS = 4096 };
 
 static void fail(const char *what) {
     fprintf(stderr, "%s: %s\n", what, modbus_strerror(errno));
