@@ -25,7 +25,11 @@ class Sink(Protocol):
 
 
 class DeviceState(msgspec.Struct):
-    """What a driver knows of one device. `readings` counts what was polled or received since the daemon started."""
+    """What a driver knows of one device. `readings` counts what was polled or received since the daemon started.
+
+    `overruns` are polls that were left out because the bus was still busy; `set_aside` names registers that the device
+    refuses, such as 4:0x0034.
+    """
 
     device: str
     interval_ms: int
@@ -35,6 +39,8 @@ class DeviceState(msgspec.Struct):
     last_reading_us: int | None = None
     last_error: str | None = None
     last_error_us: int | None = None
+    overruns: int = 0
+    set_aside: tuple[str, ...] = ()
 
     def read(self, now_us: int) -> None:
         self.readings += 1

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge.clock import Clock
-from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, eventually

@@ -11,16 +11,19 @@ class Schedule:
     """Due times of devices 0, 1, … in monotonic seconds.
 
     A due time is always `start + phase + k * interval`, so that delays never add up; slots that have passed are
-    skipped, never caught up in a burst.
+    skipped and counted, never caught up in a burst.
     """
 
     def __init__(self, *, intervals_s: Sequence[float], start_s: float, jitter: random.Random | None = None) -> None:
         self._intervals_s = tuple(intervals_s)
         count = len(self._intervals_s)
         self._origin_s = [start_s + interval * index / count for index, interval in enumerate(self._intervals_s)]
+        self._due_s = list(self._origin_s)
         self._heap = [(origin, index) for index, origin in enumerate(self._origin_s)]
         heapq.heapify(self._heap)
         self._jitter = jitter or random.Random()
+        self.overruns = [0] * count
+        """Slots that passed while the bus was busy, by device. Those that a failing device was left out are none."""
 
     @property
     def next_due_s(self) -> float:
@@ -39,5 +42,8 @@ class Schedule:
             earliest_s += pause_s * self._jitter.uniform(0.5, 1.0)
         slots = int(max(0.0, earliest_s - origin_s) // interval_s) + 1
         due_s = origin_s + slots * interval_s
+        if not failures_in_a_row:
+            self.overruns[device] += round((due_s - self._due_s[device]) / interval_s) - 1
+        self._due_s[device] = due_s
         heapq.heappush(self._heap, (due_s, device))
         return due_s

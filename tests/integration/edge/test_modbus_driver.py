@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 
 from edge.clock import Clock
-from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
 from edge.errors import ModbusFault
 from edge.profiles import catalog

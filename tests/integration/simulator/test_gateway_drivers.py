@@ -7,8 +7,9 @@ from pathlib import Path
 
 from contract.batch import Flag
 from edge.clock import Clock
-from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
-from edge.drivers.modbus.line import TcpTransport
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.modbus.device import ModbusDevice
+from edge.drivers.modbus.line import tcp_line
 from edge.drivers.mqtt.broker import MqttBus
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
@@ -52,7 +53,7 @@ class Kept:
         self.rows: dict[str, list[Row]] = {}
         self.rejected: list[str] = []
 
-    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
         for reading in readings:
             values = {name: as_stored(name, value) for name, value in reading.values.items()}
             row = Row(reading.time_us, bool(reading.flags & Flag.TIME_FROM_DEVICE), values)
@@ -67,6 +68,9 @@ class Kept:
 
     def committed(self, delivery: Delivery) -> bool:
         return False
+
+    def hurry(self) -> None:
+        pass
 
     def _done(self) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
@@ -96,9 +100,9 @@ async def test_every_modbus_model_is_read_without_a_fault(start_simulator) -> No
         ModbusDevice(id=name, unit=unit, profile=catalog.modbus(model), interval_s=0.2, timeout_s=2.0)
         for unit, (name, (model, _)) in enumerate(MODELS.items(), 1)
     ]
-    transport = TcpTransport(host="127.0.0.1", port=port, connect_timeout_s=2.0)
+    line = tcp_line(host="127.0.0.1", port=port, connect_timeout_s=2.0)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(ModbusBus(transport=transport, devices=devices, sink=kept, clock=Clock()).run(stop))
+        group.create_task(ModbusBus(line=line, devices=devices, sink=kept, clock=Clock()).run(stop))
         await asyncio.sleep(3)
         stop.set()
     found = _compared(simulator.journal, kept)

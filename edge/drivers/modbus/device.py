@@ -1,0 +1,177 @@
+"""One meter on a bus: how it is read, and what one reading of it brought."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from edge.clock import Clock
+from edge.drivers.modbus.layout import Layout
+from edge.drivers.modbus.line import Line
+from edge.drivers.modbus.set_aside import NotKept, SetAside
+from edge.drivers.sink import DeviceState
+from edge.errors import EdgeError, ModbusFault
+from edge.profiles.modbus.plan import Block
+from edge.profiles.modbus.schema import ModbusProfile
+
+# The device says that there is no such register: asking the same again will not help, asking for less may.
+_NOT_THERE = (2, 3)
+# A gateway says that the device behind it is silent; the rest of its blocks would only cost the neighbours time.
+_SILENT = (10, 11)
+_PROBE_INTERVAL_S = 3600.0
+
+
+class Read(Protocol):
+    """Reads registers of the one device. Raises ModbusFault."""
+
+    async def __call__(self, *, function: int, address: int, count: int) -> bytes: ...
+
+
+class Polled(msgspec.Struct):
+    """`values` are canonical. `arrived_us` is when the last reply came, None without any; `silent` means that the
+    device let the line wait, or lost it."""
+
+    values: dict[str, int | float] = {}
+    faults: list[str] = []
+    arrived_us: int | None = None
+    silent: bool = False
+
+
+class ModbusDevice:
+    """A meter whose map is `profile`, or says itself what its map is: `discover` finds out once it answers."""
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        unit: int,
+        interval_s: float,
+        timeout_s: float,
+        profile: ModbusProfile | None = None,
+        discover: Callable[[Read], Awaitable[ModbusProfile]] | None = None,
+        set_aside: SetAside | None = None,
+    ) -> None:
+        if (profile is None) == (discover is None):
+            raise ValueError(f"{id}: give a profile, or a way to discover it")
+        self.id, self.unit, self.interval_s, self.timeout_s = id, unit, interval_s, timeout_s
+        self.state = DeviceState(device=id, interval_ms=round(interval_s * 1000))
+        self._discover, self._set_aside = discover, set_aside or NotKept()
+        self._layout: Layout | None = None
+        self._outdated = False
+        self._probe_s: float | None = None
+        if profile is not None:
+            self._follow(profile)
+
+    @property
+    def profile(self) -> ModbusProfile | None:
+        return self._layout.profile if self._layout else None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What is read at each poll."""
+        return self._layout.blocks if self._layout else ()
+
+    async def poll(self, line: Line, clock: Clock) -> Polled:
+        """Read all blocks once. What failed is absent, and shifts nothing."""
+        layout = self._layout
+        if layout is None or self._outdated:
+            try:
+                layout = await self._discovered(line)
+            except ModbusFault as fault:
+                return Polled(faults=[f"discovery: {fault.reason}"], silent=_is_silent(fault))
+            except EdgeError as error:
+                return Polled(faults=[f"discovery: {error}"])
+        blocks = layout.blocks
+        polled = Polled()
+        replies: list[bytes | None] = []
+        refused: list[Block] = []
+        for block in blocks:
+            try:
+                data = await self._read(line, block)
+            except ModbusFault as fault:
+                polled.faults = [*polled.faults, f"{block}: {fault.reason}"]
+                replies.append(None)
+                if fault.exception_code in _NOT_THERE:
+                    refused.append(block)
+                elif _is_silent(fault):
+                    polled.silent = True
+                    replies += [None] * (len(blocks) - len(replies))
+                    break
+            else:
+                polled.arrived_us = clock.now_us()
+                replies.append(data)
+        decoded = layout.decode(replies)
+        polled.values = decoded.values
+        for name in decoded.impossible:
+            polled.faults = [*polled.faults, f"{name} fits no register; check the profile's word order"]
+        if refused or not layout.whole:
+            answered = [block for block, reply in zip(blocks, replies, strict=True) if reply is not None]
+            await self._learn(layout, answered, refused)
+        if layout.aside or not layout.whole:
+            await self._look_again(layout, line, clock, answers=polled.arrived_us is not None and not polled.silent)
+        # Another meter may be there after a silence, and a map that is refused is another's.
+        self._outdated = self._discover is not None and (polled.silent or bool(refused))
+        return polled
+
+    async def _read(self, line: Line, block: Block) -> bytes:
+        return await line.read(
+            unit=self.unit,
+            function=block.function,
+            address=block.address,
+            count=block.count,
+            timeout_s=self.timeout_s,
+        )
+
+    async def _discovered(self, line: Line) -> Layout:
+        assert self._discover is not None
+
+        async def read(*, function: int, address: int, count: int) -> bytes:
+            return await line.read(
+                unit=self.unit, function=function, address=address, count=count, timeout_s=self.timeout_s
+            )
+
+        profile = await self._discover(read)
+        if self._layout is None or profile != self._layout.profile:
+            return self._follow(profile)
+        return self._layout
+
+    def _follow(self, profile: ModbusProfile) -> Layout:
+        self._digest = hashlib.blake2b(profile.model_dump_json().encode(), digest_size=8).hexdigest()
+        self._layout = Layout(profile=profile, aside=self._set_aside.of(self.id, self._digest))
+        self.state.set_aside = tuple(sorted(self._layout.aside))
+        return self._layout
+
+    async def _learn(self, layout: Layout, answered: list[Block], refused: list[Block]) -> None:
+        if layout.learn(answered, refused):
+            await self._keep(layout)
+
+    async def _look_again(self, layout: Layout, line: Line, clock: Clock, *, answers: bool) -> None:
+        """Ask once an hour whether what was refused is there now."""
+        now_s = clock.monotonic_s()
+        if self._probe_s is None:
+            self._probe_s = now_s + _PROBE_INTERVAL_S
+        if now_s < self._probe_s or not answers:
+            return
+        self._probe_s = now_s + _PROBE_INTERVAL_S
+        layout.doubt_the_split()
+        there: set[str] = set()
+        for block in layout.probes:
+            try:
+                await self._read(line, block)
+            except ModbusFault as fault:
+                if _is_silent(fault):
+                    break
+            else:
+                there.update(block.keys)
+        if there:
+            layout.answered_again(there)
+            await self._keep(layout)
+
+    async def _keep(self, layout: Layout) -> None:
+        self.state.set_aside = tuple(sorted(layout.aside))
+        await self._set_aside.keep(self.id, self._digest, layout.aside)
+
+
+def _is_silent(fault: ModbusFault) -> bool:
+    return fault.line_lost or fault.silent or fault.exception_code in _SILENT

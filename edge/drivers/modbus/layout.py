@@ -1,0 +1,98 @@
+"""In which blocks a meter is read, and what it has taught us about them."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from edge.profiles.modbus.decode import Decoder
+from edge.profiles.modbus.plan import Block
+from edge.profiles.modbus.schema import ModbusProfile
+
+# How often in a row a register must be refused, while the meter answers for others, before it is set aside.
+_REFUSALS = 3
+
+
+class Layout:
+    """The blocks of a profile: whole at first, halved where the meter refuses one, without what was set aside.
+
+    `blocks` is what to read next, `decode` what makes values of the replies to it.
+    """
+
+    blocks: tuple[Block, ...]
+    decode: Decoder
+    _halved: tuple[Block, ...] | None
+
+    def __init__(self, *, profile: ModbusProfile, aside: Collection[str] = ()) -> None:
+        self.profile = profile
+        self._keys = {key: block for block in profile.blocks() for key in block.keys}
+        self._plan(frozenset(aside) & self._keys.keys())
+
+    @property
+    def aside(self) -> frozenset[str]:
+        """Keys of the registers that the meter refuses: neither asked for nor read along."""
+        return self._aside
+
+    @property
+    def probes(self) -> tuple[Block, ...]:
+        """What to ask once in a while: one block for each register that was set aside."""
+        return tuple(block for key in sorted(self._aside) for block in self.profile.blocks(self._keys.keys() - {key}))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the blocks are as few as the profile allows."""
+        return self.blocks is self._whole
+
+    def learn(self, answered: Sequence[Block], refused: Sequence[Block]) -> bool:
+        """Take in how one reading of `blocks` went; whether other registers than before are set aside now."""
+        if not refused:
+            if self.blocks is not self._whole and len(answered) == len(self.blocks):
+                self._doubts.clear()
+                self._try_whole()
+            return False
+        if self._halved is not None and self.blocks is self._whole:
+            # It refuses the whole though not its parts: a gap between them, or its length, is what it cannot bear.
+            self._use(self._halved)
+            self._halved, self._whole_refused = None, True
+            return False
+        return self._halve(answered, refused)
+
+    def answered_again(self, keys: Collection[str]) -> None:
+        """The registers of `keys`, set aside before, are there after all."""
+        self._plan(self._aside - frozenset(keys))
+
+    def doubt_the_split(self) -> None:
+        """Let whole blocks be tried once more: the meter may have been repaired since it refused them."""
+        self._whole_refused = False
+
+    def _plan(self, aside: frozenset[str]) -> None:
+        self._aside = aside
+        self._whole = self.profile.blocks(aside)
+        self._halved = None
+        self._whole_refused = False
+        self._doubts: Counter[str] = Counter()
+        self._use(self._whole)
+
+    def _use(self, blocks: tuple[Block, ...]) -> None:
+        self.blocks, self.decode = blocks, self.profile.decoder(blocks)
+
+    def _try_whole(self) -> None:
+        if not self._whole_refused:
+            self._halved = self.blocks
+            self._use(self._whole)
+
+    def _halve(self, answered: Sequence[Block], refused: Sequence[Block]) -> bool:
+        blocks: list[Block] = []
+        gone: set[str] = set()
+        for block in self.blocks:
+            parts = block.halves() if block in refused else (block,)
+            if len(parts) == 1 and block in refused and answered:
+                self._doubts.update(block.keys)
+                gone.update(key for key in block.keys if self._doubts[key] >= _REFUSALS)
+            blocks += parts
+        if gone:
+            self._plan(self._aside | gone)
+        elif not answered and blocks == list(self.blocks):
+            # It refuses each single register, so it refuses to answer at all: no reason to ask in small pieces.
+            self._use(self._whole)
+        else:
+            self._use(tuple(blocks))
+        return bool(gone)
