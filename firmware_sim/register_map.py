@@ -24,7 +24,10 @@ class RegisterMap:
     """Registers of one model that `functions` read: (3,), (4,), or (3, 4) where the meter does not tell them apart.
 
     `areas` are the address ranges that exist at all. Registers between the listed ones read as `filler`. A request
-    must stay in one area, ask for at most `max_registers`, and start and end on a multiple of `granularity`.
+    must stay in one area, ask for at most `max_registers`, and start and end on a multiple of `granularity`; where an
+    area has a step of its own, on that step from its start (Siemens counts pairs from 1).
+    `alone` are registers that read so only when exactly they are asked for, in a longer request as the others are
+    (Carlo Gavazzi's identification code).
     Function 6 and 16 are taken for the addresses in `writable` (of a table that function 3 reads), and read back.
     `others` are the same meter's further tables, by other functions; the registry takes the one that holds them.
     """
@@ -40,6 +43,7 @@ class RegisterMap:
         max_registers: int = 125,
         granularity: int = 1,
         writable: Sequence[range] = (),
+        alone: Sequence[Register] = (),
         others: Sequence[Union["RegisterMap", "BitMap"]] = (),
     ) -> None:
         if (function is None) == (not functions):
@@ -52,6 +56,7 @@ class RegisterMap:
         self.writable = writable
         self._areas, self._filler = areas, filler
         self._max_registers, self._granularity = max_registers, granularity
+        self._alone = {(register.address, register.words): register for register in alone}
         self._registers = sorted(registers, key=lambda register: register.address)
         self._ends = [register.address + register.words for register in self._registers]
         for end, following in zip(self._ends, self._registers[1:], strict=False):
@@ -109,12 +114,18 @@ class RegisterMap:
     def _select(self, address: int, count: int) -> list[Register]:
         if count > self._max_registers:
             raise IllegalCount
-        if not any(address in area and address + count - 1 in area for area in self._areas):
+        if (address, count) in self._alone:
+            return [self._alone[address, count]]
+        if not any(_covers(area, address, count) for area in self._areas):
             raise IllegalAddress
         if address % self._granularity or count % self._granularity:
             raise IllegalAddress
         first = bisect_left(self._ends, address + 1)
         return [register for register in self._registers[first:] if register.address < address + count]
+
+
+def _covers(area: range, address: int, count: int) -> bool:
+    return address in area and address + count <= area.stop and count % area.step == 0
 
 
 class BitMap:
@@ -143,7 +154,7 @@ class BitMap:
         self, address: int, count: int, snapshot: Snapshot, written: Words | None = None
     ) -> tuple[bytes, dict[str, Number]]:
         """`count` bits from `address` on, the first the least of the first byte. Raises IllegalAddress."""
-        if not any(address in area and address + count - 1 in area for area in self._areas):
+        if not any(_covers(area, address, count) for area in self._areas):
             raise IllegalAddress
         packed = 0
         for at in range(count):

@@ -1,0 +1,17 @@
+"""Schneider Electric PM5110, three-phase power meter of the PM5100 series.
+
+Document: "PM51xx_PM53xx_PMC Register List" v2011_v2021; the identification by way of a data logger's list of these
+models, the measurements (the same numbers as in the iEM3000) and the power factor by way of notes on that document.
+The product number at 89 is left out (its values could not be read), and so are the energies as singles at 2699. Not
+confirmed: what pads the texts. See `schneider.py`.
+"""
+
+from firmware_sim.models import schneider
+from firmware_sim.register_map import RegisterMap
+
+MAP = RegisterMap(
+    function=3,
+    areas=[range(29, 89), range(128, 140), range(2999, 3121), range(3203, 3235)],
+    filler=b"\x80\x00",
+    registers=[*schneider.identity("Power Meter", "PM5110"), *schneider.MEASUREMENTS],
+)
