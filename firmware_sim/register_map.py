@@ -62,6 +62,9 @@ class RegisterMap:
         for end, following in zip(self._ends, self._registers[1:], strict=False):
             if end > following.address:
                 raise ValueError(f"registers overlap at {following.address:#x}")
+        for register in self._registers:
+            if not any(area.start <= register.address <= area.stop - register.words for area in areas):
+                raise ValueError(f"the register at {register.address:#x} stands in no area")
         self._within = lru_cache(maxsize=256)(self._select)
         tables = [self, *(table for other in others for table in other.by_function.values())]
         self.by_function: dict[int, RegisterMap | BitMap] = {}
