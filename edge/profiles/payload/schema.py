@@ -1,205 +1,167 @@
-"""What a device publishes: which fields of its JSON are which quantities, and the decoder that applies such a map."""
+"""What a profile says of a family of devices that publish alike: which messages there are, and what is in them."""
 
-import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
-from typing import Annotated, Literal, Self
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from contract.quantities import BY_NAME
-from edge.errors import PayloadError
+from edge.profiles.payload.clock import TimeFormat
+from edge.profiles.payload.path import EACH, steps
+from edge.profiles.payload.settings import DeviceFields, known_quantity
+from edge.profiles.payload.topic import compiled
 
-Json = Mapping[str, object]
-MAX_CHANNELS = 64
+if TYPE_CHECKING:
+    from edge.profiles.payload.decode import PayloadDecoder
+
+_PHASE = "{phase}"
 
 
-class FieldMap(BaseModel):
-    """One row: `quantity` is the number at `path` times `scale`.
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    `invalid` lists numbers that mean "not measured". The value is absent as well while the field `unless_zero` is 0:
-    on a phase without voltage, what a meter says of current and frequency is noise.
+
+class FieldMap(_Table):
+    """One row: `quantity` is the number at `path`, or the sum of those in `sum`, times `scale` divided by `divisor`.
+
+    A sum lacks the quantity when one of its parts is missing; a part with a minus before it is subtracted. `invalid`
+    lists numbers that mean "not measured". The value is absent as well while the field `unless_zero` is 0: on a phase
+    without voltage, what a meter says of current and frequency is noise. Where the field is an array of phases, its
+    entries are the quantities that `phases` names, and `total` says how `quantity` comes from them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     quantity: str
-    path: str
+    path: str | None = None
+    sum: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     scale: Annotated[int, Field(gt=0)] = 1
+    divisor: Annotated[int, Field(gt=0)] = 1
     invalid: tuple[float, ...] = ()
     unless_zero: str | None = None
+    phases: str | None = None
+    total: Literal["sum", "first"] | None = None
+
+    _known = field_validator("quantity")(known_quantity)
 
     @model_validator(mode="after")
-    def _known_quantity(self) -> Self:
-        if self.quantity not in BY_NAME:
-            raise ValueError(f"unknown quantity {self.quantity!r}; the table is contract/quantities.py")
+    def _consistent(self) -> Self:
+        if (self.path is None) == (self.sum is None):
+            raise ValueError(f"{self.quantity}: neither or both of path and sum; a row has one of them")
+        for path in (*self.paths, *(() if self.unless_zero is None else (self.unless_zero,))):
+            if EACH in steps(path):
+                raise ValueError(f"{path!r} has [*] in it; a component lists meters by its own arrays")
+        if self.phases is not None:
+            if _PHASE not in self.phases or self.phases.replace(_PHASE, "1") not in BY_NAME:
+                raise ValueError(f"phases = {self.phases!r} names no quantity with {_PHASE} in it")
+            if self.path is None:
+                raise ValueError(f"{self.quantity}: phases of a sum; give the row a path")
         return self
 
+    @property
+    def factor(self) -> float:
+        return self.scale if self.divisor == 1 else self.scale / self.divisor
 
-class Component(BaseModel):
-    """A part of the payload, named `key` or, where a device has several, `key:0`, `key:1` and so on."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where the row's numbers are, without the signs of a sum."""
+        return (self.path,) if self.path is not None else tuple(part.removeprefix("-") for part in self.sum or ())
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: str
+class Component(_Table):
+    """A part of a document. `keys` are the names it goes by; with a number behind (`em:0`), or as an array of
+    objects, there are several. `$` is the document itself.
+
+    A document that is the bare content has no name to go by: it is known by one of `marks`. The content counts only
+    while the field `valid` is not false. Fields with one of the `suffixes` behind their names are an array, in that
+    order. The entries of an array are meters where one of the registers `meters_by` is an array as well, and phases
+    of one meter where it is not; `phases_by` is the field that shows whether two entries are phases or mere circuits.
+    """
+
+    keys: Annotated[tuple[str, ...], Field(min_length=1)]
+    marks: tuple[str, ...] = ()
+    valid: str | None = None
+    suffixes: tuple[tuple[str, ...], ...] = ()
+    meters_by: tuple[str, ...] = ()
+    phases_by: str | None = None
     fields: tuple[FieldMap, ...]
 
 
-class PayloadProfile(BaseModel):
-    """A family of devices that publish alike.
+class Message(_Table):
+    """Messages alike: on `topics`, with `content`.
 
-    `wrappers` are keys that may enclose the payload; `time_key` is where its clock is, `time_format` how it is written.
-    `ignore_foreign` says that messages without any component are ordinary there, and no mistake.
+    json: a document, perhaps inside one of the objects `wrappers`, its clock at the first of `time_paths` that has
+    one. Where `foreign` is "ignore", a document with no component is none of a meter's, else it cannot be decoded.
+    With `telegrams`, a payload may also be a P1 telegram: its codes are the keys.
+    number: one number; the topic's `{field}` is the path of its rows, `{channel}` counts meters from 0. Fields that
+    no row has are none of a meter's, or with `others` "pass" a matter of the messages after.
+    sparkplug-b: the metrics' names are the paths.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
+    content: Literal["json", "number", "sparkplug-b"]
+    wrappers: tuple[str, ...] = ()
+    time_paths: tuple[str, ...] = ()
+    time_format: TimeFormat = "auto"
+    foreign: Literal["refuse", "ignore"] = "refuse"
+    telegrams: bool = False
+    others: Literal["ignore", "pass"] = "ignore"
+    components: tuple[Component, ...] = ()
+    fields: tuple[FieldMap, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [frozenset(compiled(pattern).groupindex) for pattern in self.topics]
+        if self.content == "number" and not all("field" in found for found in names):
+            raise ValueError("content = 'number' on a topic without {field}; nothing would say what the number is")
+        if self.content == "json" and self.fields:
+            raise ValueError("content = 'json' with fields; they belong to a component")
+        if self.content != "json" and (self.components or self.wrappers or self.telegrams):
+            raise ValueError(f"content = {self.content!r} with components, wrappers or telegrams; it has fields only")
+        for path in self.time_paths:
+            steps(path)
+        return self
+
+
+class PayloadProfile(_Table):
+    """A family of devices that publish alike. The first message whose topics match reads what came.
+
+    `ignored_topics` are matched before: what comes on them says nothing of a meter. `offline_topics` map to the
+    payload by which the device, or its will, says that it is gone. Values that come as messages of their own belong
+    together within `gather_ms`.
+    """
 
     kind: Literal["mqtt"]
     model: str
     datasheet: str
     source: str
     verified: bool
-    wrappers: tuple[str, ...] = ()
-    time_key: str
-    time_format: Literal["iso", "unix"]
-    ignore_foreign: bool = False
-    components: tuple[Component, ...]
+    ignored_topics: tuple[str, ...] = ()
+    offline_topics: dict[str, str] = {}
+    gather_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    needs_fields: bool = False
+    takes_names: bool = False
+    message: Annotated[tuple[Message, ...], Field(min_length=1)]
 
+    @field_validator("ignored_topics", "offline_topics")
+    @classmethod
+    def _patterns(cls, patterns: "tuple[str, ...] | dict[str, str]") -> "tuple[str, ...] | dict[str, str]":
+        for pattern in patterns:
+            compiled(pattern)
+        return patterns
 
-class Decoded(msgspec.Struct, frozen=True):
-    """What one message said. `channels` maps the channel, None for a device's only one, else from 1, to quantities.
+    def check(self, fields: DeviceFields | None) -> None:
+        """Raises ValueError in one line when a device of this profile cannot have `fields`, or has to have some."""
+        given = fields or DeviceFields()
+        if self.needs_fields and not given.fields:
+            raise ValueError("this profile has no fields of its own; list the device's under fields")
+        if self.takes_names:
+            if given.channels_path is not None or given.time_path is not None:
+                raise ValueError("channels_path and time_path are for JSON; this profile's messages have names only")
+            return
+        for row in given.fields:
+            steps(row.path)
 
-    `clock` is the device's own time as it stands in the payload; `skipped` names fields that held no number.
-    """
+    def decoder(self, zone: tzinfo, fields: DeviceFields | None = None, topic: str = "#") -> "PayloadDecoder":
+        """The decoder of one device, subscribed to the filter `topic`; `zone` is that of a clock which names none."""
+        from edge.profiles.payload.decode import PayloadDecoder
 
-    clock: str | float | None
-    channels: dict[int | None, dict[str, float]]
-    skipped: tuple[str, ...] = ()
-
-
-def decode(profile: PayloadProfile, topic: str, payload: bytes) -> Decoded:
-    """The quantities in `payload`. Raises PayloadError when it is no JSON object or holds nothing of the profile."""
-    try:
-        document = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError(f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise PayloadError(f"a JSON {type(document).__name__}, not an object")
-    for wrapper in profile.wrappers:
-        if isinstance(inner := document.get(wrapper), dict):
-            document = inner
-    clock = document.get(profile.time_key)
-    channels: dict[int | None, dict[str, float]] = {}
-    skipped: list[str] = []
-    found = False
-    for component, channel, content in _components(profile, topic, document):
-        found = True
-        for index, values in _component_values(component, content, skipped):
-            channels.setdefault(index if index is not None else channel, {}).update(values)
-    if not found and not profile.ignore_foreign:
-        names = " or ".join(component.key for component in profile.components)
-        raise PayloadError(f"no {names} object in it, only {', '.join(map(str, list(document)[:8])) or 'nothing'}")
-    known_clock = clock if isinstance(clock, str | float | int) and not isinstance(clock, bool) else None
-    return Decoded(known_clock, {key: values for key, values in channels.items() if values}, tuple(skipped))
-
-
-def _components(profile: PayloadProfile, topic: str, document: Json) -> Iterator[tuple[Component, int | None, Json]]:
-    # A status topic names its component in its last level and publishes the bare content.
-    last_level = topic.rpartition("/")[2]
-    for component in profile.components:
-        # Three digits, as add-ons have them: what a publisher numbers beyond makes no device key.
-        pattern = re.compile(rf"{re.escape(component.key)}(?::([0-9]{{1,3}}))?\Z")
-        parts = [(match, document[key]) for key in document if (match := pattern.match(key))]
-        if match := pattern.match(last_level):
-            parts.append((match, document))
-        for match, content in parts:
-            if isinstance(content, dict):
-                number = int(match[1] or 0)
-                yield component, None if number == 0 else number + 1, content
-
-
-def _component_values(
-    component: Component, content: Json, skipped: list[str]
-) -> Iterator[tuple[int | None, dict[str, float]]]:
-    """Channel and values: one channel, or as many as the longest array among the fields has entries.
-
-    An array beyond `MAX_CHANNELS` is no list of meters, and skipped.
-    """
-    columns = {row.path: _at(content, row.path) for row in component.fields}
-    for path, value in columns.items():
-        if isinstance(value, list) and len(value) > MAX_CHANNELS:
-            columns[path] = None
-            skipped.append(path)
-    count = max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
-    for index in range(count):
-        values: dict[str, float] = {}
-        for row in component.fields:
-            value = _number(_entry(columns[row.path], index))
-            if value is None:
-                if columns[row.path] is not None and _entry(columns[row.path], index) is not None:
-                    skipped.append(row.path)
-                continue
-            if value in row.invalid or row.quantity in values:
-                continue
-            if row.unless_zero is not None and _number(_entry(_at(content, row.unless_zero), index)) == 0:
-                continue
-            values[row.quantity] = value * row.scale
-        yield (index + 1 if count > 1 else None), values
-
-
-def _at(content: Json, path: str) -> object:
-    value: object = content
-    for key in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
-def _entry(value: object, index: int) -> object:
-    """Channel `index` of a field: of an array its entry, of a scalar the value that all channels share."""
-    if isinstance(value, list):
-        return value[index] if index < len(value) else None
-    return value
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return None
-
-
-def device_time_us(profile: PayloadProfile, clock: str | float | None, zone: tzinfo, near_us: int) -> int | None:
-    """The payload's clock in microseconds UTC, or None when it has none or is no time.
-
-    A clock without a zone is local to `zone`; of the two instants that a repeated hour allows, the one nearer to
-    `near_us` is meant.
-    """
-    try:
-        if profile.time_format == "unix":
-            return None if clock is None else round(float(clock) * 1_000_000)
-        local = datetime.fromisoformat(str(clock))
-        if local.tzinfo is not None:
-            return _unix_us(local)
-        candidates = (_unix_us(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
-        return min(candidates, key=lambda instant_us: abs(instant_us - near_us))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _unix_us(moment: datetime) -> int:
-    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def plausible_time(instant_us: int | None, now_us: int) -> bool:
-    """Whether a device's clock can be believed: not more than 60 s ahead of the gateway's and at most 7 days behind."""
-    return instant_us is not None and now_us - 7 * 86_400_000_000 <= instant_us <= now_us + 60_000_000
+        return PayloadDecoder(self, zone, fields or DeviceFields(), topic)

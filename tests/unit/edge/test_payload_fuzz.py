@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -12,25 +12,48 @@ from contract import codec
 from edge.buffer.segments import cut, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog
-from edge.profiles.payload.schema import PayloadProfile, decode, device_time_us
+from edge.profiles.payload.decode import PayloadDecoder
+from edge.profiles.payload.rows import Row
+from edge.profiles.payload.said import Said
+from edge.profiles.payload.schema import PayloadProfile
+from edge.profiles.payload.settings import MAX_CHANNELS, DeviceFields
 from edge.reading import Reading, canonical
 
-_NAMES = sorted(
-    {"Time", "ts", "params", "StatusSNS"}
-    | {
-        key
-        for name in catalog.names("mqtt")
-        for component in catalog.mqtt(name).components
-        for key in (component.key, f"{component.key}:1", *(f.path.partition(".")[0] for f in component.fields))
-    }
+_NOW_US = 1_795_000_000_000_000
+_LONGEST_ID = "x" * 88
+_FIELDS = DeviceFields.model_validate(
+    {"fields": [{"quantity": "power_w", "path": "m[*].p"}, {"quantity": "energy_import_wh", "path": "e", "scale": 1e3}]}
 )
+
+
+def _decoder(profile: PayloadProfile) -> PayloadDecoder:
+    return profile.decoder(ZoneInfo("Europe/Berlin"), _FIELDS if profile.needs_fields else None)
+
+
+def _keys(profile: PayloadProfile) -> set[str]:
+    found = {"m", "p", "e", "value", "unit", "id"}
+    for message in profile.message:
+        found |= set(message.wrappers) | {path.partition(".")[0] for path in message.time_paths}
+        for component in message.components:
+            found |= {*component.keys, *(f"{key}:1" for key in component.keys), *component.marks}
+            found |= {str(path[0]) for row in component.fields for path in Row(row).paths}
+    return found
+
+
+_PROFILES = [catalog.mqtt(name) for name in catalog.names("mqtt")]
+_NAMES = sorted(set().union(*map(_keys, _PROFILES)))
+_TOPICS = [
+    "site/status/switch:0", "tele/plug/SENSOR", "shellies/x/emeter/1/total", "x/sensor/energy_kwh/state",
+    "zigbee2mqtt/plug", "zigbee2mqtt/plug/availability", "dsmr/reading/electricity_delivered_1",
+    "dsmr/reading/timestamp", "spBv1.0/G/NBIRTH/N", "spBv1.0/G/DDATA/N/D", "spBv1.0/G/NDEATH/N", "", "//", "\ud7ff",
+]  # fmt: skip
 _SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
     st.sampled_from([10**18, 2**63, 10**400, -(10**30), 1e308]),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from(["1.5", "nan", "-inf", "", "1e999", "2026-01-01T00:00:00", "9999-12-31T23:59:59"]),
+    st.sampled_from(["1.5", "nan", "-inf", "", "1e999", "2026-01-01T00:00:00", "9999-12-31T23:59:59", "230 V", "1,5"]),
     st.text(max_size=8),
 )
 _JSON = st.recursive(
@@ -40,21 +63,13 @@ _JSON = st.recursive(
     ),
     max_leaves=25,
 )
-_PROFILES = st.sampled_from([catalog.mqtt(name) for name in catalog.names("mqtt")])
 
 
-_LONGEST_ID = "x" * 88
-
-
-def _through(profile: PayloadProfile, payload: bytes) -> None:
-    try:
-        decoded = decode(profile, "site/status/switch:0", payload)
-    except PayloadError as error:
-        str(error).encode()
-        return
-    time_us = device_time_us(profile, decoded.clock, UTC, 0)
-    assert time_us is None or isinstance(time_us, int)
-    for channel, values in decoded.channels.items():
+def _check(said: Said) -> None:
+    assert said.time_us is None or isinstance(said.time_us, int)
+    assert all(text.encode() for text in said.skipped)
+    for channel, values in said.channels.items():
+        assert channel is None or 1 <= channel <= 1000
         kept, _ = canonical(values)
         assert all(math.isfinite(value) for value in kept.values())
         readings = [Reading(f"{_LONGEST_ID}/{channel or 0}", 0, kept)]
@@ -63,30 +78,43 @@ def _through(profile: PayloadProfile, payload: bytes) -> None:
         codec.decode(codec.decompress(batch.body, batch.encoding, 2**20), batch.media_type)
 
 
-@given(_PROFILES, _JSON)
-@example(catalog.mqtt("shelly-gen2"), {f"switch:{'9' * 5000}": {"apower": 1}})
-@example(catalog.mqtt("shelly-gen2"), {f"switch:{'9' * 100}": {"apower": 1}})
-@example(catalog.mqtt("tasmota"), {"Time": 10**400, "ENERGY": {"Power": 10**400, "Total": 10**400}})
-def test_any_json_is_decoded_or_refused(profile: PayloadProfile, document: object) -> None:
+def _through(profile: PayloadProfile, topic: str, payload: bytes) -> None:
+    decoder = _decoder(profile)
+    for _ in range(2):
+        try:
+            said = decoder.decode(topic, payload, _NOW_US)
+        except PayloadError as error:
+            str(error).encode()
+            continue
+        for part in (*said.earlier, said):
+            _check(part)
+
+
+@given(st.sampled_from(_PROFILES), st.sampled_from(_TOPICS), _JSON)
+@example(catalog.mqtt("shelly-gen2"), "x", {f"switch:{'9' * 5000}": {"apower": 1}})
+@example(catalog.mqtt("shelly-gen2"), "x", {f"switch:{'9' * 100}": {"apower": 1}})
+@example(catalog.mqtt("tasmota"), "x", {"Time": 10**400, "ENERGY": {"Power": 10**400, "Total": 10**400}})
+def test_any_json_is_decoded_or_refused(profile: PayloadProfile, topic: str, document: object) -> None:
     """E13, E15"""
-    _through(profile, json.dumps(document).encode())
+    _through(profile, topic, json.dumps(document).encode())
 
 
-@given(_PROFILES, st.binary(max_size=60))
-@example(catalog.mqtt("tasmota"), b'{"ENERGY": {"Total": 1e999}}')
-@example(catalog.mqtt("tasmota"), b'{"\\ud800": 1}')
-@example(catalog.mqtt("tasmota"), b"[" * 5000)
-def test_any_bytes_are_decoded_or_refused(profile: PayloadProfile, payload: bytes) -> None:
+@given(st.sampled_from(_PROFILES), st.sampled_from(_TOPICS), st.binary(max_size=60))
+@example(catalog.mqtt("tasmota"), "x", b'{"ENERGY": {"Total": 1e999}}')
+@example(catalog.mqtt("tasmota"), "x", b'{"\\ud800": 1}')
+@example(catalog.mqtt("tasmota"), "x", b"[" * 5000)
+@example(catalog.mqtt("tasmota"), "x", b'{"a":' * 5000)
+def test_any_bytes_are_decoded_or_refused(profile: PayloadProfile, topic: str, payload: bytes) -> None:
     """E13"""
-    _through(profile, payload)
+    _through(profile, topic, payload)
 
 
 def test_an_array_that_is_no_list_of_meters_is_named_and_makes_no_meters() -> None:
     """E15, E30: every channel is a state to keep and a device key in the batch."""
-    payload = json.dumps({"ENERGY": {"Total": 1, "Power": [1.0] * 65, "Current": [1.0] * 64}}).encode()
-    decoded = decode(catalog.mqtt("tasmota"), "tele/plug/SENSOR", payload)
-    assert decoded.skipped == ("Power",)
-    assert sorted(decoded.channels, key=str) == sorted(range(1, 65), key=str)
+    energy = {"Total": [1.0] * MAX_CHANNELS, "Power": [1.0] * (MAX_CHANNELS + 1)}
+    said = _decoder(catalog.mqtt("tasmota")).decode("tele/x/SENSOR", json.dumps({"ENERGY": energy}).encode(), _NOW_US)
+    assert said.skipped == ("Power: an array of 65 is no list of meters",)
+    assert sorted(said.channels, key=str) == sorted(range(1, 65), key=str)
 
 
 @pytest.mark.parametrize("value", [10**19, -1e19, 10**400])

@@ -1,13 +1,12 @@
-"""Each folder of cases/profiles: registers or a message in, values or one line of error out."""
+"""Each folder of cases/profiles with registers or a profile: values or one line of error out."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from edge.errors import ConfigError, PayloadError
+from edge.errors import ConfigError
 from edge.profiles import catalog
-from edge.profiles.payload.schema import decode
 from edge.reading import canonical
 
 CASES = Path(__file__).parents[2] / "cases" / "profiles"
@@ -30,27 +29,6 @@ def test_registers_become_the_expected_values(case: Path) -> None:
 
     assert values == json.loads((case / "expected.json").read_text())
     assert not impossible
-
-
-@pytest.mark.parametrize("case", _cases("message.json", "expected.json"), ids=lambda case: case.name)
-def test_messages_become_the_expected_channels(case: Path) -> None:
-    """E15: scalars and arrays, strings, nulls, unconnected phases."""
-    given = json.loads((case / "message.json").read_text())
-
-    decoded = decode(catalog.mqtt(given["profile"]), given["topic"], json.dumps(given["payload"]).encode())
-
-    expected = json.loads((case / "expected.json").read_text())
-    assert {str(channel or ""): values for channel, values in decoded.channels.items()} == expected["channels"]
-    assert decoded.clock == expected["clock"]
-
-
-@pytest.mark.parametrize("case", _cases("message.json", "error.txt"), ids=lambda case: case.name)
-def test_messages_that_cannot_be_read_say_why(case: Path) -> None:
-    """E13"""
-    given = json.loads((case / "message.json").read_text())
-    with pytest.raises(PayloadError) as caught:
-        decode(catalog.mqtt(given["profile"]), given["topic"], given["raw"].encode())
-    assert str(caught.value) == (case / "error.txt").read_text().strip()
 
 
 @pytest.mark.parametrize("case", _cases("profile.toml", "error.txt"), ids=lambda case: case.name)

@@ -8,93 +8,95 @@ from typing import Any
 import pytest
 
 from edge.profiles import catalog
-from edge.profiles.payload.schema import Decoded, decode, device_time_us, plausible_time
+from edge.profiles.payload.said import Said
 
 _DATA = Path(__file__).parents[4] / "shared" / "data" / "mqtt"
 _PAYLOADS = _DATA / "payloads.jsonl"
-_NOW_US = 1_795_000_000_000_000
+_NOW_US = 1_757_060_300_000_000
+_PROFILES = {"Tasmota": "tasmota", "Shelly": "shelly-gen2", "Zigbee2MQTT": "zigbee2mqtt"}
+_QUANTITIES = {
+    "import_register_kwh": ("energy_import_wh", 1000),
+    "export_register_kwh": ("energy_export_wh", 1000),
+    "import_register_wh": ("energy_import_wh", 1),
+    "export_register_wh": ("energy_export_wh", 1),
+    "power_w": ("power_w", 1),
+    "voltage_v": ("voltage_l1_v", 1),
+    "voltage_c": ("voltage_l3_v", 1),
+}
 
 pytestmark = pytest.mark.skipif(not _PAYLOADS.exists(), reason="../shared/data/mqtt/payloads.jsonl is not here")
 
 
-def _line(device: str) -> dict[str, Any]:
-    lines = (json.loads(line) for line in _PAYLOADS.read_text().splitlines())
-    return next(line for line in lines if line["device"].startswith(device))
+def _lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _PAYLOADS.read_text().splitlines()] if _PAYLOADS.exists() else []
 
 
-def _decoded(device: str) -> tuple[Decoded, dict[str, Any]]:
-    line = _line(device)
-    profile = "shelly-gen2" if "Shelly" in device else "tasmota"
-    return decode(catalog.mqtt(profile), line["topic"], line["payload"].encode()), line["expected"]
+def _said(line: dict[str, Any], now_us: int = _NOW_US) -> Said:
+    profile = catalog.mqtt(_PROFILES[line["device"].split()[0].rstrip(",")])
+    return profile.decoder(UTC).decode(line["topic"], line["payload"].encode(), now_us)
+
+
+def _device(name: str) -> dict[str, Any]:
+    return next(line for line in _lines() if line["device"].startswith(name))
+
+
+def _status(file: str) -> dict[str, Any]:
+    return json.loads((_DATA / file).read_text())
+
+
+@pytest.mark.parametrize("line", _lines(), ids=lambda line: line["device"])
+def test_every_payload_says_what_its_finder_expects(line: dict[str, Any]) -> None:
+    """E15"""
+    said = _said(line)
+    assert not said.skipped
+    wanted = line["expected"].get("channels", [line["expected"]])
+    assert len(said.channels) == len(wanted)
+    for values, expected in zip(said.channels.values(), wanted, strict=True):
+        for name, value in expected.items():
+            quantity, factor = _QUANTITIES[name]
+            assert values[quantity] == pytest.approx(value * factor), name
 
 
 def test_a_tasmota_plug_without_voltage_measures_power_and_energy_only() -> None:
     """E15"""
-    decoded, expected = _decoded("Tasmota smart plug")
-    assert decoded.channels == {
-        None: {
-            "energy_import_wh": pytest.approx(expected["import_register_kwh"] * 1000),
-            "power_w": expected["power_w"],
-        }
-    }
+    assert _said(_device("Tasmota smart plug")).channels[None].keys() == {"energy_import_wh", "power_w"}
 
 
-def test_a_tasmota_optical_head_exports() -> None:
-    decoded, expected = _decoded("Tasmota SML")
-    values = decoded.channels[None]
-    assert values["energy_import_wh"] == pytest.approx(expected["import_register_kwh"] * 1000)
-    assert values["energy_export_wh"] == pytest.approx(expected["export_register_kwh"] * 1000)
-    assert values["power_w"] == expected["power_w"]
-
-
-def test_a_tasmota_with_two_registers_is_two_meters() -> None:
+def test_a_tasmota_with_two_registers_is_two_meters_under_one_voltage() -> None:
     """E15"""
-    decoded, expected = _decoded("Tasmota Sonoff Dual")
-    for channel, wanted in enumerate(expected["channels"], start=1):
-        assert decoded.channels[channel]["energy_import_wh"] == pytest.approx(wanted["import_register_kwh"] * 1000)
-        assert decoded.channels[channel]["power_w"] == wanted["power_w"]
-        assert decoded.channels[channel]["voltage_l1_v"] == 235
+    said = _said(_device("Tasmota Sonoff Dual"))
+    assert {channel: values["voltage_l1_v"] for channel, values in said.channels.items()} == {1: 235, 2: 235}
 
 
 def test_a_clock_of_1970_is_not_believed() -> None:
     """E15, E27"""
-    decoded, expected = _decoded("Tasmota, clock not set")
-    clock_us = device_time_us(catalog.mqtt("tasmota"), decoded.clock, UTC, _NOW_US)
-    assert clock_us is not None
-    assert not plausible_time(clock_us, _NOW_US)
-    assert decoded.channels[None]["energy_import_wh"] == pytest.approx(expected["import_register_kwh"] * 1000)
+    assert _said(_device("Tasmota, clock not set")).time_us is None
 
 
-def test_unconnected_phases_of_a_shelly_give_no_current_and_no_frequency() -> None:
+def test_unconnected_phases_of_a_shelly_give_nothing() -> None:
     """E15"""
-    decoded, expected = _decoded("Shelly Pro 3EM")
-    values = decoded.channels[None]
-    assert values["power_w"] == expected["power_w"]
-    assert values["voltage_l3_v"] == expected["voltage_c"]
+    said = _said(_device("Shelly Pro 3EM"))
+    values = said.channels[None]
     assert values["frequency_hz"] == 50
-    assert not {"current_l1_a", "current_l2_a"} & values.keys()
-    assert device_time_us(catalog.mqtt("shelly-gen2"), decoded.clock, UTC, _NOW_US) == 1757059829080000
-
-
-def test_a_shelly_counts_watt_hours() -> None:
-    """E15"""
-    decoded, expected = _decoded("Shelly Pro 3EM energy")
-    assert decoded.channels == {
-        None: {
-            "energy_import_wh": expected["import_register_wh"],
-            "energy_export_wh": expected["export_register_wh"],
-        }
-    }
-
-
-def test_a_shelly_switch_reports_on_its_status_topic() -> None:
-    decoded, expected = _decoded("Shelly Plus switch")
-    assert decoded.channels[None]["energy_import_wh"] == expected["import_register_wh"]
-    assert decoded.channels[None]["power_w"] == expected["power_w"]
+    assert not [name for name in values if "_l1_" in name or "_l2_" in name]
+    assert said.time_us == 1757059829080000
 
 
 def test_a_whole_status_of_a_shelly_pro_3em_decodes() -> None:
-    status = json.loads((_DATA / "aioshelly_gen2_Shelly-Pro-3EM.json").read_text())["status"]
-    decoded = decode(catalog.mqtt("shelly-gen2"), "x/events/rpc", json.dumps({"params": status}).encode())
-    assert decoded.channels[None]["power_w"] == status["em:0"]["total_act_power"]
-    assert decoded.channels[None]["energy_import_wh"] == status["emdata:0"]["total_act"]
+    dump = _status("aioshelly_gen2_Shelly-Pro-3EM.json")
+    status, decoder = dump["status"], catalog.mqtt("shelly-gen2").decoder(UTC)
+    for document in (dump, {"params": status}, {"id": 1, "src": "shellypro3em-1", "result": status}):
+        said = decoder.decode("pro/events/rpc", json.dumps(document).encode(), 1707326930000000)
+        assert said.channels[None]["power_w"] == status["em:0"]["total_act_power"]
+        assert said.channels[None]["energy_import_wh"] == status["emdata:0"]["total_act"]
+        assert said.time_us == status["sys"]["unixtime"] * 1_000_000
+
+
+def test_a_whole_status_of_a_shelly_plug_s_decodes() -> None:
+    """E15: a plug of the first generation counts watt-minutes."""
+    dump = _status("aioshelly_gen1_Shelly-Plug-S.json")
+    for document in (dump, dump["status"]):
+        decoder = catalog.mqtt("shelly-gen1").decoder(UTC)
+        said = decoder.decode("shellies/plug/info", json.dumps(document).encode(), 1707332250000000)
+        assert said.channels == {None: {"power_w": 0.0, "energy_import_wh": pytest.approx(2632 / 60)}}
+        assert said.time_us == 1707332241000000

@@ -1,0 +1,266 @@
+"""Rows of a profile, made ready: their values read from a document, from arrays of meters or from arrays of phases."""
+
+from collections.abc import Mapping, Sequence
+
+from edge.profiles.payload.number import LIMIT, NotANumber, measured, number
+from edge.profiles.payload.path import Steps, at, steps
+from edge.profiles.payload.said import Channels
+from edge.profiles.payload.schema import Component, FieldMap
+from edge.profiles.payload.settings import MAX_CHANNELS, DeviceField
+
+# What several meters of one device have in common; of anything else a single number is one of theirs, or their sum.
+_SHARED = frozenset({"voltage_l1_v", "voltage_l2_v", "voltage_l3_v", "frequency_hz"})
+
+
+class Row:
+    """A row with its paths split. `key` is the path where it is a single key, for speed."""
+
+    __slots__ = (
+        "channel", "factor", "guard", "invalid", "key", "name", "paths", "phases", "quantity", "signs", "total",
+    )  # fmt: skip
+
+    def __init__(self, row: FieldMap | DeviceField, *, named: bool = False) -> None:
+        split = (lambda path: (path,)) if named else steps
+        self.quantity = row.quantity
+        self.channel: int | None = None
+        self.phases: tuple[str, ...] = ()
+        self.total: str | None = None
+        self.guard: Steps | None = None
+        self.signs: tuple[int, ...] = (1,)
+        if isinstance(row, DeviceField):
+            self.channel, self.factor = row.channel, row.factor
+            paths: tuple[str, ...] = (row.path,)
+        else:
+            self.factor, paths = row.factor, row.paths
+            self.signs = tuple(-1 if part.startswith("-") else 1 for part in row.sum or ("",))
+            self.total = row.total
+            if row.phases is not None:
+                self.phases = tuple(row.phases.replace("{phase}", str(phase)) for phase in (1, 2, 3))
+            if row.unless_zero is not None:
+                self.guard = split(row.unless_zero)
+        self.name = " + ".join(paths)
+        self.paths: tuple[Steps, ...] = tuple(split(path) for path in paths)
+        # Sums, and paths and guards of several steps, go the long way.
+        single = len(self.paths) == 1 and len(self.paths[0]) == 1 and (self.guard is None or len(self.guard) == 1)
+        self.key = str(self.paths[0][0]) if single else None
+        self.invalid = frozenset(value * self.factor for value in row.invalid)
+
+    def value(self, written: object) -> float | None:
+        """The quantity that `written` stands for; None where it is absent. Raises NotANumber."""
+        kind = type(written)
+        if (kind is float or kind is int) and -LIMIT < written < LIMIT:  # type: ignore[operator] # the type is known
+            found: float | None = written * self.factor  # type: ignore[operator]
+        else:
+            found = measured(written, self.quantity, self.factor)
+        return None if found in self.invalid else found
+
+    def sum(self, parts: Sequence[object]) -> float | None:
+        """The sum of `parts`, None when one of them is absent. Raises NotANumber."""
+        total = 0.0
+        for sign, written in zip(self.signs, parts, strict=True):
+            part = self.value(written)
+            if part is None:
+                return None
+            total += sign * part
+        return total
+
+
+def zero(value: object) -> bool:
+    try:
+        return number(value) == 0
+    except NotANumber:
+        return False
+
+
+class Rows:
+    """The rows of one component."""
+
+    def __init__(self, component: Component) -> None:
+        self._rows = tuple(Row(row) for row in component.fields)
+        self._meters_by, self._phases_by = component.meters_by, component.phases_by
+        self._valid = component.valid
+        self._quick = tuple(
+            (row.quantity, row.key, row.factor, row.invalid, str(row.guard[0]) if row.guard else None, row)
+            for row in self._rows
+        )
+        # For each suffix set: the fields whose names carry its later suffixes, by the name that they belong to.
+        paths = {*(row.key for row in self._rows if row.key is not None), *component.meters_by}
+        self._suffixed = tuple(
+            {path: tuple(path + suffix for suffix in suffixes) for path in sorted(paths)}
+            for suffixes in component.suffixes
+        )
+        keys = {str(path[0]) for row in self._rows for path in row.paths}
+        self._suffix_keys = frozenset(
+            name for table in self._suffixed for path, names in table.items() for name in names if name != path
+        )
+        self._keys = self._suffix_keys | keys
+
+    def names_any(self, content: Mapping[str, object]) -> bool:
+        """Whether `content` has one of the fields, if only to say that it has no value."""
+        return not self._keys.isdisjoint(content)
+
+    def read(self, content: Mapping[str, object], channels: Channels, channel: int | None, skipped: list[str]) -> bool:
+        """Add what `content` holds to `channels`, as `channel` or, of several meters in it, as those from 1 on.
+
+        What is there already stays. False when `content` says of itself that it is not valid.
+        """
+        if self._valid is not None and content.get(self._valid) is False:
+            return False
+        if self._suffix_keys and not self._suffix_keys.isdisjoint(content):
+            content = self._gathered(content)
+        found = dict(channels.get(channel, ()))
+        reported = len(skipped)
+        get = content.get
+        for quantity, key, factor, invalid, guard, row in self._quick:
+            if quantity in found:
+                continue
+            if key is not None:
+                written = get(key)
+                if written is None:
+                    continue
+                kind = type(written)
+                if kind is float or kind is int:
+                    measured_by = 1 if guard is None else get(guard)
+                    if measured_by == 0:
+                        continue
+                    # What is huge, or guarded by a string, takes the long way.
+                    if type(measured_by) is not str and -LIMIT < written < LIMIT:  # type: ignore[operator] # a number
+                        value = written * factor  # type: ignore[operator]
+                        if value not in invalid:
+                            found[quantity] = value
+                        continue
+                parts = [written]
+            else:
+                parts = [at(content, path) for path in row.paths]
+            if list in map(type, parts):
+                del skipped[reported:]
+                self._arrays(content, channels, channel, skipped)
+                return True
+            _add(row, parts, {} if row.guard is None else {row.guard: at(content, row.guard)}, found, skipped)
+        if found:
+            channels[channel] = found
+        return True
+
+    def _gathered(self, content: Mapping[str, object]) -> Mapping[str, object]:
+        """`content` with fields of one name and several suffixes as one array."""
+        merged = dict(content)
+        for table in self._suffixed:
+            for path, names in table.items():
+                present = [place for place, name in enumerate(names) if content.get(name) is not None]
+                if present and (present[-1] > 0 or names[0] != path):
+                    merged[path] = [content.get(name) for name in names[: present[-1] + 1]]
+        return merged
+
+    def _arrays(
+        self, content: Mapping[str, object], channels: Channels, channel: int | None, skipped: list[str]
+    ) -> None:
+        columns: dict[Steps, object] = {}
+        for path in {path for row in self._rows for path in (*row.paths, *((row.guard,) if row.guard else ()))}:
+            value = at(content, path)
+            if isinstance(value, list):
+                value = self._column(value, ".".join(map(str, path)), skipped)
+            columns[path] = value
+        deciding = [columns.get((path,), content.get(path)) for path in self._meters_by]
+        if any(isinstance(value, list) for value in deciding) or not self._meters_by:
+            self._meters(columns, channels, channel, skipped)
+        elif any(value is not None for value in deciding) or not _lists(columns):
+            self._phases(columns, channels.setdefault(channel, {}), skipped)
+        else:
+            names = " or ".join(self._meters_by)
+            skipped.append(f"{_lists(columns)[0]}: an array, and no {names} to say whether of meters or of phases")
+            for path in [path for path, value in columns.items() if isinstance(value, list)]:
+                columns[path] = None
+            self._phases(columns, channels.setdefault(channel, {}), skipped)
+
+    def _column(self, value: list[object], name: str, skipped: list[str]) -> object:
+        if len(value) > MAX_CHANNELS:
+            skipped.append(f"{name}: an array of {len(value)} is no list of meters")
+            return None
+        return value[0] if len(value) == 1 else value or None
+
+    def _meters(
+        self, columns: dict[Steps, object], channels: Channels, channel: int | None, skipped: list[str]
+    ) -> None:
+        count = max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
+        for index in range(count):
+            entries = {path: _entry(value, index) for path, value in columns.items()}
+            found = dict(channels.get(index + 1 if count > 1 else channel, {}))
+            for row in self._rows:
+                if (
+                    count > 1
+                    and row.quantity not in _SHARED
+                    and not all(isinstance(columns[path], list) for path in row.paths)
+                ):
+                    if index == 0 and any(columns[path] is not None for path in row.paths):
+                        skipped.append(f"{row.name}: one number for {count} meters")
+                    continue
+                _add(row, [entries[path] for path in row.paths], entries, found, skipped)
+            if found:
+                channels[index + 1 if count > 1 else channel] = found
+
+    def _phases(self, columns: dict[Steps, object], found: dict[str, float], skipped: list[str]) -> None:
+        named = self._phases_by is None or isinstance(columns.get((self._phases_by,)), list)
+        for row in self._rows:
+            column = columns[row.paths[0]]
+            if not isinstance(column, list):
+                parts = [columns[path] for path in row.paths]
+                if not any(isinstance(part, list) for part in parts):
+                    guards = {path: _first(value) for path, value in columns.items()}
+                    _add(row, parts, guards, found, skipped)
+                continue
+            if len(column) > 3:
+                skipped.append(f"{row.name}: an array of {len(column)}, where 3 phases would be the most")
+                continue
+            values: list[float | None] = []
+            for index, written in enumerate(column):
+                entry: dict[str, float] = {}
+                guards = {path: _entry(value, index) for path, value in columns.items()}
+                if not (row.guard is not None and zero(guards[row.guard])):
+                    _add(row, [written], guards, entry, skipped)
+                values.append(entry.get(row.quantity))
+            if row.phases and (named or len(column) == 3):
+                for name, value in zip(row.phases, values, strict=False):
+                    if value is not None:
+                        found.setdefault(name, value)
+            known = [value for value in values if value is not None]
+            if row.total == "first" and known:
+                found.setdefault(row.quantity, known[0])
+            elif row.total == "sum" and known and len(known) == len(values) - _unpowered(row, columns, len(column)):
+                found.setdefault(row.quantity, sum(known))
+
+
+def _unpowered(row: Row, columns: dict[Steps, object], count: int) -> int:
+    """How many of `count` phases are without voltage, as the row's guard shows: they add nothing to a sum."""
+    if row.guard is None:
+        return 0
+    return sum(zero(_entry(columns[row.guard], index)) for index in range(count))
+
+
+def _add(
+    row: Row, parts: Sequence[object], entries: Mapping[Steps, object], found: dict[str, float], skipped: list[str]
+) -> None:
+    if row.quantity in found or any(part is None for part in parts):
+        return
+    if row.guard is not None and zero(entries.get(row.guard)):
+        return
+    try:
+        value = row.value(parts[0]) if len(parts) == 1 and row.signs == (1,) else row.sum(parts)
+    except NotANumber as error:
+        skipped.append(f"{row.name}: {error}")
+        return
+    if value is not None:
+        found[row.quantity] = value
+
+
+def _entry(value: object, index: int) -> object:
+    if isinstance(value, list):
+        return value[index] if index < len(value) else None
+    return value
+
+
+def _first(value: object) -> object:
+    return next((entry for entry in value if entry is not None), None) if isinstance(value, list) else value
+
+
+def _lists(columns: Mapping[Steps, object]) -> list[str]:
+    return [".".join(map(str, path)) for path, value in columns.items() if isinstance(value, list)]
