@@ -73,14 +73,15 @@ class Connection(asyncio.Protocol):
 
         `wire_s` is how long both are on the line: no part of the unit's `timeout_s`.
         """
-        waiter: asyncio.Future[bytes] = self._loop.create_future()
+        loop = self._loop
+        waiter: asyncio.Future[bytes] = loop.create_future()
         self._waiter = waiter
         transport = self._transport
         if not self.is_open or transport is None:
             waiter.set_exception(ModbusFault("connection lost", line_lost=True))
             return waiter
         self._timeout_s = timeout_s
-        self._deadline_s = deadline_s = self._loop.time() + timeout_s + wire_s
+        self._deadline_s = deadline_s = loop.time() + timeout_s + wire_s
         # One timer for all requests, looked at when it rings: most replies come long before.
         if self._timer is None or self._timer_s > deadline_s:
             if self._timer is not None:

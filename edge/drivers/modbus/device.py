@@ -82,13 +82,15 @@ class ModbusDevice:
                 return Polled(faults=[f"discovery: {fault.reason}"], silent=_is_silent(fault))
             except EdgeError as error:
                 return Polled(faults=[f"discovery: {error}"])
-        blocks = layout.blocks
+        blocks, unit, timeout_s = layout.blocks, self.unit, self.timeout_s
         polled = Polled()
         replies: list[bytes | None] = []
         refused: list[Block] = []
         for block in blocks:
             try:
-                data = await self._read(line, block)
+                data = await line.read(
+                    unit=unit, function=block.function, address=block.address, count=block.count, timeout_s=timeout_s
+                )
             except ModbusFault as fault:
                 polled.faults = [*polled.faults, f"{block}: {fault.reason}"]
                 replies.append(None)

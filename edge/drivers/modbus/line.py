@@ -88,15 +88,20 @@ class Line:
         Raises ModbusFault. A connection that the other side closed since the last answer is opened again once.
         """
         request = pdu.reading(function, address, count)
-        async with self._lock:
+        await self._lock.acquire()
+        try:
             connection = self._connection
             try:
-                reply = await self._ask(unit, request, timeout_s)
+                if unit in self._owed:
+                    await self._settle(unit, _unlike(self._owed[unit]), timeout_s)
+                reply = await self._exchange(unit, request, timeout_s)
             except ModbusFault as fault:
                 if not fault.line_lost or connection is None or not (connection.hung_up and connection.answers):
                     raise
                 await self.connect()
-                reply = await self._ask(unit, request, timeout_s)
+                reply = await self._exchange(unit, request, timeout_s)
+        finally:
+            self._lock.release()
         return reply[2:]
 
     async def write(self, *, unit: int, function: int, address: int, values: Sequence[int], timeout_s: float) -> None:
@@ -106,12 +111,9 @@ class Line:
             if self._rtu is not None and self._rtu.echoes is None:
                 # An adapter's echo of a write may look like its answer; a read tells whether there are echoes.
                 await self._settle(unit, pdu.reading(1 if function in (5, 15) else 3, address, 1), timeout_s)
-            await self._ask(unit, request, timeout_s)
-
-    async def _ask(self, unit: int, request: pdu.Request, timeout_s: float) -> bytes:
-        if self._owed and unit in self._owed:
-            await self._settle(unit, _unlike(self._owed[unit]), timeout_s)
-        return await self._exchange(unit, request, timeout_s)
+            if unit in self._owed:
+                await self._settle(unit, _unlike(self._owed[unit]), timeout_s)
+            await self._exchange(unit, request, timeout_s)
 
     async def _settle(self, unit: int, probe: pdu.Request, timeout_s: float) -> None:
         """Ask `probe`, whose answer looks different from what `unit` still owes, so that the two can be told apart.
@@ -131,19 +133,22 @@ class Line:
             raise ModbusFault(f"not connected to {self.endpoint}", line_lost=True)
         if port.silence_s:
             await self._silence(connection, timeout_s)
-        wire_s = port.character_s * (len(request.pdu) + request.length + _RTU_CHARACTERS)
-        sent_us = time.time_ns() // 1000 if self.tap else 0
+        tap, sent_us, wire_s = self.tap, 0, 0.0
+        if port.character_s:
+            wire_s = port.character_s * (len(request.pdu) + request.length + _RTU_CHARACTERS)
+        if tap is not None:
+            sent_us = time.time_ns() // 1000
         try:
             reply = await connection.ask(unit, request, timeout_s, wire_s)
         except BaseException as error:
             self._unanswered(unit, request)
             if isinstance(error, ModbusFault):
                 error.line_lost = not self.connected
-            if self.tap:
-                self.tap(self._exchanged(unit, request, None, sent_us, str(error) or type(error).__name__))
+            if tap is not None:
+                tap(self._exchanged(unit, request, None, sent_us, str(error) or type(error).__name__))
             raise
-        if self.tap:
-            self.tap(self._exchanged(unit, request, reply, sent_us, None))
+        if tap is not None:
+            tap(self._exchanged(unit, request, reply, sent_us, None))
         if reply[0] & pdu.EXCEPTION_BIT:
             raise pdu.fault_of(reply)
         return reply

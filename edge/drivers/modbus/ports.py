@@ -11,11 +11,11 @@ import serial
 
 from edge.drivers.modbus.connection import Connection
 from edge.drivers.modbus.framing import Framing
+from edge.drivers.modbus.transport import FileTransport
 from edge.errors import ModbusFault
 
 Parity = Literal["none", "even", "odd"]
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
-_READ_BYTES = 4096
 # Above 19,200 baud the standard fixes the silence between frames: Modbus over Serial Line V1.02, 2.5.1.1.
 _FAST_BAUD, _FAST_SILENCE_S = 19_200, 0.001_75
 
@@ -43,27 +43,51 @@ class TcpPort:
 
     async def open(self, framing: Framing) -> Connection:
         """Raises ModbusFault when the endpoint cannot be reached in time."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                transport, connection = await loop.create_connection(
-                    lambda: Connection(framing),
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._server_name,
-                )
+                return await (self._open(framing) if self._tls is None else self._open_tls(framing, self._tls))
         except TimeoutError as error:
             reason = f"{self.endpoint} cannot be reached within {self._connect_timeout_s:g} s"
             raise ModbusFault(reason, line_lost=True) from error
         except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors
             raise ModbusFault(f"{self.endpoint} cannot be reached: {_reason(error)}", line_lost=True) from error
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    async def _open(self, framing: Framing) -> Connection:
+        """On a socket of our own: a transport of the event loop's takes a fifth longer for a request."""
+        loop = asyncio.get_running_loop()
+        error: OSError = OSError("no address")
+        for family, kind, protocol, _, address in await loop.getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+            try:
+                await loop.sock_connect(sock, address)
+            except OSError as refused:
+                sock.close()
+                error = refused
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                _prepare(sock)
+                connection = Connection(framing)
+                connection.connection_made(FileTransport(sock, connection, read=sock.recv, write=sock.send))
+                return connection
+        raise error
+
+    async def _open_tls(self, framing: Framing, tls: ssl.SSLContext) -> Connection:
+        transport, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(framing), self._host, self._port, ssl=tls, server_hostname=self._server_name
+        )
+        _prepare(transport.get_extra_info("socket"))
         return connection
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class SerialPort:
@@ -94,50 +118,15 @@ class SerialPort:
         except (OSError, ValueError, termios.error) as error:  # serial.SerialException is an OSError
             raise ModbusFault(f"{self.endpoint} cannot be opened: {_reason(error)}", line_lost=True) from error
         connection = Connection(framing, character_s=self.character_s)
-        connection.connection_made(_Tty(tty, connection))
+        fd = tty.fileno()
+
+        def write(data: bytes) -> int:
+            # What came before the request answers no request.
+            termios.tcflush(fd, termios.TCIFLUSH)
+            return os.write(fd, data)
+
+        connection.connection_made(FileTransport(tty, connection, read=lambda size: os.read(fd, size), write=write))
         return connection
-
-
-class _Tty:
-    """A serial port that is read when the loop says so, and written at once: a frame fits the driver's buffer."""
-
-    def __init__(self, tty: serial.Serial, connection: Connection) -> None:
-        self._tty, self._connection = tty, connection
-        self._loop = asyncio.get_running_loop()
-        self._fd = tty.fileno()
-        self._loop.add_reader(self._fd, self._readable)
-
-    def write(self, data: bytes) -> None:
-        try:
-            termios.tcflush(self._fd, termios.TCIFLUSH)
-            if os.write(self._fd, data) < len(data):
-                self._lost(OSError("the port takes no more bytes"))
-        except (OSError, termios.error) as error:
-            self._lost(error)
-
-    def abort(self) -> None:
-        self._lost(None)
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._fd, _READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lost(error)
-            return
-        if data:
-            self._connection.data_received(data)
-        else:
-            self._lost(OSError("the port was unplugged"))
-
-    def _lost(self, error: Exception | None) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            self._fd = -1
-            self._tty.close()
-            self._connection.is_open = False
-            self._loop.call_soon(self._connection.connection_lost, error)
 
 
 def _reason(error: Exception) -> str:

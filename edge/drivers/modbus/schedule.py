@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 
 _LONGEST_PAUSE_S = 60.0
+# Event loops round their timers to milliseconds: what is due within half of one is due now.
+_EARLY_S = 0.000_5
 
 
 class Schedule:
@@ -18,7 +20,7 @@ class Schedule:
         self._intervals_s = tuple(intervals_s)
         count = len(self._intervals_s)
         self._origin_s = [start_s + interval * index / count for index, interval in enumerate(self._intervals_s)]
-        self._due_s = list(self._origin_s)
+        self._slots = [0] * count
         self._heap = [(origin, index) for index, origin in enumerate(self._origin_s)]
         heapq.heapify(self._heap)
         self._jitter = jitter or random.Random()
@@ -31,7 +33,7 @@ class Schedule:
 
     def take(self, now_s: float) -> int | None:
         """The device that has been due longest at `now_s`, or None. It is out of the schedule until `done`."""
-        return heapq.heappop(self._heap)[1] if self._heap[0][0] <= now_s else None
+        return heapq.heappop(self._heap)[1] if self._heap[0][0] <= now_s + _EARLY_S else None
 
     def done(self, device: int, now_s: float, failures_in_a_row: int = 0) -> float:
         """Schedule `device` again; after failures at a later slot, doubling up to a minute. Returns the due time."""
@@ -40,10 +42,12 @@ class Schedule:
         if failures_in_a_row:
             pause_s = min(interval_s * 2.0 ** min(failures_in_a_row, 16), max(_LONGEST_PAUSE_S, interval_s))
             earliest_s += pause_s * self._jitter.uniform(0.5, 1.0)
-        slots = int(max(0.0, earliest_s - origin_s) // interval_s) + 1
-        due_s = origin_s + slots * interval_s
+        before = self._slots[device]
+        # After the slot that was served, which may have been served a little early.
+        slot = max(before + 1, int((earliest_s - origin_s) // interval_s) + 1)
         if not failures_in_a_row:
-            self.overruns[device] += round((due_s - self._due_s[device]) / interval_s) - 1
-        self._due_s[device] = due_s
+            self.overruns[device] += slot - before - 1
+        self._slots[device] = slot
+        due_s = origin_s + slot * interval_s
         heapq.heappush(self._heap, (due_s, device))
         return due_s
