@@ -1,6 +1,7 @@
 """Each folder of cases/profiles with registers or a profile: values or one line of error out."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ def test_blocks_cover_every_register_once_within_the_limits(name: str) -> None:
         row.address for row in profile.registers
     )
     assert all(block.count <= profile.max_registers for block in blocks)
-    assert len(blocks) < len(profile.registers) / 3
+    for before, after in pairwise(blocks):
+        apart = before.function != after.function or after.address - before.address - before.count > profile.max_gap
+        assert apart or after.address + after.registers[0].width - before.address > profile.max_registers
     for block in blocks:
         assert all(block.address <= row.address and row.end <= block.address + block.count for row in block.registers)
 
