@@ -5,14 +5,17 @@ from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
 from edge.config.models import ModbusConfig, MqttConfig
-from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
 from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
 from edge.errors import ConfigError
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
+from edge.tls import context
 
 _COMMIT_PATIENCE_S = 5.0
 
@@ -45,7 +48,7 @@ class BusFactory:
         )
 
     def mqtt(self, broker: MqttConfig) -> MqttBus:
-        """Raises ConfigError when the password cannot be read."""
+        """Raises ConfigError when the password, or what TLS needs, cannot be read."""
         devices = [
             MqttDevice(
                 id=device.id,
@@ -54,21 +57,34 @@ class BusFactory:
                 interval_s=device.interval_s,
                 zone=ZoneInfo(device.timezone),
                 channels=device.channels,
+                fields=device.payload_fields,
             )
             for device in broker.device
         ]
         return MqttBus(
-            host=broker.host,
-            port=broker.port,
-            client_id=broker.client_id,
+            login=_login(broker),
             devices=devices,
             sink=self._sink,
             clock=self._clock,
-            keepalive_s=broker.keepalive_s,
-            username=broker.username,
-            password=_password(broker.password_file),
             moving=self._beats.loop(f"mqtt {broker.host}:{broker.port}"),
         )
+
+
+def _login(broker: MqttConfig) -> Login:
+    """Raises ConfigError when a file cannot be used."""
+    tls = broker.tls
+    return Login(
+        host=broker.host,
+        port=broker.port,
+        client_id=broker.client_id,
+        version=broker.protocol,
+        username=broker.username,
+        password=_password(broker.password_file),
+        keepalive_s=broker.keepalive_s,
+        session_expiry_s=broker.session_expiry_s,
+        tls=None if tls is None else context(**tls.files, trail="mqtt.tls"),
+        server_name=None if tls is None else tls.server_name,
+    )
 
 
 def _password(path: str | None) -> str | None:

@@ -68,5 +68,9 @@ class ModbusFault(EdgeError):
         self.reason, self.line_lost, self.exception_code, self.silent = reason, line_lost, exception_code, silent
 
 
+class BrokerFault(EdgeError):
+    """A connection to a broker that could not be had, or that ended; the message says why."""
+
+
 class PayloadError(EdgeError):
     """A message that cannot be decoded into readings; the message text says what was found."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -27,8 +28,10 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     interval_ms: int = 0
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """Which broker delivery a reading came in: enough to know it again when the broker sends it once more."""
+
+    PACKED_BYTES: ClassVar[int] = 10
 
     client: str
     message_id: int
@@ -36,12 +39,12 @@ class Delivery(msgspec.Struct, frozen=True):
 
     @property
     def packed(self) -> bytes:
-        """10 bytes: what tells this delivery from others to its client."""
+        """What tells this delivery from others to its client."""
         return self.message_id.to_bytes(2, "big") + self.digest
 
     @classmethod
     def unpack(cls, client: str, packed: bytes) -> "list[Delivery]":
-        parts = (packed[start : start + 10] for start in range(0, len(packed), 10))
+        parts = (packed[at : at + cls.PACKED_BYTES] for at in range(0, len(packed), cls.PACKED_BYTES))
         return [cls(client, int.from_bytes(part[:2], "big"), part[2:]) for part in parts]
 
     @classmethod

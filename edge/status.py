@@ -40,7 +40,9 @@ class Running(msgspec.Struct):
     def trouble(self) -> tuple[object, ...]:
         """What is wrong now, to be compared with what was wrong before."""
         silent = tuple(device.device for device in self.devices if _in_trouble(device))
-        away = tuple(broker.broker for broker in self.brokers if not broker.connected)
+        away = tuple(
+            (broker.broker, broker.connected) for broker in self.brokers if broker.trouble or not broker.connected
+        )
         return self.uplink.trouble is None, self.buffer.unwritable is None, silent, away
 
     def write(self, data_dir: Path) -> None:
@@ -175,7 +177,10 @@ def _in_trouble(device: DeviceState) -> bool:
 
 
 def _broker_line(broker: BrokerState) -> str:
-    return f"broker {broker.broker}: {'connected' if broker.connected else 'not connected'}, {broker.messages} messages"
+    trouble = f", {broker.trouble}" if broker.trouble else ""
+    rejected = f", {broker.rejected} rejected" if broker.rejected else ""
+    connected = "connected" if broker.connected else "not connected"
+    return f"broker {broker.broker}: {connected}, {broker.messages} messages{rejected}{trouble}"
 
 
 def _ago(now_us: int, then_us: int | None) -> str:

@@ -1,7 +1,7 @@
 """The way into the buffer: readings wait in memory for the next group commit, never longer than the loss window."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -9,7 +9,7 @@ import structlog
 
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
-from edge.buffer.store import Store
+from edge.buffer.store import PAYLOAD_BYTES, RECENT_DELIVERIES, REJECTED_ROWS, Store
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
@@ -22,15 +22,12 @@ _OVERFLOW = "memory was full while the buffer could not be written"
 
 
 class _Item(msgspec.Struct):
-    readings: tuple[Reading, ...]
+    readings: Sequence[Reading]
     rejected: tuple[Rejected, ...]
-    delivery: Delivery | None
+    deliveries: Sequence[Delivery]
     future: asyncio.Future[None]
     since_s: float
-
-    @property
-    def weight(self) -> int:
-        return len(self.readings) + len(self.rejected)
+    weight: int
 
 
 class BufferState(msgspec.Struct):
@@ -65,28 +62,40 @@ class BufferQueue:
         self._items: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
-        self._deliveries = deque(committed_before, maxlen=4_096)
+        self._deliveries = OrderedDict.fromkeys(committed_before)
+        self._rejects: deque[_Item] = deque()
+        self._hurry = False
         self._lost: Loss | None = None
         self._repeats = Repeats(clock=clock)
         self._room_checked_s = float("-inf")
 
-    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
-        return self._add(tuple(readings), (), delivery)
+    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+        return self._add(tuple(readings), (), deliveries)
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
     ) -> asyncio.Future[None]:
-        rejected = Rejected(topic, payload, reason, self._clock.now_us())
-        return self._add((), (rejected,), delivery)
+        rejected = Rejected(topic, payload[:PAYLOAD_BYTES], reason, self._clock.now_us())
+        future = self._add((), (rejected,), () if delivery is None else (delivery,))
+        # The file keeps the newest alone; what it would drop at once takes no memory until then.
+        self._rejects.append(self._items[-1])
+        if len(self._rejects) > REJECTED_ROWS:
+            self._rejects.popleft().rejected = ()
+        return future
 
     def committed(self, delivery: Delivery) -> bool:
         return delivery in self._deliveries
 
+    def hurry(self) -> None:
+        self._hurry = True
+        self._full.set()
+
     def _add(
-        self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], delivery: Delivery | None
+        self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], deliveries: Sequence[Delivery]
     ) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        item = _Item(readings, rejected, delivery, future, self._clock.monotonic_s())
+        weight = len(readings) + len(rejected)
+        item = _Item(readings, rejected, deliveries, future, self._clock.monotonic_s(), weight)
         self._items.append(item)
         self.state.waiting += item.weight
         self._arrived.set()
@@ -102,7 +111,7 @@ class BufferQueue:
         kept: deque[_Item] = deque()
         while self._items and self.state.waiting > self._memory:
             item = self._items.popleft()
-            if item.delivery is not None:
+            if item.deliveries:
                 kept.append(item)
             else:
                 self._overflow(item)
@@ -135,7 +144,7 @@ class BufferQueue:
         if not self._items:
             self._arrived.clear()
             await either(stop, self._arrived, STEP_S)
-        if self._items and self._interval_s > 0 and self.state.waiting < self._group:
+        if self._items and self._interval_s > 0 and self.state.waiting < self._group and not self._hurry:
             self._full.clear()
             deadline_s = self._items[0].since_s + self._interval_s
             while (left_s := deadline_s - self._clock.monotonic_s()) > 0:
@@ -145,11 +154,12 @@ class BufferQueue:
 
     async def commit(self) -> bool:
         """Commit what waits, in groups; False when the disk refuses, and then it goes on waiting."""
+        self._hurry = False
         while self._items:
             group = self._next_group()
             readings = [reading for item in group for reading in item.readings]
             lost = self._lost
-            deliveries = [item.delivery for item in group if item.delivery is not None]
+            deliveries = [delivery for item in group for delivery in item.deliveries]
             try:
                 await self._store.commit(
                     readings,
@@ -188,7 +198,9 @@ class BufferQueue:
     def _committed(
         self, group: Sequence[_Item], readings: Sequence[Reading], deliveries: Sequence[Delivery], lost: Loss | None
     ) -> None:
-        self._deliveries.extend(deliveries)
+        self._deliveries.update(dict.fromkeys(deliveries))
+        while len(self._deliveries) > RECENT_DELIVERIES:
+            self._deliveries.popitem(last=False)
         if lost is not None and self._lost is not None:
             rest = self._lost.readings - lost.readings
             self._lost = msgspec.structs.replace(self._lost, readings=rest) if rest > 0 else None
@@ -200,6 +212,8 @@ class BufferQueue:
         for item in group:
             if not item.future.done():
                 item.future.set_result(None)
+        while self._rejects and self._rejects[0].future.done():
+            self._rejects.popleft()
         if readings:
             self.news.set()
 

@@ -15,10 +15,12 @@ from edge.clock import Clock
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
-_REJECTED_ROWS = 1_000
-_PAYLOAD_BYTES = 16_384
+REJECTED_ROWS, PAYLOAD_BYTES = 1_000, 16_384
+"""How many messages that could not be read are kept, the newest, and how much of each."""
+# Garbage is not to push readings out: its share of the room.
+_REJECTED_SHARE = 0.1
 # A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
-_FEWEST_RECENT, _MOST_RECENT = 64, 2_048
+_FEWEST_RECENT, RECENT_DELIVERIES = 64, 4_096
 _MOST_STEPS = 20
 _DAY_US = 86_400_000_000
 _BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
@@ -52,21 +54,33 @@ class Store:
             if readings:
                 await self._db.execute(INSERT_SEGMENT, segment_row(readings))
             if rejected:
-                await self._db.executemany(
-                    "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
-                    [(row.topic, row.payload[:_PAYLOAD_BYTES], row.reason, row.received_us) for row in rejected],
-                )
-                await self._db.execute(
-                    "DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (_REJECTED_ROWS,)
-                )
-            for client in dict.fromkeys(delivery.client for delivery in deliveries):
-                fresh = [delivery for delivery in deliveries if delivery.client == client]
-                recent = await self._recent(client) + fresh
-                count = min(_MOST_RECENT, max(_FEWEST_RECENT, 2 * len(fresh)))
-                body = b"".join(delivery.packed for delivery in recent[-count:])
+                await self._insert_rejected(rejected)
+            by_client: dict[str, list[bytes]] = {}
+            for delivery in deliveries:
+                by_client.setdefault(delivery.client, []).append(delivery.packed)
+            for client, fresh in by_client.items():
+                count = min(RECENT_DELIVERIES, max(_FEWEST_RECENT, 2 * len(fresh)))
+                body = (await self._recent(client) + b"".join(fresh))[-count * Delivery.PACKED_BYTES :]
                 await self._db.execute("INSERT OR REPLACE INTO delivery (client, recent) VALUES (?, ?)", (client, body))
             for loss in losses:
                 await self._insert_loss(loss)
+
+    async def _insert_rejected(self, rejected: Sequence[Rejected]) -> None:
+        """Keep the newest, as many and as many bytes as there is room for."""
+        await self._db.executemany(
+            "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
+            [
+                (row.topic, row.payload[:PAYLOAD_BYTES], row.reason, row.received_us)
+                for row in rejected[-REJECTED_ROWS:]
+            ],
+        )
+        await self._db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (REJECTED_ROWS,))
+        await self._db.execute(
+            "DELETE FROM rejected WHERE id IN (SELECT id FROM "
+            "(SELECT id, sum(length(payload) + length(topic)) OVER (ORDER BY id DESC) AS held FROM rejected) "
+            "WHERE held > ?)",
+            (round(self._max_bytes * _REJECTED_SHARE),),
+        )
 
     async def _insert_loss(self, loss: Loss) -> None:
         """Record `loss`; more of the same kind within a day widens the row that is there."""
@@ -84,16 +98,15 @@ class Store:
             (*msgspec.structs.astuple(loss), now_us),
         )
 
-    async def _recent(self, client: str) -> list[Delivery]:
+    async def _recent(self, client: str) -> bytes:
         async with self._db.execute("SELECT recent FROM delivery WHERE client = ?", (client,)) as cursor:
             row = await cursor.fetchone()
-        return Delivery.unpack(client, row[0]) if row else []
+        return bytes(row[0]) if row else b""
 
     async def deliveries(self) -> list[Delivery]:
         """The newest committed deliveries of every client."""
-        async with self._db.execute("SELECT client FROM delivery") as cursor:
-            clients = [row[0] async for row in cursor]
-        return [delivery for client in clients for delivery in await self._recent(client)]
+        async with self._db.execute("SELECT client, recent FROM delivery") as cursor:
+            return [delivery async for client, recent in cursor for delivery in Delivery.unpack(client, recent)]
 
     async def next_batch(self, max_readings: int) -> CutBatch | None:
         """The oldest batch without a receipt; if there is none, one cut from the oldest segments; None without any.

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge.config.errors import describe
-from edge.config.models import Config, ModbusConfig, MqttConfig
+from edge.config.models import MQTT_TLS_PORT, Config, ModbusConfig, MqttConfig
 from edge.errors import ConfigError
 
 _PORTS = {"modbus": ModbusConfig.model_fields["port"].default, "mqtt": MqttConfig.model_fields["port"].default}
@@ -51,7 +51,12 @@ def _absolute(config: Config, folder: Path) -> Config:
     gateway = config.gateway.model_copy(update={"data_dir": str(here / config.gateway.data_dir)})
     uplink = config.uplink.model_copy(update={"key_file": str(here / config.uplink.key_file)})
     mqtt = [
-        broker.model_copy(update={"password_file": broker.password_file and str(here / broker.password_file)})
+        broker.model_copy(
+            update={
+                "password_file": broker.password_file and str(here / broker.password_file),
+                "tls": broker.tls and broker.tls.under(here),
+            }
+        )
         for broker in config.mqtt
     ]
     return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt})
@@ -63,12 +68,17 @@ def _contradictions(data: dict[str, object]) -> Iterator[str]:
     if not data.get("modbus") and not data.get("mqtt"):
         yield "no meter configured; add a [[modbus]] or [[mqtt]] table with its devices"
     owners: dict[object, str] = {}
+    clients: dict[object, str] = {}
     for kind in ("modbus", "mqtt"):
         endpoints: dict[object, str] = {}
         for bus_trail, bus in _tables(data.get(kind), kind):
-            host, port = bus.get("host"), bus.get("port", _PORTS[kind])
+            default = MQTT_TLS_PORT if kind == "mqtt" and bus.get("tls") else _PORTS[kind]
+            host, port = bus.get("host"), bus.get("port", default)
             endpoint = repr((host, port, bus.get("client_id")))
             yield from _twice(endpoints, endpoint, bus_trail, f"{host}:{port}", "put its devices there")
+            # The buffer knows deliveries again by their client, so two brokers may not have one in common either.
+            client, todo = bus.get("client_id"), "give the client of every broker an id of its own"
+            yield from _twice(clients, client, f"{bus_trail}.client_id", repr(client), todo)
             places: dict[object, str] = {}
             for trail, device in _tables(bus.get("device"), f"{bus_trail}.device"):
                 key, place = device.get("id"), ("unit" if kind == "modbus" else "topic")

@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge.config.errors import suggestion
 from edge.profiles import catalog
-from edge.profiles.payload.schema import MAX_CHANNELS
+from edge.profiles.payload.settings import MAX_CHANNELS, DeviceField, DeviceFields
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+MQTT_TLS_PORT = 8883
 # What one step of a bus may wait: well below the time after which a loop counts as stuck.
 Wait = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -94,8 +95,35 @@ class ModbusConfig(_Section):
     device: Annotated[list[ModbusDeviceConfig], Field(min_length=1)]
 
 
+class TlsConfig(_Section):
+    """`ca_file` says whom to trust, the system's authorities without it. `server_name` is the name in the peer's
+    certificate where that is not `host`."""
+
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    server_name: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together; name both or neither")
+        return self
+
+    @property
+    def files(self) -> dict[str, str | None]:
+        return {"ca_file": self.ca_file, "certificate_file": self.certificate_file, "key_file": self.key_file}
+
+    def under(self, folder: Path) -> "TlsConfig":
+        """The same with absolute paths."""
+        return self.model_copy(update={key: name and str(folder / name) for key, name in self.files.items()})
+
+
 class MqttDeviceConfig(_Section):
-    """`channels` is how many meters are in the device; their keys are `id/1`, `id/2` where there are several."""
+    """`channels` is how many meters are in the device; their keys are `id/1`, `id/2` where there are several.
+
+    `fields` and the keys after it say what is in the payloads of this one device, before what its profile says.
+    """
 
     id: DeviceId
     profile: MqttProfileName
@@ -103,6 +131,10 @@ class MqttDeviceConfig(_Section):
     interval_s: Seconds = 300.0
     timezone: str = "UTC"
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 1
+    fields: list[DeviceField] = []
+    channels_path: str | None = None
+    time_path: str | None = None
+    time_format: Literal["iso", "unix", "unix-ms"] | None = None
 
     @field_validator("timezone")
     @classmethod
@@ -121,19 +153,49 @@ class MqttDeviceConfig(_Section):
             raise ValueError("not a topic filter; + stands for one whole level, # for all that follow, at the end only")
         return topic
 
+    @model_validator(mode="after")
+    def _fields_suit_the_profile(self) -> Self:
+        try:
+            fields = self.payload_fields
+        except ValidationError as error:
+            raise ValueError("; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())) from error
+        catalog.mqtt(self.profile).check(fields)
+        return self
+
+    @property
+    def payload_fields(self) -> DeviceFields:
+        return DeviceFields(
+            fields=tuple(self.fields),
+            channels_path=self.channels_path,
+            time_path=self.time_path,
+            time_format=self.time_format,
+        )
+
     @property
     def keys(self) -> tuple[str, ...]:
         return (self.id,) if self.channels == 1 else tuple(f"{self.id}/{n}" for n in range(1, self.channels + 1))
 
 
 class MqttConfig(_Section):
+    """`protocol` is 3.1.1 because every broker speaks it, and an older one refuses a client of 5; that one says more
+    when it refuses. `session_expiry_s` is for 5: how long the broker is to keep what comes while the gateway is away.
+    """
+
     host: Annotated[str, Field(min_length=1)]
     port: Port = 1883
     client_id: Annotated[str, Field(min_length=1, max_length=100)]
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
     username: str | None = None
     password_file: str | None = None
+    tls: TlsConfig | None = None
+    session_expiry_s: Annotated[int, Field(ge=3_600, le=4_294_967_295)] = 2_592_000
     keepalive_s: Annotated[int, Field(ge=5, le=65_535)] = 30
     device: Annotated[list[MqttDeviceConfig], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_tls(cls, data: object) -> object:
+        return {"port": MQTT_TLS_PORT, **data} if isinstance(data, dict) and data.get("tls") is not None else data
 
     @model_validator(mode="after")
     def _password_needs_a_name(self) -> Self:

@@ -12,8 +12,11 @@ from edge.reading import Delivery, Reading
 class Sink(Protocol):
     """A place that keeps readings."""
 
-    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
-        """Take `readings`. The future is done once they are committed, and cancelled if they never will be."""
+    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+        """Take `readings`, which came in `deliveries`, to be committed together.
+
+        The future is done once they are committed, and cancelled if they never will be.
+        """
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
@@ -23,12 +26,17 @@ class Sink(Protocol):
     def committed(self, delivery: Delivery) -> bool:
         """Whether that delivery's content is committed already, so that its repetition says nothing new."""
 
+    def hurry(self) -> None:
+        """Commit what waits as soon as possible: a publisher sends nothing more before that."""
+
 
 class DeviceState(msgspec.Struct):
     """What a driver knows of one device. `readings` counts what was polled or received since the daemon started.
 
     `overruns` are polls that were left out because the bus was still busy; `set_aside` names registers that the device
     refuses, such as 4:0x0034.
+
+    `offline` is the device's own word, or its publisher's, that it is gone; the next reading ends it.
     """
 
     device: str
@@ -41,11 +49,19 @@ class DeviceState(msgspec.Struct):
     last_error_us: int | None = None
     overruns: int = 0
     set_aside: tuple[str, ...] = ()
+    offline: bool = False
 
     def read(self, now_us: int) -> None:
         self.readings += 1
         self.failures_in_a_row = 0
         self.last_reading_us = now_us
+        self.offline = False
+
+    def gone(self, now_us: int) -> None:
+        """Booked as an error when it begins, so that it shows until the next reading."""
+        if not self.offline:
+            self.partly_failed("offline: it says so itself", now_us)
+        self.offline = True
 
     def partly_failed(self, reason: str, now_us: int) -> None:
         self.errors += 1

@@ -56,31 +56,34 @@ class Kept:
         self.rejected: list[tuple[str, bytes, str]] = []
         self.deliveries: set[Delivery] = set()
         self.futures: list[asyncio.Future[None]] = []
+        self.hurried = 0
         self._hold = hold
 
     def of(self, device: str) -> list[Reading]:
         return [reading for reading in self.readings if reading.device == device]
 
-    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
         self.readings += readings
-        return self._future(delivery)
+        return self._future(deliveries)
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
     ) -> asyncio.Future[None]:
         self.rejected.append((topic, payload, reason))
-        return self._future(delivery)
+        return self._future([delivery] if delivery else [])
 
     def committed(self, delivery: Delivery) -> bool:
         return delivery in self.deliveries
 
-    def _future(self, delivery: Delivery | None) -> asyncio.Future[None]:
+    def hurry(self) -> None:
+        self.hurried += 1
+
+    def _future(self, deliveries: Sequence[Delivery]) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.futures.append(future)
         if not self._hold:
             future.set_result(None)
-            if delivery is not None:
-                self.deliveries.add(delivery)
+            self.deliveries.update(deliveries)
         return future
 
 

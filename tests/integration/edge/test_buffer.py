@@ -387,7 +387,7 @@ async def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
     delivery = Delivery.of("client", 65535, "topic", b"payload")
     async with _store(tmp_path) as store, _queue(store) as queue:
         assert not queue.committed(delivery)
-        await queue.put([_reading(1)], delivery=delivery)
+        await queue.put([_reading(1)], deliveries=[delivery])
         assert queue.committed(delivery)
     async with _store(tmp_path) as store:
         assert await store.deliveries() == [delivery]
@@ -397,7 +397,7 @@ async def test_memory_overflow_gives_up_the_oldest_and_records_the_span(tmp_path
     """E20: while the disk refuses, memory is bounded; a broker's message waits at the broker instead."""
     async with _store(tmp_path) as store:
         queue = BufferQueue(store=store, clock=Clock(), commit_interval_s=1, commit_readings=500, memory_readings=100)
-        held_back = queue.put([_reading(0, "plug")], delivery=Delivery.of("c", 1, "t", b"p"))
+        held_back = queue.put([_reading(0, "plug")], deliveries=[Delivery.of("c", 1, "t", b"p")])
         futures = [queue.put([_reading(number)]) for number in range(150)]
         assert [future.cancelled() for future in futures] == [True] * 51 + [False] * 99
         assert await queue.commit()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from contract.batch import Flag
 from edge.clock import Clock
 from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
 from edge.reading import Delivery, Reading
@@ -48,9 +48,8 @@ def _plug(name: str = "plug", profile: str = "tasmota", topic: str | None = None
 @asynccontextmanager
 async def _listening(port: int, sink: Kept, *devices: MqttDevice) -> AsyncIterator[MqttBus]:
     stop = asyncio.Event()
-    bus = MqttBus(
-        host="127.0.0.1", port=port, client_id="gateway", devices=devices or (_plug(),), sink=sink, clock=Clock()
-    )
+    login = Login(host="127.0.0.1", port=port, client_id="gateway")
+    bus = MqttBus(login=login, devices=devices or (_plug(),), sink=sink, clock=Clock())
     async with bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         try:
@@ -165,9 +164,8 @@ async def test_a_message_that_waits_for_its_commit_over_a_reconnect_is_read_once
         await eventually(lambda: bus.state.connected)
         await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
         await eventually(lambda: len(kept.readings) == 1)
-        connection = bus._client.socket()
-        assert connection is not None
-        connection.shutdown(socket.SHUT_RDWR)
+        assert bus._connection is not None
+        bus._connection.abort("cut off by the test")
         await eventually(lambda: bus.state.messages == 2)
         assert bus.state.repeated == 1
         kept.futures[0].set_result(None)

@@ -11,6 +11,7 @@ from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
 from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
 from edge.reading import Delivery, Reading
@@ -121,7 +122,8 @@ async def test_every_mqtt_model_is_read_without_a_fault(broker: MosquittoBroker,
         MqttDevice(id=name, topic=topic, profile=catalog.mqtt(model), interval_s=1.0, zone=UTC)
         for name, (model, topic) in topics.items()
     ]
-    bus = MqttBus(host="127.0.0.1", port=broker.port, client_id="gw", devices=devices, sink=kept, clock=Clock())
+    login = Login(host="127.0.0.1", port=broker.port, client_id="gw")
+    bus = MqttBus(login=login, devices=devices, sink=kept, clock=Clock())
     async with asyncio.timeout(60), bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         await _until(lambda: bus.state.connected)
