@@ -14,11 +14,28 @@ class FleetError(SimulatorError):
 
 
 class EndpointError(SimulatorError):
-    """An address that cannot be listened on."""
+    """A port that cannot be listened on, or a path that cannot be made."""
 
-    def __init__(self, *, host: str, port: int, found: str) -> None:
-        super().__init__(f"{host}:{port}: {found}; choose a free port in the fleet file")
-        self.host, self.port, self.found = host, port, found
+    def __init__(self, *, place: str, found: str, todo: str = "") -> None:
+        todo = todo or ("choose another path" if "/" in place else "choose a free port") + " in the fleet file"
+        super().__init__(f"{place}: {found}; {todo}")
+        self.place, self.found = place, found
+
+
+class ControlError(SimulatorError):
+    """A simulator that runs cannot be told: where, what was found, what to do."""
+
+    def __init__(self, *, where: str, found: str, todo: str) -> None:
+        super().__init__(f"{where}: {found}; {todo}")
+        self.where, self.found, self.todo = where, found, todo
+
+
+class RecordingError(SimulatorError):
+    """A recording that cannot be played: which file and line, what was found, what to do."""
+
+    def __init__(self, *, where: str, found: str, todo: str) -> None:
+        super().__init__(f"{where}: {found}; {todo}")
+        self.where, self.found, self.todo = where, found, todo
 
 
 class JournalError(SimulatorError):

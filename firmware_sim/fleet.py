@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.errors import FleetError
+from firmware_sim.faults.fit import Transport, refusal
+from firmware_sim.faults.kinds import KINDS
+from firmware_sim.faults.spec import FaultSpec
 from firmware_sim.models import MODBUS_MODELS
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,96}\Z")
-_ENERGY_INTERVAL_S = 10.0
+ENERGY_INTERVAL_S = 10.0
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Watts = Annotated[int, Field(ge=50, le=10_000_000)]
 
@@ -24,12 +27,16 @@ class _Strict(BaseModel):
 
 
 class _MeterSpec(_Strict):
-    """`utc_offset_h` moves the household's day; `pv_peak_w` is the photovoltaic power at noon, 0 for none."""
+    """`utc_offset_h` moves the household's day; `pv_peak_w` is the photovoltaic power at noon, 0 for none.
+
+    The `quantity` of a fault is one that the meter has, by its canonical name.
+    """
 
     name: str
     peak_w: _Watts = 6000
     pv_peak_w: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     utc_offset_h: Annotated[float, Field(ge=-14, le=14)] = 0.0
+    fault: list[FaultSpec] = []
 
     @field_validator("name")
     @classmethod
@@ -51,11 +58,15 @@ class ModbusMeterSpec(_MeterSpec):
 
 
 class MqttMeterSpec(_MeterSpec):
-    """`energy_interval_s` is for meters that tell their registers apart, as a Shelly does; a real one every 60 s."""
+    """`energy_interval_s` is for meters that tell their registers apart, as a Shelly does; a real one every 60 s.
+
+    Meters of a broker share a connection, but for those whose model has a will or that have their `own_connection`.
+    """
 
     model: str
     interval_s: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
     energy_interval_s: Annotated[float, Field(ge=0.1, le=86_400)] | None = None
+    own_connection: bool = False
 
     @field_validator("model")
     @classmethod
@@ -71,7 +82,7 @@ class MqttMeterSpec(_MeterSpec):
             raise ValueError(f"{self.model} tells its register in every message: leave energy_interval_s out")
         # Power and registers take turns within an interval, and each needs a time of its own.
         step_us = dialect.clock_us * (1 + dialect.energy_apart)
-        for interval_s in (self.interval_s, self.energy_interval_s or _ENERGY_INTERVAL_S):
+        for interval_s in (self.interval_s, self.energy_interval_s or ENERGY_INTERVAL_S):
             if abs(interval_s * 1e6 / step_us - round(interval_s * 1e6 / step_us)) > 1e-6:
                 raise ValueError(f"too fine for the clock of {self.model}: use multiples of {step_us / 1e6:g} s")
         return self
@@ -83,9 +94,29 @@ def _one_of(model: str, models: Collection[str]) -> str:
     return model
 
 
+class TlsSpec(_Strict):
+    """PEM files; with `ca_file` a client must bring a certificate that it signed."""
+
+    certificate_file: Path
+    key_file: Path
+    ca_file: Path | None = None
+
+
 class ModbusSpec(_Strict):
+    """An endpoint on `host`:`port`, or, with transport "rtu", a pseudo-terminal that `pty` becomes a link to.
+
+    `baud_rate` makes a pseudo-terminal as slow as that line. `silence_ms` is the silence that its meters need before a
+    request; one that comes sooner after the last frame gets no answer.
+    """
+
+    transport: Literal["tcp", "rtu", "rtu-over-tcp", "tls"] = "tcp"
     host: str = "127.0.0.1"
-    port: _Port
+    port: _Port | None = None
+    pty: Path | None = None
+    baud_rate: Annotated[int, Field(ge=300, le=4_000_000)] | None = None
+    silence_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    tls: TlsSpec | None = None
+    fault: list[FaultSpec] = []
     meter: Annotated[list[ModbusMeterSpec], Field(min_length=1)]
 
     @field_validator("meter")
@@ -96,11 +127,37 @@ class ModbusSpec(_Strict):
                 raise ValueError(f"unit {unit} is used {times} times: give every meter of an endpoint its own unit")
         return meters
 
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModbusSpec":
+        line = self.transport == "rtu"
+        if line and (self.pty is None or self.port is not None):
+            raise ValueError("transport rtu is a pseudo-terminal: give pty, and no port")
+        if not line and (self.port is None or self.pty is not None or self.baud_rate is not None):
+            raise ValueError(f"transport {self.transport} listens on a port: give port, and neither pty nor baud_rate")
+        if (self.transport == "tls") != (self.tls is not None):
+            raise ValueError("transport tls and the table tls belong together: give both or neither")
+        for fault in self.fault:
+            if KINDS[fault.kind].scope != "endpoint":
+                raise ValueError(f"{fault.kind} happens to a meter: move it to the meter's own fault list")
+        _refuse([*self.fault, *(fault for meter in self.meter for fault in meter.fault)], self.transport)
+        return self
+
 
 class MqttSpec(_Strict):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)]
     meter: Annotated[list[MqttMeterSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _faults_fit(self) -> "MqttSpec":
+        _refuse([fault for meter in self.meter for fault in meter.fault], "mqtt")
+        return self
+
+
+def _refuse(faults: Iterable[FaultSpec], transport: Transport) -> None:
+    for fault in faults:
+        if reason := refusal(fault, transport):
+            raise ValueError(reason)
 
 
 class Fleet(_Strict):
@@ -118,6 +175,9 @@ class Fleet(_Strict):
             if times > 1:
                 raise ValueError(f"the name {name!r} is used {times} times: give every meter its own")
         listening = Counter((endpoint.host, endpoint.port) for endpoint in self.modbus if endpoint.port)
+        for path, times in Counter(endpoint.pty for endpoint in self.modbus if endpoint.pty).items():
+            if times > 1:
+                raise ValueError(f"{path} is used {times} times: put its meters into one [[modbus]] section")
         for (host, port), times in listening.items():
             if times > 1:
                 raise ValueError(f"{host}:{port} is used {times} times: put its meters into one [[modbus]] section")

@@ -1,6 +1,7 @@
 """A meter at its connection: load, voltage and frequency as one consistent snapshot of an instant."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from firmware_sim import chance
@@ -35,13 +36,16 @@ class Snapshot:
 class Meter:
     """One simulated connection. The same seed, name and time give the same snapshot, in any order of asking.
 
-    `phases` is 1 or 3: a single-phase connection has no `*_l2_*` and `*_l3_*` values.
+    `phases` is 1 or 3: a single-phase connection has no `*_l2_*` and `*_l3_*` values. `clock_error_us` is how far its
+    own clock is ahead, `alter` what faults do to what it tells.
     """
 
     def __init__(
         self, *, seed: int, name: str, peak_w: int, pv_peak_w: int = 0, phases: int = 3, utc_offset_s: int = 0
     ) -> None:
         self.name, self.phases = name, phases
+        self.clock_error_us = 0
+        self.alter: Callable[[Snapshot, Meter], Snapshot] | None = None
         self._load = Load(seed=seed, name=name, peak_w=peak_w, pv_peak_w=pv_peak_w, utc_offset_s=utc_offset_s)
         self._peak_mw = (peak_w + pv_peak_w) * 1000
         self.serial_number = chance.between(chance.key(seed, name, "serial number"), 0, 10_000_000, 99_999_999)
@@ -55,7 +59,12 @@ class Meter:
         self._reactive = chance.between(style, 2, 150, 450) * (1 if pv_peak_w or chance.draw(style, 3) % 4 else -1)
 
     def at(self, t_us: int) -> Snapshot:
-        """The snapshot of `t_us`, microseconds since 1970-01-01T00:00:00Z."""
+        """What the meter tells at `t_us` by its own clock, microseconds since 1970: measured, and altered by faults."""
+        snapshot = self.measured(t_us - self.clock_error_us)
+        return snapshot if self.alter is None else self.alter(snapshot, self)
+
+    def measured(self, t_us: int) -> Snapshot:
+        """The true snapshot of `t_us`."""
         draw = self._load.at(t_us)
         second = t_us // 10**6
         power_mw, reactive_mvar = draw.power_mw, draw.base_power_mw * self._reactive // 1000

@@ -6,7 +6,7 @@ from firmware_sim.dialects.dialect import Dialect, Message
 from firmware_sim.dialects.shelly_gen2 import ShellyGen2
 from firmware_sim.dialects.tasmota import Tasmota
 from firmware_sim.meter import Meter
-from firmware_sim.mqtt import Publisher
+from firmware_sim.mqtt.publisher import Schedule
 
 # 2026-03-01T12:00:07Z
 AT_US = 1_772_366_407 * 10**6
@@ -59,10 +59,10 @@ def test_an_instant_that_the_devices_clock_cannot_say_is_refused(dialect: Dialec
         dialect.messages(_meter(), at_us)
 
 
-def test_a_publisher_is_due_at_every_multiple_of_its_interval_and_never_twice() -> None:
+def test_a_schedule_is_due_at_every_multiple_of_its_interval_and_never_twice() -> None:
     def nothing(_meter: Meter, _t_us: int) -> list[Message]:
         return []
 
-    publisher = Publisher(_meter(), nothing, interval_us=10**6, offset_us=500_000)
-    due = publisher.after(AT_US)
-    assert [due, publisher.after(due), publisher.after(due - 1)] == [AT_US + 500_000, AT_US + 1_500_000, due]
+    schedule = Schedule(nothing, interval_us=10**6, offset_us=500_000)
+    due = schedule.after(AT_US)
+    assert [due, schedule.after(due), schedule.after(due - 1)] == [AT_US + 500_000, AT_US + 1_500_000, due]

@@ -1,0 +1,115 @@
+"""The control socket: a Unix socket that takes one JSON object a line and answers each with one.
+
+`{"meter": NAME, "fault": {"kind": …}}` injects, `{"meter": NAME, "clear": true}` ends all faults of the meter.
+The answer is `{"ok": true}` or `{"error": "…"}`.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from firmware_sim.errors import ControlError
+from firmware_sim.faults.faults import Faults
+from firmware_sim.faults.kinds import KINDS
+from firmware_sim.faults.spec import FaultSpec
+
+_TIMEOUT_S = 5.0
+
+
+class Target:
+    """What faults of one meter can be injected into; `refuses` says why a fault cannot be, or "" if it can."""
+
+    def __init__(self, *, meter: Faults, endpoint: Faults | None, refuses: Callable[[FaultSpec], str]) -> None:
+        self._meter, self._endpoint, self._refuses = meter, endpoint, refuses
+
+    def inject(self, spec: FaultSpec) -> str:
+        reason = self._refuses(spec)
+        if not reason:
+            to = self._endpoint if KINDS[spec.kind].scope == "endpoint" else self._meter
+            assert to is not None
+            to.add(spec)
+        return reason
+
+    def clear(self) -> None:
+        for faults in (self._meter, self._endpoint):
+            if faults is not None:
+                faults.clear()
+
+
+class Control:
+    """Listens on `path` while it is entered. Raises ControlError when it cannot."""
+
+    def __init__(self, *, path: Path, targets: Mapping[str, Target]) -> None:
+        self._path, self._targets = path, targets
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> "Control":
+        try:
+            if self._path.is_socket():
+                self._path.unlink()
+            self._server = await asyncio.start_unix_server(self._serve, self._path)
+        except OSError as error:
+            found = error.strerror or str(error)
+            raise ControlError(where=str(self._path), found=found, todo="choose another --control path") from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                error = self._obey(line)
+                writer.write(json.dumps({"error": error} if error else {"ok": True}).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            # The client left, or its line was longer than any command.
+            pass
+        finally:
+            writer.close()
+
+    def _obey(self, line: bytes) -> str:
+        """Does it, or says why not."""
+        try:
+            told = json.loads(line)
+        except ValueError as error:
+            return f"not JSON: {error}"
+        target = self._targets.get(told.get("meter", "")) if isinstance(told, dict) else None
+        if target is None:
+            return "no such meter: name one of the fleet file"
+        if told.get("clear") is True:
+            target.clear()
+            return ""
+        try:
+            return target.inject(FaultSpec.model_validate(told.get("fault")))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
+
+
+def tell(path: Path, command: Mapping[str, object]) -> None:
+    """Sends `command` to the simulator that listens on `path`. Raises ControlError when it is not there or refuses."""
+    todo = "start the simulator with --control and name that path"
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(_TIMEOUT_S)
+            line.connect(str(path))
+            line.sendall(json.dumps(command).encode() + b"\n")
+            with line.makefile() as answers:
+                answer = answers.readline()
+    except OSError as error:
+        raise ControlError(where=str(path), found=error.strerror or str(error), todo=todo) from error
+    try:
+        error_text = json.loads(answer).get("error")
+    except (ValueError, AttributeError) as error:
+        raise ControlError(where=str(path), found=f"answered {answer!r}", todo=todo) from error
+    if error_text:
+        found, _, todo = error_text.rpartition(": ")
+        raise ControlError(where=str(path), found=found or error_text, todo=todo)

@@ -1,0 +1,1 @@
+"""MQTT meters: who publishes what when, and the connection that carries it."""
