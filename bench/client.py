@@ -35,7 +35,7 @@ class _Counter:
         self._committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._committed.set_result(None)
 
-    def put(self, readings: Sequence[Reading], *, delivery: Delivery | None = None) -> asyncio.Future[None]:
+    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
         for reading in readings:
             self.last[reading.device] = reading
             self.readings += 1
@@ -48,6 +48,9 @@ class _Counter:
 
     def committed(self, delivery: Delivery) -> bool:
         return False
+
+    def hurry(self) -> None:
+        pass
 
 
 async def _buses(profile: ModbusProfile, ports: Sequence[int], seconds: float) -> int:
