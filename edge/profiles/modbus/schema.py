@@ -33,6 +33,7 @@ class ModbusProfile(BaseModel):
     """A meter model. `verified` is false while only secondary sources vouch for the map; `revision`, the datasheet's,
     is empty where the source names none.
 
+    A file has `nominal`; of a meter that says itself what it is, it is None.
     `function`, `word_order` and `byte_order` hold for every row that does not name its own.
     """
 
@@ -51,7 +52,7 @@ class ModbusProfile(BaseModel):
     max_registers: Annotated[int, Field(ge=4, le=125)]
     max_gap: Annotated[int, Field(ge=0, le=120)]
     silence_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
-    nominal: Nominal
+    nominal: Nominal | None
     baud_rates: tuple[Annotated[int, Field(ge=300, le=1_000_000)], ...] = ()
     probe: tuple[Probe, ...] = ()
     identity: tuple[Identity, ...] = ()
