@@ -113,7 +113,7 @@ def test_the_four_quadrants_of_a_power_factor(raw: float, factor: float) -> None
 def test_an_integer_is_scaled_to_the_nearest_double(raw: int, scale: int, divisor: int, exponent: int) -> None:
     """Never by multiplying with 0.1: 2305 with the exponent -1 is 230.5."""
     exact = Fraction(raw * scale, divisor) * Fraction(10) ** exponent
-    assert scaled(raw, scale, divisor, exponent) == float(exact)
+    assert float(scaled(raw, scale, divisor, exponent)) == float(exact)
 
 
 @given(st.binary(min_size=2, max_size=2))
