@@ -16,13 +16,15 @@ from edge.buffer.rows import Backlog
 from edge.buffer.store import Store
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
+from edge.config.load import warnings
 from edge.config.models import Config
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.mqtt.broker import MqttBus
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
-from edge.status import BUFFER_FILE, LOCK_FILE, Running, write_soon
+from edge.set_aside import SetAsideFile
+from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE, Running, write_soon
 from edge.systemd import Notifier
 from edge.uplink import Uplink
 
@@ -87,6 +89,8 @@ class Gateway:
 
     async def assemble(self, stack: AsyncExitStack) -> None:
         config, clock = self._config, self._clock
+        for warning in warnings(config):
+            _LOG.warning("configuration", warning=warning)
         self._store = await Store.open(config.data_dir / BUFFER_FILE, clock=clock, max_bytes=config.buffer.max_bytes)
         stack.push_async_callback(self._store.close)
         self._queue = BufferQueue(
@@ -112,7 +116,11 @@ class Gateway:
             )
         )
         make = BusFactory(
-            sink=self._queue, clock=clock, beats=self._beats, wait_commit=not config.buffer.commit_interval_s
+            sink=self._queue,
+            clock=clock,
+            beats=self._beats,
+            wait_commit=not config.buffer.commit_interval_s,
+            set_aside=SetAsideFile(config.data_dir / SET_ASIDE_FILE),
         )
         self._buses = [make.modbus(bus) for bus in config.modbus]
         collector = EdgeCollector(running=self._running, backlog=lambda: self._backlog, clock=clock)

@@ -1,13 +1,15 @@
 """The buses and brokers of a configuration, as drivers that are ready to run."""
 
+import ssl
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
-from edge.config.models import ModbusConfig, MqttConfig
+from edge.config.models import SUNSPEC, ModbusConfig, MqttConfig, TlsConfig
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
-from edge.drivers.modbus.line import tcp_line
+from edge.drivers.modbus.line import Line, serial_line, tcp_line
+from edge.drivers.modbus.set_aside import SetAside
 from edge.drivers.mqtt.broker import MqttBus
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
@@ -15,6 +17,7 @@ from edge.drivers.sink import Sink
 from edge.errors import ConfigError
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
+from edge.profiles.modbus import sunspec
 from edge.tls import context
 
 _COMMIT_PATIENCE_S = 5.0
@@ -23,21 +26,28 @@ _COMMIT_PATIENCE_S = 5.0
 class BusFactory:
     """Makes drivers that put into `sink`. With `wait_commit` a bus polls on only once its last reading is committed."""
 
-    def __init__(self, *, sink: Sink, clock: Clock, beats: Heartbeats, wait_commit: bool) -> None:
+    def __init__(
+        self, *, sink: Sink, clock: Clock, beats: Heartbeats, wait_commit: bool, set_aside: SetAside | None = None
+    ) -> None:
         self._sink, self._clock, self._beats, self._wait_commit = sink, clock, beats, wait_commit
+        self._set_aside = set_aside
 
     def modbus(self, bus: ModbusConfig) -> ModbusBus:
+        """Raises ConfigError when what TLS needs cannot be read."""
         devices = [
             ModbusDevice(
                 id=device.id,
                 unit=device.unit,
-                profile=catalog.modbus(device.profile),
+                profile=None if device.profile == SUNSPEC else catalog.modbus(device.profile),
+                discover=sunspec.discover if device.profile == SUNSPEC else None,
                 interval_s=device.interval_s,
                 timeout_s=device.timeout_s,
+                set_aside=self._set_aside,
             )
             for device in bus.device
         ]
-        line = tcp_line(host=bus.host, port=bus.port, connect_timeout_s=bus.connect_timeout_s)
+        silence_s = max(bus.silence_ms, *(device.profile.silence_ms for device in devices if device.profile), 0) / 1000
+        line = _line(bus, silence_s)
         return ModbusBus(
             line=line,
             devices=devices,
@@ -68,6 +78,32 @@ class BusFactory:
             clock=self._clock,
             moving=self._beats.loop(f"mqtt {broker.host}:{broker.port}"),
         )
+
+
+def _context(tls: TlsConfig, trail: str) -> ssl.SSLContext:
+    return context(ca_file=tls.ca_file, certificate_file=tls.certificate_file, key_file=tls.key_file, trail=trail)
+
+
+def _line(bus: ModbusConfig, silence_s: float) -> Line:
+    if bus.serial is not None:
+        return serial_line(
+            path=bus.serial,
+            baud_rate=bus.baud_rate,
+            parity=bus.parity,
+            stop_bits=bus.stop_bits,
+            silence_s=silence_s or None,
+        )
+    assert bus.host is not None
+    tls = bus.tls
+    return tcp_line(
+        host=bus.host,
+        port=bus.port,
+        framing=bus.framing,
+        tls=None if tls is None else _context(tls, "modbus.tls"),
+        server_name=None if tls is None else tls.server_name,
+        connect_timeout_s=bus.connect_timeout_s,
+        silence_s=silence_s,
+    )
 
 
 def _login(broker: MqttConfig) -> Login:

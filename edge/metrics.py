@@ -43,15 +43,23 @@ class EdgeCollector(Collector):
     def _devices(self, running: Running) -> Iterator[Metric]:
         polled = CounterMetricFamily("segs_edge_readings_polled", "readings polled or received", labels=["device"])
         errors = CounterMetricFamily("segs_edge_device_errors", "failed reads and messages", labels=["device"])
+        overruns = CounterMetricFamily(
+            "segs_edge_poll_overruns", "polls left out because the bus was busy", labels=["device"]
+        )
+        aside = GaugeMetricFamily(
+            "segs_edge_registers_set_aside", "registers that the meter refuses", labels=["device"]
+        )
         last = GaugeMetricFamily(
             "segs_edge_last_reading_timestamp_seconds", "time of the last reading", labels=["device"]
         )
         for device in running.devices:
             polled.add_metric([device.device], device.readings)
             errors.add_metric([device.device], device.errors)
+            overruns.add_metric([device.device], device.overruns)
+            aside.add_metric([device.device], len(device.set_aside))
             if device.last_reading_us is not None:
                 last.add_metric([device.device], device.last_reading_us / 1e6)
-        yield from (polled, errors, last)
+        yield from (polled, errors, overruns, aside, last)
 
     def _buffer(self) -> Iterator[Metric]:
         backlog = self._backlog()

@@ -22,6 +22,7 @@ from edge.uplink import UplinkState
 STATUS_FILE = "status.json"
 BUFFER_FILE = "buffer.sqlite"
 LOCK_FILE = "buffer.lock"
+SET_ASIDE_FILE = "set-aside.json"
 
 
 class Running(msgspec.Struct):
@@ -168,7 +169,9 @@ def lines(status: Status) -> list[str]:
 def _device_line(device: DeviceState, now_us: int) -> str:
     last = _ago(now_us, device.last_reading_us)
     trouble = f", last error: {device.last_error}" if _in_trouble(device) else ""
-    return f"{device.device}: {device.readings} readings, last {last}, {device.errors} errors{trouble}"
+    aside = f", set aside: {', '.join(device.set_aside)}" if device.set_aside else ""
+    overruns = f", {device.overruns} polls left out" if device.overruns else ""
+    return f"{device.device}: {device.readings} readings, last {last}, {device.errors} errors{overruns}{aside}{trouble}"
 
 
 def _in_trouble(device: DeviceState) -> bool:

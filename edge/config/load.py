@@ -1,5 +1,7 @@
 """Reads a configuration file and checks it whole: each value, and what values say together."""
 
+import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +9,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge.config.errors import describe
-from edge.config.models import MQTT_TLS_PORT, Config, ModbusConfig, MqttConfig
+from edge.config.models import MODBUS_TLS_PORT, MQTT_TLS_PORT, Config, ModbusConfig, MqttConfig
 from edge.errors import ConfigError
+from edge.profiles import catalog
 
+_NUMBERED = re.compile(r"/dev/tty(USB|ACM)\d+")
+_BY_ID = Path("/dev/serial/by-id")
+_TLS_PORTS = {"modbus": MODBUS_TLS_PORT, "mqtt": MQTT_TLS_PORT}
 _PORTS = {"modbus": ModbusConfig.model_fields["port"].default, "mqtt": MqttConfig.model_fields["port"].default}
 
 
@@ -40,10 +46,34 @@ def parse(text: str, name: str, folder: Path) -> Config:
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [f"{name}: {line}" for line in describe(error, Config)]
-    problems += [f"{name}: {line}" for line in _contradictions(data)]
+    problems += [f"{name}: {line}" for line in _contradictions(data, folder)]
     if config is None or problems:
         raise ConfigError(problems)
-    return _absolute(config, folder)
+    config = _absolute(config, folder)
+    problems = [f"{name}: {line}" for line in _own_profiles(config)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """What is allowed and will be regretted, with its trail."""
+    for number, bus in enumerate(config.modbus):
+        if bus.serial is not None and _NUMBERED.fullmatch(bus.serial):
+            stable = next((str(link) for link in _BY_ID.glob("*") if os.path.samefile(link, bus.serial)), None)
+            todo = f"use {stable}" if stable else f"use its link in {_BY_ID}, once it is plugged in"
+            yield f"modbus[{number}].serial: {bus.serial}: such numbers are swapped at a restart; {todo}"
+
+
+def _own_profiles(config: Config) -> Iterator[str]:
+    """What is wrong with the profiles that are files of the operator's."""
+    for number, bus in enumerate(config.modbus):
+        for place, device in enumerate(bus.device):
+            if catalog.is_path(device.profile):
+                try:
+                    catalog.modbus(device.profile)
+                except ConfigError as error:
+                    yield from (f"modbus[{number}].device[{place}].profile: {line}" for line in error.problems)
 
 
 def _absolute(config: Config, folder: Path) -> Config:
@@ -59,10 +89,25 @@ def _absolute(config: Config, folder: Path) -> Config:
         )
         for broker in config.mqtt
     ]
-    return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt})
+    modbus = [
+        bus.model_copy(
+            update={
+                "tls": bus.tls and bus.tls.under(here),
+                "serial": bus.serial and str(here / bus.serial),
+                "device": [
+                    device.model_copy(update={"profile": str(here / device.profile)})
+                    if catalog.is_path(device.profile)
+                    else device
+                    for device in bus.device
+                ],
+            }
+        )
+        for bus in config.modbus
+    ]
+    return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt, "modbus": modbus})
 
 
-def _contradictions(data: dict[str, object]) -> Iterator[str]:
+def _contradictions(data: dict[str, object], folder: Path) -> Iterator[str]:
     """What single values cannot show: names, units, endpoints and topics given twice. Works on unchecked data, so that
     these are reported together with the rest."""
     if not data.get("modbus") and not data.get("mqtt"):
@@ -72,10 +117,14 @@ def _contradictions(data: dict[str, object]) -> Iterator[str]:
     for kind in ("modbus", "mqtt"):
         endpoints: dict[object, str] = {}
         for bus_trail, bus in _tables(data.get(kind), kind):
-            default = MQTT_TLS_PORT if kind == "mqtt" and bus.get("tls") else _PORTS[kind]
-            host, port = bus.get("host"), bus.get("port", default)
-            endpoint = repr((host, port, bus.get("client_id")))
-            yield from _twice(endpoints, endpoint, bus_trail, f"{host}:{port}", "put its devices there")
+            default = _TLS_PORTS[kind] if bus.get("tls") else _PORTS[kind]
+            host, port, serial = bus.get("host"), bus.get("port", default), bus.get("serial")
+            if isinstance(serial, str):
+                # Two links to one port are one line.
+                endpoint, found = os.path.realpath(folder / serial), serial
+            else:
+                endpoint, found = repr((host, port, bus.get("client_id"))), f"{host}:{port}"
+            yield from _twice(endpoints, endpoint, bus_trail, found, "put its devices there")
             # The buffer knows deliveries again by their client, so two brokers may not have one in common either.
             client, todo = bus.get("client_id"), "give the client of every broker an id of its own"
             yield from _twice(clients, client, f"{bus_trail}.client_id", repr(client), todo)

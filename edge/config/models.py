@@ -12,8 +12,13 @@ from edge.config.errors import suggestion
 from edge.profiles import catalog
 from edge.profiles.payload.settings import MAX_CHANNELS, DeviceField, DeviceFields
 
+SUNSPEC = "sunspec"
+"""The profile of meters that say themselves where their values are."""
 Port = Annotated[int, Field(ge=1, le=65535)]
-MQTT_TLS_PORT = 8883
+MODBUS_TLS_PORT, MQTT_TLS_PORT = 802, 8883
+# What may be said of one kind of line only.
+_OF_TCP = {"port", "framing", "tls", "connect_timeout_s"}
+_OF_SERIAL = {"baud_rate", "parity", "stop_bits"}
 # What one step of a bus may wait: well below the time after which a loop counts as stuck.
 Wait = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -25,8 +30,8 @@ class _Section(BaseModel):
 
 
 def _known_profile(kind: str, name: str) -> str:
-    known = catalog.names(kind)
-    if name not in known:
+    known = (*catalog.names(kind), SUNSPEC) if kind == "modbus" else catalog.names(kind)
+    if name not in known and not catalog.is_path(name):
         raise ValueError(f"unknown profile{suggestion(name, known)}; known here: {', '.join(known)}")
     return name
 
@@ -88,13 +93,6 @@ class ModbusDeviceConfig(_Section):
     timeout_s: Wait = 1.0
 
 
-class ModbusConfig(_Section):
-    host: Annotated[str, Field(min_length=1)]
-    port: Port = 502
-    connect_timeout_s: Wait = 5.0
-    device: Annotated[list[ModbusDeviceConfig], Field(min_length=1)]
-
-
 class TlsConfig(_Section):
     """`ca_file` says whom to trust, the system's authorities without it. `server_name` is the name in the peer's
     certificate where that is not `host`."""
@@ -117,6 +115,47 @@ class TlsConfig(_Section):
     def under(self, folder: Path) -> "TlsConfig":
         """The same with absolute paths."""
         return self.model_copy(update={key: name and str(folder / name) for key, name in self.files.items()})
+
+
+class ModbusConfig(_Section):
+    """Meters on one line: an endpoint with `host`, where `framing` "rtu" is RTU over TCP; or a port with `serial`.
+
+    `silence_ms` is kept between requests beyond what the standard and the meters' profiles ask for.
+    """
+
+    host: Annotated[str, Field(min_length=1)] | None = None
+    port: Port = 502
+    framing: Literal["tcp", "rtu"] = "tcp"
+    tls: TlsConfig | None = None
+    connect_timeout_s: Wait = 5.0
+    serial: Annotated[str, Field(min_length=1)] | None = None
+    baud_rate: Annotated[int, Field(ge=300, le=1_000_000)] = 9600
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+    silence_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
+    device: Annotated[list[ModbusDeviceConfig], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_tls(cls, data: object) -> object:
+        return {"port": MODBUS_TLS_PORT, **data} if isinstance(data, dict) and data.get("tls") is not None else data
+
+    @model_validator(mode="after")
+    def _host_or_serial(self) -> Self:
+        if (self.host is None) == (self.serial is None):
+            raise ValueError("name either a host or a serial port")
+        foreign, kind = (_OF_SERIAL, "a serial line") if self.serial is None else (_OF_TCP, "an endpoint")
+        if given := sorted(foreign & self.model_fields_set):
+            raise ValueError(f"{', '.join(given)}: of {kind}, which this is not; leave it out")
+        if self.serial is not None or self.framing == "rtu":
+            for device in self.device:
+                if not 1 <= device.unit <= 247:
+                    raise ValueError(f"unit {device.unit} of {device.id}; on an RTU line a meter has one of 1 to 247")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        return self.serial or f"{self.host}:{self.port}"
 
 
 class MqttDeviceConfig(_Section):

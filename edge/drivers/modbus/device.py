@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import msgspec
 
@@ -13,6 +12,7 @@ from edge.drivers.modbus.set_aside import NotKept, SetAside
 from edge.drivers.sink import DeviceState
 from edge.errors import EdgeError, ModbusFault
 from edge.profiles.modbus.plan import Block
+from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
 
 # The device says that there is no such register: asking the same again will not help, asking for less may.
@@ -20,12 +20,6 @@ _NOT_THERE = (2, 3)
 # A gateway says that the device behind it is silent; the rest of its blocks would only cost the neighbours time.
 _SILENT = (10, 11)
 _PROBE_INTERVAL_S = 3600.0
-
-
-class Read(Protocol):
-    """Reads registers of the one device. Raises ModbusFault."""
-
-    async def __call__(self, *, function: int, address: int, count: int) -> bytes: ...
 
 
 class Polled(msgspec.Struct):
