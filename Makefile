@@ -44,6 +44,7 @@ check: $(READY)
 
 docs: $(READY)
 	@$(BIN)/segs-cloud schema reference
+	@$(BIN)/python -m edge.profiles.reference --output docs/meters.md
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -18,8 +18,9 @@ class Read(Protocol):
 
 
 async def recognise(read: Read, candidates: Mapping[str, ModbusProfile]) -> tuple[str, ...]:
-    """The names of those `candidates` whose probes all hold, those with the most conditions first.
+    """The names of those `candidates` whose probes all hold, the most particular first.
 
+    A model that names itself is more particular than one whose values merely look right, and then more conditions are.
     A profile without a probe is never recognised. What was read for one profile is not read again for another; a
     register that the unit refuses, or says nothing about, is no match.
     """
@@ -28,7 +29,11 @@ async def recognise(read: Read, candidates: Mapping[str, ModbusProfile]) -> tupl
     for name, profile in candidates.items():
         if profile.probe and await _all_hold(answers, profile.probe):
             found.append(name)
-    return tuple(sorted(found, key=lambda name: -len(candidates[name].probe)))
+    return tuple(sorted(found, key=lambda name: _vagueness(candidates[name].probe)))
+
+
+def _vagueness(conditions: tuple[Probe, ...]) -> tuple[int, int]:
+    return -sum(condition.between is None for condition in conditions), -len(conditions)
 
 
 async def _all_hold(answers: "_Answers", conditions: tuple[Probe, ...]) -> bool:

@@ -65,6 +65,12 @@ async def test_all_conditions_have_to_hold_and_the_most_particular_model_is_firs
     assert await recognise(Unit({0x0B: b"\x01\x59\x00\x03"}).read, {"rough": rough, "fine": fine}) == ("rough",)
 
 
+async def test_a_model_that_names_itself_comes_before_those_whose_values_look_right() -> None:
+    by_values = _model(*(_CODE | {"between": (100 * n, 400)} for n in range(3)))
+    unit = Unit({0x0B: b"\x01\x59"})
+    assert await recognise(unit.read, {"by values": by_values, "em340": _MODELS["em340"]}) == ("em340", "by values")
+
+
 async def test_a_silent_unit_is_not_asked_for_every_model() -> None:
     """E1: each question costs a time-out."""
     many = {f"m{n}": _model({"address": n, "type": "u16", "one_of": (1,)}) for n in range(30)}
