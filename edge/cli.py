@@ -1,27 +1,34 @@
-"""segs-edge: run the gateway, check its configuration, see how it is doing."""
+"""segs-edge: run the gateway, check its configuration, see how it is; find, read, record and write meters by hand."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import msgspec
-import structlog
 import typer
 
-from edge import app, log, status
-from edge.clock import Clock
-from edge.config.load import load
-from edge.config.models import Config
 from edge.errors import ConfigError, DataDirUnusable, EdgeError
 
+if TYPE_CHECKING:
+    from edge.config.models import Config
+
+# Whatever a command needs it imports itself: the daemon must not carry the tools, nor a tool the daemon.
+_APP = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+)
+_OWN = ("run", "check-config", "status")
+_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "profiles")
 _CONFIG_ERROR = 2
-_APP = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _ConfigOption = Annotated[Path, typer.Option("--config", help="the gateway's TOML file")]
 
 
 @_APP.command()
 def run(config_file: _ConfigOption) -> None:
     """Poll, buffer and sync until SIGTERM."""
+    import structlog
+
+    from edge import app, log
+
     settings = _load(config_file)
     log.configure(settings.log)
     try:
@@ -39,7 +46,11 @@ def check_config(
     devices_csv: Annotated[bool, typer.Option("--devices-csv", help="print the meters for registration")] = False,
 ) -> None:
     """Check a configuration and name everything that is wrong with it."""
+    from edge.config.load import warnings
+
     settings = _load(config_file)
+    for warning in warnings(settings):
+        typer.echo(f"{config_file}: warning: {warning}", err=True)
     if devices_csv:
         rows = [f"{key},{profile},{interval_ms}" for key, profile, interval_ms in settings.devices()]
         typer.echo("\n".join(["device,model,interval_ms", *rows]))
@@ -53,6 +64,11 @@ def show_status(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """What the gateway has read, kept and synced, whether it runs or not."""
+    import msgspec
+
+    from edge import status
+    from edge.clock import Clock
+
     try:
         found = status.read(_load(config_file), clock=Clock())
     except DataDirUnusable as error:
@@ -63,7 +79,9 @@ def show_status(
         typer.echo("\n".join(status.lines(found)))
 
 
-def _load(path: Path) -> Config:
+def _load(path: Path) -> "Config":
+    from edge.config.load import load
+
     try:
         return load(path)
     except ConfigError as error:
@@ -76,4 +94,8 @@ def _fail(error: EdgeError, code: int) -> NoReturn:
 
 
 def main() -> None:
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    needed = (asked,) if asked in _TOOLS else () if asked in _OWN else _TOOLS
+    for name in needed:
+        _APP.command(name)(import_module(f"edge.tools.{name}").command)
     _APP()
