@@ -177,15 +177,16 @@ class NumberReader:
         self._clock_fields = frozenset(message.time_paths)
         self._time_format = message.time_format
         self._by_field: dict[str, list[Row]] = {}
-        for row in [
-            *(Row(own, named=True) for own in fields.fields),
-            *(Row(row, named=True) for row in message.fields),
-        ]:
+        # What the configuration says of a name, or of a quantity, is said; the profile's rows for it yield.
+        own = {row.quantity for row in fields.fields}
+        taken = {row.path for row in fields.fields}
+        rows = [row for row in message.fields if row.quantity not in own and taken.isdisjoint(row.paths)]
+        made = [*(Row(row, named=True) for row in fields.fields), *(Row(row, named=True) for row in rows)]
+        for rank, row in enumerate(made):
+            row.rank = rank
             for path in row.paths:
-                rows = self._by_field.setdefault(str(path[0]), [])
-                # What the configuration says of a name, or of a quantity, is said; the profile's row yields.
-                if all(known.channel is None and known.quantity != row.quantity for known in rows):
-                    rows.append(row)
+                self._by_field.setdefault(str(path[0]), []).append(row)
+        self._meant: dict[tuple[int | None, str], int] = {}
         self._sums: dict[tuple[Row, int | None], dict[str, tuple[object, int]]] = {}
 
     def knows(self, parts: Mapping[str, str]) -> bool:
@@ -210,7 +211,8 @@ class NumberReader:
                 value = self._value(row, field, text, channel, now_us)
             except NotANumber as error:
                 raise PayloadError(f"{field}: {error}") from error
-            if value is not None:
+            if value is not None and self._meant.setdefault((channel, row.quantity), row.rank) >= row.rank:
+                self._meant[channel, row.quantity] = row.rank
                 channels.setdefault(channel, {})[row.quantity] = value
         return Said(channels, partial=True)
 

@@ -39,8 +39,10 @@ def number(value: object) -> float | None:
     return measured[0]
 
 
-def measured(value: object, quantity: str, factor: float) -> float | None:
+def measured(value: object, quantity: str, factor: float | None) -> float | None:
     """`value` in the unit of `quantity`: a bare number times `factor`, one with a unit of its own by that unit.
+
+    Without a factor, a bare number is refused.
 
     None where the publisher says that it has none: null, NaN, "n/a". Raises NotANumber.
     """
@@ -48,6 +50,8 @@ def measured(value: object, quantity: str, factor: float) -> float | None:
     if found is None:
         return None
     if not found[1]:
+        if factor is None:
+            raise NotANumber(f"{shown(value)} has no unit; say under fields which it is, by scale")
         return found[0] * factor
     unit, scale = _unit(found[1])
     if unit != BY_NAME[quantity].unit:

@@ -16,15 +16,19 @@ class Row:
     """A row with its paths split. `key` is the path where it is a single key, for speed."""
 
     __slots__ = (
-        "channel", "factor", "guard", "invalid", "key", "name", "paths", "phases", "quantity", "signs", "total",
+        "channel", "factor", "guard", "invalid", "key", "name", "needs_unit", "paths", "phases", "quantity", "rank",
+        "signs", "total",
     )  # fmt: skip
 
     def __init__(self, row: FieldMap | DeviceField, *, named: bool = False) -> None:
         split = (lambda path: (path,)) if named else steps
         self.quantity = row.quantity
         self.channel: int | None = None
+        # Where several fields are one quantity, the one of the lowest rank is meant.
+        self.rank = 0
         self.phases: tuple[str, ...] = ()
         self.total: str | None = None
+        self.needs_unit = False
         self.guard: Steps | None = None
         self.signs: tuple[int, ...] = (1,)
         if isinstance(row, DeviceField):
@@ -33,7 +37,7 @@ class Row:
         else:
             self.factor, paths = row.factor, row.paths
             self.signs = tuple(-1 if part.startswith("-") else 1 for part in row.sum or ("",))
-            self.total = row.total
+            self.total, self.needs_unit = row.total, row.needs_unit
             if row.phases is not None:
                 self.phases = tuple(row.phases.replace("{phase}", str(phase)) for phase in (1, 2, 3))
             if row.unless_zero is not None:
@@ -48,8 +52,10 @@ class Row:
     def value(self, written: object) -> float | None:
         """The quantity that `written` stands for; None where it is absent. Raises NotANumber."""
         kind = type(written)
-        if (kind is float or kind is int) and -LIMIT < written < LIMIT:  # type: ignore[operator] # the type is known
-            found: float | None = written * self.factor  # type: ignore[operator]
+        if self.needs_unit:
+            found: float | None = measured(written, self.quantity, None)
+        elif (kind is float or kind is int) and -LIMIT < written < LIMIT:  # type: ignore[operator] # the type is known
+            found = written * self.factor  # type: ignore[operator]
         else:
             found = measured(written, self.quantity, self.factor)
         return None if found in self.invalid else found
@@ -85,13 +91,13 @@ class Rows:
         )
         # For each suffix set: the fields whose names carry its later suffixes, by the name that they belong to.
         paths = {*(row.key for row in self._rows if row.key is not None), *component.meters_by}
-        self._suffixed = tuple(
-            {path: tuple(path + suffix for suffix in suffixes) for path in sorted(paths)}
-            for suffixes in component.suffixes
-        )
+        self._suffixed = {
+            path: [tuple(path + suffix for suffix in suffixes) for suffixes in component.suffixes]
+            for path in sorted(paths)
+        }
         keys = {str(path[0]) for row in self._rows for path in row.paths}
         self._suffix_keys = frozenset(
-            name for table in self._suffixed for path, names in table.items() for name in names if name != path
+            name for path, sets in self._suffixed.items() for names in sets for name in names if name != path
         )
         self._keys = self._suffix_keys | keys
 
@@ -106,8 +112,9 @@ class Rows:
         """
         if self._valid is not None and content.get(self._valid) is False:
             return False
+        totals: Mapping[str, object] = {}
         if self._suffix_keys and not self._suffix_keys.isdisjoint(content):
-            content = self._gathered(content)
+            content, totals = self._gathered(content)
         found = dict(channels.get(channel, ()))
         reported = len(skipped)
         get = content.get
@@ -134,25 +141,37 @@ class Rows:
                 parts = [at(content, path) for path in row.paths]
             if list in map(type, parts):
                 del skipped[reported:]
-                self._arrays(content, channels, channel, skipped)
+                self._arrays(content, totals, channels, channel, skipped)
                 return True
             _add(row, parts, {} if row.guard is None else {row.guard: at(content, row.guard)}, found, skipped)
         if found:
             channels[channel] = found
         return True
 
-    def _gathered(self, content: Mapping[str, object]) -> Mapping[str, object]:
-        """`content` with fields of one name and several suffixes as one array."""
-        merged = dict(content)
-        for table in self._suffixed:
-            for path, names in table.items():
-                present = [place for place, name in enumerate(names) if content.get(name) is not None]
-                if present and (present[-1] > 0 or names[0] != path):
-                    merged[path] = [content.get(name) for name in names[: present[-1] + 1]]
-        return merged
+    def _gathered(self, content: Mapping[str, object]) -> tuple[Mapping[str, object], dict[str, object]]:
+        """`content` with fields of one name and several suffixes as one array, and what the bare names said besides."""
+        merged, totals = dict(content), {}
+        for path, sets in self._suffixed.items():
+            # A set counts if one of its suffixed fields is there; of several, the one whose first field is there.
+            told = [names for names in sets if any(name in content for name in names if name != path)]
+            if not told:
+                continue
+            names = next((names for names in told if names[0] in content), told[0])
+            entries = [content.get(name) for name in names]
+            while entries and entries[-1] is None:
+                entries.pop()
+            merged[path] = entries or None
+            if names[0] != path and content.get(path) is not None:
+                totals[path] = content[path]
+        return merged, totals
 
     def _arrays(
-        self, content: Mapping[str, object], channels: Channels, channel: int | None, skipped: list[str]
+        self,
+        content: Mapping[str, object],
+        totals: Mapping[str, object],
+        channels: Channels,
+        channel: int | None,
+        skipped: list[str],
     ) -> None:
         columns: dict[Steps, object] = {}
         for path in {path for row in self._rows for path in (*row.paths, *((row.guard,) if row.guard else ()))}:
@@ -160,17 +179,19 @@ class Rows:
             if isinstance(value, list):
                 value = self._column(value, ".".join(map(str, path)), skipped)
             columns[path] = value
-        deciding = [columns.get((path,), content.get(path)) for path in self._meters_by]
+        deciding = [totals.get(path, columns.get((path,), content.get(path))) for path in self._meters_by]
+        arrays = _lists(columns)
         if any(isinstance(value, list) for value in deciding) or not self._meters_by:
             self._meters(columns, channels, channel, skipped)
-        elif any(value is not None for value in deciding) or not _lists(columns):
-            self._phases(columns, channels.setdefault(channel, {}), skipped)
-        else:
+            return
+        if arrays and all(value is None for value in deciding):
             names = " or ".join(self._meters_by)
-            skipped.append(f"{_lists(columns)[0]}: an array, and no {names} to say whether of meters or of phases")
-            for path in [path for path, value in columns.items() if isinstance(value, list)]:
-                columns[path] = None
-            self._phases(columns, channels.setdefault(channel, {}), skipped)
+            skipped.append(f"{arrays[0]}: an array, and no {names} to say whether of meters or of phases")
+            columns = {path: None if isinstance(value, list) else value for path, value in columns.items()}
+        found = dict(channels.get(channel, ()))
+        self._phases(columns, totals, found, skipped)
+        if found:
+            channels[channel] = found
 
     def _column(self, value: list[object], name: str, skipped: list[str]) -> object:
         if len(value) > MAX_CHANNELS:
@@ -198,10 +219,18 @@ class Rows:
             if found:
                 channels[index + 1 if count > 1 else channel] = found
 
-    def _phases(self, columns: dict[Steps, object], found: dict[str, float], skipped: list[str]) -> None:
+    def _phases(
+        self,
+        columns: dict[Steps, object],
+        totals: Mapping[str, object],
+        found: dict[str, float],
+        skipped: list[str],
+    ) -> None:
         named = self._phases_by is None or isinstance(columns.get((self._phases_by,)), list)
         for row in self._rows:
             column = columns[row.paths[0]]
+            if row.key is not None and row.key in totals and row.quantity not in row.phases:
+                _add(row, [totals[row.key]], {}, found, skipped)
             if not isinstance(column, list):
                 parts = [columns[path] for path in row.paths]
                 if not any(isinstance(part, list) for part in parts):

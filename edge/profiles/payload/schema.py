@@ -26,7 +26,8 @@ class FieldMap(_Table):
 
     A sum lacks the quantity when one of its parts is missing; a part with a minus before it is subtracted. `invalid`
     lists numbers that mean "not measured". The value is absent as well while the field `unless_zero` is 0: on a phase
-    without voltage, what a meter says of current and frequency is noise. Where the field is an array of phases, its
+    without voltage, what a meter says of current and frequency is noise. With `needs_unit`, a number without a unit is
+    refused: the name does not tell watt-hours from kilowatt-hours. Where the field is an array of phases, its
     entries are the quantities that `phases` names, and `total` says how `quantity` comes from them.
     """
 
@@ -37,6 +38,7 @@ class FieldMap(_Table):
     divisor: Annotated[int, Field(gt=0)] = 1
     invalid: tuple[float, ...] = ()
     unless_zero: str | None = None
+    needs_unit: bool = False
     phases: str | None = None
     total: Literal["sum", "first"] | None = None
 
@@ -114,6 +116,8 @@ class Message(_Table):
             raise ValueError("content = 'number' on a topic without {field}; nothing would say what the number is")
         if self.content == "json" and self.fields:
             raise ValueError("content = 'json' with fields; they belong to a component")
+        if any(row.needs_unit for component in self.components for row in component.fields):
+            raise ValueError("needs_unit in a component; only numbers and metrics come with units of their own")
         if self.content != "json" and (self.components or self.wrappers or self.telegrams):
             raise ValueError(f"content = {self.content!r} with components, wrappers or telegrams; it has fields only")
         for path in self.time_paths:

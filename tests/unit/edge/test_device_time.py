@@ -69,8 +69,24 @@ def test_a_p1_meter_says_itself_which_of_the_two_hours_it_is(letter: str, utc: s
 
 @pytest.mark.parametrize(
     "clock",
-    [None, "", "yesterday", "2026-13-01T00:00:00", "2026-07-01T12:00:61", "2026-07-01", "12:00:00", float("inf")]
-    + [float("nan"), True, [], {}, 10**400, "9" * 400, "269999999999S", "2026-07-01T12:00:0x"],
+    [
+        None,
+        "",
+        "yesterday",
+        "2026-13-01T00:00:00",
+        "2026-07-01T12:00:61",
+        "2026-07-01",
+        "12:00:00",
+        float("inf"),
+        float("nan"),
+        True,
+        [],
+        {},
+        10**400,
+        "9" * 400,
+        "269999999999S",
+        "2026-07-01T12:00:0x",
+    ],
 )
 def test_what_is_no_time_is_none(clock: object) -> None:
     for written in _ANY:
