@@ -24,7 +24,7 @@ from firmware_sim.modbus.framing import RtuFraming, TcpFraming
 from firmware_sim.modbus.pty import PtyEndpoint
 from firmware_sim.modbus.tcp import TcpEndpoint
 from firmware_sim.modbus.unit import Unit, Units
-from firmware_sim.models import MODBUS_MODELS
+from firmware_sim.models import MODBUS_MODELS, SINGLE_PHASE
 from firmware_sim.mqtt.endpoint import MqttEndpoint
 from firmware_sim.mqtt.publisher import Publisher, Schedule
 
@@ -137,7 +137,7 @@ class _Field:
             name=meter.name,
             peak_w=meter.peak_w,
             pv_peak_w=meter.pv_peak_w,
-            phases=meter.phases,
+            phases=meter.phases or (1 if meter.model in SINGLE_PHASE else 3),
             utc_offset_s=round(meter.utc_offset_h * 3600),
         )
         registers = MODBUS_MODELS[meter.model]

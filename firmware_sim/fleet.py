@@ -14,7 +14,7 @@ from firmware_sim.errors import FleetError
 from firmware_sim.faults.fit import Transport, refusal
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
-from firmware_sim.models import MODBUS_MODELS
+from firmware_sim.models import MODBUS_MODELS, SINGLE_PHASE
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,96}\Z")
 ENERGY_INTERVAL_S = 10.0
@@ -47,14 +47,22 @@ class _MeterSpec(_Strict):
 
 
 class ModbusMeterSpec(_MeterSpec):
+    """`phases` is the connection's; left out, as many as the model measures."""
+
     model: str
     unit: Annotated[int, Field(ge=1, le=247)]
-    phases: Literal[1, 3] = 3
+    phases: Literal[1, 3] | None = None
 
     @field_validator("model")
     @classmethod
     def _known(cls, model: str) -> str:
         return _one_of(model, MODBUS_MODELS)
+
+    @model_validator(mode="after")
+    def _measurable(self) -> "ModbusMeterSpec":
+        if self.phases == 3 and self.model in SINGLE_PHASE:
+            raise ValueError(f"{self.model} measures one phase: leave phases out")
+        return self
 
 
 class MqttMeterSpec(_MeterSpec):

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from firmware_sim.meter import Meter
 # 2026-03-01T12:00:07Z: the sun shines.
 AT_US = 1_772_366_407 * 10**6
 NJ_PER_WH = 3_600 * 10**9
+REAL = Path(__file__).parents[4] / "shared/data/mqtt/payloads.jsonl"
 
 
 def _meter(kind: str) -> Meter:
@@ -228,6 +230,36 @@ def test_what_a_message_is_said_to_carry_is_what_the_meter_measures_by_canonical
             assert exact is not None
             step = 10 if quantity.startswith("energy") else 0.5
             assert abs(value) == pytest.approx(abs(exact), rel=1e-6, abs=step), quantity
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "parts"),
+    [
+        ("tasmota-dual", 2, ["ENERGY"]),
+        ("tasmota", 3, ["ENERGY"]),
+        ("tasmota-sml", 1, ["SML"]),
+        ("shelly-gen2", 4, ["params", "em:0"]),
+        ("zigbee2mqtt", 7, []),
+    ],
+)
+def test_payloads_have_the_keys_of_those_from_real_devices(kind: str, row: int, parts: list[str]) -> None:
+    """Against captured payloads; BL09XX is a chip's own part."""
+    if not REAL.exists():
+        pytest.skip(f"{REAL} is not there")
+    real = json.loads(json.loads(REAL.read_text(encoding="utf-8").splitlines()[row])["payload"])
+    real = real.get("StatusSNS", real)
+    ours = _body(kind)
+    for part in parts:
+        real, ours = real[part], ours[part]
+    assert ours.keys() == real.keys() - {"BL09XX"}
+
+
+def test_a_shellys_registers_have_the_keys_of_those_of_a_real_one() -> None:
+    if not REAL.exists():
+        pytest.skip(f"{REAL} is not there")
+    real = json.loads(json.loads(REAL.read_text(encoding="utf-8").splitlines()[5])["payload"])
+    (energy,) = MQTT_DIALECTS["shelly-gen2"]().energy_messages(_meter("shelly-gen2"), AT_US)
+    assert json.loads(energy.payload)["params"]["emdata:0"].keys() == real["params"]["emdata:0"].keys()
 
 
 def _metrics(payload: bytes) -> list[dict[int, Any]]:

@@ -37,6 +37,11 @@ def test_a_fleet_file_is_read_with_its_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            'model = "eastron-sdm630"',
+            'model = "abb-b21"\nphases = 3',
+            "modbus[0].meter[0]: abb-b21 measures one phase; leave phases out",
+        ),
         ("seed = 7", "sead = 7", "fleet.toml: sead: no such key; remove or correct it"),
         ("unit = 1", "", "fleet.toml: modbus[0].meter[0].unit: is missing; add it"),
         ("unit = 1", "unit = 300", "modbus[0].meter[0].unit: 300; input should be less than or equal to 247"),
