@@ -90,8 +90,10 @@ class Control:
             return target.inject(FaultSpec.model_validate(told.get("fault")))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
+            if first["type"] == "value_error":
+                return first["msg"].removeprefix("Value error, ")
+            where = ".".join(str(part) for part in first["loc"]) or "fault"
+            return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def tell(path: Path, command: Mapping[str, object]) -> None:

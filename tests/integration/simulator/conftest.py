@@ -11,13 +11,15 @@ import pytest
 
 
 class Simulator:
-    """`segs-sim run` on `fleet`, with its journal in `folder`."""
+    """`segs-sim run` on `fleet`, with its journal, and its control socket if wanted, in `folder`."""
 
-    def __init__(self, folder: Path, fleet: str) -> None:
-        self.journal = folder / "journal.jsonl"
+    def __init__(self, folder: Path, fleet: str, *, control: bool = False) -> None:
+        self.journal, self.control = folder / "journal.jsonl", folder / "control"
         file = folder / "fleet.toml"
         file.write_text(fleet)
         command = [sys.executable, "-m", "firmware_sim", "run", str(file), "--journal", str(self.journal)]
+        if control:
+            command += ["--control", str(self.control)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ready(self) -> dict[str, object]:
