@@ -78,7 +78,7 @@ class ScaleFactor(Span):
 
     @property
     def name(self) -> str:
-        return f"scale factor at {self.place}"
+        return "scale factor"
 
 
 class Register(Span):
@@ -175,8 +175,10 @@ class _Field(Span):
 
     @model_validator(mode="after")
     def _words_of_a_string(self) -> Self:
-        if (self.type == "string") != (self.words is not None):
-            raise ValueError(f"type = {self.type!r}, words = {self.words}; a string needs words, and only a string")
+        if self.type == "string" and self.words is None:
+            raise ValueError("string without words; say how many registers it takes")
+        if self.type != "string" and self.words is not None:
+            raise ValueError(f"words = {self.words} with {self.type}; only a string has words")
         return self
 
     def value(self, data: bytes) -> int | float | str | None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from edge.profiles.modbus.decode import Decoder
 from edge.profiles.modbus.plan import Block, Row, plan
 from edge.profiles.modbus.rows import Function, Identity, Probe, Register, Span
-from edge.profiles.modbus.words import Order, scale_exponent
+from edge.profiles.modbus.words import Order
 
 _INHERITED = {"function": get_args(Function), "word_order": get_args(Order), "byte_order": get_args(Order)}
 _ROWS = ("registers", "probe", "identity")
@@ -84,6 +84,13 @@ class ModbusProfile(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _readable(self) -> Self:
+        for kind, rows in (("probe", self.probe), ("identity", self.identity)):
+            if widest := max((row.width for row in rows if row.width > self.max_registers), default=0):
+                raise ValueError(f"{kind} of {widest} registers; max_registers allows {self.max_registers}")
+        return self
+
+    @model_validator(mode="after")
     def _no_overlap(self) -> Self:
         ordered = sorted(self._rows(), key=lambda row: (row.function, row.address, row.end))
         for before, after in pairwise(ordered):
@@ -92,9 +99,6 @@ class ModbusProfile(BaseModel):
                     f"{after.name} at {after.place} overlaps {before.name} at {before.place}; "
                     "only bit fields of one register may"
                 )
-        for row in ordered:
-            if row.width > self.max_registers:
-                raise ValueError(f"{row.name} takes {row.width} registers, max_registers allows {self.max_registers}")
         fields = [row for row in self.registers if row.bits is not None]
         for one, other in combinations(fields, 2):
             if one.key == other.key and _bits(one) & _bits(other):
@@ -118,26 +122,6 @@ class ModbusProfile(BaseModel):
     def decoder(self, blocks: Sequence[Block]) -> Decoder:
         """What turns the replies to `blocks` into values; compile it once for each tuple of blocks."""
         return Decoder(blocks)
-
-    def values(self, words: Mapping[int, int], rows: Sequence[Row]) -> dict[str, float]:
-        """Quantities of `rows` from `words`, which maps addresses to registers; a row lacking a register is absent."""
-        values: dict[str, float] = {}
-        for row in rows:
-            if not isinstance(row, Register) or (data := _bytes_of(row, words)) is None:
-                continue
-            exponent: int | None = 0
-            if (factor := row.factor) is not None:
-                power = _bytes_of(factor, words)
-                exponent = None if power is None else scale_exponent(power, factor.byte_order)
-            value = row.value(data, exponent)
-            if value is not None:
-                values[row.quantity] = value
-        return values
-
-
-def _bytes_of(span: Span, words: Mapping[int, int]) -> bytes | None:
-    found = [words[address] for address in range(span.address, span.end) if address in words]
-    return None if len(found) < span.width else b"".join(word.to_bytes(2, "big") for word in found)
 
 
 def _share(before: Row, after: Row) -> bool:
