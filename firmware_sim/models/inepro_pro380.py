@@ -2,9 +2,10 @@
 
 Document: "PRO380 user manual" V2.18, appendix A3, by way of a Venus OS module that names it and of two Home Assistant
 integrations that were tried on a meter. Holding registers by function 3, singles most significant word first, in kW,
-kvar, kVA and kWh; the serial number at 0x4000 is eight BCD digits. Reactive and apparent power are by position (the
-four before the power factor at 0x502A). Left out, because no source could be read: meter code (0x4002), reactive
-energies. The old map's 0x1010 still answers, with 0x2007.
+kvar, kVA, kWh and kvarh; the serial number at 0x4000 is eight BCD digits. By position, not confirmed: reactive and
+apparent power (the two groups of four before the power factor at 0x502A) and reactive energies (each group takes 12
+registers: total, forward, reverse, then the same for reactive). Left out, because no source could be read: the meter
+code (0x4002). The old map's 0x1010 still answers, with 0x2007.
 """
 
 import struct
@@ -37,5 +38,7 @@ MAP = RegisterMap(
         float32(0x502A, "power_factor"),
         float32_kilo_hours(0x600C, "energy_import_wh"),
         float32_kilo_hours(0x6018, "energy_export_wh"),
+        float32_kilo_hours(0x6030, "reactive_energy_import_varh"),
+        float32_kilo_hours(0x603C, "reactive_energy_export_varh"),
     ],
 )
