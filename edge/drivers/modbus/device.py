@@ -101,10 +101,10 @@ class ModbusDevice:
         polled.values = decoded.values
         for name in decoded.impossible:
             polled.faults = [*polled.faults, f"{name} fits no register; check the profile's word order"]
-        if refused or not layout.whole:
+        if refused or not layout.settled:
             answered = [block for block, reply in zip(blocks, replies, strict=True) if reply is not None]
             await self._learn(layout, answered, refused)
-        if layout.aside or not layout.whole:
+        if layout.aside or not layout.settled:
             await self._look_again(layout, line, clock, answers=polled.arrived_us is not None and not polled.silent)
         # Another meter may be there after a silence, and a map that is refused is another's.
         self._outdated = self._discover is not None and (polled.silent or bool(refused))

@@ -37,14 +37,14 @@ class Layout:
         return tuple(block for key in sorted(self._aside) for block in self.profile.blocks(self._keys.keys() - {key}))
 
     @property
-    def whole(self) -> bool:
-        """Whether the blocks are as few as the profile allows."""
-        return self.blocks is self._whole
+    def settled(self) -> bool:
+        """Whether the blocks are as few as the profile allows, and were not refused."""
+        return self.blocks is self._whole and self._halved is None
 
     def learn(self, answered: Sequence[Block], refused: Sequence[Block]) -> bool:
         """Take in how one reading of `blocks` went; whether other registers than before are set aside now."""
         if not refused:
-            if self.blocks is not self._whole and len(answered) == len(self.blocks):
+            if len(answered) == len(self.blocks):
                 self._doubts.clear()
                 self._try_whole()
             return False
@@ -75,7 +75,9 @@ class Layout:
         self.blocks, self.decode = blocks, self.profile.decoder(blocks)
 
     def _try_whole(self) -> None:
-        if not self._whole_refused:
+        if self.blocks is self._whole:
+            self._halved = None
+        elif not self._whole_refused:
             self._halved = self.blocks
             self._use(self._whole)
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,9 @@ from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
 from edge.errors import ModbusFault
 from edge.profiles import catalog
+from edge.profiles.modbus.probe import Read
+from edge.profiles.modbus.schema import ModbusProfile
+from edge.set_aside import SetAsideFile
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
 
 
@@ -24,10 +29,10 @@ def _meter(unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3) -> Mo
 
 
 @asynccontextmanager
-async def _polling(port: int, devices: list[ModbusDevice]) -> AsyncIterator[Kept]:
+async def _polling(port: int, devices: list[ModbusDevice], clock: Clock | None = None) -> AsyncIterator[Kept]:
     kept, stop = Kept(), asyncio.Event()
     line = tcp_line(host="127.0.0.1", port=port, connect_timeout_s=1.0)
-    bus = ModbusBus(line=line, devices=devices, sink=kept, clock=Clock(), jitter=random.Random(1))
+    bus = ModbusBus(line=line, devices=devices, sink=kept, clock=clock or Clock(), jitter=random.Random(1))
     async with asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         try:
@@ -219,3 +224,51 @@ async def test_a_poll_in_flight_is_finished_at_the_stop() -> None:
         async with _polling(meters.port, [_meter(1, interval_s=10)]) as kept:
             await eventually(lambda: len(meters.reads) >= 1)
         assert len(kept.readings) == 1
+
+
+async def test_what_a_meter_refuses_is_remembered_over_a_restart_and_asked_again_after_an_hour(tmp_path: Path) -> None:
+    """E2"""
+    later_s = 0.0
+    clock = Clock(monotonic_s=lambda: time.monotonic() + later_s)
+
+    def meter() -> ModbusDevice:
+        profile, kept = catalog.modbus("eastron-sdm630"), SetAsideFile(tmp_path / "set-aside.json")
+        return ModbusDevice(id="m", unit=1, profile=profile, interval_s=0.02, timeout_s=0.3, set_aside=kept)
+
+    with ModbusMeters([1]) as meters:
+        meters.refuse[1] = {0x0008, 0x0009}
+        async with _polling(meters.port, [first := meter()]):
+            await eventually(lambda: first.state.set_aside == ("4:0x0008",))
+        meters.reads.clear()
+        async with _polling(meters.port, [second := meter()], clock=clock) as kept:
+            await eventually(lambda: len(kept.readings) >= 5)
+            assert second.state.errors == 0
+            assert not [address for _, address, count in meters.reads if address <= 0x0008 < address + count]
+            meters.refuse.clear()
+            later_s = 3601.0
+            await eventually(lambda: len(kept.readings[-1].values) == 18)
+    assert second.state.set_aside == ()
+    assert "current_l2_a" not in kept.readings[0].values
+
+
+async def test_a_meter_that_says_itself_where_its_values_are_is_asked_again_after_it_was_away() -> None:
+    """E11: another meter may have taken its place."""
+    found: list[str] = []
+
+    async def discover(read: Read) -> ModbusProfile:
+        model = struct.unpack(">H", await read(function=3, address=0x5000, count=1))[0]
+        found.append("abb-b23" if model else "eastron-sdm630")
+        return catalog.modbus(found[-1])
+
+    with ModbusMeters([1]) as meters:
+        device = ModbusDevice(id="m", unit=1, discover=discover, interval_s=0.05, timeout_s=0.2)
+        meters.set_float(1, 0x0000, 230.5)
+        async with _polling(meters.port, [device]) as kept:
+            await eventually(lambda: len(kept.readings) >= 2)
+            assert found == ["eastron-sdm630"]
+            meters.delay_s[1] = 60.0
+            await eventually(lambda: device.state.failures_in_a_row >= 1)
+            meters.delay_s.clear()
+            meters.registers[1] |= {0x5000: 1, 0x5B00: 0, 0x5B01: 2301}
+            await eventually(lambda: kept.readings[-1].values.get("voltage_l1_v") == 230.1)
+    assert found[-1] == "abb-b23"

@@ -60,3 +60,24 @@ def test_every_device_keeps_its_own_grid(intervals_s: list[float], poll_s: float
         assert now_s + poll_s < due_s + 1e-6
         steps = (due_s - intervals_s[device] * device / len(intervals_s)) / intervals_s[device]
         assert abs(steps - round(steps)) < 1e-6
+
+
+def test_slots_that_a_busy_bus_leaves_out_are_counted() -> None:
+    schedule = Schedule(intervals_s=[1.0, 1.0], start_s=0.0)
+    _run(schedule, 30.0, poll_s=1.2)
+    # Two polls of 1.2 s take 2.4 s, so that of 30 slots each device is served at 12 or 13.
+    assert all(16 <= count <= 18 for count in schedule.overruns)
+
+
+def test_slots_that_a_dead_device_is_left_out_are_no_overruns() -> None:
+    schedule = Schedule(intervals_s=[1.0], start_s=0.0)
+    _run(schedule, 600.0, failing=frozenset({0}))
+    assert schedule.overruns == [0]
+
+
+def test_a_slot_that_is_served_a_moment_early_is_served_once() -> None:
+    schedule = Schedule(intervals_s=[1.0], start_s=0.0)
+    assert schedule.take(0.0) == 0
+    schedule.done(0, 0.1)
+    assert schedule.take(0.9996) == 0
+    assert schedule.done(0, 0.9997) == 2.0

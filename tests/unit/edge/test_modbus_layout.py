@@ -1,0 +1,82 @@
+from collections.abc import Collection
+
+from edge.drivers.modbus.layout import Layout
+from edge.profiles import catalog
+from edge.profiles.modbus.plan import Block
+
+PROFILE = catalog.modbus("eastron-sdm630")
+WHOLE = PROFILE.blocks()
+ALL = frozenset(key for block in WHOLE for key in block.keys)
+
+
+def _read(layout: Layout, missing: Collection[int]) -> bool:
+    """One reading of a meter that refuses what touches a `missing` register."""
+    refused = [block for block in layout.blocks if _touches(block, missing)]
+    return layout.learn([block for block in layout.blocks if block not in refused], refused)
+
+
+def _touches(block: Block, missing: Collection[int]) -> bool:
+    return any(block.address <= address < block.address + block.count for address in missing)
+
+
+def _keys(layout: Layout) -> frozenset[str]:
+    return frozenset(key for block in layout.blocks for key in block.keys)
+
+
+def test_a_register_that_is_refused_again_and_again_is_set_aside_and_the_rest_is_read_in_few_blocks() -> None:
+    """E2, E3"""
+    layout = Layout(profile=PROFILE)
+    news = [_read(layout, {0x0008}) for _ in range(12)]
+    assert sum(news) == 1
+    assert layout.aside == {"4:0x0008"}
+    assert _keys(layout) == ALL - {"4:0x0008"}
+    assert layout.blocks == PROFILE.blocks({"4:0x0008"})
+
+
+def test_a_register_that_is_refused_now_and_then_is_not_set_aside() -> None:
+    layout = Layout(profile=PROFILE)
+    for _ in range(20):
+        _read(layout, {0x0008})
+        for _ in range(3):
+            _read(layout, ())
+    assert not layout.aside
+    assert layout.blocks == WHOLE
+
+
+def test_a_meter_that_refuses_everything_while_it_starts_loses_nothing() -> None:
+    """E2"""
+    layout = Layout(profile=PROFILE)
+    for _ in range(50):
+        assert not _read(layout, range(0x10000))
+    for _ in range(3):
+        _read(layout, ())
+    assert not layout.aside
+    assert layout.blocks == WHOLE
+
+
+def test_a_gap_that_may_not_be_read_costs_no_register() -> None:
+    """E2, E3: whole blocks are refused for what is between the rows, again and again; the parts stay."""
+    gap = next(
+        address
+        for block in WHOLE
+        for address in range(block.address, block.address + block.count)
+        if not any(row.address <= address < row.end for row in block.registers)
+    )
+    layout = Layout(profile=PROFILE)
+    for _ in range(12):
+        _read(layout, {gap})
+    settled = layout.blocks
+    for _ in range(12):
+        _read(layout, {gap})
+        assert layout.blocks == settled
+    assert not layout.aside
+    assert _keys(layout) == ALL
+    assert not any(_touches(block, {gap}) for block in settled)
+
+
+def test_what_was_set_aside_is_asked_for_alone_and_comes_back() -> None:
+    layout = Layout(profile=PROFILE, aside={"4:0x0008", "4:0x0034", "4:0x9999"})
+    assert layout.aside == {"4:0x0008", "4:0x0034"}
+    assert sorted(key for block in layout.probes for key in block.keys) == ["4:0x0008", "4:0x0034"]
+    layout.answered_again({"4:0x0034"})
+    assert _keys(layout) == ALL - {"4:0x0008"}
