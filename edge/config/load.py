@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge.config.errors import describe
 from edge.config.models import MODBUS_TLS_PORT, MQTT_TLS_PORT, Config, ModbusConfig, MqttConfig
 from edge.errors import ConfigError
 from edge.profiles import catalog
+from edge.validation import describe
 
 _NUMBERED = re.compile(r"/dev/tty(USB|ACM)\d+")
 _BY_ID = Path("/dev/serial/by-id")

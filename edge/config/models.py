@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from edge.config.errors import suggestion
 from edge.profiles import catalog
 from edge.profiles.payload.settings import MAX_CHANNELS, DeviceField, DeviceFields
+from edge.validation import suggestion
 
 SUNSPEC = "sunspec"
 """The profile of meters that say themselves where their values are."""
