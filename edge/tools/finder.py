@@ -20,8 +20,8 @@ _NOBODY = (10, 11)
 _MOST_SILENCES = 3
 _DEVICE_FAILURE, _MOST_FAILURES = 4, 5
 _UNIT_PATIENCE_S = 60.0
-_SEARCHED = ((4, 0), (4, 48), (3, 0), (3, 48))
-_SEARCH_COUNT = 48
+# Two requests a function, short enough for meters that answer no long ones.
+_SEARCHED, _SEARCH_COUNT = (0, 48), 48
 
 
 @dataclass(kw_only=True)
@@ -133,12 +133,14 @@ class Finder:
         await self._hint(asked, found)
 
     async def _hint(self, asked: "_Unit", found: Found) -> None:
-        for function, first in _SEARCHED:
-            try:
-                data = await asked.read(function=function, address=first, count=_SEARCH_COUNT)
-            except ModbusFault:
-                continue
-            if (hint := search(function, first, data)) is not None:
+        for function in (4, 3):
+            data = b""
+            for first in _SEARCHED:
+                try:
+                    data += await asked.read(function=function, address=first, count=_SEARCH_COUNT)
+                except ModbusFault:
+                    break
+            if (hint := search(function, _SEARCHED[0], data)) is not None:
                 found.hints.append(f"voltages and frequency as {hint}")
         found.warnings.append("no known model; see segs-edge profiles, or write a profile from its datasheet")
 

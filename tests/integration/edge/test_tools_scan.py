@@ -1,0 +1,203 @@
+"""`segs-edge scan`: who is on a line, on servers that are not ours and on the simulator as a process."""
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.edge.tools import SDM630, Server, edge, float_words, said
+from tests.integration.simulator.conftest import Simulator
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Simulator]]:
+    started: list[Simulator] = []
+
+    def start(fleet: str) -> Simulator:
+        started.append(Simulator(tmp_path, fleet))
+        return started[-1]
+
+    yield start
+    for simulator in started:
+        simulator.process.kill()
+        simulator.process.communicate()
+
+
+def _scan(port: int, units: str, *more: str) -> Any:
+    return edge("scan", "--host", "127.0.0.1", "--port", str(port), "--units", units, "--json", *more)
+
+
+def test_the_units_of_an_endpoint_are_found_and_recognised(start: Callable[[str], Simulator]) -> None:
+    models = {1: "eastron-sdm630", 2: "abb-b23", 4: "schneider-iem3155", 7: "carlo-gavazzi-em340", 9: "sunspec-203"}
+    fleet = '[[modbus]]\ntransport = "tcp"\nport = 0\n'
+    for unit, model in models.items():
+        fleet += f'[[modbus.meter]]\nname = "m{unit}"\nmodel = "{model}"\nunit = {unit}\n'
+    [port] = start(fleet).ready()["modbus_ports"]  # type: ignore[misc]
+    done = _scan(port, "1-10", "--timeout", "0.1")
+    found = {item["unit"]: item for item in said(done)}
+    assert {unit: item["model"] for unit, item in found.items()} == {**models, 9: "sunspec"}
+    assert {item["how"] for item in found.values()} == {"probe", "sunspec"}
+    assert found[1]["maker"] == "Eastron"
+    assert found[2]["identity"]["serial_number"]
+    assert all(215 < item["voltages"]["voltage_l1_v"] < 245 for item in found.values())
+
+
+def test_without_a_mark_the_model_is_inferred_and_said_to_be() -> None:
+    """E8: volts and hertz tell the map, and the words' order."""
+    swapped = float_words({0x00: 230.1, 0x02: 231.2, 0x04: 229.9, 0x46: 50.02}, swapped=True)
+    with Server({1: float_words(SDM630), 5: swapped, 6: {}}) as server:
+        done = _scan(server.port, "1-7")
+    found = {item["unit"]: item for item in said(done)}
+    assert list(found) == [1, 5, 6]
+    assert (found[1]["model"], found[1]["how"]) == ("eastron-sdm630", "physics")
+    assert "would fit as well" in found[1]["warnings"][0]
+    assert found[5]["model"] is None
+    assert any("eastron-sdm630" in hint and 'word_order = "little"' in hint for hint in found[5]["hints"])
+    assert any("float32, words little first: 230.1 at 4:0x0000" in hint for hint in found[5]["hints"])
+    assert (found[6]["model"], found[6]["hints"]) == (None, [])
+
+
+class _Gateway:
+    """A Modbus TCP gateway in front of one live unit: for the others it says 0x0B, or with `mute` nothing at all."""
+
+    def __init__(self, live: int, *, mute: bool = False) -> None:
+        self._live, self._mute = live, mute
+        self.asked: list[int] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+
+    def __enter__(self) -> "_Gateway":
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            while len(head := connection.recv(12)) == 12:
+                transaction, _, _, unit, function, _, _ = struct.unpack(">HHHBBHH", head)
+                self.asked.append(unit)
+                if unit != self._live and self._mute:
+                    continue
+                code = 2 if unit == self._live else 0x0B
+                connection.sendall(struct.pack(">HHHBBB", transaction, 0, 3, unit, function | 0x80, code))
+
+
+def test_a_gateway_that_says_so_of_missing_units_is_believed() -> None:
+    with _Gateway(live=3) as gateway:
+        found = said(_scan(gateway.port, "1-6"))
+    assert [item["unit"] for item in found] == [3]
+    assert [gateway.asked.count(unit) for unit in (1, 2, 4, 5, 6)] == [1, 1, 1, 1, 1]
+
+
+def test_a_dead_unit_costs_one_request() -> None:
+    with _Gateway(live=2, mute=True) as gateway:
+        started_s = time.monotonic()
+        found = said(_scan(gateway.port, "1-4", "--timeout", "0.1"))
+        took_s = time.monotonic() - started_s
+    assert [item["unit"] for item in found] == [2]
+    assert [gateway.asked.count(unit) for unit in (1, 3, 4)] == [1, 1, 1]
+    assert took_s < 20
+
+
+def test_nobody_there_is_said_with_what_to_try() -> None:
+    with _Gateway(live=200) as gateway:
+        done = _scan(gateway.port, "1-3")
+    assert (done.returncode, said(done)) == (1, [])
+    assert "no unit of 1-3 answers" in done.stderr
+
+
+def test_what_was_found_becomes_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    with Server({1: float_words(SDM630), 2: {}}) as server:
+        done = _scan(server.port, "1-2", "--write-config", str(file))
+        assert done.returncode == 0, done.stderr
+        checked = edge("check-config", str(file))
+        assert checked.stdout == f"{file}: good, 1 meters\n"
+        assert '# profile = "one of segs-edge profiles"' in file.read_text()
+        before = file.read_text()
+        again = _scan(server.port, "1-2", "--write-config", str(file))
+    assert again.returncode == 1
+    assert f"modbus[1]: 127.0.0.1:{server.port}: already at modbus[0]" in again.stderr
+    assert file.read_text() == before
+
+
+def test_what_was_found_is_added_to_a_configuration_that_keeps_every_letter(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    with Server({1: float_words(SDM630)}) as server, Server({1: float_words(SDM630)}) as other:
+        _scan(server.port, "1", "--write-config", str(file))
+        mine = file.read_text() + "# my own remark\n"
+        file.write_text(mine)
+        done = _scan(other.port, "1", "--write-config", str(file))
+    assert done.returncode == 0, done.stderr
+    assert file.read_text().startswith(mine)
+    assert edge("check-config", str(file), "--devices-csv").stdout.splitlines()[1:] == [
+        "eastron-sdm630-1,eastron-sdm630,10000",
+        "eastron-sdm630-1-2,eastron-sdm630,10000",
+    ]
+
+
+def test_units_are_found_on_a_serial_line_and_written_down_with_its_speed(
+    start: Callable[[str], Simulator], tmp_path: Path
+) -> None:
+    pty, file = tmp_path / "tty", tmp_path / "gateway.toml"
+    fleet = f'[[modbus]]\ntransport = "rtu"\npty = "{pty}"\n'
+    fleet += '[[modbus.meter]]\nname = "a"\nmodel = "eastron-sdm630"\nunit = 1\n'
+    fleet += '[[modbus.meter]]\nname = "b"\nmodel = "abb-b23"\nunit = 3\n'
+    start(fleet).ready()
+    done = edge(
+        *("scan", "--serial", str(pty), "--units", "1-3", "--baud-rates", "19200", "--timeout", "0.1", "--json"),
+        *("--write-config", str(file)),
+    )
+    assert [(item["unit"], item["baud_rate"], item["model"]) for item in said(done)] == [
+        (1, 19200, "eastron-sdm630"),
+        (3, 19200, "abb-b23"),
+    ]
+    assert f'serial = "{pty}"\nbaud_rate = 19200\n' in file.read_text()
+    assert edge("check-config", str(file)).returncode == 0
+
+
+def test_a_serial_line_that_somebody_holds_is_not_disturbed(start: Callable[[str], Simulator], tmp_path: Path) -> None:
+    import fcntl
+
+    pty = tmp_path / "tty"
+    fleet = f'[[modbus]]\ntransport = "rtu"\npty = "{pty}"\n'
+    start(fleet + '[[modbus.meter]]\nname = "a"\nmodel = "abb-b23"\nunit = 1\n').ready()
+    holder = os.open(pty, os.O_RDWR | os.O_NOCTTY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        done = edge("scan", "--serial", str(pty), "--units", "1", "--baud-rates", "9600", "--json")
+    finally:
+        os.close(holder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a running segs-edge or another program may hold the line" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "h", "--units", "0-300"], "each from 0 to 255"),
+        (["--host", "h", "--units", "5-1"], "is no unit"),
+        (["--host", "h", "--baud-rates", "9600"], "--serial line"),
+        (["--serial", "/dev/x", "--baud-rates", "fast"], "write 9600,19200"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments: list[str], words: str) -> None:
+    done = edge("scan", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
