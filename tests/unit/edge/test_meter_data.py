@@ -20,6 +20,7 @@ ALIKE = {
     "siemens-pac3200": {"siemens-pac2200"},
     "janitza-b23": {"janitza-umg604"},
     "janitza-umg96": {"janitza-umg604"},
+    "wago-879-3020": {"inepro-pro380"},
 }
 
 
