@@ -1,7 +1,7 @@
 """What kinds of MQTT meters say, one kind a file; `dialect.py` is what each must be."""
 
 from firmware_sim.dialects.dialect import Dialect
-from firmware_sim.dialects.dsmr import Dsmr, DsmrJson
+from firmware_sim.dialects.dsmr import Dsmr, DsmrJson, P1Json
 from firmware_sim.dialects.esphome import EspHome
 from firmware_sim.dialects.shelly_gen1 import ShellyGen1, ShellyGen1Info, ShellyGen1Plug
 from firmware_sim.dialects.shelly_gen2 import (
@@ -33,5 +33,6 @@ MQTT_DIALECTS: dict[str, type[Dialect]] = {
     "esphome": EspHome,
     "dsmr": Dsmr,
     "dsmr-json": DsmrJson,
+    "dsmr-p1": P1Json,
     "sparkplug-b": SparkplugB,
 }

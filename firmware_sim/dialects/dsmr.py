@@ -1,4 +1,5 @@
-"""What DSMR-reader says for a Dutch meter's P1 port: a topic a value under `dsmr/reading/`, or one telegram in JSON.
+"""What is said for a Dutch meter's P1 port, by DSMR-reader: a topic a value under `dsmr/reading/`, or one telegram in
+JSON; and by a P1 gateway.
 
 From its documentation (MQTT, per-topic and JSON defaults): kWh and kW with three decimals, V with one, whole A. A
 register counts per tariff, so that import is the sum of `electricity_delivered_1` (low) and `_2`; power is delivered
@@ -49,6 +50,33 @@ class DsmrJson(Dsmr):
         fields, served = _telegram(meter, t_us)
         payload = json.dumps({"id": None, **fields}, separators=(",", ":")).encode()
         return [Message(f"{meter.name}/dsmr/json", payload, t_us // 10**6 * 10**6, served)]
+
+
+class P1Json(Dsmr):
+    """A P1 gateway's own words for the same, those of HomeWizard's local API: numbers in kWh, W, V and A, and gas."""
+
+    def messages(self, meter: Meter, t_us: int) -> list[Message]:
+        _, served = _telegram(meter, t_us)
+        body: dict[str, object] = {
+            "smr_version": 50,
+            "meter_model": "ISKRA 2M550E-1012",
+            "wifi_strength": 100,
+            "unique_id": f"{meter.serial_number:x}",
+        }
+        for way, quantity in (("import", "energy_import_wh"), ("export", "energy_export_wh")):
+            whole = round(served[quantity])
+            low = whole * 4 // 10
+            body |= {
+                f"total_power_{way}_kwh": whole / 1000,
+                f"total_power_{way}_t1_kwh": low / 1000,
+                f"total_power_{way}_t2_kwh": (whole - low) / 1000,
+            }
+        body |= {"active_power_w": served["power_w"]}
+        for kind, unit in (("power", "w"), ("voltage", "v"), ("current", "a")):
+            body |= {f"active_{kind}_l{n}_{unit}": served[f"{kind}_l{n}_{unit}"] for n in (1, 2, 3)}
+        body |= {"total_gas_m3": 2569.646, "gas_timestamp": 210606140010}
+        payload = json.dumps(body, separators=(",", ":")).encode()
+        return [Message(f"{meter.name}/p1", payload, None, served)]
 
 
 def _telegram(meter: Meter, t_us: int) -> tuple[_Fields, dict[str, Number]]:

@@ -1,9 +1,9 @@
 """Carlo Gavazzi EM24-DIN with RS-485, three-phase meter.
 
 Document: "EM24-DIN PFA, PFB & X models Communication Protocol": page 4 (at most 11 registers in a request), page 8
-(instantaneous variables and meters), page 10 (application, 0x1101), page 13 (serial number, 13 letters at 0x1300). Of
-the same page the older protocol has the energies elsewhere. Identification code 71 (70 to 73 are the family) by a
-Venus OS module; the document's own table could not be read. 0x005C and 0x005E (export) by way of Tinkerforge.
+(instantaneous variables and meters), page 10 (application, 0x1101), page 13 (serial number, 13 letters at 0x1300).
+Identification code 71 (70 to 73 are the family) by a Venus OS module; the document's own table could not be read.
+0x005C and 0x005E (export) by way of Tinkerforge.
 """
 
 from firmware_sim.models.carlo_gavazzi import frequency, kilo_hours, meter, power_factor

@@ -170,6 +170,13 @@ def test_a_dutch_telegram_in_json_has_numbers_as_texts_and_nulls() -> None:
     assert isinstance(body["phase_power_current_l1"], int)
 
 
+def test_a_p1_gateway_has_numbers_for_the_sum_and_for_each_tariff() -> None:
+    body = _body("dsmr-p1")
+    tariffs = body["total_power_import_t1_kwh"], body["total_power_import_t2_kwh"]
+    assert round(1000 * sum(tariffs)) == round(1000 * body["total_power_import_kwh"]) == _register("dsmr-p1")
+    assert body["active_power_w"] < 0
+
+
 # A rebirth command and a death of an edge node, by Google's protobuf from tahu's sparkplug_b.proto.
 REBIRTH = bytes.fromhex("0801121a0a144e6f646520436f6e74726f6c2f52656269727468200b7001")
 DEATH = bytes.fromhex("08d8ca94caca3312120a05626453657118d8ca94caca3320045800")
