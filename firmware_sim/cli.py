@@ -33,6 +33,7 @@ except ImportError:
 
 _app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_TEXTS = ("how", "quantity", "at")
 _UNITS_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -95,7 +96,7 @@ def fault(
         told: dict[str, object] = {"kind": kind}
         for setting in settings or []:
             key, _, value = setting.partition("=")
-            told[key] = _number(value)
+            told[key] = value if key in _TEXTS else _number(value)
         if lasts is not None:
             told["for_s"] = _seconds(lasts)
         command = {"meter": meter, "fault": told}

@@ -58,7 +58,8 @@ class MqttEndpoint:
         self._away = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seq: dict[str, int] = {}
-        self._unacknowledged: dict[int, tuple[str, int]] = {}
+        # By the client's number the journal's; None for what is no reading.
+        self._unacknowledged: dict[int, tuple[str, int] | None] = {}
         # Filled by the client's thread, emptied by ours: a lock held during publish() would deadlock with it.
         self._acknowledged: deque[int] = deque()
         for publisher in publishers:
@@ -136,6 +137,8 @@ class MqttEndpoint:
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (message.qos == 0 and info.rc):
             # All 65,535 message numbers wait for the broker, or nobody keeps it: it was never handed over.
             return
+        if message.qos:
+            self._unacknowledged[info.mid] = None
         if not message.values:
             return
         seq = self._seq[name] = self._seq.get(name, 0) + 1
@@ -152,15 +155,19 @@ class MqttEndpoint:
     async def _finish(self) -> None:
         if self._connected.is_set():
             self._say_goodbye()
+        await self._flush()
+        await self._stop()
+        self._take_acknowledgements()
+        for name, seq in filter(None, self._unacknowledged.values()):
+            self._journal.withdrawn(t_us=self._clock(), meter=name, seq=seq)
+
+    async def _flush(self) -> None:
+        """Waits for acknowledgements, but not for ever."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_TIMEOUT_S):
                 while self.unacknowledged:
                     await self._progress.wait()
                     self._progress.clear()
-        await self._stop()
-        self._take_acknowledgements()
-        for name, seq in self._unacknowledged.values():
-            self._journal.withdrawn(t_us=self._clock(), meter=name, seq=seq)
 
     def _come(self) -> None:
         self._client.connect_async(self._host, self._port, keepalive=_KEEPALIVE_S)
@@ -169,6 +176,8 @@ class MqttEndpoint:
     async def _leave(self, *, clean: bool) -> None:
         if clean:
             self._say_goodbye()
+            # What stays without an acknowledgement would come again before the next birth.
+            await self._flush()
             await self._stop()
             return
         line = self._client.socket()

@@ -41,12 +41,12 @@ class Simulator:
 
 
 @pytest.fixture
-def start_simulator(tmp_path: Path) -> Iterator[Callable[[str], Simulator]]:
+def start_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     """Starts a simulator on the text of a fleet file; ended with the test."""
     started: list[Simulator] = []
 
-    def start(fleet: str) -> Simulator:
-        started.append(Simulator(tmp_path, fleet))
+    def start(fleet: str, *, control: bool = False) -> Simulator:
+        started.append(Simulator(tmp_path, fleet, control=control))
         return started[-1]
 
     yield start
