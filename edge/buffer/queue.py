@@ -87,8 +87,9 @@ class BufferQueue:
         return delivery in self._deliveries
 
     def hurry(self) -> None:
-        self._hurry = True
-        self._full.set()
+        if self._items:
+            self._hurry = True
+            self._full.set()
 
     def _add(
         self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], deliveries: Sequence[Delivery]
@@ -155,8 +156,11 @@ class BufferQueue:
     async def commit(self) -> bool:
         """Commit what waits, in groups; False when the disk refuses, and then it goes on waiting."""
         self._hurry = False
-        while self._items:
+        # What comes meanwhile has a commit interval of its own.
+        left = len(self._items)
+        while self._items and left > 0:
             group = self._next_group()
+            left -= len(group)
             readings = [reading for item in group for reading in item.readings]
             lost = self._lost
             deliveries = [delivery for item in group for delivery in item.deliveries]

@@ -27,7 +27,7 @@ _RECONNECT_S = (0.5, 30.0)
 # A connection that lasted this long was good, and the next attempt is a first one again.
 _LASTED_S = 30.0
 _ASK_AGAIN_S = 60.0
-# A broker that sends as many as were acknowledged, this many or more, and then no more for this long, waits for us.
+# A broker whose window is full waits for us: looked for so long after an acknowledgement. No broker's is smaller.
 _SMALLEST_WINDOW, _WINDOW_FULL_S = 10, 0.05
 # Readings of one burst that are committed together: not more than a commit's group may have.
 _MOST_TOGETHER = 500
@@ -92,7 +92,8 @@ class MqttBus:
         self._had_session = False
         self._connection: Connection | None = None
         self._taking = True
-        self._returned = self._since_returned = 0
+        self._peak = self._seen = 0
+        self._acknowledging = False
         self._look: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> "MqttBus":
@@ -102,6 +103,7 @@ class MqttBus:
         self._taking = False
         # What has just been committed is acknowledged by callbacks that the loop has yet to run.
         await asyncio.sleep(0)
+        self._acknowledge()
         if self._look is not None:
             self._look.cancel()
         for device in self.devices:
@@ -163,7 +165,7 @@ class MqttBus:
         if connection is not self._connection:
             self._connection = connection
             self._deliveries.connected()
-            self._returned = 0
+            self._peak = 0
 
     def _greeted(self, connection: Connection) -> None:
         self._adopt(connection)
@@ -220,7 +222,6 @@ class MqttBus:
             return  # Not acknowledged, so the broker keeps them for the next start.
         self._adopt(connection)
         self.state.messages += len(messages)
-        self._since_returned += len(messages)
         now_us, burst, client = self._clock.now_us(), _Burst(), self._login.client_id
         for message in messages:
             entry = None
@@ -240,7 +241,7 @@ class MqttBus:
                 self._put(burst)
                 burst = _Burst()
         self._put(burst)
-        self._acknowledge()
+        self._acknowledge_soon()
 
     def _take(self, message: Message, entry: Entry | None, now_us: int, burst: _Burst) -> None:
         """Add the readings of `message` to `burst`, or keep the message itself when there is no reading it."""
@@ -295,7 +296,7 @@ class MqttBus:
             burst = _Burst()
             self._gathered(device, burst)
             self._put(burst)
-            self._acknowledge()
+            self._acknowledge_soon()
 
     def _gathered(self, device: MqttDevice, burst: _Burst) -> None:
         began_us = device.gathering.began_us
@@ -328,22 +329,38 @@ class MqttBus:
         committed = not future.cancelled()
         for entry in entries:
             self._deliveries.settle(entry, committed=committed)
-        self._acknowledge()
+        self._acknowledge_soon()
+
+    def _acknowledge_soon(self) -> None:
+        # One commit settles many: they are acknowledged in one go.
+        if not self._acknowledging:
+            self._acknowledging = True
+            asyncio.get_running_loop().call_soon(self._acknowledge)
 
     def _acknowledge(self) -> None:
+        self._acknowledging = False
         connection, ids = self._connection, self._deliveries.due()
         if connection is None or not ids:
             return
+        self._peak = max(self._peak, connection.open_ids)
         connection.acknowledge(ids)
-        self._returned, self._since_returned = len(ids), 0
-        if len(ids) >= _SMALLEST_WINDOW and self._look is None and self._taking:
-            self._look = asyncio.get_running_loop().call_later(_WINDOW_FULL_S, self._look_at_window)
+        if self._look is None and self._taking:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._seen = self.state.messages
+        self._look = asyncio.get_running_loop().call_later(_WINDOW_FULL_S, self._look_at_window)
 
     def _look_at_window(self) -> None:
-        """Have what waits committed at once when the broker's window is full of it: until then it sends no more."""
+        """Have what waits committed at once when the broker's window is full of it: until then it sends no more.
+
+        How wide the window is only the broker knows; it is taken for full when as many wait as ever did.
+        """
         self._look = None
-        if self._since_returned == self._returned >= _SMALLEST_WINDOW:
+        if self._connection is not None and self._connection.open_ids >= max(self._peak, _SMALLEST_WINDOW):
             self._sink.hurry()
+        elif self.state.messages != self._seen and self._taking:
+            self._look_soon()
 
     def _ask_for_rebirth(self, topic: str) -> None:
         request = self._rebirths.due(topic)

@@ -269,8 +269,10 @@ def varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _properties(data: bytes) -> dict[int, object]:
-    """Properties of a packet by identifier; of those that repeat the last. Raises BrokerFault."""
+    """Properties of a packet by identifier; of those that repeat the last. None at all may be left out."""
     found: dict[int, object] = {}
+    if not data:
+        return found
     try:
         length, at = varint(data, 0)
         stop = at + length

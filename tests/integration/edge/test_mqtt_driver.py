@@ -3,74 +3,21 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from contract.batch import Flag
 from edge.clock import Clock
-from edge.drivers.mqtt.broker import MqttBus
-from edge.drivers.mqtt.connection import Login
-from edge.drivers.mqtt.device import MqttDevice
-from edge.profiles import catalog
 from edge.reading import Delivery, Reading
 from local.servers import MosquittoBroker
+from tests.integration.edge.brokers import energy, listening, plug, publish, registers
 from tests.integration.edge.peers import Kept, eventually, free_port
-
-
-@contextmanager
-def _publisher(port: int) -> Iterator[Client]:
-    client = Client(CallbackAPIVersion.VERSION2, client_id="meters")
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def _publish(port: int, topic: str, *payloads: object, retain: bool = False, qos: int = 1) -> None:
-    with _publisher(port) as client:
-        for payload in payloads:
-            body = payload if isinstance(payload, bytes) else json.dumps(payload)
-            client.publish(topic, body, qos=qos, retain=retain).wait_for_publish(5)
-
-
-def _plug(name: str = "plug", profile: str = "tasmota", topic: str | None = None, channels: int = 1) -> MqttDevice:
-    topic = topic or f"tele/{name}/SENSOR"
-    return MqttDevice(id=name, topic=topic, profile=catalog.mqtt(profile), interval_s=1.0, zone=UTC, channels=channels)
-
-
-@asynccontextmanager
-async def _listening(port: int, sink: Kept, *devices: MqttDevice) -> AsyncIterator[MqttBus]:
-    stop = asyncio.Event()
-    login = Login(host="127.0.0.1", port=port, client_id="gateway")
-    bus = MqttBus(login=login, devices=devices or (_plug(),), sink=sink, clock=Clock())
-    async with bus, asyncio.TaskGroup() as group:
-        group.create_task(bus.run(stop))
-        try:
-            yield bus
-        finally:
-            stop.set()
-
-
-def _energy(wh: float, clock: str | None = None) -> dict[str, object]:
-    return {"Time": clock, "ENERGY": {"Total": wh / 1000, "Power": 10}}
-
-
-def _registers(readings: list[Reading]) -> list[int | float]:
-    return [reading.values["energy_import_wh"] for reading in readings]
 
 
 async def test_messages_become_readings_at_the_devices_own_time(broker: MosquittoBroker) -> None:
     kept, clock = Kept(), datetime.now(UTC).replace(microsecond=0)
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(5, clock.strftime("%FT%T")))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(5, clock.strftime("%FT%T")))
         await eventually(lambda: len(kept.readings) == 1)
     expected_us = round(clock.timestamp()) * 1_000_000
     assert kept.readings == [
@@ -81,9 +28,9 @@ async def test_messages_become_readings_at_the_devices_own_time(broker: Mosquitt
 async def test_a_clock_of_1970_gives_way_to_the_gateways(broker: MosquittoBroker) -> None:
     """E15, E27"""
     kept, before_us = Kept(), Clock().now_us()
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(5, "1970-01-01T00:33:28"))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(5, "1970-01-01T00:33:28"))
         await eventually(lambda: len(kept.readings) == 1)
     assert before_us < kept.readings[0].time_us < Clock().now_us()
     assert kept.readings[0].flags == 0
@@ -92,10 +39,10 @@ async def test_a_clock_of_1970_gives_way_to_the_gateways(broker: MosquittoBroker
 async def test_two_messages_of_one_second_are_two_readings(broker: MosquittoBroker) -> None:
     """E27: a clock of whole seconds does not make one reading overwrite the other."""
     kept, clock = Kept(), datetime.now(UTC).strftime("%FT%T")
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.connected)
         await asyncio.to_thread(
-            _publish, broker.port, "tele/plug/SENSOR", _energy(5, clock), _energy(6, clock), _energy(5, clock)
+            publish, broker.port, "tele/plug/SENSOR", energy(5, clock), energy(6, clock), energy(5, clock)
         )
         await eventually(lambda: len(kept.readings) == 3)
     assert [reading.flags for reading in kept.readings] == [1, 0, 1]
@@ -105,64 +52,64 @@ async def test_two_messages_of_one_second_are_two_readings(broker: MosquittoBrok
 async def test_what_was_not_committed_is_not_acknowledged_and_comes_again(broker: MosquittoBroker) -> None:
     """E13"""
     lost, kept = Kept(hold=True), Kept()
-    async with _listening(broker.port, lost) as bus:
+    async with listening(broker.port, lost) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", *(_energy(wh) for wh in range(5)))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", *(energy(wh) for wh in range(5)))
         await eventually(lambda: len(lost.readings) == 5)
-    async with _listening(broker.port, kept):
+    async with listening(broker.port, kept):
         await eventually(lambda: len(kept.readings) == 5)
-    assert _registers(kept.readings) == [0, 1, 2, 3, 4]
+    assert registers(kept.readings) == [0, 1, 2, 3, 4]
 
 
 async def test_what_will_never_be_committed_stays_with_the_broker(broker: MosquittoBroker) -> None:
     """E13: the sink gave up; the broker must not."""
     gave_up, kept = Kept(hold=True), Kept()
-    async with _listening(broker.port, gave_up) as bus:
+    async with listening(broker.port, gave_up) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1))
         await eventually(lambda: len(gave_up.futures) == 1)
         gave_up.futures[0].cancel()
         await asyncio.sleep(0.2)
-    async with _listening(broker.port, kept):
+    async with listening(broker.port, kept):
         await eventually(lambda: len(kept.readings) == 1)
 
 
 async def test_messages_published_while_the_gateway_is_away_are_delivered(broker: MosquittoBroker) -> None:
     """E13: the session outlives the client."""
     kept = Kept()
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1))
         await eventually(lambda: len(kept.readings) == 1)
-    await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(2), _energy(3))
-    async with _listening(broker.port, kept):
+    await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(2), energy(3))
+    async with listening(broker.port, kept):
         await eventually(lambda: len(kept.readings) == 3)
-    assert _registers(kept.readings) == [1, 2, 3]
+    assert registers(kept.readings) == [1, 2, 3]
 
 
 async def test_a_delivery_that_was_committed_before_a_crash_is_not_read_twice(broker: MosquittoBroker) -> None:
     """E23: committed, but not acknowledged when the gateway died; without a clock only the delivery tells."""
     first, second = Kept(hold=True), Kept()
-    async with _listening(broker.port, first) as bus:
+    async with listening(broker.port, first) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1), _energy(2))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1), energy(2))
         await eventually(lambda: len(first.readings) == 2)
     second.deliveries.add(
-        Delivery.of("gateway", 1, "tele/plug/SENSOR", json.dumps(_energy(1)).encode()),
+        Delivery.of("gateway", 1, "tele/plug/SENSOR", json.dumps(energy(1)).encode()),
     )
-    async with _listening(broker.port, second) as bus:
+    async with listening(broker.port, second) as bus:
         await eventually(lambda: bus.state.messages == 2)
         await asyncio.sleep(0.2)
-    assert _registers(second.readings) == [2]
+    assert registers(second.readings) == [2]
     assert bus.state.repeated == 1
 
 
 async def test_a_message_that_waits_for_its_commit_over_a_reconnect_is_read_once(broker: MosquittoBroker) -> None:
     """E13, E23: the broker repeats on the new connection what the old one did not acknowledge."""
     kept, later = Kept(hold=True), Kept()
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1))
         await eventually(lambda: len(kept.readings) == 1)
         assert bus._connection is not None
         bus._connection.abort("cut off by the test")
@@ -170,27 +117,27 @@ async def test_a_message_that_waits_for_its_commit_over_a_reconnect_is_read_once
         assert bus.state.repeated == 1
         kept.futures[0].set_result(None)
         await asyncio.sleep(0.2)
-    async with _listening(broker.port, later) as bus:
+    async with listening(broker.port, later) as bus:
         await eventually(lambda: bus.state.connected)
         await asyncio.sleep(0.3)
-    assert _registers(kept.readings) == [1]
+    assert registers(kept.readings) == [1]
     assert later.readings == []
 
 
 async def test_what_cannot_be_read_is_kept_counted_and_then_acknowledged(broker: MosquittoBroker) -> None:
     """E13"""
     kept, again = Kept(), Kept()
-    device = _plug()
-    async with _listening(broker.port, kept, device) as bus:
+    device = plug()
+    async with listening(broker.port, kept, device) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", b"\xff\x00garbage", b"{", _energy(1))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", b"\xff\x00garbage", b"{", energy(1))
         await eventually(lambda: len(kept.readings) == 1)
     assert [(topic, payload) for topic, payload, _ in kept.rejected] == [
         ("tele/plug/SENSOR", b"\xff\x00garbage"),
         ("tele/plug/SENSOR", b"{"),
     ]
     assert (bus.state.rejected, device.states["plug"].errors) == (2, 2)
-    async with _listening(broker.port, again) as bus:
+    async with listening(broker.port, again) as bus:
         await eventually(lambda: bus.state.connected)
         await asyncio.sleep(0.3)
     assert not again.rejected
@@ -198,8 +145,8 @@ async def test_what_cannot_be_read_is_kept_counted_and_then_acknowledged(broker:
 
 async def test_a_retained_message_without_a_time_is_no_reading(broker: MosquittoBroker) -> None:
     kept = Kept()
-    await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1), retain=True)
-    async with _listening(broker.port, kept) as bus:
+    await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1), retain=True)
+    async with listening(broker.port, kept) as bus:
         await eventually(lambda: bus.state.retained_without_time == 1)
     assert not kept.readings
 
@@ -208,22 +155,22 @@ async def test_a_broker_that_is_down_at_the_start_is_waited_for(broker: Mosquitt
     """E11"""
     kept = Kept()
     broker.kill()
-    async with _listening(broker.port, kept) as bus:
+    async with listening(broker.port, kept) as bus:
         await asyncio.sleep(0.5)
         assert not bus.state.connected
         await asyncio.to_thread(broker.start)
         await eventually(lambda: bus.state.connected, timeout_s=15)
-        await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(1))
+        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1))
         await eventually(lambda: len(kept.readings) == 1)
 
 
 async def test_two_channels_are_two_meters(broker: MosquittoBroker) -> None:
     """E15"""
     kept = Kept()
-    async with _listening(broker.port, kept, _plug("dual", channels=2)) as bus:
+    async with listening(broker.port, kept, plug("dual", channels=2)) as bus:
         await eventually(lambda: bus.state.connected)
         payload = {"ENERGY": {"Total": [1.0, 2.0], "Power": [1, 2]}}
-        await asyncio.to_thread(_publish, broker.port, "tele/dual/SENSOR", payload)
+        await asyncio.to_thread(publish, broker.port, "tele/dual/SENSOR", payload)
         await eventually(lambda: len(kept.readings) == 2)
     assert {reading.device: reading.values["energy_import_wh"] for reading in kept.readings} == {
         "dual/1": 1000,
@@ -234,11 +181,11 @@ async def test_two_channels_are_two_meters(broker: MosquittoBroker) -> None:
 async def test_a_message_for_nobody_is_rejected_and_does_not_hold_up_the_others(broker: MosquittoBroker) -> None:
     """A session remembers the topics of an older configuration."""
     kept, now = Kept(), Kept()
-    async with _listening(broker.port, kept, _plug("old"), _plug("plug")) as bus:
+    async with listening(broker.port, kept, plug("old"), plug("plug")) as bus:
         await eventually(lambda: bus.state.connected)
-    await asyncio.to_thread(_publish, broker.port, "tele/old/SENSOR", _energy(1))
-    await asyncio.to_thread(_publish, broker.port, "tele/plug/SENSOR", _energy(2))
-    async with _listening(broker.port, now, _plug("plug")):
+    await asyncio.to_thread(publish, broker.port, "tele/old/SENSOR", energy(1))
+    await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(2))
+    async with listening(broker.port, now, plug("plug")):
         await eventually(lambda: len(now.readings) == 1)
     assert [(topic, reason) for topic, _, reason in now.rejected] == [
         ("tele/old/SENSOR", "no device is configured for this topic")
@@ -248,10 +195,10 @@ async def test_a_message_for_nobody_is_rejected_and_does_not_hold_up_the_others(
 async def test_a_shelly_reports_power_and_energy_over_its_event_topic(broker: MosquittoBroker) -> None:
     kept, ts = Kept(), round(time.time(), 2)
     topic = "shellypro3em-1/events/rpc"
-    async with _listening(broker.port, kept, _plug("shelly", "shelly-gen2", topic)) as bus:
+    async with listening(broker.port, kept, plug("shelly", "shelly-gen2", topic)) as bus:
         await eventually(lambda: bus.state.connected)
         await asyncio.to_thread(
-            _publish,
+            publish,
             broker.port,
             topic,
             {"method": "NotifyStatus", "params": {"ts": ts, "em:0": {"total_act_power": -18.0}}},
@@ -269,6 +216,6 @@ async def test_a_shelly_reports_power_and_energy_over_its_event_topic(broker: Mo
 
 async def test_nobody_listening_is_no_reason_to_end() -> None:
     """E11: no broker at all; the driver starts and stops in good order."""
-    async with _listening(free_port(), Kept()) as bus:
+    async with listening(free_port(), Kept()) as bus:
         await asyncio.sleep(0.3)
     assert not bus.state.connected
