@@ -66,7 +66,7 @@ def shown(value: object) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
     if isinstance(value, int) and not -LIMIT < value < LIMIT:
-        return "an integer beyond all fields"
+        return f"an integer of {value.bit_length()} bits"
     text = ascii(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 

@@ -157,10 +157,8 @@ class Rows:
             if not told:
                 continue
             names = next((names for names in told if names[0] in content), told[0])
-            entries = [content.get(name) for name in names]
-            while entries and entries[-1] is None:
-                entries.pop()
-            merged[path] = entries or None
+            last = max(place for place, name in enumerate(names) if name in content)
+            merged[path] = [content.get(name) for name in names[: last + 1]]
             if names[0] != path and content.get(path) is not None:
                 totals[path] = content[path]
         return merged, totals

@@ -47,7 +47,7 @@ class FieldMap(_Table):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.path is None) == (self.sum is None):
-            raise ValueError(f"{self.quantity}: neither or both of path and sum; a row has one of them")
+            raise ValueError("neither or both of path and sum; a row has one of them")
         for path in (*self.paths, *(() if self.unless_zero is None else (self.unless_zero,))):
             if EACH in steps(path):
                 raise ValueError(f"{path!r} has [*] in it; a component lists meters by its own arrays")
@@ -55,7 +55,7 @@ class FieldMap(_Table):
             if _PHASE not in self.phases or self.phases.replace(_PHASE, "1") not in BY_NAME:
                 raise ValueError(f"phases = {self.phases!r} names no quantity with {_PHASE} in it")
             if self.path is None:
-                raise ValueError(f"{self.quantity}: phases of a sum; give the row a path")
+                raise ValueError("phases of a sum; give the row a path")
         return self
 
     @property
@@ -143,7 +143,7 @@ class PayloadProfile(_Table):
     gather_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
     needs_fields: bool = False
     takes_names: bool = False
-    message: Annotated[tuple[Message, ...], Field(min_length=1)]
+    message: tuple[Message, ...]
 
     @field_validator("ignored_topics", "offline_topics")
     @classmethod
@@ -151,6 +151,14 @@ class PayloadProfile(_Table):
         for pattern in patterns:
             compiled(pattern)
         return patterns
+
+    @field_validator("message")
+    @classmethod
+    def _some(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        # A minimum length would be reported besides whatever is wrong with the only message.
+        if not messages:
+            raise ValueError("no message; say on which topics the devices publish what")
+        return messages
 
     def check(self, fields: DeviceFields | None) -> None:
         """Raises ValueError in one line when a device of this profile cannot have `fields`, or has to have some."""
