@@ -1,25 +1,44 @@
-"""`python -m bench [NAME]`: one JSON line for each benchmark; exit 1 when a ratio misses what is asked for."""
+"""`python -m bench [NAME]`: one JSON line for each figure; exit 1 when one misses what is asked for."""
 
 import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench import ingest
+from bench import ingest, line, mqtt, polling, requests
+from bench.result import Result
 from local.servers import segs_home
+
+_Run = Callable[[int, Path], Iterable[Result]]
+_BENCHMARKS: dict[str, _Run] = {
+    "ingest": lambda rounds, home: [ingest.run(batches=200, rounds=rounds, home=home)],
+    "mqtt": lambda rounds, home: [mqtt.run(messages=100_000, rounds=rounds, home=home)],
+    "requests": lambda rounds, home: requests.run(seconds=5, rounds=rounds, home=home),
+    "polling": lambda rounds, home: polling.punctuality(seconds=60, home=home),
+    "thingsboard": lambda rounds, home: [polling.against_thingsboard(seconds=20, rounds=rounds, home=home)],
+    "line": lambda rounds, home: [line.run(seconds=60, home=home)],
+}
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="ingest, or all.")] = "all",
-    batches: Annotated[int, typer.Option(help="Batches of 5,000 readings in a round.")] = 200,
-    rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn.")] = 3,
+    name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(_BENCHMARKS)}.")] = "all",
+    rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn, where they take turns.")] = 3,
 ) -> None:
-    """Run benchmarks on servers of their own."""
-    if name not in ("all", "ingest"):
-        raise typer.BadParameter(f"there is no benchmark {name!r}; there is: ingest")
-    result = ingest.run(batches=batches, rounds=rounds, home=segs_home())
-    print(result)
-    sys.exit(0 if result.passed else 1)
+    """Run benchmarks on servers and meters of their own."""
+    chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}
+    passed = True
+    for run in chosen.values():
+        for result in run(rounds, segs_home()):
+            print(result, flush=True)
+            passed = passed and result.passed
+    sys.exit(0 if passed else 1)
+
+
+def _unknown(name: str, _rounds: int, _home: Path) -> list[Result]:
+    raise typer.BadParameter(f"there is no benchmark {name!r}; there are {', '.join(_BENCHMARKS)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
@@ -133,6 +132,6 @@ if __name__ == "__main__":
     main(
         sys.argv[1],
         float(sys.argv[2]),
-        catalog.parse(Path(sys.argv[3]).read_text("utf-8"), sys.argv[3]),
+        catalog.modbus(sys.argv[3]),
         list(map(int, sys.argv[4:])),
     )

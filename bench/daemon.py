@@ -51,7 +51,7 @@ port = 0
 level = "warning"
 """
     (folder / "gateway.toml").write_text(head + config)
-    command = [Path(sys.executable).with_name("segs-edge"), "run", "--config", folder / "gateway.toml"]
+    command = [str(Path(sys.executable).with_name("segs-edge")), "run", "--config", str(folder / "gateway.toml")]
     process = subprocess.Popen(command)
     try:
         yield process

@@ -47,11 +47,11 @@ def against_thingsboard(*, seconds: float, rounds: int, home: Path) -> Result:
             with TemporaryDirectory(dir=home, prefix="bench-") as name:
                 theirs.append(_thingsboard_share(Path(name), ports, seconds))
     return Result(
-        "polling: CPU for 50 devices x 10 registers at 1 s",
-        "% of a core",
-        ours,
-        f"ThingsBoard IoT Gateway {thingsboard.VERSION}",
-        theirs,
+        name="polling: CPU for 50 devices x 10 registers at 1 s",
+        unit="% of a core",
+        figures=ours,
+        peer=f"ThingsBoard IoT Gateway {thingsboard.VERSION}",
+        peer_figures=theirs,
         at_most=0.2,
     )
 

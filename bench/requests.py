@@ -48,9 +48,9 @@ def run(*, seconds: float, rounds: int, home: Path) -> list[Result]:
 
 
 def _rate(how: str, seconds: float, profile: Path, ports: Sequence[int]) -> float:
-    command = ["taskset", "-c", str(_CLIENT_CPU), sys.executable, "-m", "bench.client", how, str(seconds), profile]
+    command = ["taskset", "-c", str(_CLIENT_CPU), sys.executable, "-m", "bench.client", how, str(seconds)]
     done = subprocess.run(
-        [*command, *map(str, ports)], capture_output=True, text=True, timeout=seconds + 60, check=True
+        [*command, str(profile), *map(str, ports)], capture_output=True, text=True, timeout=seconds + 60, check=True
     )
     requests, took_s = done.stdout.split()
     return int(requests) / float(took_s)
