@@ -49,19 +49,22 @@ class ModbusBus:
         intervals_s = [device.interval_s for device in self.devices]
         start_s = self._clock.monotonic_s() + self._jitter.uniform(0, min(_LONGEST_START_S, *intervals_s))
         schedule = Schedule(intervals_s=intervals_s, start_s=start_s, jitter=self._jitter)
+        clock = self._clock
         async with self.line as line:
             while not stop.is_set():
                 self._moving()
                 if not line.connected and not await self._connected(stop):
                     return
-                now_s = self._clock.monotonic_s()
+                now_s = clock.monotonic_s()
                 index = schedule.take(now_s)
                 if index is None:
                     await signalled(stop, min(schedule.next_due_s - now_s, STEP_S))
                     continue
                 device = self.devices[index]
-                await self._take(device, await device.poll(line, self._clock))
-                schedule.done(index, self._clock.monotonic_s(), device.state.failures_in_a_row)
+                committed = self._take(device, await device.poll(line, clock))
+                if committed is not None and self._wait_commit_s:
+                    await asyncio.wait({committed}, timeout=min(self._wait_commit_s, device.interval_s))
+                schedule.done(index, clock.monotonic_s(), device.state.failures_in_a_row)
                 device.state.overruns = schedule.overruns[index]
 
     async def _connected(self, stop: asyncio.Event) -> bool:
@@ -92,14 +95,14 @@ class ModbusBus:
             return True
         return False
 
-    async def _take(self, device: ModbusDevice, polled: Polled) -> None:
-        """Put what was read, and note what was not."""
+    def _take(self, device: ModbusDevice, polled: Polled) -> asyncio.Future[None] | None:
+        """Put what was read, and note what was not. The future is the sink's."""
         state = device.state
         if polled.faults:
             self._failed(device, polled)
         if not polled.values or polled.arrived_us is None:
             state.failures_in_a_row += 1
-            return
+            return None
         if not polled.faults and state.last_error_us is not None and self._repeats.over(device.id):
             _LOG.info("device reads again", device=device.id)
         failures = state.failures_in_a_row + 1
@@ -107,9 +110,7 @@ class ModbusBus:
         if polled.silent:
             # Whatever it answered before: waiting for it costs the neighbours time, so it is asked less often.
             state.failures_in_a_row = failures
-        committed = self._sink.put([Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms)])
-        if self._wait_commit_s:
-            await asyncio.wait({committed}, timeout=min(self._wait_commit_s, device.interval_s))
+        return self._sink.put((Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms),))
 
     def _failed(self, device: ModbusDevice, polled: Polled) -> None:
         now_us = self._clock.now_us()

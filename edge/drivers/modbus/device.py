@@ -10,7 +10,7 @@ from edge.drivers.modbus.layout import Layout
 from edge.drivers.modbus.line import Line
 from edge.drivers.modbus.set_aside import NotKept, SetAside
 from edge.drivers.sink import DeviceState
-from edge.errors import EdgeError, ModbusFault
+from edge.errors import ModbusFault
 from edge.profiles.modbus.plan import Block
 from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
@@ -22,14 +22,14 @@ _SILENT = (10, 11)
 _PROBE_INTERVAL_S = 3600.0
 
 
-class Polled(msgspec.Struct):
+class Polled(msgspec.Struct, gc=False):
     """`values` are canonical. `arrived_us` is when the last reply came, None without any; `silent` means that the
     device let the line wait, or lost it."""
 
-    values: dict[str, int | float] = {}
-    faults: list[str] = []
-    arrived_us: int | None = None
-    silent: bool = False
+    values: dict[str, int | float]
+    faults: list[str]
+    arrived_us: int | None
+    silent: bool
 
 
 class ModbusDevice:
@@ -73,41 +73,40 @@ class ModbusDevice:
             try:
                 layout = await self._discovered(line)
             except ModbusFault as fault:
-                return Polled(faults=[f"discovery: {fault.reason}"], silent=_is_silent(fault))
-            except EdgeError as error:
-                return Polled(faults=[f"discovery: {error}"])
+                return Polled({}, [f"discovery: {fault.reason}"], None, _is_silent(fault))
         blocks, unit, timeout_s = layout.blocks, self.unit, self.timeout_s
-        polled = Polled()
         replies: list[bytes | None] = []
         refused: list[Block] = []
+        faults: list[str] = []
+        arrived_us, silent = None, False
         for block in blocks:
             try:
                 data = await line.read(
                     unit=unit, function=block.function, address=block.address, count=block.count, timeout_s=timeout_s
                 )
             except ModbusFault as fault:
-                polled.faults = [*polled.faults, f"{block}: {fault.reason}"]
+                faults.append(f"{block}: {fault.reason}")
                 replies.append(None)
                 if fault.exception_code in _NOT_THERE:
                     refused.append(block)
                 elif _is_silent(fault):
-                    polled.silent = True
+                    silent = True
                     replies += [None] * (len(blocks) - len(replies))
                     break
             else:
-                polled.arrived_us = clock.now_us()
+                arrived_us = clock.now_us()
                 replies.append(data)
         decoded = layout.decode(replies)
-        polled.values = decoded.values
-        for name in decoded.impossible:
-            polled.faults = [*polled.faults, f"{name} fits no register; check the profile's word order"]
+        if decoded.impossible:
+            faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
+        polled = Polled(decoded.values, faults, arrived_us, silent)
         if refused or not layout.settled:
             answered = [block for block, reply in zip(blocks, replies, strict=True) if reply is not None]
             await self._learn(layout, answered, refused)
         if layout.aside or not layout.settled:
-            await self._look_again(layout, line, clock, answers=polled.arrived_us is not None and not polled.silent)
+            await self._look_again(layout, line, clock, answers=arrived_us is not None and not silent)
         # Another meter may be there after a silence, and a map that is refused is another's.
-        self._outdated = self._discover is not None and (polled.silent or bool(refused))
+        self._outdated = self._discover is not None and (silent or bool(refused))
         return polled
 
     async def _read(self, line: Line, block: Block) -> bytes:
