@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,6 +34,7 @@ except ImportError:
 
 _app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_FILES = 65_536
 _TEXTS = ("how", "quantity", "at")
 _UNITS_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 
@@ -50,6 +52,7 @@ def run(
 ) -> None:
     """Serve and publish until SIGTERM or SIGINT; prints one line of JSON when everything is up."""
     with _errors():
+        _allow_files()
         described = load(fleet)
         meters = sum(1 for _ in described.meters())
         with Journal(journal) as writing:
@@ -110,6 +113,13 @@ def faults() -> None:
     for name, kind in KINDS.items():
         parameters = [*(f"{taken}=" for taken in kind.takes), *([f"how={'|'.join(kind.how)}"] if kind.how else [])]
         print(f"{name:18} {kind.scope:9} {kind.says}" + (f" [{' '.join(parameters)}]" if parameters else ""))
+
+
+def _allow_files() -> None:
+    """A fleet may have more connections than the files that a shell allows: take what the system does."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < min(most, _FILES):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _FILES), most))
 
 
 @contextmanager

@@ -52,6 +52,25 @@ def test_a_fleet_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("interval_s = 1.0", "pv_peak_w = 5", "has no export register; leave pv_peak_w out"),
         ("port = 1502", "port = ", "fleet.toml: Invalid value"),
         ("port = 1502", "port = 70000", "modbus[0].port: 70000; input should be less"),
+        ("port = 1502", 'pty = "/tmp/line"', "modbus[0]: transport tcp listens on a port; give port, and neither pty"),
+        ("port = 1502", 'transport = "rtu"\nport = 1', "transport rtu is a pseudo-terminal; give pty, and no port"),
+        ("port = 1502", 'transport = "tls"\nport = 1', "transport tls and the table tls belong together; give both"),
+        (
+            "unit = 1",
+            'unit = 1\nfault = [{ kind = "tired" }]',
+            "fault[0].kind: there is no 'tired'; use one of",
+        ),
+        (
+            "unit = 1",
+            'unit = 1\nfault = [{ kind = "crc" }]',
+            "Modbus TCP has no CRC; use transport rtu or",
+        ),
+        (
+            "port = 1502",
+            'port = 1502\nfault = [{ kind = "nan" }]',
+            "nan happens to a meter; move it to the",
+        ),
+        ("interval_s = 1.0", 'fault = [{ kind = "timeout" }]', "timeout is for Modbus meters; use another kind"),
         (
             "[[mqtt]]",
             '[[modbus.meter]]\nname="b"\nmodel="abb-b23"\nunit=1\n[[mqtt]]',
