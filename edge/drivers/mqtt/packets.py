@@ -159,7 +159,7 @@ def granted(control: Control, version: Version) -> tuple[int, bytes]:
         raise BrokerFault("a SUBACK that is too short")
     packet_id, rest = int.from_bytes(control.body[:2], "big"), control.body[2:]
     if version == "5":
-        length, start = varint(rest, 0)
+        length, start = _within(rest, 0)
         rest = rest[start + length :]
     return packet_id, rest
 
@@ -236,7 +236,7 @@ class Reader:
             message_id = int.from_bytes(data[at : at + 2], "big")
             at += 2
         if self._with_properties and at < stop:
-            size, at = varint(data, at)
+            size, at = _within(data, at)
             at += size
         if at > stop or qos > 1:
             raise BrokerFault(f"a PUBLISH that cannot be: {data[start : start + 40].hex()}")
@@ -266,6 +266,14 @@ def varint(data: bytes, position: int) -> tuple[int, int]:
         if not byte & 0x80:
             return value, position + count + 1
     raise BrokerFault("a length of more than four bytes; is this an MQTT broker?")
+
+
+def _within(packet: bytes, position: int) -> tuple[int, int]:
+    """A varint of a packet that is all there. Raises BrokerFault where it ends too early."""
+    try:
+        return varint(packet, position)
+    except IndexError as error:
+        raise BrokerFault("a packet that ends before its length") from error
 
 
 def _properties(data: bytes) -> dict[int, object]:
