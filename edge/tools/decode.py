@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -57,6 +58,9 @@ def command(
     name, and `quality`, an ESPI code: 14 raw, or 10 failed checks where something of the reading could not be used or
     lies outside of what a meter can measure. What could not be used is named on standard error.
 
+    A device's clock counts while it is at most seven days behind and a minute ahead of the gateway's, which is now, or
+    for an older payload what --received says.
+
     Ends with 0 when there was nothing wrong with the message, even if it said nothing of a meter; 1 when it could not
     be decoded, and it is not in the array then; 2 for a wrong command line.
 
@@ -98,7 +102,7 @@ def command(
         raise typer.Exit(NOTHING)
 
 
-command.__doc__ = (command.__doc__ or "").rstrip() + "\n\n" + registers.FORMATS
+command.__doc__ = f"{cleandoc(command.__doc__ or '')}\n\n{registers.FORMATS}"
 
 
 def _messages(payloads: Payloads, text: bytes, topic: str | None, now_us: int) -> tuple[list[Item], bool]:

@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from edge import log
 from edge.buffer.lock import held
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
 from edge.config.load import load
-from edge.config.models import Config, ModbusConfig
+from edge.config.models import Config, LogConfig, ModbusConfig
 from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
 from edge.drivers.modbus.line import Exchange
 from edge.errors import ConfigError, EdgeError
@@ -61,6 +62,7 @@ def command(
       segs-edge record --host 192.0.2.10 --units 1-3 --profile eastron-sdm630 --for 60 --out attic.jsonl
       segs-edge record --config gateway.toml --for 600 --out recordings/
     """
+    log.configure(LogConfig(format="console", level="warning"))
     if config_file is not None:
         if any(given is not None for given in (endpoint, units, profile)):
             fail("--config names lines and units; leave out --host, --serial, --units and --profile", USAGE)

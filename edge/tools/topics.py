@@ -3,6 +3,7 @@
 from functools import cache
 from re import Pattern
 
+from edge.profiles import catalog
 from edge.profiles.payload.topic import compiled
 
 # Tried in this order. A family of which no pattern fits is named by the whole topic.
@@ -12,7 +13,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         f"#/{{device}}/{rest}" for rest in ("emeter/#", "relay/#", "roller/#", "light/#", "info", "status", "online")
     ),
     "shelly-gen2": tuple(f"#/{{device}}/{rest}" for rest in ("events/rpc", "status/+", "online", "rpc")),
-    "zigbee2mqtt": ("#/{device}/availability", "#/{device}"),
+    "zigbee2mqtt": ("#/{device}/availability", "#/{device}/{field}", "#/{device}"),
     "esphome": ("#/{device}/sensor/+/state", "#/{device}/status"),
     "dsmr": ("{device}/#",),
     "sparkplug-b": ("spBv1.0/+/+/+/{device}", "spBv1.0/+/+/{device}"),
@@ -24,7 +25,9 @@ def device_of(profile: str, topic: str) -> str:
     """The device that published on `topic`, as far as its levels tell; else `topic` itself."""
     for pattern in _of(profile):
         match = pattern.fullmatch(topic)
-        if match is not None and match["device"] not in _MESSAGES_OF_TASMOTA:
+        if match is None or match["device"] in _MESSAGES_OF_TASMOTA:
+            continue
+        if "field" not in match.groupdict() or match["field"] in _fields(profile):
             return match["device"]
     return topic
 
@@ -36,6 +39,13 @@ def source_of(profile: str, topic: str) -> str:
         # An edge node announces its devices, and takes them along when it goes.
         return "/".join([*levels[:2], *levels[3:4]])
     return device_of(profile, topic)
+
+
+@cache
+def _fields(profile: str) -> frozenset[str]:
+    """Names of what the family publishes on topics of their own."""
+    rows = (row for message in catalog.mqtt(profile).message for row in message.fields)
+    return frozenset(path for row in rows for path in row.paths)
 
 
 @cache

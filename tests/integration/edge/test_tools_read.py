@@ -8,7 +8,7 @@ import pytest
 from pyModbusTCP.server import DataBank, ModbusServer
 
 from tests.integration.edge.peers import free_port
-from tests.integration.edge.tools import SDM630, Server, edge, float_words, said
+from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
 
 _EXPECTED = {
     "power_w": 1581.0,
@@ -64,7 +64,7 @@ def test_another_makers_server_gives_the_same() -> None:
 
 
 def test_the_table_has_units_and_says_whose_values_they_are(server: Server) -> None:
-    lines = edge(*_on(server, 1)).stdout.splitlines()
+    lines = inside(*_on(server, 1)).stdout.splitlines()
     assert lines[0].startswith(f"127.0.0.1:{server.port} unit 1: Eastron SDM630")
     assert ["voltage_l1_v", "230.10", "V"] in [line.split() for line in lines]
     assert ["power_factor", "0.980"] in [line.split() for line in lines]
@@ -72,13 +72,13 @@ def test_the_table_has_units_and_says_whose_values_they_are(server: Server) -> N
 
 def test_what_the_meter_does_not_have_is_absent_and_named(server: Server) -> None:
     """E6: a NaN is no 0."""
-    done = edge(*_on(server, 3), "--json")
+    done = inside(*_on(server, 3), "--json")
     assert said(done) == {name: value for name, value in _EXPECTED.items() if name != "power_factor"}
     assert f"127.0.0.1:{server.port} unit 3: power_factor absent: nan, the meter has no value" in done.stderr
 
 
 def test_explain_shows_address_words_type_scale_and_value(server: Server) -> None:
-    done = edge(*_on(server, 3), "--json", "--explain")
+    done = inside(*_on(server, 3), "--json", "--explain")
     rows = {line.split()[0]: line for line in done.stderr.splitlines() if line}
     assert said(done)["energy_import_wh"] == 12345678
     assert rows["energy_import_wh"].split() == [
@@ -90,12 +90,12 @@ def test_explain_shows_address_words_type_scale_and_value(server: Server) -> Non
 
 def test_words_in_another_order_are_noticed_by_the_voltages(server: Server) -> None:
     """E8: a wrong word order tells itself."""
-    done = edge(*_on(server, 2), "--json")
+    done = inside(*_on(server, 2), "--json")
     assert 'it would make sense with word_order = "little"' in done.stderr
 
 
 def test_another_models_map_is_noticed(server: Server) -> None:
-    done = edge(*_on(server, 1, "janitza-umg604"), "--json")
+    done = inside(*_on(server, 1, "janitza-umg604"), "--json")
     assert done.returncode == 0
     assert "no grid has that; another model?" in done.stderr
 
@@ -119,7 +119,7 @@ def test_reading_goes_on_at_an_interval_until_it_is_stopped(server: Server) -> N
 
 
 def test_a_unit_that_is_not_there_ends_with_where_and_what_to_do(server: Server) -> None:
-    done = edge(*_on(server, 9), "--json")
+    done = inside(*_on(server, 9), "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"127.0.0.1:{server.port} unit 9: exception")
     assert "segs-edge scan" in done.stderr
@@ -127,7 +127,7 @@ def test_a_unit_that_is_not_there_ends_with_where_and_what_to_do(server: Server)
 
 def test_an_endpoint_that_refuses_ends_with_where_and_what_to_do() -> None:
     port = free_port()
-    done = edge("read", "--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "abb-b23", "--json")
+    done = inside("read", "--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "abb-b23", "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"127.0.0.1:{port} cannot be reached" in done.stderr
     assert "check host and port" in done.stderr
@@ -136,7 +136,7 @@ def test_an_endpoint_that_refuses_ends_with_where_and_what_to_do() -> None:
 def test_an_endpoint_that_never_answers_ends_after_one_time_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        done = edge(
+        done = inside(
             *("read", "--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "eastron-sdm630"),
             *("--timeout", "0.2", "--json"),
         )
@@ -167,7 +167,9 @@ def test_a_connection_that_closes_at_once_is_no_traceback() -> None:
                 rude.accept()[0].close()
 
         threading.Thread(target=close, daemon=True).start()
-        done = edge("read", "--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "abb-b23", "--json")
+        done = inside(
+            "read", "--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "abb-b23", "--json"
+        )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"127.0.0.1:{port} unit 1: connection lost" in done.stderr
     assert "Traceback" not in done.stderr
@@ -186,13 +188,13 @@ def test_a_connection_that_closes_at_once_is_no_traceback() -> None:
     ],
 )
 def test_a_command_line_that_contradicts_itself_is_refused(arguments: list[str], words: str) -> None:
-    done = edge("read", "--unit", "1", *arguments)
+    done = inside("read", "--unit", "1", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
 
 
 def test_a_serial_line_that_is_not_there_says_what_to_check() -> None:
-    done = edge("read", "--serial", "/dev/serial/by-id/none", "--unit", "1", "--profile", "abb-b23")
+    done = inside("read", "--serial", "/dev/serial/by-id/none", "--unit", "1", "--profile", "abb-b23")
     assert done.returncode == 1
     assert "/dev/serial/by-id/none cannot be opened" in done.stderr
     assert "a running segs-edge" in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.edge.tools import SDM630, Server, edge, float_words, said
+from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
 from tests.integration.simulator.conftest import Simulator
 
 
@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Simulator]]:
 
 
 def _scan(port: int, units: str, *more: str) -> Any:
-    return edge("scan", "--host", "127.0.0.1", "--port", str(port), "--units", units, "--json", *more)
+    return inside("scan", "--host", "127.0.0.1", "--port", str(port), "--units", units, "--json", *more)
 
 
 def test_the_units_of_an_endpoint_are_found_and_recognised(start: Callable[[str], Simulator]) -> None:
@@ -160,7 +160,7 @@ def test_units_are_found_on_a_serial_line_and_written_down_with_its_speed(
     fleet += '[[modbus.meter]]\nname = "a"\nmodel = "eastron-sdm630"\nunit = 1\n'
     fleet += '[[modbus.meter]]\nname = "b"\nmodel = "abb-b23"\nunit = 3\n'
     start(fleet).ready()
-    done = edge(
+    done = inside(
         *("scan", "--serial", str(pty), "--units", "1-3", "--baud-rates", "19200", "--timeout", "0.1", "--json"),
         *("--write-config", str(file)),
     )
@@ -181,7 +181,7 @@ def test_a_serial_line_that_somebody_holds_is_not_disturbed(start: Callable[[str
     holder = os.open(pty, os.O_RDWR | os.O_NOCTTY)
     try:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        done = edge("scan", "--serial", str(pty), "--units", "1", "--baud-rates", "9600", "--json")
+        done = inside("scan", "--serial", str(pty), "--units", "1", "--baud-rates", "9600", "--json")
     finally:
         os.close(holder)
     assert (done.returncode, done.stdout) == (1, "")
@@ -198,6 +198,6 @@ def test_a_serial_line_that_somebody_holds_is_not_disturbed(start: Callable[[str
     ],
 )
 def test_a_wrong_command_line_is_refused(arguments: list[str], words: str) -> None:
-    done = edge("scan", *arguments)
+    done = inside("scan", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr

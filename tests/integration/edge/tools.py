@@ -1,4 +1,4 @@
-"""The tools as an engineer runs them: processes of their own, on servers that are not ours."""
+"""The tools as an engineer runs them, on servers that are not ours."""
 
 import asyncio
 import struct
@@ -6,11 +6,14 @@ import subprocess
 import sys
 import threading
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any
 
 import msgspec
+import typer
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from typer.testing import CliRunner
 
 from tests.integration.edge.peers import free_port
 
@@ -41,6 +44,15 @@ def edge(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str
     command = [sys.executable, "-m", "edge", *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def inside(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """A tool in this process: what it says and how it ends are the same, and it starts fifty times as fast."""
+    name, *rest = arguments
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(import_module(f"edge.tools.{name}").command)
+    done = CliRunner().invoke(app, rest, input=stdin, catch_exceptions=False)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> Any:

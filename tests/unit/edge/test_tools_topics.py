@@ -18,6 +18,8 @@ from edge.tools.topics import device_of, source_of
         ("shelly-gen2", "home/attic/status/em:0", "attic"),
         ("zigbee2mqtt", "zigbee2mqtt/plug", "plug"),
         ("zigbee2mqtt", "zigbee2mqtt/plug/availability", "plug"),
+        ("zigbee2mqtt", "zigbee2mqtt/plug/power", "plug"),
+        ("zigbee2mqtt", "zigbee2mqtt/kitchen/plug", "plug"),
         ("esphome", "kitchen/sensor/power/state", "kitchen"),
         ("dsmr", "dsmr/reading/phase_currently_delivered_l1", "dsmr"),
         ("sparkplug-b", "spBv1.0/group/DDATA/node/meter", "meter"),
