@@ -1,5 +1,6 @@
 """Readers of JSON documents and of topics with one number each: payload in, what it says out."""
 
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 
@@ -242,8 +243,9 @@ def _present(content: dict[str, object], path: tuple[str | int, ...]) -> bool:
 
 
 def _own_id(document: dict[str, object]) -> int | None:
-    number = document.get("id")
-    return number + 1 if type(number) is int and 0 < number < 1000 else None
+    # Some firmware writes it as a string.
+    number = str(document.get("id"))
+    return int(number) + 1 if re.fullmatch("[1-9][0-9]{0,2}", number) else None
 
 
 def _kind(document: object) -> str:

@@ -17,7 +17,7 @@ class Row:
 
     __slots__ = (
         "channel", "factor", "guard", "invalid", "key", "name", "needs_unit", "paths", "phases", "quantity", "rank",
-        "signs", "total",
+        "rival", "signs", "total",
     )  # fmt: skip
 
     def __init__(self, row: FieldMap | DeviceField, *, named: bool = False) -> None:
@@ -30,6 +30,7 @@ class Row:
         self.total: str | None = None
         self.needs_unit = False
         self.guard: Steps | None = None
+        self.rival: Steps | None = None
         self.signs: tuple[int, ...] = (1,)
         if isinstance(row, DeviceField):
             self.channel, self.factor = row.channel, row.factor
@@ -42,10 +43,13 @@ class Row:
                 self.phases = tuple(row.phases.replace("{phase}", str(phase)) for phase in (1, 2, 3))
             if row.unless_zero is not None:
                 self.guard = split(row.unless_zero)
+            if row.unless_seen is not None:
+                self.rival = split(row.unless_seen)
         self.name = " + ".join(paths)
         self.paths: tuple[Steps, ...] = tuple(split(path) for path in paths)
         # Sums, and paths and guards of several steps, go the long way.
         single = len(self.paths) == 1 and len(self.paths[0]) == 1 and (self.guard is None or len(self.guard) == 1)
+        single = single and self.rival is None
         self.key = str(self.paths[0][0]) if single else None
         self.invalid = frozenset(value * self.factor for value in row.invalid)
 
@@ -72,6 +76,8 @@ class Row:
 
 
 def zero(value: object) -> bool:
+    if type(value) is int or type(value) is float:
+        return value == 0
     try:
         return number(value) == 0
     except NotANumber:
@@ -85,6 +91,7 @@ class Rows:
         self._rows = tuple(Row(row) for row in component.fields)
         self._meters_by, self._phases_by = component.meters_by, component.phases_by
         self._valid = component.valid
+        self._seen: set[tuple[int | None, Steps]] = set()
         self._quick = tuple(
             (row.quantity, row.key, row.factor, row.invalid, str(row.guard[0]) if row.guard else None, row)
             for row in self._rows
@@ -120,6 +127,8 @@ class Rows:
         get = content.get
         for quantity, key, factor, invalid, guard, row in self._quick:
             if quantity in found:
+                if row.rival is not None:
+                    self._rivalled(row, content, channel)
                 continue
             if key is not None:
                 written = get(key)
@@ -138,6 +147,8 @@ class Rows:
                         continue
                 parts = [written]
             else:
+                if row.rival is not None and self._rivalled(row, content, channel):
+                    continue
                 parts = [at(content, path) for path in row.paths]
             if list in map(type, parts):
                 del skipped[reported:]
@@ -147,6 +158,13 @@ class Rows:
         if found:
             channels[channel] = found
         return True
+
+    def _rivalled(self, row: Row, content: Mapping[str, object], channel: int | None) -> bool:
+        """Whether the field that the row yields to is there, or was before."""
+        assert row.rival is not None
+        if at(content, row.rival) is not None:
+            self._seen.add((channel, row.rival))
+        return (channel, row.rival) in self._seen
 
     def _gathered(self, content: Mapping[str, object]) -> tuple[Mapping[str, object], dict[str, object]]:
         """`content` with fields of one name and several suffixes as one array, and what the bare names said besides."""
@@ -201,21 +219,36 @@ class Rows:
         self, columns: dict[Steps, object], channels: Channels, channel: int | None, skipped: list[str]
     ) -> None:
         count = max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
+        rows = []
+        for row in self._rows:
+            alone = not all(isinstance(columns[path], list) for path in row.paths)
+            if count == 1 or not alone or row.quantity in _SHARED:
+                rows.append(row)
+            elif any(columns[path] is not None for path in row.paths):
+                skipped.append(f"{row.name}: one number for {count} meters")
         for index in range(count):
             entries = {path: _entry(value, index) for path, value in columns.items()}
-            found = dict(channels.get(index + 1 if count > 1 else channel, {}))
-            for row in self._rows:
-                if (
-                    count > 1
-                    and row.quantity not in _SHARED
-                    and not all(isinstance(columns[path], list) for path in row.paths)
-                ):
-                    if index == 0 and any(columns[path] is not None for path in row.paths):
-                        skipped.append(f"{row.name}: one number for {count} meters")
+            meter = index + 1 if count > 1 else channel
+            found = dict(channels.get(meter, ()))
+            for row in rows:
+                if row.quantity in found:
                     continue
-                _add(row, [entries[path] for path in row.paths], entries, found, skipped)
+                written = entries[row.paths[0]]
+                if written is None:
+                    continue
+                kind, guard = type(written), 1 if row.guard is None else entries[row.guard]
+                if guard == 0:
+                    continue
+                if row.key is None or (kind is not float and kind is not int) or type(guard) is str:
+                    _add(row, [entries[path] for path in row.paths], entries, found, skipped)
+                elif -LIMIT < written < LIMIT:  # type: ignore[operator] # a number
+                    value = written * row.factor  # type: ignore[operator]
+                    if value not in row.invalid:
+                        found[row.quantity] = value
+                else:
+                    _add(row, [written], entries, found, skipped)
             if found:
-                channels[index + 1 if count > 1 else channel] = found
+                channels[meter] = found
 
     def _phases(
         self,

@@ -26,9 +26,10 @@ class FieldMap(_Table):
 
     A sum lacks the quantity when one of its parts is missing; a part with a minus before it is subtracted. `invalid`
     lists numbers that mean "not measured". The value is absent as well while the field `unless_zero` is 0: on a phase
-    without voltage, what a meter says of current and frequency is noise. With `needs_unit`, a number without a unit is
-    refused: the name does not tell watt-hours from kilowatt-hours. Where the field is an array of phases, its
-    entries are the quantities that `phases` names, and `total` says how `quantity` comes from them.
+    without voltage, what a meter says of current and frequency is noise. It is absent for good once the device has
+    sent the field `unless_seen`, of which a row before makes more. With `needs_unit`, a number without a unit is
+    refused: the name does not tell watt-hours from kilowatt-hours. Where the field is an array of phases, its entries
+    are the quantities that `phases` names, and `total` says how `quantity` comes from them.
     """
 
     quantity: str
@@ -38,6 +39,7 @@ class FieldMap(_Table):
     divisor: Annotated[int, Field(gt=0)] = 1
     invalid: tuple[float, ...] = ()
     unless_zero: str | None = None
+    unless_seen: str | None = None
     needs_unit: bool = False
     phases: str | None = None
     total: Literal["sum", "first"] | None = None
@@ -48,7 +50,7 @@ class FieldMap(_Table):
     def _consistent(self) -> Self:
         if (self.path is None) == (self.sum is None):
             raise ValueError("neither or both of path and sum; a row has one of them")
-        for path in (*self.paths, *(() if self.unless_zero is None else (self.unless_zero,))):
+        for path in filter(None, (*self.paths, self.unless_zero, self.unless_seen)):
             if EACH in steps(path):
                 raise ValueError(f"{path!r} has [*] in it; a component lists meters by its own arrays")
         if self.phases is not None:
