@@ -58,8 +58,8 @@ def test_the_compiled_decoder_equals_each_row_read_on_its_own(data: st.DataObjec
 @settings(max_examples=300)
 @given(
     st.sampled_from(["power_w", "voltage_l1_v", "current_l1_a", "energy_import_wh", "frequency_hz"]),
-    st.sampled_from([1, 10, 1000, -1]),
-    st.floats(width=32),
+    st.sampled_from([1, 10, 1000, -1, 10**9 + 7]),
+    st.one_of(st.floats(width=32), st.floats(2**-30, 2**-10, width=32)),
 )
 def test_a_float_is_rounded_as_the_contract_says(quantity: str, scale: int, value: float) -> None:
     meter = profile([Register(quantity=quantity, address=0, type="float32", scale=scale)])

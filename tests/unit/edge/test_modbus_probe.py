@@ -169,3 +169,9 @@ async def test_nothing_is_inferred_from_a_unit_without_volts() -> None:
 async def test_a_phase_that_is_not_connected_says_nothing_against_the_map() -> None:
     unit = Unit({10: _wire(230.5, "big", "big"), 12: bytes(4), 30: _wire(50, "big", "big")})
     assert [finding.as_profiled for finding in await infer(unit.read, _GRID)] == [True]
+
+
+async def test_what_only_rounds_to_no_voltage_is_no_phase_that_is_not_connected() -> None:
+    """E8: 230 V with its words exchanged is 2e-41."""
+    unit = Unit({10: _wire(230.5, "big", "big"), 12: _wire(230, "little", "big"), 30: _wire(50, "big", "big")})
+    assert await infer(unit.read, _GRID) == ()
