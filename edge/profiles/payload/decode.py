@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Protocol
 
-from edge.profiles.payload.messages import DocumentReader, NumberReader
+from edge.profiles.payload.documents import DocumentReader
 from edge.profiles.payload.said import NOTHING, OFFLINE, Said
 from edge.profiles.payload.schema import Message, PayloadProfile
 from edge.profiles.payload.settings import DeviceFields
+from edge.profiles.payload.single import NumberReader
 from edge.profiles.payload.sparkplug import SparkplugReader
 from edge.profiles.payload.topic import compiled
 

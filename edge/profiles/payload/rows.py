@@ -1,87 +1,16 @@
-"""Rows of a profile, made ready: their values read from a document, from arrays of meters or from arrays of phases."""
+"""The rows of a component: their values read from a document, from arrays of meters or from arrays of phases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from edge.profiles.payload.number import LIMIT, NotANumber, measured, number
-from edge.profiles.payload.path import Steps, at, steps
+from edge.profiles.payload.number import LIMIT
+from edge.profiles.payload.path import Steps, at
+from edge.profiles.payload.row import Row, add, zero
 from edge.profiles.payload.said import Channels
-from edge.profiles.payload.schema import Component, FieldMap
-from edge.profiles.payload.settings import MAX_CHANNELS, DeviceField
+from edge.profiles.payload.schema import Component
+from edge.profiles.payload.settings import MAX_CHANNELS
 
 # What several meters of one device have in common; of anything else a single number is one of theirs, or their sum.
 _SHARED = frozenset({"voltage_l1_v", "voltage_l2_v", "voltage_l3_v", "frequency_hz"})
-
-
-class Row:
-    """A row with its paths split. `key` is the path where it is a single key, for speed."""
-
-    __slots__ = (
-        "channel", "factor", "guard", "invalid", "key", "name", "needs_unit", "paths", "phases", "quantity", "rank",
-        "rival", "signs", "total",
-    )  # fmt: skip
-
-    def __init__(self, row: FieldMap | DeviceField, *, named: bool = False) -> None:
-        split = (lambda path: (path,)) if named else steps
-        self.quantity = row.quantity
-        self.channel: int | None = None
-        # Where several fields are one quantity, the one of the lowest rank is meant.
-        self.rank = 0
-        self.phases: tuple[str, ...] = ()
-        self.total: str | None = None
-        self.needs_unit = False
-        self.guard: Steps | None = None
-        self.rival: Steps | None = None
-        self.signs: tuple[int, ...] = (1,)
-        if isinstance(row, DeviceField):
-            self.channel, self.factor = row.channel, row.factor
-            paths: tuple[str, ...] = (row.path,)
-        else:
-            self.factor, paths = row.factor, row.paths
-            self.signs = tuple(-1 if part.startswith("-") else 1 for part in row.sum or ("",))
-            self.total, self.needs_unit = row.total, row.needs_unit
-            if row.phases is not None:
-                self.phases = tuple(row.phases.replace("{phase}", str(phase)) for phase in (1, 2, 3))
-            if row.unless_zero is not None:
-                self.guard = split(row.unless_zero)
-            if row.unless_seen is not None:
-                self.rival = split(row.unless_seen)
-        self.name = " + ".join(paths)
-        self.paths: tuple[Steps, ...] = tuple(split(path) for path in paths)
-        # Sums, and paths and guards of several steps, go the long way.
-        single = len(self.paths) == 1 and len(self.paths[0]) == 1 and (self.guard is None or len(self.guard) == 1)
-        single = single and self.rival is None
-        self.key = str(self.paths[0][0]) if single else None
-        self.invalid = frozenset(value * self.factor for value in row.invalid)
-
-    def value(self, written: object) -> float | None:
-        """The quantity that `written` stands for; None where it is absent. Raises NotANumber."""
-        kind = type(written)
-        if self.needs_unit:
-            found: float | None = measured(written, self.quantity, None)
-        elif (kind is float or kind is int) and -LIMIT < written < LIMIT:  # type: ignore[operator] # the type is known
-            found = written * self.factor  # type: ignore[operator]
-        else:
-            found = measured(written, self.quantity, self.factor)
-        return None if found in self.invalid else found
-
-    def sum(self, parts: Sequence[object]) -> float | None:
-        """The sum of `parts`, None when one of them is absent. Raises NotANumber."""
-        total = 0.0
-        for sign, written in zip(self.signs, parts, strict=True):
-            part = self.value(written)
-            if part is None:
-                return None
-            total += sign * part
-        return total
-
-
-def zero(value: object) -> bool:
-    if type(value) is int or type(value) is float:
-        return value == 0
-    try:
-        return number(value) == 0
-    except NotANumber:
-        return False
 
 
 class Rows:
@@ -154,7 +83,7 @@ class Rows:
                 del skipped[reported:]
                 self._arrays(content, totals, channels, channel, skipped)
                 return True
-            _add(row, parts, {} if row.guard is None else {row.guard: at(content, row.guard)}, found, skipped)
+            add(row, parts, {} if row.guard is None else {row.guard: at(content, row.guard)}, found, skipped)
         if found:
             channels[channel] = found
         return True
@@ -240,13 +169,13 @@ class Rows:
                 if guard == 0:
                     continue
                 if row.key is None or (kind is not float and kind is not int) or type(guard) is str:
-                    _add(row, [entries[path] for path in row.paths], entries, found, skipped)
+                    add(row, [entries[path] for path in row.paths], entries, found, skipped)
                 elif -LIMIT < written < LIMIT:  # type: ignore[operator] # a number
                     value = written * row.factor  # type: ignore[operator]
                     if value not in row.invalid:
                         found[row.quantity] = value
                 else:
-                    _add(row, [written], entries, found, skipped)
+                    add(row, [written], entries, found, skipped)
             if found:
                 channels[meter] = found
 
@@ -261,12 +190,12 @@ class Rows:
         for row in self._rows:
             column = columns[row.paths[0]]
             if row.key is not None and row.key in totals and row.quantity not in row.phases:
-                _add(row, [totals[row.key]], {}, found, skipped)
+                add(row, [totals[row.key]], {}, found, skipped)
             if not isinstance(column, list):
                 parts = [columns[path] for path in row.paths]
                 if not any(isinstance(part, list) for part in parts):
                     guards = {path: _first(value) for path, value in columns.items()}
-                    _add(row, parts, guards, found, skipped)
+                    add(row, parts, guards, found, skipped)
                 continue
             if len(column) > 3:
                 skipped.append(f"{row.name}: an array of {len(column)}, where 3 phases would be the most")
@@ -276,7 +205,7 @@ class Rows:
                 entry: dict[str, float] = {}
                 guards = {path: _entry(value, index) for path, value in columns.items()}
                 if not (row.guard is not None and zero(guards[row.guard])):
-                    _add(row, [written], guards, entry, skipped)
+                    add(row, [written], guards, entry, skipped)
                 values.append(entry.get(row.quantity))
             if row.phases and (named or len(column) == 3):
                 for name, value in zip(row.phases, values, strict=False):
@@ -294,22 +223,6 @@ def _unpowered(row: Row, columns: dict[Steps, object], count: int) -> int:
     if row.guard is None:
         return 0
     return sum(zero(_entry(columns[row.guard], index)) for index in range(count))
-
-
-def _add(
-    row: Row, parts: Sequence[object], entries: Mapping[Steps, object], found: dict[str, float], skipped: list[str]
-) -> None:
-    if row.quantity in found or any(part is None for part in parts):
-        return
-    if row.guard is not None and zero(entries.get(row.guard)):
-        return
-    try:
-        value = row.value(parts[0]) if len(parts) == 1 and row.signs == (1,) else row.sum(parts)
-    except NotANumber as error:
-        skipped.append(f"{row.name}: {error}")
-        return
-    if value is not None:
-        found[row.quantity] = value
 
 
 def _entry(value: object, index: int) -> object:

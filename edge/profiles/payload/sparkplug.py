@@ -8,7 +8,7 @@ from edge.errors import PayloadError
 from edge.profiles.payload.clock import believed_us
 from edge.profiles.payload.metric import MAX_METRICS, Metric, metrics
 from edge.profiles.payload.number import NotANumber
-from edge.profiles.payload.rows import Row
+from edge.profiles.payload.row import Row
 from edge.profiles.payload.said import NOTHING, OFFLINE, Channels, Said
 from edge.profiles.payload.schema import Message
 from edge.profiles.payload.settings import DeviceFields

@@ -13,7 +13,7 @@ from edge.buffer.segments import cut, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog
 from edge.profiles.payload.decode import PayloadDecoder
-from edge.profiles.payload.rows import Row
+from edge.profiles.payload.row import Row
 from edge.profiles.payload.said import Said
 from edge.profiles.payload.schema import PayloadProfile
 from edge.profiles.payload.settings import MAX_CHANNELS, DeviceFields
