@@ -39,5 +39,3 @@ def configure(config: LogConfig) -> None:
         logger_factory=lambda *names: _Stderr(*names),
         cache_logger_on_first_use=False,
     )
-    # What pymodbus has to say of a dead device the driver says better, and less often.
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)

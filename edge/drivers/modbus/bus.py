@@ -16,6 +16,7 @@ from edge.reading import Reading
 from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.modbus")
+_JITTER = random.Random()
 _RECONNECT_S = (0.2, 30.0)
 # Buses do not begin at the same moment, or their polls would meet at each interval.
 _LONGEST_START_S = 1.0
@@ -42,7 +43,7 @@ class ModbusBus:
         self.line, self.devices = line, tuple(devices)
         self._sink, self._clock, self._moving = sink, clock, moving
         self._wait_commit_s = wait_commit_s
-        self._jitter = jitter or random.Random()
+        self._jitter = jitter or _JITTER
         self._repeats = Repeats(clock=clock)
 
     async def run(self, stop: asyncio.Event) -> None:

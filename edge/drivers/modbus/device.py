@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -132,7 +133,7 @@ class ModbusDevice:
         return self._layout
 
     def _follow(self, profile: ModbusProfile) -> Layout:
-        self._digest = hashlib.blake2b(profile.model_dump_json().encode(), digest_size=8).hexdigest()
+        self._digest = _digest(profile)
         self._layout = Layout(profile=profile, aside=self._set_aside.of(self.id, self._digest))
         self.state.set_aside = tuple(sorted(self._layout.aside))
         return self._layout
@@ -166,6 +167,11 @@ class ModbusDevice:
     async def _keep(self, layout: Layout) -> None:
         self.state.set_aside = tuple(sorted(layout.aside))
         await self._set_aside.keep(self.id, self._digest, layout.aside)
+
+
+@lru_cache(maxsize=64)
+def _digest(profile: ModbusProfile) -> str:
+    return hashlib.blake2b(profile.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
 def _is_silent(fault: ModbusFault) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from edge.profiles.modbus.decode import Decoder
 from edge.profiles.modbus.plan import Block
@@ -23,8 +24,8 @@ class Layout:
 
     def __init__(self, *, profile: ModbusProfile, aside: Collection[str] = ()) -> None:
         self.profile = profile
-        self._keys = {key: block for block in profile.blocks() for key in block.keys}
-        self._plan(frozenset(aside) & self._keys.keys())
+        self._keys = _keys(profile)
+        self._plan(frozenset(aside) & self._keys)
 
     @property
     def aside(self) -> frozenset[str]:
@@ -34,7 +35,7 @@ class Layout:
     @property
     def probes(self) -> tuple[Block, ...]:
         """What to ask once in a while: one block for each register that was set aside."""
-        return tuple(block for key in sorted(self._aside) for block in self.profile.blocks(self._keys.keys() - {key}))
+        return tuple(block for key in sorted(self._aside) for block in self.profile.blocks(self._keys - {key}))
 
     @property
     def settled(self) -> bool:
@@ -65,14 +66,14 @@ class Layout:
 
     def _plan(self, aside: frozenset[str]) -> None:
         self._aside = aside
-        self._whole = self.profile.blocks(aside)
+        self._whole = _blocks(self.profile, aside)
         self._halved = None
         self._whole_refused = False
         self._doubts: Counter[str] = Counter()
         self._use(self._whole)
 
     def _use(self, blocks: tuple[Block, ...]) -> None:
-        self.blocks, self.decode = blocks, self.profile.decoder(blocks)
+        self.blocks, self.decode = blocks, _decoder(self.profile, blocks)
 
     def _try_whole(self) -> None:
         if self.blocks is self._whole:
@@ -98,3 +99,19 @@ class Layout:
         else:
             self._use(tuple(blocks))
         return bool(gone)
+
+
+# Meters of a model share what was worked out for one of them: by the hundred, it is a large part of the memory.
+@lru_cache(maxsize=64)
+def _keys(profile: ModbusProfile) -> frozenset[str]:
+    return frozenset(key for block in profile.blocks() for key in block.keys)
+
+
+@lru_cache(maxsize=64)
+def _blocks(profile: ModbusProfile, without: frozenset[str]) -> tuple[Block, ...]:
+    return profile.blocks(without)
+
+
+@lru_cache(maxsize=64)
+def _decoder(profile: ModbusProfile, blocks: tuple[Block, ...]) -> Decoder:
+    return profile.decoder(blocks)

@@ -4,6 +4,7 @@ import heapq
 import random
 from collections.abc import Sequence
 
+_JITTER = random.Random()
 _LONGEST_PAUSE_S = 60.0
 # Event loops round their timers to milliseconds: what is due within half of one is due now.
 _EARLY_S = 0.000_5
@@ -23,7 +24,7 @@ class Schedule:
         self._slots = [0] * count
         self._heap = [(origin, index) for index, origin in enumerate(self._origin_s)]
         heapq.heapify(self._heap)
-        self._jitter = jitter or random.Random()
+        self._jitter = jitter or _JITTER
         self.overruns = [0] * count
         """Slots that passed while the bus was busy, by device. Those that a failing device was left out are none."""
 
