@@ -14,7 +14,7 @@ from edge.profiles.payload.sparkplug import SparkplugReader
 from edge.profiles.payload.topic import compiled
 
 # A device has tens of topics. Whoever publishes under ever new ones shall not fill the memory.
-_MAX_ROUTES = 1024
+_MAX_ROUTES, _MAX_TOPIC = 1024, 1000
 _WORD = re.compile(rb"[a-z]+")
 
 
@@ -61,9 +61,11 @@ class PayloadDecoder:
         """What `payload`, having arrived at `now_us`, says. Raises PayloadError with what was found, and where."""
         route = self._routes.get(topic)
         if route is None:
+            route = self._route(topic)
             if len(self._routes) >= _MAX_ROUTES:
                 self._routes.clear()
-            route = self._routes[topic] = self._route(topic)
+            if len(topic) <= _MAX_TOPIC:
+                self._routes[topic] = route
         return route[0].read(route[1], payload, now_us)
 
     def _reader(self, message: Message, zone: tzinfo, gather_ms: int, topic: str) -> _Reader:

@@ -19,6 +19,7 @@ _BDSEQ = "bdSeq"
 _TOGETHER_MS = 1_000
 # More nodes than a filter for one device can mean.
 _MAX_NODES = 256
+_SHOWN = 100
 
 
 class _Announced(msgspec.Struct):
@@ -172,7 +173,9 @@ class SparkplugReader:
                 self._source = source
             elif self._source != source:
                 other, this = ("/".join(filter(None, parts)) for parts in (self._source, source))
-                raise PayloadError(f"{known.name} of {this}, after those of {other}; give each a device of its own")
+                raise PayloadError(
+                    f"{known.name[:_SHOWN]} of {this}, after those of {other}; give each a device of its own"
+                )
         try:
             value = metric.value(metric.datatype or known.datatype)
             unit = metric.unit or known.unit
@@ -185,7 +188,7 @@ class SparkplugReader:
                     time_ms = metric.time_ms if metric.time_ms is not None else payload_ms
                     samples.append(_Sample(time_ms, row.channel, row.quantity, number))
         except (NotANumber, PayloadError) as error:
-            skipped.append(f"{known.name}: {error}")
+            skipped.append(f"{known.name[:_SHOWN]}: {error}")
 
 
 def _bdseq(told: list[Metric]) -> object:

@@ -8,8 +8,8 @@ import msgspec
 from edge.errors import PayloadError
 
 _BOM = b"\xef\xbb\xbf"
-# A string, kept as it is; or a bare word for "no number" that C libraries print and JSON does not know.
-_BARE = re.compile(rb'"(?:[^"\\]|\\.)*+"|(?<![\w.])[+-]?(?:nan|inf|infinity)\b(?:\((?:ind|snan)\))?', re.I)
+# A string, ended or not, kept as it is; or a bare word for "no number" that C libraries print and JSON does not know.
+_BARE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(?<![\w.])[+-]?(?:nan|inf|infinity)\b(?:\((?:ind|snan)\))?', re.I | re.S)
 
 
 def parsed(payload: bytes) -> object:

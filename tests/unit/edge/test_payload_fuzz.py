@@ -104,6 +104,11 @@ def test_any_json_is_decoded_or_refused(profile: PayloadProfile, topic: str, doc
 @example(catalog.mqtt("tasmota"), "x", b'{"\\ud800": 1}')
 @example(catalog.mqtt("tasmota"), "x", b"[" * 5000)
 @example(catalog.mqtt("tasmota"), "x", b'{"a":' * 5000)
+@example(catalog.mqtt("tasmota"), "x", b'"\\"' + b'\\"' * 200_000)
+@example(catalog.mqtt("tasmota"), "x", b"nan " * 100_000)
+@example(catalog.mqtt("tasmota"), "cmnd/" * 13_000, b"{}")
+@example(catalog.mqtt("dsmr"), "x", b"/" + b"1-0:1.8.0(1*kWh)\n" * 5000 + b"!0000")
+@example(catalog.mqtt("sparkplug-b"), "spBv1.0/G/NBIRTH/N", b"\x12\x00" * 20_000)
 def test_any_bytes_are_decoded_or_refused(profile: PayloadProfile, topic: str, payload: bytes) -> None:
     """E13"""
     _through(profile, topic, payload)
