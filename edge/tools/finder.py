@@ -12,7 +12,7 @@ from edge.errors import EdgeError, ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus import physics, probe, sunspec
 from edge.profiles.modbus.schema import ModbusProfile
-from edge.tools.sample import Sample, ask, doubts, identity_of, take
+from edge.tools.sample import Sample, ask, doubts, identity_of, reconnect, take
 from edge.tools.search import search
 
 _NOBODY = (10, 11)
@@ -61,7 +61,12 @@ class Finder:
         self._line, self._timeout_s, self._clock = line, timeout_s, clock
 
     async def look(self, unit: int) -> Found | None:
-        """What is known of `unit`; None where nobody answers to its address, which one request tells."""
+        """What is known of `unit`; None where nobody answers to its address, which one request tells.
+
+        Raises ModbusFault when the line is lost and cannot be had again.
+        """
+        if not self._line.connected:
+            await reconnect(self._line)
         asked = _Unit(line=self._line, unit=unit, timeout_s=self._timeout_s)
         try:
             await asked.read(function=3, address=0, count=2)

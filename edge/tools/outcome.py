@@ -27,7 +27,8 @@ def note(text: object) -> None:
     typer.echo(str(text), err=True)
 
 
-def show_json(document: object) -> None:
-    """One JSON document, indented for people; the same for programs."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+def show_json(document: object, *, one_line: bool = False) -> None:
+    """A JSON document; in lines for people, or with `one_line` as one of several."""
+    text = msgspec.json.encode(document)
+    sys.stdout.buffer.write((text if one_line else msgspec.json.format(text, indent=2)) + b"\n")
     sys.stdout.buffer.flush()

@@ -40,7 +40,7 @@ def command(
 
     Without --json a table of quantities with their units, and what the meter says of itself. With --json one flat
     object of quantities on standard output, names and units as everywhere in SEGS: a quantity that the meter did not
-    deliver is absent, never 0. Notes and errors are on standard error.
+    deliver is absent, never 0. With --every the objects are a line each. Notes and errors are on standard error.
 
     Ends with 0 when something was read, 1 when nothing was, 2 for a wrong command line.
 
@@ -85,7 +85,7 @@ class _Reader:
             while True:
                 sample = await take(read, profile, self._clock)
                 identity = {} if as_json or not sample.values else await identity_of(read, profile)
-                self._show(sample, profile, identity, as_json=as_json, explained=explained)
+                self._show(sample, profile, identity, as_json=as_json, explained=explained, several=every_s is not None)
                 for doubt in await doubts(read, profile, sample.values):
                     note(f"{self._where}: {doubt}")
                 if every_s is None:
@@ -112,7 +112,14 @@ class _Reader:
             raise ToolFault(f"{self._where}: {error}") from error
 
     def _show(
-        self, sample: Sample, profile: ModbusProfile, identity: dict[str, str], *, as_json: bool, explained: bool
+        self,
+        sample: Sample,
+        profile: ModbusProfile,
+        identity: dict[str, str],
+        *,
+        as_json: bool,
+        explained: bool,
+        several: bool,
     ) -> None:
         if explained:
             typer.echo("\n".join(explain.lines(sample, profile)), err=as_json)
@@ -120,7 +127,7 @@ class _Reader:
             note(self._nothing(sample))
             return
         if as_json:
-            show_json(table.ordered(sample.values))
+            show_json(table.ordered(sample.values), one_line=several)
         else:
             when = datetime.fromtimestamp(sample.time_us / 1e6, UTC).isoformat(timespec="milliseconds")
             said = "".join(f", {name.replace('_', ' ')} {value}" for name, value in identity.items())
@@ -148,7 +155,8 @@ class _Reader:
                 f"{where}; check the unit's address, baud rate and parity, and A and B of the line: "
                 "segs-edge scan --serial tries several baud rates"
             )
+        frames = "Modbus TCP, not RTU" if self._endpoint.framing == "tcp" else "RTU"
         return (
-            f"{where}; check the unit's address (segs-edge scan finds the units), "
-            f"and that the endpoint speaks {'Modbus TCP, not RTU' if self._endpoint.framing == 'tcp' else 'RTU'} frames"
+            f"{where}; check the unit's address (segs-edge scan finds the units), that the endpoint speaks {frames} "
+            "frames, and that no other master, such as a running segs-edge, holds its only connection"
         )

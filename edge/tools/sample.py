@@ -14,7 +14,7 @@ from edge.profiles.modbus.schema import ModbusProfile
 
 _NOT_THERE = (2, 3)
 _ABSENT_UNIT = (10, 11)
-_PAUSE_S = 0.2
+_PAUSES_S = (0.1, 0.5)
 
 
 @dataclass(kw_only=True)
@@ -103,9 +103,10 @@ async def ask(line: Line, *, unit: int, function: int, address: int, count: int,
 
 
 async def reconnect(line: Line) -> None:
-    """Connect; once more after a moment, as an endpoint of one connection may be busy to forget the last one."""
-    try:
-        await line.connect()
-    except ModbusFault:
-        await asyncio.sleep(_PAUSE_S)
-        await line.connect()
+    """Connect; again after a moment, as an endpoint of one connection may take a while to forget the last one."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await line.connect()
+        except ModbusFault:
+            await asyncio.sleep(pause_s)
+    return await line.connect()

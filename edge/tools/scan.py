@@ -13,8 +13,7 @@ from edge.tools import options, table
 from edge.tools.endpoint import Endpoint
 from edge.tools.finder import Finder, Found
 from edge.tools.fragment import write
-from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note, show_json
-from edge.tools.sample import reconnect
+from edge.tools.outcome import USAGE, ToolFault, fail, note, show_json
 
 _SPEEDS = "9600,19200,38400,2400,4800"
 
@@ -62,46 +61,51 @@ def command(
     if endpoint.serial is None and baud_rates is not None:
         fail("--baud-rates are of a --serial line", USAGE)
     speeds = _speeds(baud_rates or _SPEEDS) if endpoint.serial is not None else [endpoint.baud_rate]
-    try:
-        found = asyncio.run(_scan(endpoint, options.units(units), speeds, timeout_s))
-        if as_json:
-            show_json([item.document(serial=endpoint.serial is not None) for item in found])
-        else:
-            _show(found, serial=endpoint.serial is not None)
-        if config_file is not None and found:
-            note(write(config_file, endpoint, found))
-    except (ToolFault, ConfigError) as fault:
-        fail(fault)
-    except KeyboardInterrupt:
-        fail("stopped")
-    if not found:
-        note(f"{endpoint.name}: no unit of {units} answers; check wiring, speed and --timeout, or try other --units")
-        raise typer.Exit(NOTHING)
-
-
-async def _scan(endpoint: Endpoint, units: list[int], speeds: list[int], timeout_s: float) -> list[Found]:
-    """Raises ToolFault when the endpoint cannot be reached at all."""
     found: list[Found] = []
+    broken: ToolFault | str | None = None
+    try:
+        asyncio.run(_scan(endpoint, options.units(units), speeds, timeout_s, found))
+    except ConfigError as error:
+        fail(error)
+    except ToolFault as fault:
+        broken = fault
+    except KeyboardInterrupt:
+        broken = "stopped"
+    found.sort(key=lambda item: item.unit)
+    _mark_copies(found)
+    if found or broken is None:
+        _show(found, serial=endpoint.serial is not None, as_json=as_json)
+    if broken is not None:
+        fail(f"{broken}; what is shown is what was found before" if found else broken)
+    if not found:
+        fail(f"{endpoint.name}: no unit of {units} answers; check wiring, speed and --timeout, or try other --units")
+    if config_file is not None:
+        try:
+            note(write(config_file, endpoint, found))
+        except (ToolFault, ConfigError) as fault:
+            fail(fault)
+
+
+async def _scan(endpoint: Endpoint, units: list[int], speeds: list[int], timeout_s: float, found: list[Found]) -> None:
+    """Add to `found` who answers. Raises ToolFault when the endpoint cannot be reached, or no longer."""
     for speed in speeds:
         left = [unit for unit in units if all(unit != item.unit for item in found)]
+        at = f"{endpoint.name} at {speed} baud" if endpoint.serial is not None else endpoint.name
         async with endpoint.at(speed).line() as line:
-            try:
-                await reconnect(line)
-            except ModbusFault as fault:
-                raise endpoint.unreached(fault) from fault
-            at = f"{endpoint.name} at {speed} baud" if endpoint.serial is not None else endpoint.name
             finder = Finder(line=line, timeout_s=timeout_s, clock=Clock())
             for number, unit in enumerate(left, 1):
                 _progress(f"{at}: unit {unit}, {number} of {len(left)}, {len(found)} found")
-                item = await finder.look(unit)
+                try:
+                    item = await finder.look(unit)
+                except ModbusFault as fault:
+                    _progress("")
+                    raise endpoint.unreached(fault) from fault
                 if item is not None:
                     item.baud_rate = speed
                     found.append(item)
                     _progress("")
                     note(f"{at}: unit {unit}: {item.model or 'unknown model'}")
     _progress("")
-    _mark_copies(found)
-    return sorted(found, key=lambda item: item.unit)
 
 
 def _mark_copies(found: list[Found]) -> None:
@@ -122,7 +126,10 @@ def _progress(text: str) -> None:
         sys.stderr.flush()
 
 
-def _show(found: list[Found], *, serial: bool) -> None:
+def _show(found: list[Found], *, serial: bool, as_json: bool) -> None:
+    if as_json:
+        show_json([item.document(serial=serial) for item in found])
+        return
     rows = [
         (
             str(item.unit),

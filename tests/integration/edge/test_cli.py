@@ -1,5 +1,7 @@
 """The commands as an operator runs them."""
 
+import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -9,6 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.profiles import catalog
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, free_port, modbus_table, wait_until
 
 _CASES = Path(__file__).parents[2] / "cases" / "edge-config"
@@ -105,3 +108,35 @@ def test_a_metrics_port_that_is_taken_is_a_configuration_error(tmp_path: Path) -
         edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table, metrics_port=receiver.port)
         assert edge.start().wait(10) == 2
         assert f"metrics.port: {receiver.port}: Address already in use" in edge.log
+
+
+_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "profiles")
+
+
+def test_the_help_names_every_command() -> None:
+    done = _edge("--help")
+    assert done.returncode == 0
+    listed = re.findall(r"^  ([a-z][a-z-]+) {2,}\S", done.stdout, re.MULTILINE)
+    assert listed == ["run", "check-config", "status", *_TOOLS]
+
+
+@pytest.mark.parametrize("tool", _TOOLS)
+def test_every_example_of_a_tool_uses_options_that_it_has(tool: str) -> None:
+    said = _edge(tool, "--help").stdout
+    prose, _, options = said.partition("\nOptions:\n")
+    known = set(re.findall(r"^  (--[a-z-]+)", options, re.MULTILINE))
+    examples = [line for line in prose.replace("\\\n", " ").splitlines() if f"segs-edge {tool}" in line]
+    assert examples
+    for example in examples:
+        used = re.findall(r" (--[a-z-]+)", example.partition(f"segs-edge {tool}")[2])
+        assert set(used) <= known, example
+
+
+def test_profiles_lists_every_model_and_shows_one() -> None:
+    listed = json.loads(_edge("profiles", "--json").stdout)
+    assert {item["name"] for item in listed} == {*catalog.names("modbus"), *catalog.names("mqtt"), "sunspec"}
+    shown = _edge("profiles", "eastron-sdm630").stdout
+    assert re.search(r"^voltage_l1_v +4:0x0000 +float32", shown, re.MULTILINE)
+    wrong = _edge("profiles", "eastron-sdm")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "unknown, did you mean" in wrong.stderr

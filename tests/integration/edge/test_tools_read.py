@@ -1,14 +1,23 @@
 """`segs-edge read` on servers that are not ours: what is there, what is not, and what to try."""
 
+import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from pyModbusTCP.server import DataBank, ModbusServer
 
 from tests.integration.edge.peers import free_port
 from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
+from tests.integration.simulator.conftest import Simulator, start_simulator
+
+__all__ = ["start_simulator"]
 
 _EXPECTED = {
     "power_w": 1581.0,
@@ -30,6 +39,7 @@ _EXPECTED = {
     "reactive_energy_import_varh": 1000,
     "reactive_energy_export_varh": 2000,
 }
+_METER = '[[modbus.meter]]\nname = "m"\nmodel = "eastron-sdm630"\nunit = 7\n'
 
 
 @pytest.fixture(scope="module")
@@ -101,21 +111,14 @@ def test_another_models_map_is_noticed(server: Server) -> None:
 
 
 def test_reading_goes_on_at_an_interval_until_it_is_stopped(server: Server) -> None:
-    import signal
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "edge", *_on(server, 1), "--json", "--every", "0.1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        ends = 0
-        for line in process.stdout:
-            ends += line.startswith("}")
-            if ends == 3:
-                break
+        objects = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(10) == 0
+    assert objects == [_EXPECTED] * 3
 
 
 def test_a_unit_that_is_not_there_ends_with_where_and_what_to_do(server: Server) -> None:
@@ -198,3 +201,49 @@ def test_a_serial_line_that_is_not_there_says_what_to_check() -> None:
     assert done.returncode == 1
     assert "/dev/serial/by-id/none cannot be opened" in done.stderr
     assert "a running segs-edge" in done.stderr
+
+
+@pytest.mark.parametrize("transport", ["tls", "rtu-over-tcp", "rtu"])
+def test_a_meter_is_read_over_every_kind_of_line(
+    transport: str, tmp_path: Path, start_simulator: Callable[[str], Simulator]
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = authority.issue_cert("meters.example")
+    server.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+    server.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+    place = f'pty = "{tmp_path}/tty"' if transport == "rtu" else "port = 0"
+    fleet = f'[[modbus]]\ntransport = "{transport}"\n{place}\n'
+    if transport == "tls":
+        fleet += f'tls = {{ certificate_file = "{tmp_path}/server.pem", key_file = "{tmp_path}/server.key" }}\n'
+    [port] = start_simulator(fleet + _METER).ready()["modbus_ports"]  # type: ignore[misc]
+    where = {
+        "rtu": ["--serial", f"{tmp_path}/tty"],
+        "rtu-over-tcp": ["--host", "127.0.0.1", "--port", str(port), "--framing", "rtu"],
+        "tls": [
+            *("--host", "127.0.0.1", "--port", str(port), "--tls", "--ca-file", f"{tmp_path}/ca.pem"),
+            *("--server-name", "meters.example"),
+        ],
+    }[transport]
+    done = inside("read", *where, "--unit", "7", "--profile", "eastron-sdm630", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(said(done)) == len(_EXPECTED)
+    assert 215 < said(done)["voltage_l1_v"] < 245
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    tmp_path: Path, start_simulator: Callable[[str], Simulator]
+) -> None:
+    server = trustme.CA().issue_cert("127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
+    server.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+    fleet = '[[modbus]]\ntransport = "tls"\nport = 0\n'
+    fleet += f'tls = {{ certificate_file = "{tmp_path}/server.pem", key_file = "{tmp_path}/server.key" }}\n'
+    [port] = start_simulator(fleet + _METER).ready()["modbus_ports"]  # type: ignore[misc]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--tls", "--unit", "7"]
+    done = inside("read", *where, "--profile", "eastron-sdm630", "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "its certificate is not accepted" in done.stderr
+    none = inside("read", *where, "--ca-file", str(tmp_path / "none.pem"), "--profile", "eastron-sdm630")
+    assert none.returncode == 1
+    assert f"{tmp_path}/none.pem: No such file or directory" in none.stderr

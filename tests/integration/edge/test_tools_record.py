@@ -1,6 +1,7 @@
 """`segs-edge record` and `segs-edge rejected`: what was on the line, and what nobody could read."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -162,3 +163,29 @@ def test_rejected_messages_can_be_looked_at_while_the_gateway_runs(tmp_path: Pat
     finally:
         assert gateway.stop() == 0
     assert (message["topic"], message["payload"]) == ("tele/plug/SENSOR", "no JSON at all")
+
+
+def test_what_was_recorded_can_be_played_back_and_reads_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "attic.jsonl"
+    with Server({1: float_words(SDM630)}) as server:
+        edge(
+            *("record", "--host", "127.0.0.1", "--port", str(server.port), "--units", "1"),
+            *("--profile", "eastron-sdm630", "--every", "0.3", "--for", "0.8", "--out", str(file)),
+        )
+        live = _read(server.port)
+    command = [sys.executable, "-m", "firmware_sim", "replay", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as played:
+        try:
+            assert played.stdout is not None
+            told = json.loads(played.stdout.readline())
+            replayed = _read(int(re.findall(r"\d{4,5}", json.dumps(told))[-1]))
+        finally:
+            played.terminate()
+            played.communicate(timeout=10)
+    assert live["voltage_l1_v"] == 230.1
+    assert replayed == live
+
+
+def _read(port: int) -> Any:
+    where = ["--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "eastron-sdm630"]
+    return said(inside("read", *where, "--json"))

@@ -5,40 +5,28 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
-from tests.integration.simulator.conftest import Simulator
+from tests.integration.simulator.conftest import Simulator, start_simulator
 
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], Simulator]]:
-    started: list[Simulator] = []
-
-    def start(fleet: str) -> Simulator:
-        started.append(Simulator(tmp_path, fleet))
-        return started[-1]
-
-    yield start
-    for simulator in started:
-        simulator.process.kill()
-        simulator.process.communicate()
+__all__ = ["start_simulator"]
 
 
 def _scan(port: int, units: str, *more: str) -> Any:
     return inside("scan", "--host", "127.0.0.1", "--port", str(port), "--units", units, "--json", *more)
 
 
-def test_the_units_of_an_endpoint_are_found_and_recognised(start: Callable[[str], Simulator]) -> None:
+def test_the_units_of_an_endpoint_are_found_and_recognised(start_simulator: Callable[[str], Simulator]) -> None:
     models = {1: "eastron-sdm630", 2: "abb-b23", 4: "schneider-iem3155", 7: "carlo-gavazzi-em340", 9: "sunspec-203"}
     fleet = '[[modbus]]\ntransport = "tcp"\nport = 0\n'
     for unit, model in models.items():
         fleet += f'[[modbus.meter]]\nname = "m{unit}"\nmodel = "{model}"\nunit = {unit}\n'
-    [port] = start(fleet).ready()["modbus_ports"]  # type: ignore[misc]
+    [port] = start_simulator(fleet).ready()["modbus_ports"]  # type: ignore[misc]
     done = _scan(port, "1-10", "--timeout", "0.1")
     found = {item["unit"]: item for item in said(done)}
     assert {unit: item["model"] for unit, item in found.items()} == {**models, 9: "sunspec"}
@@ -64,10 +52,13 @@ def test_without_a_mark_the_model_is_inferred_and_said_to_be() -> None:
 
 
 class _Gateway:
-    """A Modbus TCP gateway in front of one live unit: for the others it says 0x0B, or with `mute` nothing at all."""
+    """A Modbus TCP gateway in front of one live unit: for the others it says 0x0B, or with `mute` nothing at all.
+
+    Asked for a unit beyond `last` it hangs up and is gone.
+    """
 
     def __init__(self, live: int, *, mute: bool = False) -> None:
-        self._live, self._mute = live, mute
+        self._live, self._mute, self.last = live, mute, 255
         self.asked: list[int] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
@@ -92,6 +83,11 @@ class _Gateway:
             while len(head := connection.recv(12)) == 12:
                 transaction, _, _, unit, function, _, _ = struct.unpack(">HHHBBHH", head)
                 self.asked.append(unit)
+                if unit > self.last:
+                    # Closing alone would leave the accept that is under way.
+                    self._server.shutdown(socket.SHUT_RDWR)
+                    self._server.close()
+                    return
                 if unit != self._live and self._mute:
                     continue
                 code = 2 if unit == self._live else 0x0B
@@ -153,13 +149,13 @@ def test_what_was_found_is_added_to_a_configuration_that_keeps_every_letter(tmp_
 
 
 def test_units_are_found_on_a_serial_line_and_written_down_with_its_speed(
-    start: Callable[[str], Simulator], tmp_path: Path
+    start_simulator: Callable[[str], Simulator], tmp_path: Path
 ) -> None:
     pty, file = tmp_path / "tty", tmp_path / "gateway.toml"
     fleet = f'[[modbus]]\ntransport = "rtu"\npty = "{pty}"\n'
     fleet += '[[modbus.meter]]\nname = "a"\nmodel = "eastron-sdm630"\nunit = 1\n'
     fleet += '[[modbus.meter]]\nname = "b"\nmodel = "abb-b23"\nunit = 3\n'
-    start(fleet).ready()
+    start_simulator(fleet).ready()
     done = inside(
         *("scan", "--serial", str(pty), "--units", "1-3", "--baud-rates", "19200", "--timeout", "0.1", "--json"),
         *("--write-config", str(file)),
@@ -172,12 +168,14 @@ def test_units_are_found_on_a_serial_line_and_written_down_with_its_speed(
     assert edge("check-config", str(file)).returncode == 0
 
 
-def test_a_serial_line_that_somebody_holds_is_not_disturbed(start: Callable[[str], Simulator], tmp_path: Path) -> None:
+def test_a_serial_line_that_somebody_holds_is_not_disturbed(
+    start_simulator: Callable[[str], Simulator], tmp_path: Path
+) -> None:
     import fcntl
 
     pty = tmp_path / "tty"
     fleet = f'[[modbus]]\ntransport = "rtu"\npty = "{pty}"\n'
-    start(fleet + '[[modbus.meter]]\nname = "a"\nmodel = "abb-b23"\nunit = 1\n').ready()
+    start_simulator(fleet + '[[modbus.meter]]\nname = "a"\nmodel = "abb-b23"\nunit = 1\n').ready()
     holder = os.open(pty, os.O_RDWR | os.O_NOCTTY)
     try:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -201,3 +199,15 @@ def test_a_wrong_command_line_is_refused(arguments: list[str], words: str) -> No
     done = inside("scan", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_an_endpoint_that_goes_away_does_not_make_its_units_missing() -> None:
+    """What was found is shown, and that the rest was not looked at."""
+    gateway = _Gateway(live=1)
+    with gateway:
+        gateway.last = 2
+        done = _scan(gateway.port, "1-5")
+    assert done.returncode == 1
+    assert [item["unit"] for item in said(done)] == [1]
+    assert "cannot be reached" in done.stderr
+    assert "what is shown is what was found before" in done.stderr
