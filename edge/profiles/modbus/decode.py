@@ -89,11 +89,12 @@ def _cut(row: Row, offset: int, data: bytes) -> bytes:
 
 def _exponent(row: Register, place: Place | None, replies: Sequence[bytes | None]) -> int | None:
     """The power of ten for `row`: 0 without a scale-factor register, None when that was not read or says nothing."""
-    factor = row.factor
-    if factor is None:
+    if row.scale_factor is None:
         return 0
     data = None if place is None else replies[place.reply]
-    return None if place is None or data is None else scale_exponent(_cut(factor, place.offset, data), row.byte_order)
+    if place is None or data is None:
+        return None
+    return scale_exponent(data[2 * place.offset : 2 * place.offset + 2], row.byte_order)
 
 
 def _size(block: Block) -> int:
