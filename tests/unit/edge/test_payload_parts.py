@@ -1,7 +1,7 @@
 """The parts that payload profiles are made of: topics, paths, numbers, and what a configuration may say of a device."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -108,6 +108,7 @@ def test_what_is_no_number_is_refused(written: object) -> None:
         measured(written, "power_w", 1)
 
 
+@settings(deadline=None)
 @given(st.text() | st.integers() | st.floats() | st.lists(st.none()) | st.dictionaries(st.text(), st.integers()))
 def test_whatever_is_written_is_a_number_absent_or_refused(written: object) -> None:
     try:

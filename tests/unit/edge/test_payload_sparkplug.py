@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import PayloadError
@@ -226,6 +226,7 @@ def test_every_truncation_is_a_payload_or_refused() -> None:
         assert said.channels.get(None, {}).items() <= full.items()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["NBIRTH", "DBIRTH", "NDATA", "DDATA", "NDEATH", "DDEATH"]))
 def test_any_bytes_are_a_payload_or_refused(payload: bytes, kind: str) -> None:
     """E13"""
