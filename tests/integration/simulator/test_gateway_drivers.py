@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
 
+import pytest
+
 from contract.batch import Flag
+from contract.quantities import BY_NAME
 from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
@@ -30,6 +33,11 @@ MODBUS_FLEET = "seed = 7\n[[modbus]]\nport = 0\n" + "".join(
     f"pv_peak_w = {4000 if phases == 3 else 0}\n"
     for unit, (name, (model, phases)) in enumerate(MODELS.items(), 1)
 )
+# Each hits a fifth of the requests to its meter, on a connection of its own.
+SPOILT = {
+    "tcp": ("timeout", "late", "wrong-unit", "wrong-transaction", "truncate", "garbage", "exception", "close", "nan"),
+    "rtu-over-tcp": ("late", "wrong-unit", "crc", "truncate", "garbage"),
+}
 MQTT_FLEET = """
 seed = 7
 [[mqtt]]
@@ -112,6 +120,41 @@ async def test_every_modbus_model_is_read_without_a_fault(start_simulator) -> No
         assert findings.stored >= 10, name
         assert _faults(findings) == (0, 0, 0, 0, 0), (name, findings.examples)
         assert findings.unmapped == [], name
+
+
+@pytest.mark.parametrize("transport", SPOILT)
+async def test_a_spoilt_reply_is_never_taken_for_a_reading(start_simulator, transport: str) -> None:
+    """E4, E5, E6, E11: whatever the line does, what is stored was served, at that time, under that name."""
+    fleet = "seed = 7\n" + "".join(
+        f'[[modbus]]\ntransport = "{transport}"\nport = 0\n[[modbus.meter]]\nname = "{kind}"\nunit = 1\n'
+        f'model = "eastron-sdm630"\n[[modbus.meter.fault]]\nkind = "{kind}"\nshare = 0.2\n'
+        for kind in SPOILT[transport]
+    ).replace('kind = "late"', 'kind = "late"\ndelay_s = 0.25')
+    simulator = start_simulator(fleet)
+    kept, stop = Kept(), asyncio.Event()
+    framing = "tcp" if transport == "tcp" else "rtu"
+    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+        for kind, port in zip(SPOILT[transport], simulator.ready()["modbus_ports"], strict=True):
+            profile = catalog.modbus("eastron-sdm630")
+            device = ModbusDevice(id=kind, unit=1, profile=profile, interval_s=0.2, timeout_s=0.2)
+            line = tcp_line(host="127.0.0.1", port=port, framing=framing, connect_timeout_s=2.0)
+            group.create_task(ModbusBus(line=line, devices=[device], sink=kept, clock=Clock()).run(stop))
+        async with asyncio.timeout(30):
+            await _until(lambda: all(len(kept.rows.get(kind, [])) >= 3 for kind in SPOILT[transport]))
+        stop.set()
+    served = {
+        (line["meter"], quantity, as_stored(quantity, BY_NAME[quantity].canonical(value)))
+        for line in simulator.lines()
+        for quantity, value in line["values"].items()
+    }
+    stored = {
+        (kind, quantity, value)
+        for kind, rows in kept.rows.items()
+        for row in rows
+        for quantity, value in row.values.items()
+    }
+    assert stored
+    assert stored - served == set()
 
 
 async def test_every_mqtt_model_is_read_without_a_fault(broker: MosquittoBroker, start_simulator) -> None:
