@@ -39,7 +39,9 @@ class PtyEndpoint(Endpoint):
         tty.setraw(self._theirs)
         os.set_blocking(self._ours, False)
         try:
-            self._path.unlink(missing_ok=True) if self._path.is_symlink() else None
+            if self._path.is_symlink():
+                # Left behind by a simulator that was killed.
+                self._path.unlink()
             self._path.symlink_to(os.ttyname(self._theirs))
         except OSError as error:
             os.close(self._ours)
