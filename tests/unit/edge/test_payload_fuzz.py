@@ -124,7 +124,7 @@ def test_any_bytes_are_decoded_or_refused(profile: PayloadProfile, topic: str, p
     ids=["quotes", "words", "levels", "lines", "metrics"],
 )
 def test_what_is_long_is_read_in_a_time_that_its_length_bounds(profile: str, topic: str, payload: bytes) -> None:
-    """E13: what takes the square of these lengths takes hours."""
+    """E13"""
     _through(catalog.mqtt(profile), topic, payload)
 
 
