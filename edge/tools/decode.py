@@ -12,14 +12,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from edge.clock import Clock
-from edge.drivers.modbus.device import Read
 from edge.errors import ConfigError, ModbusFault
 from edge.profiles import catalog
+from edge.profiles.modbus import sunspec
+from edge.profiles.modbus.schema import ModbusProfile
 from edge.tools import explain, options, registers, table
+from edge.tools.image import Image
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note, show_json
 from edge.tools.payloads import Item, Payloads
-from edge.tools.sample import Sample
-from edge.tools.sample import doubts as sample_doubts
+from edge.tools.sample import doubts
 
 
 def command(
@@ -115,7 +116,7 @@ def _messages(payloads: Payloads, text: bytes, topic: str | None, now_us: int) -
         except ToolFault as fault:
             note(fault)
             failed = True
-    return items, failed
+    return _numbered(items), failed
 
 
 def _split(text: bytes) -> Iterator[tuple[str, str, bytes]]:
@@ -127,85 +128,60 @@ def _split(text: bytes) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _registers(name: str, file: Path, now_us: int, *, explained: bool, aside: bool) -> Iterator[Item]:
-    if name == "sunspec":
-        raise ToolFault("--profile sunspec: a SunSpec map is found on the device itself; use segs-edge read")
-    profile = catalog.modbus(name)
+    """A reading of each unit in `file`. Raises ToolFault when there is none in it."""
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ToolFault(f"{file}: {error.strerror}; name a readable file") from error
-    for image in registers.parse(text, file.name if str(file) != "-" else "standard input"):
-        sample = _sample_of(image, name)
-        if image.time_us is None:
-            sample.time_us = now_us
+    where = "standard input" if str(file) == "-" else file.name
+    images = registers.parse(text, where)
+    read = 0
+    for image in images:
+        of_unit = where if image.unit is None else f"{where}, unit {image.unit}"
         device = file.stem if image.unit is None else f"unit-{image.unit}"
+        profile = _profile(name, image, of_unit)
+        sample = image.sample(profile)
+        read += bool(sample.values)
         if explained:
-            typer.echo(
-                "\n".join([f"{device}: {profile.maker} {profile.model}", *explain.lines(sample, profile)]),
-                err=aside,
-            )
+            title = f"{device}: {profile.maker} {profile.model}"
+            typer.echo("\n".join([title, *explain.lines(sample, profile)]), err=aside)
+        said = asyncio.run(doubts(image.read, profile, sample.values))
+        said += [f"{quantity} fits no column; check the word order" for quantity in sample.impossible]
         if not sample.values:
-            raise ToolFault(
-                f"{file.name}: no value for any row of {name} in {len(image.words)} registers; "
-                "addresses are as on the wire, from 0: is it another profile, or counted from 1?"
-            )
-        doubts = [
-            f"{file.name}: {doubt}" for doubt in asyncio.run(sample_doubts(_reading(image), profile, sample.values))
-        ]
-        doubts += [f"{file.name}: {quantity} fits no column; check the word order" for quantity in sample.impossible]
+            said.append(f"no value for any row of {name} in {len(image.words)} registers")
         yield Item(
             device=device,
             channel=None,
-            time_us=sample.time_us,
+            time_us=now_us if image.time_us is None else image.time_us,
             from_device=False,
             values=sample.values,
             flawed=bool(sample.impossible),
-            doubts=doubts,
+            doubts=[f"{of_unit}: {doubt}" for doubt in said],
+        )
+    if not read:
+        registers_there = sum(len(image.words) for image in images)
+        raise ToolFault(
+            f"{where}: no value for any row of {name} in {registers_there} registers; "
+            "addresses are as on the wire, from 0: is it another profile, or counted from 1?"
         )
 
 
-def _sample_of(image: registers.Image, name: str) -> Sample:
-    """The image as replies: each block whole where it can be, else the rows of it that are there."""
-    profile = catalog.modbus(name)
-    missing = frozenset(
-        row.key
-        for block in profile.blocks()
-        for row in block.registers
-        if any(image.word(row.function, address) is None for address in range(row.address, row.end))
-    )
-    blocks = profile.blocks(missing)
-    replies: list[bytes | None] = []
-    for block in blocks:
-        # What lies between two rows and is not in the file is read along and means nothing.
-        words = [image.word(block.function, block.address + offset) or 0 for offset in range(block.count)]
-        replies.append(_packed(words, block.function))
-    sample = Sample(
-        time_us=image.time_us or 0,
-        blocks=blocks,
-        replies=replies,
-        faults=[None] * len(blocks),
-        unread="not in the file",
-    )
-    sample.decode(profile)
-    return sample
+def _profile(name: str, image: Image, where: str) -> ModbusProfile:
+    if name != "sunspec":
+        return catalog.modbus(name)
+    try:
+        return asyncio.run(sunspec.discover(image.read))
+    except ModbusFault as fault:
+        raise ToolFault(f"{where}: {fault.reason}; a SunSpec map is found by its first registers") from fault
 
 
-def _reading(image: registers.Image) -> Read:
-    async def read(*, function: int, address: int, count: int) -> bytes:
-        words = [image.word(function, address + offset) for offset in range(count)]
-        there = [word for word in words if word is not None]
-        if len(there) < count:
-            raise ModbusFault("not in the file", line_lost=False, exception_code=2)
-        return _packed(there, function)
-
-    return read
-
-
-def _packed(words: list[int], function: int) -> bytes:
-    if function > 2:
-        return b"".join(word.to_bytes(2, "big") for word in words)
-    bits = sum((word & 1) << offset for offset, word in enumerate(words))
-    return bits.to_bytes(-(-len(words) // 8), "little")
+def _numbered(items: list[Item]) -> list[Item]:
+    """`items`, the first meter of a device with several by its number: where each comes alone, only the end tells."""
+    several = {item.device for item in items if item.channel is not None}
+    for item in items:
+        if item.device in several and item.channel is None:
+            item.channel = 1
+    return items
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -1,12 +1,11 @@
 """Registers in a file, however they were written down: a hex dump, a list, JSON, or a recording."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from edge.tools import recording
+from edge.tools.image import Image
 from edge.tools.outcome import ToolFault
 
 FORMATS = """\
@@ -23,26 +22,6 @@ A registers file is one of these; # begins a comment:
 _DUMP = re.compile(r"(?:(?P<function>[1-4])\s*:\s*)?(?P<address>0x[0-9a-f]+|\d+)\s*:\s*(?P<words>[0-9a-fx\s]+)\Z", re.I)
 _LIST = re.compile(r"(?P<address>0x[0-9a-f]+|\d+)\s*[\s,;=]\s*(?P<value>0x[0-9a-f]+|-?\d+)\Z", re.I)
 _KEY = re.compile(r"(?:(?P<function>[1-4])\s*:\s*)?(?P<address>0x[0-9a-f]+|\d+)\Z", re.I)
-
-
-@dataclass
-class Image:
-    """Registers of one unit, `words[function, address]`; the function is None where the file names none.
-
-    `unit` and `time_us` are None where the file does not say.
-    """
-
-    unit: int | None = None
-    time_us: int | None = None
-    words: dict[tuple[int | None, int], int] = field(default_factory=dict)
-
-    def word(self, function: int, address: int) -> int | None:
-        found = self.words.get((function, address))
-        return self.words.get((None, address)) if found is None else found
-
-    def put(self, function: int | None, address: int, words: Iterable[int]) -> None:
-        for offset, word in enumerate(words):
-            self.words[function, address + offset] = word
 
 
 def parse(text: bytes, name: str) -> list[Image]:

@@ -112,11 +112,13 @@ def _mark_copies(found: list[Found]) -> None:
     """Say where several addresses are the same meter: an endpoint may answer whatever address it is asked by."""
     seen: dict[str, int] = {}
     for item in found:
-        serial = item.identity.get("serial_number")
-        if serial and serial in seen:
-            item.warnings.append(f"same serial number as unit {seen[serial]}: the endpoint may answer for any address")
-        elif serial:
-            seen[serial] = item.unit
+        # Of meters apart, voltages to the last digit are never the same.
+        mark = item.identity.get("serial_number") or " ".join(map(str, item.voltages.values()))
+        if mark and mark in seen:
+            what = "serial number" if item.identity.get("serial_number") else "voltages"
+            item.warnings.append(f"same {what} as unit {seen[mark]}: the endpoint may answer for any address")
+        elif mark:
+            seen[mark] = item.unit
 
 
 def _progress(text: str) -> None:

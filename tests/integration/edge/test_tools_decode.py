@@ -98,9 +98,9 @@ shellies/attic/emeter/0/power 231.5
     assert done.returncode == 1
     assert "standard input:4, topic shellies/cellar/emeter/0/power" in done.stderr
     assert [(item["device"], item.get("channel"), item["values"].get("power_w")) for item in said(done)] == [
-        ("attic", None, 230.5),
+        ("attic", 1, 230.5),
         ("attic", 2, 17.0),
-        ("attic", None, 231.5),
+        ("attic", 1, 231.5),
     ]
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from local.servers import MosquittoBroker
 from tests.integration.edge.brokers import publish
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, modbus_table, mqtt_table, wait_until
 from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
+from tests.integration.simulator.conftest import Simulator, start_simulator
+
+__all__ = ["start_simulator"]
 
 
 def _entries(file: Path) -> tuple[Any, list[Any]]:
@@ -189,3 +193,20 @@ def test_what_was_recorded_can_be_played_back_and_reads_the_same(tmp_path: Path)
 def _read(port: int) -> Any:
     where = ["--host", "127.0.0.1", "--port", str(port), "--unit", "1", "--profile", "eastron-sdm630"]
     return said(inside("read", *where, "--json"))
+
+
+def test_a_meter_that_says_itself_what_its_map_is_is_recorded_with_that(
+    tmp_path: Path, start_simulator: Callable[[str], Simulator]
+) -> None:
+    file = tmp_path / "sunspec.jsonl"
+    fleet = '[[modbus]]\ntransport = "tcp"\nport = 0\n[[modbus.meter]]\nname = "m"\nmodel = "sunspec-203"\nunit = 5\n'
+    [port] = start_simulator(fleet).ready()["modbus_ports"]  # type: ignore[misc]
+    done = edge(
+        *("record", "--host", "127.0.0.1", "--port", str(port), "--units", "5", "--profile", "sunspec"),
+        *("--every", "0.3", "--for", "1.0", "--out", str(file)),
+    )
+    assert done.returncode == 0, done.stderr
+    [reading] = said(inside("decode", "--profile", "sunspec", "--registers", str(file), "--json"))
+    assert reading["device"] == "unit-5"
+    assert 215 < reading["values"]["voltage_l1_v"] < 245
+    assert "energy_import_wh" in reading["values"]

@@ -211,3 +211,10 @@ def test_an_endpoint_that_goes_away_does_not_make_its_units_missing() -> None:
     assert [item["unit"] for item in said(done)] == [1]
     assert "cannot be reached" in done.stderr
     assert "what is shown is what was found before" in done.stderr
+
+
+def test_an_endpoint_that_answers_for_any_address_is_noticed() -> None:
+    with Server({1: float_words(SDM630), 4: float_words(SDM630)}) as server:
+        found = said(_scan(server.port, "1,4"))
+    warned = [any("same voltages as unit 1" in warning for warning in item["warnings"]) for item in found]
+    assert warned == [False, True]

@@ -2,8 +2,9 @@
 
 import pytest
 
+from edge.tools.image import Image
 from edge.tools.outcome import ToolFault
-from edge.tools.registers import Image, parse
+from edge.tools.registers import parse
 
 
 def _image(text: str) -> Image:
