@@ -124,7 +124,7 @@ def _condition(probe: Probe) -> str:
         return f"{place}: begins with `{probe.prefix}`"
     if probe.between is not None:
         return f"{place}: {probe.between[0]:g} to {probe.between[1]:g}"
-    return f"{place}: {_listed([f'`{item}`' for item in probe.one_of or ()])}"
+    return f"{place}: {_listed([f'`{item}`' if item != '' else 'empty' for item in probe.one_of or ()])}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from firmware_sim.models import (
     siemens_pac2200,
     siemens_pac3200,
     sunspec,
+    wago_879_3020,
 )
 from firmware_sim.register_map import RegisterMap
 
@@ -56,6 +57,7 @@ MODBUS_MODELS: dict[str, RegisterMap] = {
     "chint-dtsu666": chint_dtsu666.MAP,
     "inepro-pro380": inepro_pro380.MAP,
     "orno-we517": orno_we517.MAP,
+    "wago-879-3020": wago_879_3020.MAP,
     # Each base address that the standard names, and both steps, are among them.
     "sunspec-201": sunspec.meter(201),
     "sunspec-202": sunspec.meter(202, base=50000),

@@ -34,10 +34,11 @@ def meter(type_designation: str, *, phases: int = 3) -> RegisterMap:
         registers += [
             integer(0x5B00 + step, f"voltage_l{phase}_v", words=2, per_unit=10),
             integer(0x5B0C + step, f"current_l{phase}_a", words=2, per_unit=100),
-            integer(0x5B16 + step, f"power_l{phase}_w", words=2, per_unit=100, signed=True),
         ]
+        if phases > 1:
+            registers.append(integer(0x5B16 + step, f"power_l{phase}_w", words=2, per_unit=100, signed=True))
     if phases == 1:
-        registers.append(constant(0x5B18, 2 * _NO_SIGNED))
+        registers.append(constant(0x5B16, 3 * _NO_SIGNED))
     return RegisterMap(
         function=3,
         areas=[

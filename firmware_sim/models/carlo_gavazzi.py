@@ -1,13 +1,14 @@
 """What Carlo Gavazzi's three-phase meters have in common.
 
 Functions 3 and 4 read the same registers; 32-bit values have the least significant word first. Volts and watts are in
-tenths, amperes in thousandths. The power factor is positive for lag (L) and negative for lead (C): its sign is not
-the direction of power. Register 0x000B is the high word of the voltage L3-L1; asked for by itself it is the
+tenths, amperes in thousandths. The sign of the power factor is lag or lead in the EM24, the direction of power in the
+EM300. Register 0x000B is the high word of the voltage L3-L1; asked for by itself it is the
 identification code. The code is "limited to a word at a time" in the documents.
 
 Documents: "EM24-DIN PFA, PFB & X models Communication Protocol" (pages 4 and 8 to 13 were read), "EM300 Series and
-ET300 Series Communication Protocol" version 2. Tinkerforge has the maps of all four, OpenEMS that of the EM300, and
-an emulator for an EM330 tells the codes apart from the voltage.
+ET300 Series Communication Protocol" version 2. Tinkerforge has the maps of all four, and by meter what the sign of
+the power factor says; OpenEMS has that of the EM300, and an emulator for an EM330 tells the codes apart from the
+voltage.
 """
 
 import math
@@ -40,17 +41,25 @@ def _s32(address: int, quantity: str, *, per_unit: int, unit: int = 1) -> Regist
     )
 
 
-def power_factor(address: int) -> Register:
-    """Thousandths: positive for lag, negative for lead."""
+def lag_or_lead(address: int) -> Register:
+    """The power factor in thousandths: positive for lag (L), negative for lead (C).
+
+    That sign is none of the quantity's, so the value that it carries has none.
+    """
 
     def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
         factor, reactive_var = snapshot.values.get("power_factor"), snapshot.values.get("reactive_power_var")
         if factor is None or reactive_var is None or math.isnan(factor):
             return bytes(2), None
         count = round(abs(factor) * 1000) * (-1 if reactive_var < 0 else 1)
-        return count.to_bytes(2, signed=True), count / 1000
+        return count.to_bytes(2, signed=True), abs(count) / 1000
 
     return Register(address, 1, "power_factor", encode)
+
+
+def directed(address: int) -> Register:
+    """The power factor in thousandths: negative for exported active power."""
+    return integer(address, "power_factor", words=1, signed=True, per_unit=1000, missing=bytes(2))
 
 
 def frequency(address: int) -> Register:
@@ -85,8 +94,8 @@ def meter(
     )
 
 
+# Without the power factor at 0x0031, whose sign is not the same in all of them.
 EM300_REGISTERS = [
-    power_factor(0x0031),
     frequency(0x0033),
     kilo_hours(0x0034, "energy_import_wh"),
     kilo_hours(0x0036, "reactive_energy_import_varh"),

@@ -6,12 +6,12 @@ Identification code 71 (70 to 73 are the family) by a Venus OS module; the docum
 0x005C and 0x005E (export) by way of Tinkerforge.
 """
 
-from firmware_sim.models.carlo_gavazzi import frequency, kilo_hours, meter, power_factor
+from firmware_sim.models.carlo_gavazzi import frequency, kilo_hours, lag_or_lead, meter
 from firmware_sim.registers import constant
 
 MAP = meter(
     [
-        power_factor(0x0035),
+        lag_or_lead(0x0035),
         frequency(0x0037),
         kilo_hours(0x003E, "energy_import_wh"),
         kilo_hours(0x0040, "reactive_energy_import_varh"),

@@ -6,11 +6,11 @@ and 0xA100 (selector, 3 is locked) by several drivers and emulators. Not confirm
 here).
 """
 
-from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, meter
+from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, lag_or_lead, meter
 from firmware_sim.registers import constant
 
 MAP = meter(
-    [*EM300_REGISTERS, constant(0xA000, b"\x00\x07"), constant(0xA100, b"\x00\x03")],
+    [*EM300_REGISTERS, lag_or_lead(0x0031), constant(0xA000, b"\x00\x07"), constant(0xA100, b"\x00\x03")],
     code=1651,
     serial_at=0x5000,
     areas=[*EM300_AREAS, range(0xA000, 0xA001), range(0xA100, 0xA101)],

@@ -5,11 +5,11 @@ identification code 332 and measurement mode (0x1103, 1 is B: both directions) b
 Its 64-bit energies at 0x0500 are left out. Not confirmed: the limit of a request (OpenEMS asks for 34 at once).
 """
 
-from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, meter
+from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, directed, meter
 from firmware_sim.registers import constant
 
 MAP = meter(
-    [*EM300_REGISTERS, constant(0x1103, b"\x00\x01")],
+    [*EM300_REGISTERS, directed(0x0031), constant(0x1103, b"\x00\x01")],
     code=332,
     serial_at=0x5000,
     areas=EM300_AREAS,

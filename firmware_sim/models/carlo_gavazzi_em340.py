@@ -4,11 +4,11 @@ Document and map as of the EM330, `carlo_gavazzi_em330.py`. Identification code 
 module, this one's stands in no source that could be read and is not confirmed.
 """
 
-from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, meter
+from firmware_sim.models.carlo_gavazzi import EM300_AREAS, EM300_REGISTERS, directed, meter
 from firmware_sim.registers import constant
 
 MAP = meter(
-    [*EM300_REGISTERS, constant(0x1103, b"\x00\x01")],
+    [*EM300_REGISTERS, directed(0x0031), constant(0x1103, b"\x00\x01")],
     code=340,
     serial_at=0x5000,
     areas=EM300_AREAS,

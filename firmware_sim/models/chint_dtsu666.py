@@ -4,8 +4,9 @@ Document: "DTSU666 series and DSSU666 series user manual" ZTY0.464.1448, table 1
 function 3 reads); the measurements by way of a data logger's list, of openWB (which scales them) and of an
 emulator's. Singles, most significant word first, that count in tenths of V, W and var, thousandths of A and of the
 power factor, hundredths of Hz and whole kWh, times the transformer ratios IrAt and UrAt / 10, both 1 here. Energies
-stand at 0x101E and at 0x401E: the sources name the one or the other. Not confirmed: limits, and what stands between
-the listed registers.
+stand at 0x101E, as in the maker's manual of 2023; older meters have them at 0x401E, where in newer ones nothing valid
+stands (lmatula/ha_chint_pm, issue 16 and the comments of its code). Not confirmed: limits, and what stands between the
+listed registers.
 """
 
 from firmware_sim.register_map import RegisterMap
@@ -13,7 +14,7 @@ from firmware_sim.registers import constant, float32, float32_kilo_hours
 
 MAP = RegisterMap(
     function=3,
-    areas=[range(0x0030), range(0x101E, 0x1032), range(0x2000, 0x2052), range(0x401E, 0x4042)],
+    areas=[range(0x0030), range(0x101E, 0x1032), range(0x2000, 0x2052)],
     registers=[
         constant(0x0000, (204).to_bytes(2)),
         constant(0x0001, (701).to_bytes(2)),
@@ -37,7 +38,5 @@ MAP = RegisterMap(
         float32(0x201A, "reactive_power_var", unit=0.1),
         float32(0x202A, "power_factor", unit=0.001),
         float32(0x2044, "frequency_hz", unit=0.01),
-        float32_kilo_hours(0x401E, "energy_import_wh"),
-        float32_kilo_hours(0x4028, "energy_export_wh"),
     ],
 )

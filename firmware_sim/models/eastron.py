@@ -7,8 +7,8 @@ singles, and at 0xFC00 the serial number, at 0xFC02 the meter code in one regist
 Sources: the register tables of "SDM230-LoRaWAN Protocol V1.0" (its Modbus part) and of the user manuals of
 SDM630-Modbus V2 (pages 28 to 30) and SDM72D-M; OpenEMS (SDM120, SDM630); Tinkerforge (SDM630); openWB (SDM630, SDM72,
 SDM120); the input table of the Rust crate sdm72. Meter codes: community modules for Venus OS
-(M-o-a-T/victron-meter-library and its forks) and the crate sdm72. What reads between the listed parameters (0 here)
-is not documented.
+(M-o-a-T/victron-meter-library and its forks), the crate sdm72, Tinkerforge's bricklib2 (SDM630, SDM72). What reads
+between the listed parameters (0 here) is not documented.
 """
 
 import struct

@@ -1,12 +1,12 @@
 """What Janitza's instruments have in common: the frequently required readings from 19000 on.
 
 Holding (3) and input (4) registers are the same; singles, most significant word first; energies in Wh and varh, so
-that their steps pass 1 Wh above 16.7 MWh. There is no total power factor, only one a phase.
+that their steps pass 1 Wh above 16.7 MWh. There is no total power factor among them, only one a phase.
 
 Documents: "UMG 96RM Modbus address list and formulary" 1.040.034.b (functions, orders), "UMG 96-S2" manual page 64
 (19100 to 19120), "UMG 96-PA" manual page 57 (19000, an example). The table by way of OpenEMS (UMG 96RM-E),
-Tinkerforge (UMG series), openWB and a data logger's list of the UMG 604, which agree. No source gives a serial number
-register.
+Tinkerforge (UMG series), openWB and a data logger's list of the UMG 604, which agree. What tells one model from another
+stands elsewhere in each.
 """
 
 from collections.abc import Sequence

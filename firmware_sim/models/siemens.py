@@ -2,12 +2,13 @@
 
 Functions 3 and 4 read the same. Values are singles at odd offsets from 1, energies doubles in Wh and varh from 801,
 one a tariff; the power factor is 0 to 1, without sign. A request that does not start and end on a value is refused.
-From 64001 on there are the I&M data: manufacturer 42, order number in 20 and serial number in 16 characters.
+From 64001 on there are the I&M data, 27 registers that are read as a whole or not at all: manufacturer 42, order
+number in 20 and serial number in 16 characters.
 
 Documents: "SENTRON PAC3200" manual A5E01168664B-04 page 40, "7KM PAC2200" equipment manual L1V30415167B-03 pages 100
 and 115, "PAC4200" manual A5E02316180B-01 page 208 (energies by tariff), "PAC RS485" A5E02091800B-01 page 54 (I&M of
-PAC3200). OpenEMS, openWB and Tinkerforge agree. Not confirmed: that I&M data may be read in parts, and 0 for what is
-not connected.
+PAC3200); "7KM PAC2200" L1V30415167B-06, appendix A.1, by way of mbmap-library (I&M data as a whole). OpenEMS, openWB
+and Tinkerforge agree. Not confirmed: 0 for what is not connected.
 """
 
 import math
@@ -58,6 +59,6 @@ def meter(order_number: str, *, last: int) -> RegisterMap:
     ]
     return RegisterMap(
         functions=(3, 4),
-        areas=[range(1, last + 1, 2), range(801, 841, 4), range(64001, 64028)],
+        areas=[range(1, last + 1, 2), range(801, 841, 4), range(64001, 64028, 27)],
         registers=registers,
     )

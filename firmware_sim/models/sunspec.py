@@ -4,7 +4,9 @@ Document: SunSpec Information Model Reference, in the form of github.com/sunspec
 211 to 214), which was read. Models 201 to 204 are one layout of integers with scale factor registers, 211 to 214 one
 of singles; they differ in which points a meter must have. Function 3, "SunS" at the base address, then the models end
 to end. A point that is not implemented reads as 0x8000, 0xFFFFFFFF or NaN by its type, an accumulator as 0. Watts are
-positive for import. The integer models state the power factor in per cent, the others as a number.
+positive for import, and so is the power factor (sunspec/models issue 219), which the integer models state in per cent,
+the others as a number. Reactive energy is counted by quadrant: imported in 1 and 2, exported in 3 and 4. Quadrants are
+no quantity of ours, so what stands there is in no journal.
 """
 
 import math
@@ -89,8 +91,8 @@ def _integers(at: int, model: int, kind: int, watts: int) -> list[Register]:
         counter(at + 46, "energy_import_wh", wh=watts, words=2),
         scale_factor(at + 54, exponent),
         constant(at + 71, _NONE_16),
-        counter(at + 72, "reactive_energy_import_varh", wh=watts, words=2),
-        counter(at + 96, "reactive_energy_export_varh", wh=watts, words=2),
+        _by_quadrant(counter(at + 72, "reactive_energy_import_varh", wh=watts, words=2)),
+        _by_quadrant(counter(at + 96, "reactive_energy_export_varh", wh=watts, words=2)),
         scale_factor(at + 104, exponent),
         constant(at + 105, bytes(4)),
     ]
@@ -145,8 +147,8 @@ def _floats(at: int, model: int, kind: int) -> list[Register]:
             float32(at + 52, "power_factor", missing=_NAN),
             float32(at + 60, "energy_export_wh", missing=_NAN),
             float32(at + 68, "energy_import_wh", missing=_NAN),
-            float32(at + 92, "reactive_energy_import_varh", missing=_NAN),
-            float32(at + 116, "reactive_energy_export_varh", missing=_NAN),
+            _by_quadrant(float32(at + 92, "reactive_energy_import_varh", missing=_NAN)),
+            _by_quadrant(float32(at + 116, "reactive_energy_export_varh", missing=_NAN)),
         )
     }
     unimplemented = (constant(at + n, struct.pack(">f", _NAN)) for n in range(2, 124, 2) if at + n not in known)
@@ -156,6 +158,11 @@ def _floats(at: int, model: int, kind: int) -> list[Register]:
         *unimplemented,
         constant(at + 124, bytes(4)),
     ]
+
+
+def _by_quadrant(register: Register) -> Register:
+    """The energy of one quadrant: on the wire as `register` has it, and no quantity."""
+    return Register(register.address, register.words, "", lambda snapshot: (register.encode(snapshot)[0], None))
 
 
 def _short(address: int, of: Callable[[Snapshot], float | None], per_unit: int) -> Register:

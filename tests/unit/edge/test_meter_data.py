@@ -14,14 +14,8 @@ CASES = Path(__file__).parents[2] / "cases" / "profiles"
 METERS = catalog.names("modbus")
 PHASES = ("l1", "l2", "l3")
 
-# The models with the map of another, and without a register that tells them apart: the user chooses among them.
-ALIKE = {
-    "siemens-pac2200": {"siemens-pac3200"},
-    "siemens-pac3200": {"siemens-pac2200"},
-    "janitza-b23": {"janitza-umg604"},
-    "janitza-umg96": {"janitza-umg604"},
-    "wago-879-3020": {"inepro-pro380"},
-}
+# The models with the map of another that is recognised by its values alone: what names itself comes first.
+ALIKE = {"wago-879-3020": {"inepro-pro380"}}
 
 # The sign of their power factor is not that of the power: it is leading or lagging and dropped, or there is none.
 UNSIGNED = {"carlo-gavazzi-em24", "carlo-gavazzi-em24-e1", "siemens-pac2200", "siemens-pac3200"}

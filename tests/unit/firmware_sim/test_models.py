@@ -79,7 +79,7 @@ def _decoded(model: str, address: int, kind: str, *, order: str = "big") -> floa
         ("carlo-gavazzi-em24", 0x0037, "INT16", "big", 500),
         ("carlo-gavazzi-em24-e1", 0x004E, "INT32", "little", 9_876),
         ("carlo-gavazzi-em330", 0x000C, "INT32", "little", 1_754),
-        ("carlo-gavazzi-em340", 0x0031, "INT16", "big", 950),
+        ("carlo-gavazzi-em340", 0x0031, "INT16", "big", -950),
         ("janitza-b23", 19068, "FLOAT32", "big", 12_345_678.5),
         ("janitza-umg96", 19026, "FLOAT32", "big", -1234.5),
         ("janitza-umg604", 1369, "FLOAT32", "big", -1234.5),
@@ -89,9 +89,9 @@ def _decoded(model: str, address: int, kind: str, *, order: str = "big") -> floa
         ("chint-dtsu666", 0x2006, "FLOAT32", "big", 2301.0),
         ("chint-dtsu666", 0x2044, "FLOAT32", "big", 4998.0),
         ("chint-dtsu666", 0x101E, "FLOAT32", "big", 12_345.6785),
-        ("chint-dtsu666", 0x401E, "FLOAT32", "big", 12_345.6785),
         ("inepro-pro380", 0x5012, "FLOAT32", "big", -1.2345),
         ("inepro-pro380", 0x6018, "FLOAT32", "big", 987.654),
+        ("wago-879-3020", 0x6030, "FLOAT32", "big", 4.321),
         ("orno-we517", 0x001C, "FLOAT32", "big", -1.2345),
         ("orno-we517", 0x0110, "FLOAT32", "big", 987.654),
         ("sunspec-201", 40000 + 70 + 8, "INT16", "big", 2301),
@@ -130,9 +130,11 @@ def test_a_foreign_decoder_reads_what_the_document_says(
         ("carlo-gavazzi-em24-e1", 4, 0x000B, (1651).to_bytes(2)),
         ("carlo-gavazzi-em330", 4, 0x000B, (332).to_bytes(2)),
         ("carlo-gavazzi-em340", 4, 0x5000, b"BX12345678\0\0\0\0"),
-        ("siemens-pac2200", 3, 64002, b"7KM2200-2EA30-1EA1  "),
-        ("siemens-pac3200", 4, 64012, b"LQN/12345678    "),
+        ("siemens-pac2200", 3, 64001, b"\0\x2a7KM2200-2EA30-1EA1  LQN/12345678    " + bytes(16)),
+        ("siemens-pac3200", 4, 64001, b"\0\x2a7KM2112-0BA00-3AA0  LQN/12345678    " + bytes(16)),
+        ("janitza-umg96", 3, 769, (5_222_062).to_bytes(4)),
         ("inepro-pro380", 3, 0x4000, bytes.fromhex("12345678")),
+        ("wago-879-3020", 3, 0x4002, b"\x11\x12"),
         ("orno-we517", 3, 0x0000, (12_345_678).to_bytes(4)),
         ("sunspec-211", 3, 0, b"SunS"),
         ("sunspec-214", 3, 40052, b"12345678"),
@@ -162,6 +164,8 @@ def test_a_gavazzi_tells_its_code_only_when_asked_for_that_register_alone() -> N
         ("siemens-pac2200", 1, 3, IllegalAddress),
         ("siemens-pac3200", 803, 4, IllegalAddress),
         ("siemens-pac3200", 0, 2, IllegalAddress),
+        ("siemens-pac3200", 64002, 10, IllegalAddress),
+        ("chint-dtsu666", 0x401E, 2, IllegalAddress),
         ("janitza-umg96", 1317, 2, IllegalAddress),
         ("sunspec-203", 40000 + 70 + 107, 3, IllegalAddress),
         ("sunspec-213", 39999, 2, IllegalAddress),
@@ -212,10 +216,21 @@ def test_schneiders_power_factor_names_the_quadrant(factor: float, reactive_var:
     assert (struct.unpack(">f", data)[0], value) == (on_the_wire, factor)
 
 
-def test_gavazzis_power_factor_has_the_sign_of_the_load_and_not_of_the_power() -> None:
+def test_the_power_factor_of_an_em24_has_the_sign_of_the_load_and_not_of_the_power() -> None:
     capacitive = replace(SNAPSHOT, values=SNAPSHOT.values | {"power_factor": 0.9496, "reactive_power_var": -1.0})
     words = _read("carlo-gavazzi-em24", 0x0035, 1, of=capacitive), _read("carlo-gavazzi-em24", 0x0035, 1)
     assert [int.from_bytes(word, signed=True) for word in words] == [-950, 950]
+
+
+def test_a_single_phase_abb_has_the_power_of_no_phase() -> None:
+    """E6: not available, not 0; the total is what there is."""
+    words = struct.unpack(">4i", _read("abb-b21", 0x5B14, 8))
+    assert words == (-123_450, *[0x7FFFFFFF] * 3)
+
+
+def test_what_a_sunspec_meter_counts_by_quadrant_is_on_the_wire_and_no_quantity() -> None:
+    data, values = MODBUS_MODELS["sunspec-201"].read(40000 + 70 + 72, 2, SNAPSHOT)
+    assert (int.from_bytes(data), values) == (4_321, {})
 
 
 @pytest.mark.parametrize("model", MODBUS_MODELS)
