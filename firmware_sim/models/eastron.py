@@ -53,6 +53,7 @@ THREE_PHASES = [
     float32(0x0046, "frequency_hz"),
     *ENERGIES,
 ]
+_DEMAND_PERIOD = 0x0002
 
 
 def meter(
@@ -66,6 +67,7 @@ def meter(
     """`system_type` as in holding register 0x000A (1: 1p2w, 3: 3p4w). No `meter_code`: none is known of the model."""
     identity = [range(0xFC00, 0xFC02 if meter_code is None else 0xFC04)]
     settings = [
+        constant(_DEMAND_PERIOD, struct.pack(">f", 60)),
         constant(0x000A, struct.pack(">f", system_type)),
         constant(0x0012, struct.pack(">f", 0)),
         constant(0x0014, struct.pack(">f", 1)),
@@ -73,7 +75,14 @@ def meter(
         serial_number(0xFC00, 2),
         *([] if meter_code is None else [constant(0xFC02, struct.pack(">HH", meter_code, 0x0105))]),
     ]
-    holding = RegisterMap(function=3, areas=[range(0x0058), *identity], registers=settings, max_registers=max_registers)
+    holding = RegisterMap(
+        function=3,
+        areas=[range(0x0058), *identity],
+        registers=settings,
+        max_registers=max_registers,
+        # In minutes, and the one setting that moves neither the meter's address nor how it talks.
+        writable=[range(_DEMAND_PERIOD, _DEMAND_PERIOD + 2)],
+    )
     return RegisterMap(
         function=4, areas=areas, registers=registers, max_registers=max_registers, granularity=2, others=[holding]
     )
