@@ -36,33 +36,42 @@ def float32(
     address: int,
     quantity: str,
     *,
-    unit: float = 1,
+    unit: int = 1,
+    per_unit: int = 1,
     missing: float = 0.0,
     word_order: Order = "big",
     byte_order: Order = "big",
 ) -> Register:
     """IEEE 754 single in `unit` of the quantity: 1000 for kW, and for kWh, whose steps pass 1 Wh above 8192 kWh.
 
-    What the meter does not measure reads as `missing`, NaN or 0 by the habit of its maker.
+    With `per_unit` it counts parts of the unit, 10 for tenths of a volt. What the meter does not measure reads as
+    `missing`, NaN or 0 by the habit of its maker.
     """
-    return _float(address, quantity, ">f", unit, missing, raw.ordering(word_order, byte_order))
+    return _float(address, quantity, ">f", unit, per_unit, missing, raw.ordering(word_order, byte_order))
 
 
 def float64(
     address: int,
     quantity: str,
     *,
-    unit: float = 1,
+    unit: int = 1,
+    per_unit: int = 1,
     missing: float = 0.0,
     word_order: Order = "big",
     byte_order: Order = "big",
 ) -> Register:
     """IEEE 754 double, else as `float32`."""
-    return _float(address, quantity, ">d", unit, missing, raw.ordering(word_order, byte_order))
+    return _float(address, quantity, ">d", unit, per_unit, missing, raw.ordering(word_order, byte_order))
 
 
 def _float(
-    address: int, quantity: str, layout: str, unit: float, missing: float, order: Callable[[bytes], bytes]
+    address: int,
+    quantity: str,
+    layout: str,
+    unit: int,
+    per_unit: int,
+    missing: float,
+    order: Callable[[bytes], bytes],
 ) -> Register:
     packed = struct.Struct(layout)
 
@@ -70,9 +79,9 @@ def _float(
         value = snapshot.value(quantity)
         if value is None:
             return order(packed.pack(missing)), None if math.isnan(missing) else missing
-        data = packed.pack(value / unit)
-        # A single times 1000 is exact in double precision: this is the value on the wire, not an approximation.
-        return order(data), packed.unpack(data)[0] * unit
+        data = packed.pack(value * per_unit / unit)
+        # A single times 1000 is exact in double precision, and a division rounds once: this is the value on the wire.
+        return order(data), packed.unpack(data)[0] * unit / per_unit
 
     return Register(address, packed.size // 2, quantity, encode)
 

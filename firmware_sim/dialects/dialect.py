@@ -13,14 +13,16 @@ Number = int | float
 class Message:
     """One message; `values` are the quantities that it carries, canonical names and units, exactly as printed.
 
-    `device_time_us` is the time that the payload states, None where it states none. A message without `values`
-    (a birth, a state, a will) goes into no journal.
+    A device with several meters in it says in `channels` what each of them has, by its number from 1 on, instead of
+    `values`. `device_time_us` is the time that the payload states, None where it states none. A message without
+    either (a birth, a state, a will) goes into no journal.
     """
 
     topic: str
     payload: bytes
     device_time_us: int | None = None
     values: dict[str, Number] = field(default_factory=dict)
+    channels: dict[int, dict[str, Number]] = field(default_factory=dict)
     qos: int = 1
     retain: bool = False
 

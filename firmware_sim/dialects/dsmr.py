@@ -21,7 +21,10 @@ class Dsmr(Dialect):
     clock_us = 10**6
 
     def messages(self, meter: Meter, t_us: int) -> list[Message]:
-        """In the order of the telegram; a quantity of two topics is served with the second of them."""
+        """In the order of the telegram; a quantity of two topics is served with the second of them.
+
+        The time of all is in the first topic, `timestamp`.
+        """
         fields, served = _telegram(meter, t_us)
         complete = {
             "electricity_delivered_2": "energy_import_wh",
@@ -35,7 +38,7 @@ class Dsmr(Dialect):
             Message(
                 f"{meter.name}/dsmr/reading/{name}",
                 f"{value}".encode(),
-                None,
+                t_us // 10**6 * 10**6,
                 {complete[name]: served[complete[name]]} if name in complete else {},
             )
             for name, value in fields.items()

@@ -3,7 +3,7 @@
 From the Sparkplug specification 3.0 and tahu's sparkplug_b.proto (field numbers). The node's sequence runs over
 births and data from 0 to 255; `bdSeq` of a birth is that of the will that the broker holds, one more with every
 connection. A rebirth command (NCMD, "Node Control/Rebirth" true) is answered by both births. Times are in
-milliseconds.
+milliseconds. Energies name their unit in the property engUnit of the birth, as in Tahu's examples.
 """
 
 import struct
@@ -21,12 +21,12 @@ _REBIRTH = "Node Control/Rebirth"
 
 
 class _Metric(NamedTuple):
-    """`quantity` in `steps` of its unit, as datatype `kind`."""
+    """`quantity` as datatype `kind`; `unit` is what the birth says of it, "" where it says nothing."""
 
     name: str
     quantity: str
     kind: int
-    steps: int = 1
+    unit: str = ""
 
 
 _METRICS = (
@@ -38,8 +38,8 @@ _METRICS = (
     *(_Metric(f"L{phase}/Voltage", f"voltage_l{phase}_v", _FLOAT) for phase in (1, 2, 3)),
     *(_Metric(f"L{phase}/Current", f"current_l{phase}_a", _FLOAT) for phase in (1, 2, 3)),
     *(_Metric(f"L{phase}/Power", f"power_l{phase}_w", _INT32) for phase in (1, 2, 3)),
-    _Metric("Energy Import", "energy_import_wh", _UINT64),
-    _Metric("Energy Export", "energy_export_wh", _UINT64),
+    _Metric("Energy Import", "energy_import_wh", _UINT64, "Wh"),
+    _Metric("Energy Export", "energy_export_wh", _UINT64, "Wh"),
 )
 _FIRST_ALIAS = 10
 
@@ -125,7 +125,10 @@ def _metrics(meter: Meter, t_us: int, *, named: bool) -> tuple[list[bytes], dict
         if value is None:
             continue
         field, served[metric.quantity] = _value(metric.kind, value)
-        out.append(_metric(t_us, metric.kind, name=metric.name if named else None, alias=alias, value=field))
+        if named:
+            out.append(_metric(t_us, metric.kind, name=metric.name, alias=alias, unit=metric.unit, value=field))
+        else:
+            out.append(_metric(t_us, metric.kind, alias=alias, value=field))
     return out, served
 
 
@@ -142,12 +145,22 @@ def _value(kind: int, value: float) -> tuple[bytes, Number]:
     return protobuf.single(12, value=round(value, 3)), struct.unpack("<f", data)[0]
 
 
-def _metric(t_us: int, kind: int, *, value: bytes, name: str | None = None, alias: int | None = None) -> bytes:
-    """`value` is the field of the value, or that of is_null."""
+def _metric(
+    t_us: int, kind: int, *, value: bytes, name: str | None = None, alias: int | None = None, unit: str = ""
+) -> bytes:
+    """`value` is the field of the value, or that of is_null; `unit` becomes the one property."""
     return (
         (b"" if name is None else protobuf.blob(1, name.encode()))
         + (b"" if alias is None else protobuf.varint(2, alias))
         + protobuf.varint(3, t_us // 1000)
         + protobuf.varint(4, kind)
+        + (b"" if not unit else protobuf.blob(9, _property("engUnit", unit)))
         + value
+    )
+
+
+def _property(key: str, text: str) -> bytes:
+    """A set of one property, a string."""
+    return protobuf.blob(1, key.encode()) + protobuf.blob(
+        2, protobuf.varint(1, _STRING) + protobuf.blob(8, text.encode())
     )

@@ -6,6 +6,7 @@ Monitoring, SetOption129 (split totals), Smart Meter Interface, Teleinfo.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
@@ -76,10 +77,14 @@ class Tasmota(Dialect):
 
 
 class TasmotaDual(Tasmota):
-    """A Sonoff Dual: two channels with a register each, in lists, and one voltage. The first has the larger part.
+    """A Sonoff Dual: two channels with a register each, in lists, and one voltage. The first has the larger part."""
 
-    What it says is of two channels, so that the journal, which knows none, does not hold it.
-    """
+    def messages(self, meter: Meter, t_us: int) -> list[Message]:
+        return [replace(message, channels=_of_channels(message)) for message in super().messages(meter, t_us)]
+
+    def on_message(self, meter: Meter, topic: str, payload: bytes, t_us: int) -> list[Message]:
+        answers = super().on_message(meter, topic, payload, t_us)
+        return [replace(answer, channels=_of_channels(answer)) for answer in answers]
 
     def _sensors(self, meter: Meter, t_us: int) -> tuple[dict[str, Any], dict[str, Number]]:
         values, days = meter.at(t_us).values, _days_wh(meter, t_us)
@@ -211,6 +216,24 @@ class TasmotaTeleinfo(Tasmota):
             "current_l1_a": current_a,
         }
         return {"ENERGY": energy, "TIC": tic}, served
+
+
+def _of_channels(message: Message) -> dict[int, dict[str, Number]]:
+    """What each of the two channels has in `message`; the voltage is that of both."""
+    body = json.loads(message.payload)
+    energy = body.get("StatusSNS", body)["ENERGY"]
+    return {
+        channel + 1: {
+            "energy_import_wh": round(energy["Total"][channel] * 1000),
+            "power_w": energy["Power"][channel],
+            "apparent_power_va": energy["ApparentPower"][channel],
+            "reactive_power_var": energy["ReactivePower"][channel],
+            "power_factor": energy["Factor"][channel],
+            "voltage_l1_v": energy["Voltage"],
+            "current_l1_a": energy["Current"][channel],
+        }
+        for channel in (0, 1)
+    }
 
 
 def _days_wh(meter: Meter, t_us: int) -> tuple[int, int, int]:

@@ -29,16 +29,17 @@ def kilo_hours(address: int, quantity: str) -> Register:
 
 
 def _s32(address: int, quantity: str, *, per_unit: int, unit: int = 1) -> Register:
-    return integer(
-        address,
-        quantity,
-        words=2,
-        signed=True,
-        per_unit=per_unit,
-        unit=unit,
-        missing=bytes(4),
-        word_order="little",
-    )
+    return _or_zero(integer(address, quantity, words=2, signed=True, per_unit=per_unit, unit=unit, word_order="little"))
+
+
+def _or_zero(register: Register) -> Register:
+    """What is not connected reads 0, which nothing tells from a measured 0: so it is the value that was served."""
+
+    def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
+        data, value = register.encode(snapshot)
+        return (bytes(len(data)), 0) if value is None else (data, value)
+
+    return Register(register.address, register.words, register.quantity, encode)
 
 
 def lag_or_lead(address: int) -> Register:
@@ -50,7 +51,7 @@ def lag_or_lead(address: int) -> Register:
     def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
         factor, reactive_var = snapshot.values.get("power_factor"), snapshot.values.get("reactive_power_var")
         if factor is None or reactive_var is None or math.isnan(factor):
-            return bytes(2), None
+            return bytes(2), 0
         count = round(abs(factor) * 1000) * (-1 if reactive_var < 0 else 1)
         return count.to_bytes(2, signed=True), abs(count) / 1000
 
@@ -59,11 +60,11 @@ def lag_or_lead(address: int) -> Register:
 
 def directed(address: int) -> Register:
     """The power factor in thousandths: negative for exported active power."""
-    return integer(address, "power_factor", words=1, signed=True, per_unit=1000, missing=bytes(2))
+    return _or_zero(integer(address, "power_factor", words=1, signed=True, per_unit=1000))
 
 
 def frequency(address: int) -> Register:
-    return integer(address, "frequency_hz", words=1, per_unit=10, missing=bytes(2))
+    return _or_zero(integer(address, "frequency_hz", words=1, per_unit=10))
 
 
 def meter(

@@ -87,8 +87,8 @@ def _integers(at: int, model: int, kind: int, watts: int) -> list[Register]:
         integer(at + 33, "power_factor", words=1, signed=True, per_unit=_FACTOR_PER_1, missing=_NONE_16),
         constant(at + 34, 3 * _NONE_16),
         scale_factor(at + 37, -1),
-        counter(at + 38, "energy_export_wh", wh=watts, words=2),
-        counter(at + 46, "energy_import_wh", wh=watts, words=2),
+        _accumulated(counter(at + 38, "energy_export_wh", wh=watts, words=2)),
+        _accumulated(counter(at + 46, "energy_import_wh", wh=watts, words=2)),
         scale_factor(at + 54, exponent),
         constant(at + 71, _NONE_16),
         _by_quadrant(counter(at + 72, "reactive_energy_import_varh", wh=watts, words=2)),
@@ -158,6 +158,16 @@ def _floats(at: int, model: int, kind: int) -> list[Register]:
         *unimplemented,
         constant(at + 124, bytes(4)),
     ]
+
+
+def _accumulated(register: Register) -> Register:
+    """An accumulator of 0 is one that is not implemented, and so carries no value."""
+
+    def encode(snapshot: Snapshot) -> tuple[bytes, Number | None]:
+        data, value = register.encode(snapshot)
+        return data, value or None
+
+    return Register(register.address, register.words, register.quantity, encode)
 
 
 def _by_quadrant(register: Register) -> Register:

@@ -58,8 +58,8 @@ class MqttEndpoint:
         self._away = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seq: dict[str, int] = {}
-        # By the client's number the journal's; None for what is no reading.
-        self._unacknowledged: dict[int, tuple[str, int] | None] = {}
+        # By the client's number those of the journal; none for what is no reading.
+        self._unacknowledged: dict[int, list[tuple[str, int]]] = {}
         # Filled by the client's thread, emptied by ours: a lock held during publish() would deadlock with it.
         self._acknowledged: deque[int] = deque()
         for publisher in publishers:
@@ -137,16 +137,18 @@ class MqttEndpoint:
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (message.qos == 0 and info.rc):
             # All 65,535 message numbers wait for the broker, or nobody keeps it: it was never handed over.
             return
+        told: list[tuple[str, int]] = []
         if message.qos:
-            self._unacknowledged[info.mid] = None
-        if not message.values:
-            return
-        seq = self._seq[name] = self._seq.get(name, 0) + 1
-        if message.qos:
-            self._unacknowledged[info.mid] = (name, seq)
-        self._journal.published(
-            t_us=self._clock(), meter=name, seq=seq, device_time_us=message.device_time_us, values=message.values
-        )
+            self._unacknowledged[info.mid] = told
+        # The meters of a device are called as the gateway calls them: meter/1, meter/2.
+        meters = {name: message.values} | {f"{name}/{number}": values for number, values in message.channels.items()}
+        for meter, values in meters.items():
+            if values:
+                seq = self._seq[meter] = self._seq.get(meter, 0) + 1
+                told.append((meter, seq))
+                self._journal.published(
+                    t_us=self._clock(), meter=meter, seq=seq, device_time_us=message.device_time_us, values=values
+                )
 
     def _take_acknowledgements(self) -> None:
         while self._acknowledged:
@@ -158,8 +160,9 @@ class MqttEndpoint:
         await self._flush()
         await self._stop()
         self._take_acknowledgements()
-        for name, seq in filter(None, self._unacknowledged.values()):
-            self._journal.withdrawn(t_us=self._clock(), meter=name, seq=seq)
+        for told in self._unacknowledged.values():
+            for meter, seq in told:
+                self._journal.withdrawn(t_us=self._clock(), meter=meter, seq=seq)
 
     async def _flush(self) -> None:
         """Waits for acknowledgements, but not for ever."""

@@ -37,7 +37,7 @@ class Publisher:
     def messages(self, compose: Compose, t_us: int) -> list[Message]:
         """What goes to the broker of the instant `t_us`, as the faults of that instant make it.
 
-        A copy of a message has no `values`: it tells nothing that was not told.
+        A copy of a message has no values: it tells nothing that was not told.
         """
         hits = {fault.kind for fault in self.faults.begin(t_us)} if self.faults else set()
         self.meter.clock_error_us = self.faults.clock_error_us(t_us)
@@ -45,5 +45,5 @@ class Publisher:
         if "retained" in hits:
             messages = [replace(message, retain=True) for message in messages]
         if "duplicate" in hits:
-            messages = [copy for message in messages for copy in (message, replace(message, values={}))]
+            messages = [copy for message in messages for copy in (message, replace(message, values={}, channels={}))]
         return list(messages)

@@ -2,57 +2,92 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
+from paho.mqtt import publish
 
 from contract.batch import Flag
-from contract.quantities import BY_NAME
 from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
-from edge.drivers.modbus.line import tcp_line
+from edge.drivers.modbus.line import Line, tcp_line
 from edge.drivers.mqtt.broker import MqttBus
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
+from edge.profiles.modbus import physics, probe, sunspec
+from edge.profiles.modbus.probe import Read
+from edge.profiles.payload.settings import DeviceField, DeviceFields
 from edge.reading import Delivery, Reading
+from firmware_sim.dialects import MQTT_DIALECTS
+from firmware_sim.models import MODBUS_MODELS
 from local.proof.compare import Findings, compare
 from local.proof.stored import Row, as_stored
-from local.proof.truth import read
+from local.proof.truth import Served, read
 from local.servers import MosquittoBroker
 
-MODELS = {
-    f"{model}-{phases}": (model, phases)
-    for model in ("eastron-sdm630", "abb-b23", "schneider-iem3155")
-    for phases in (1, 3)
+# Each model twice: a household that exports, by all of its phases, and one that does not, by one.
+MODELS = {f"{model}-{kind}": (model, kind) for model in sorted(MODBUS_MODELS) for kind in ("sunny", "plain")}
+
+# Of each dialect the profile that reads it, and the topic filter of a meter.
+TOPICS: dict[str, tuple[str, str]] = {
+    "tasmota": ("tasmota", "tele/{}/SENSOR"),
+    "tasmota-dual": ("tasmota", "tele/{}/SENSOR"),
+    "tasmota-three-phase": ("tasmota", "tele/{}/SENSOR"),
+    "tasmota-sml": ("tasmota", "tele/{}/SENSOR"),
+    "tasmota-teleinfo": ("tasmota", "tele/{}/SENSOR"),
+    "shelly-gen1": ("shelly-gen1", "shellies/{}/#"),
+    "shelly-gen1-info": ("shelly-gen1", "shellies/{}/info"),
+    "shelly-gen1-plug": ("shelly-gen1", "shellies/{}/#"),
+    "shelly-gen2": ("shelly-gen2", "{}/events/rpc"),
+    "shelly-gen2-status": ("shelly-gen2", "{}/status/#"),
+    "shelly-gen2-em1": ("shelly-gen2", "{}/events/rpc"),
+    "shelly-gen2-switch": ("shelly-gen2", "{}/status/switch:0"),
+    "shelly-gen3-pm1": ("shelly-gen2", "{}/status/pm1:0"),
+    "zigbee2mqtt": ("zigbee2mqtt", "zigbee2mqtt/{}"),
+    "esphome": ("esphome", "{}/#"),
+    "dsmr": ("dsmr", "{}/dsmr/reading/#"),
+    "dsmr-json": ("dsmr", "{}/dsmr/json"),
+    "dsmr-p1": ("dsmr", "{}/p1"),
+    "sparkplug-b": ("sparkplug-b", "spBv1.0/segs-sim/+/{}/#"),
 }
-MODBUS_FLEET = "seed = 7\n[[modbus]]\nport = 0\n" + "".join(
-    f'[[modbus.meter]]\nname = "{name}"\nmodel = "{model}"\nunit = {unit}\nphases = {phases}\n'
-    f"pv_peak_w = {4000 if phases == 3 else 0}\n"
-    for unit, (name, (model, phases)) in enumerate(MODELS.items(), 1)
-)
-# Each hits a fifth of the requests to its meter, on a connection of its own.
-SPOILT = {
-    "tcp": ("timeout", "late", "wrong-unit", "wrong-transaction", "truncate", "garbage", "exception", "close", "nan"),
-    "rtu-over-tcp": ("late", "wrong-unit", "crc", "truncate", "garbage"),
+# An ESPHome topic does not say its unit: who writes the configuration does.
+FIELDS = {
+    "esphome": DeviceFields(
+        fields=(
+            DeviceField(quantity="energy_import_wh", path="import_active_energy", scale=1000),
+            DeviceField(quantity="energy_export_wh", path="export_active_energy", scale=1000),
+        )
+    )
 }
-MQTT_FLEET = """
-seed = 7
-[[mqtt]]
-port = {port}
-[[mqtt.meter]]
-name = "plug"
-model = "tasmota"
-interval_s = 1.0
-[[mqtt.meter]]
-name = "house"
-model = "shelly-gen2"
-interval_s = 0.2
-energy_interval_s = 0.4
-pv_peak_w = 3000
-"""
+CHANNELS = {"tasmota-dual": 2}
+
+
+def _at_noon() -> str:
+    """The hours by which a household's day is moved for it to be noon there."""
+    now = datetime.now(UTC)
+    return f"{12 - now.hour - now.minute / 60:.3f}"
+
+
+def _modbus_fleet() -> str:
+    meters = [
+        f'[[modbus.meter]]\nname = "{name}"\nmodel = "{model}"\nunit = {unit}\n'
+        + (f"pv_peak_w = 12000\nutc_offset_h = {_at_noon()}\n" if kind == "sunny" else "phases = 1\n")
+        for unit, (name, (model, kind)) in enumerate(MODELS.items(), 1)
+    ]
+    return "seed = 7\n[[modbus]]\nport = 0\n" + "".join(meters)
+
+
+def _mqtt_fleet(port: int) -> str:
+    meters = []
+    for name, dialect in MQTT_DIALECTS.items():
+        meters.append(f'[[mqtt.meter]]\nname = "{name}"\nmodel = "{name}"\ninterval_s = 2.0\n')
+        if dialect.energy_apart:
+            meters.append("energy_interval_s = 2.0\n")
+        if dialect.exports:
+            meters.append(f"pv_peak_w = 12000\nutc_offset_h = {_at_noon()}\n")
+    return f"seed = 7\n[[mqtt]]\nport = {port}\n" + "".join(meters)
 
 
 class Kept:
@@ -87,12 +122,17 @@ class Kept:
         return future
 
 
-def _compared(journal: Path, kept: Kept) -> dict[str, Findings]:
-    return {meter: compare(served, kept.rows.get(meter, [])) for meter, served in read(journal).items()}
-
-
-def _faults(findings: Findings) -> tuple[int, ...]:
-    return (findings.lost, findings.duplicated, findings.altered, findings.foreign, findings.partial)
+def _wrong(found: dict[str, Findings], *, at_least: int) -> dict[str, object]:
+    """What is wrong with each meter of which something is."""
+    counts = ("lost", "duplicated", "altered", "foreign", "partial", "unmapped")
+    wrong: dict[str, object] = {}
+    for meter, findings in found.items():
+        said: dict[str, object] = {name: count for name in counts if (count := getattr(findings, name))}
+        if findings.stored < at_least:
+            said["stored"] = findings.stored
+        if said:
+            wrong[meter] = said | {"examples": findings.examples[:1]}
+    return wrong
 
 
 async def _until(holds: Callable[[], bool]) -> None:
@@ -100,83 +140,131 @@ async def _until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
+def _device(name: str, unit: int, model: str) -> ModbusDevice:
+    if model.startswith("sunspec"):
+        return ModbusDevice(id=name, unit=unit, discover=sunspec.discover, interval_s=1.0, timeout_s=2.0)
+    return ModbusDevice(id=name, unit=unit, profile=catalog.modbus(model), interval_s=1.0, timeout_s=2.0)
+
+
 async def test_every_modbus_model_is_read_without_a_fault(start_simulator) -> None:
-    """E5, E6, E8: two register maps, written apart, agree on every value, single-phase meters included."""
-    simulator = start_simulator(MODBUS_FLEET)
+    """E5, E6, E8: two register maps, written apart, agree on every value: signs, phases that are not there, exports."""
+    simulator = start_simulator(_modbus_fleet())
     port = simulator.ready()["modbus_ports"][0]
     kept, stop = Kept(), asyncio.Event()
-    devices = [
-        ModbusDevice(id=name, unit=unit, profile=catalog.modbus(model), interval_s=0.2, timeout_s=2.0)
-        for unit, (name, (model, _)) in enumerate(MODELS.items(), 1)
-    ]
+    devices = [_device(name, unit, model) for unit, (name, (model, _)) in enumerate(MODELS.items(), 1)]
     line = tcp_line(host="127.0.0.1", port=port, connect_timeout_s=2.0)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(ModbusBus(line=line, devices=devices, sink=kept, clock=Clock()).run(stop))
-        await asyncio.sleep(3)
+        await _until(lambda: all(len(kept.rows.get(name, [])) >= 3 for name in MODELS))
         stop.set()
-    found = _compared(simulator.journal, kept)
+    assert {model for model, _ in MODELS.values()} >= set(catalog.names("modbus"))
+    found = {meter: compare(served, kept.rows[meter]) for meter, served in read(simulator.journal).items()}
     assert found.keys() == MODELS.keys()
-    for name, findings in found.items():
-        assert findings.stored >= 10, name
-        assert _faults(findings) == (0, 0, 0, 0, 0), (name, findings.examples)
-        assert findings.unmapped == [], name
+    assert _wrong(found, at_least=3) == {}
+    for name, (_, kind) in MODELS.items():
+        last = kept.rows[name][-1].values
+        assert (last["power_w"] < 0) == (kind == "sunny"), name
+        assert (last.get("energy_export_wh", 0) > 0) == (kind == "sunny"), name
 
 
-@pytest.mark.parametrize("transport", SPOILT)
-async def test_a_spoilt_reply_is_never_taken_for_a_reading(start_simulator, transport: str) -> None:
-    """E4, E5, E6, E11: whatever the line does, what is stored was served, at that time, under that name."""
-    fleet = "seed = 7\n" + "".join(
-        f'[[modbus]]\ntransport = "{transport}"\nport = 0\n[[modbus.meter]]\nname = "{kind}"\nunit = 1\n'
-        f'model = "eastron-sdm630"\n[[modbus.meter.fault]]\nkind = "{kind}"\nshare = 0.2\n'
-        for kind in SPOILT[transport]
-    ).replace('kind = "late"', 'kind = "late"\ndelay_s = 0.25')
-    simulator = start_simulator(fleet)
+async def test_every_mqtt_dialect_is_read_without_a_fault(broker: MosquittoBroker, start_simulator) -> None:
+    """E15: times, units, channels and resolutions of the payloads."""
     kept, stop = Kept(), asyncio.Event()
-    framing = "tcp" if transport == "tcp" else "rtu"
-    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
-        for kind, port in zip(SPOILT[transport], simulator.ready()["modbus_ports"], strict=True):
-            profile = catalog.modbus("eastron-sdm630")
-            device = ModbusDevice(id=kind, unit=1, profile=profile, interval_s=0.2, timeout_s=0.2)
-            line = tcp_line(host="127.0.0.1", port=port, framing=framing, connect_timeout_s=2.0)
-            group.create_task(ModbusBus(line=line, devices=[device], sink=kept, clock=Clock()).run(stop))
-        async with asyncio.timeout(30):
-            await _until(lambda: all(len(kept.rows.get(kind, [])) >= 3 for kind in SPOILT[transport]))
-        stop.set()
-    served = {
-        (line["meter"], quantity, as_stored(quantity, BY_NAME[quantity].canonical(value)))
-        for line in simulator.lines()
-        for quantity, value in line["values"].items()
+    devices = {
+        name: MqttDevice(
+            id=name,
+            topic=topic.format(name),
+            profile=catalog.mqtt(profile),
+            interval_s=2.0,
+            zone=UTC,
+            channels=CHANNELS.get(name, 1),
+            fields=FIELDS.get(name),
+        )
+        for name, (profile, topic) in TOPICS.items()
     }
-    stored = {
-        (kind, quantity, value)
-        for kind, rows in kept.rows.items()
-        for row in rows
-        for quantity, value in row.values.items()
-    }
-    assert stored
-    assert stored - served == set()
-
-
-async def test_every_mqtt_model_is_read_without_a_fault(broker: MosquittoBroker, start_simulator) -> None:
-    """E15: times, units and resolutions of the payloads."""
-    kept, stop = Kept(), asyncio.Event()
-    topics = {"plug": ("tasmota", "tele/plug/SENSOR"), "house": ("shelly-gen2", "house/events/rpc")}
-    devices = [
-        MqttDevice(id=name, topic=topic, profile=catalog.mqtt(model), interval_s=1.0, zone=UTC)
-        for name, (model, topic) in topics.items()
-    ]
+    assert devices.keys() == MQTT_DIALECTS.keys()
+    last = MqttDevice(id="last", topic="last", profile=catalog.mqtt("zigbee2mqtt"), interval_s=2.0, zone=UTC)
     login = Login(host="127.0.0.1", port=broker.port, client_id="gw")
-    bus = MqttBus(login=login, devices=devices, sink=kept, clock=Clock())
+    bus = MqttBus(login=login, devices=[*devices.values(), last], sink=kept, clock=Clock())
     async with asyncio.timeout(60), bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         await _until(lambda: bus.state.connected)
-        simulator = start_simulator(MQTT_FLEET.format(port=broker.port))
-        await _until(lambda: len(kept.rows.get("plug", [])) >= 4)
+        simulator = start_simulator(_mqtt_fleet(broker.port))
+        await _until(lambda: len(kept.rows.get("dsmr", [])) >= 3)
         assert await asyncio.to_thread(simulator.stop) == (0, "")
-        await _until(lambda: bus.state.messages >= len(simulator.lines()))
+        # The broker has all of theirs, so that this comes after it.
+        await asyncio.to_thread(publish.single, "last", b'{"energy": 1}', 1, hostname="127.0.0.1", port=broker.port)
+        await _until(lambda: "last" in kept.rows and not any(device.gathering.open for device in devices.values()))
         stop.set()
     assert kept.rejected == []
-    for name, findings in _compared(simulator.journal, kept).items():
-        assert findings.stored >= 4, name
-        assert _faults(findings) == (0, 0, 0, 0, 0), (name, findings.examples)
-        assert findings.unmapped == []
+    told = read(simulator.journal)
+    meters = {f"{name}/{n}" for name, count in CHANNELS.items() for n in range(1, count + 1)}
+    assert told.keys() == TOPICS.keys() - CHANNELS.keys() | meters
+    found = {
+        meter: compare(
+            _gathered(served, devices[meter.partition("/")[0]].profile.gather_ms / 1000), kept.rows.get(meter, [])
+        )
+        for meter, served in told.items()
+    }
+    assert _wrong(found, at_least=2) == {}
+
+
+def _gathered(served: Sequence[Served], gather_s: float) -> list[Served]:
+    """Of a meter that publishes each number by itself, what it told within `gather_s` as one."""
+    whole: list[Served] = []
+    for message in served:
+        if whole and message.t_us - whole[-1].t_us < gather_s * 1e6:
+            whole[-1].values |= message.values
+        else:
+            whole.append(message)
+    return whole
+
+
+def _asked(line: Line, unit: int) -> Read:
+    async def ask(*, function: int, address: int, count: int) -> bytes:
+        return await line.read(unit=unit, function=function, address=address, count=count, timeout_s=2.0)
+
+    return ask
+
+
+# What tells the meter is in no source that could be had; the Janitza B23 has what all of Janitza's have, and no more.
+WITHOUT_A_MARK = {"eastron-sdm54", "eastron-sdm220", "janitza-b23"}
+
+
+@pytest.fixture
+async def every_model(start_simulator):
+    """The line to a simulator with a unit of every model, and the unit of each."""
+    units = {model: unit for unit, model in enumerate(sorted(MODBUS_MODELS), 1)}
+    meters = [
+        f'[[modbus.meter]]\nname = "{model}"\nmodel = "{model}"\nunit = {unit}\n' for model, unit in units.items()
+    ]
+    port = start_simulator("seed = 7\n[[modbus]]\nport = 0\n" + "".join(meters)).ready()["modbus_ports"][0]
+    async with tcp_line(host="127.0.0.1", port=port, connect_timeout_s=2.0) as line:
+        await line.connect()
+        yield line, units
+
+
+async def test_each_model_is_recognised_by_its_probe_and_first_of_those_that_fit(every_model) -> None:
+    line, units = every_model
+    known = {name: catalog.modbus(name) for name in catalog.names("modbus")}
+    found = {model: await probe.recognise(_asked(line, unit), known) for model, unit in units.items()}
+    for model, names in found.items():
+        marked = model in known and model not in WITHOUT_A_MARK
+        assert names[:1] == ((model,) if marked else ()), model
+    assert {name: names[1:] for name, names in found.items() if len(names) > 1} == {"wago-879-3020": ("inepro-pro380",)}
+
+
+async def test_a_sunspec_meter_says_itself_which_model_it_is(every_model) -> None:
+    line, units = every_model
+    for model, unit in units.items():
+        if model.startswith("sunspec"):
+            profile = await sunspec.discover(_asked(line, unit))
+            assert profile.datasheet == f"SunSpec model {model[-3:]}"
+            assert profile.maker == "SEGS"
+
+
+@pytest.mark.parametrize("model", sorted(WITHOUT_A_MARK))
+async def test_a_model_without_a_mark_is_still_a_candidate_by_its_voltages_and_frequency(every_model, model) -> None:
+    line, units = every_model
+    findings = await physics.infer(_asked(line, units[model]), catalog.modbus(model))
+    assert findings[0].as_profiled
