@@ -49,20 +49,40 @@ class TcpPort:
         except TimeoutError as error:
             reason = f"{self.endpoint} cannot be reached within {self._connect_timeout_s:g} s"
             raise ModbusFault(reason, line_lost=True) from error
-        except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors
+        # ssl.SSLError and socket.gaierror are OSErrors; a name that cannot be one is a UnicodeError or ValueError.
+        except (OSError, ValueError) as error:
             raise ModbusFault(f"{self.endpoint} cannot be reached: {_reason(error)}", line_lost=True) from error
 
     async def _open(self, framing: Framing) -> Connection:
         """On a socket of our own: a transport of the event loop's takes a fifth longer for a request."""
+        sock = await self._connected()
+        connection = Connection(framing)
+        connection.connection_made(FileTransport(sock, connection, read=sock.recv, write=sock.send))
+        return connection
+
+    async def _open_tls(self, framing: Framing, tls: ssl.SSLContext) -> Connection:
+        # Whatever comes of it, the event loop closes the socket.
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(framing),
+            sock=await self._connected(),
+            ssl=tls,
+            server_hostname=self._server_name,
+        )
+        return connection
+
+    async def _connected(self) -> socket.socket:
+        """A socket to the first address that can be reached. None may use up the time of those after it: of a name
+        with an IPv6 and an IPv4 address, often only one leads anywhere."""
         loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._connect_timeout_s
         error: OSError = OSError("no address")
-        for family, kind, protocol, _, address in await loop.getaddrinfo(
-            self._host, self._port, type=socket.SOCK_STREAM
-        ):
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
             sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
             try:
-                await loop.sock_connect(sock, address)
-            except OSError as refused:
+                async with asyncio.timeout((deadline_s - loop.time()) / left):
+                    await loop.sock_connect(sock, address)
+            except OSError as refused:  # TimeoutError is one
                 sock.close()
                 error = refused
             except BaseException:
@@ -70,17 +90,8 @@ class TcpPort:
                 raise
             else:
                 _prepare(sock)
-                connection = Connection(framing)
-                connection.connection_made(FileTransport(sock, connection, read=sock.recv, write=sock.send))
-                return connection
+                return sock
         raise error
-
-    async def _open_tls(self, framing: Framing, tls: ssl.SSLContext) -> Connection:
-        transport, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(framing), self._host, self._port, ssl=tls, server_hostname=self._server_name
-        )
-        _prepare(transport.get_extra_info("socket"))
-        return connection
 
 
 def _prepare(sock: socket.socket) -> None:

@@ -35,6 +35,9 @@ class FileTransport:
         self._loop.add_reader(file.fileno(), self._readable)
 
     def write(self, data: bytes) -> None:
+        if not self._open:
+            # The connection hears of it soon; until then another file may be open under the same number.
+            return
         try:
             if self._write(data) < len(data):
                 self._lost(OSError("the other side takes no more bytes"))
