@@ -51,6 +51,19 @@ def test_a_tasmota_with_two_channels_has_two_registers_and_one_voltage() -> None
     assert isinstance(energy["Voltage"], int)
 
 
+def test_what_a_device_of_two_channels_tells_is_told_of_each() -> None:
+    """E15: the registers of the two add up to the meter's, and the voltage is that of both."""
+    meter = _meter("tasmota-dual")
+    (message,) = _said("tasmota-dual")
+    (answer,) = MQTT_DIALECTS["tasmota-dual"]().on_message(meter, "cmnd/m/STATUS", b"8", AT_US)
+    assert (message.values, list(message.channels)) == ({}, [1, 2])
+    assert answer.channels == message.channels
+    one, two = message.channels.values()
+    assert one["energy_import_wh"] + two["energy_import_wh"] == _register("tasmota-dual")
+    assert one["power_w"] + two["power_w"] == round(meter.at(AT_US).values["power_w"])
+    assert one["voltage_l1_v"] == two["voltage_l1_v"] == round(meter.at(AT_US).values["voltage_l1_v"])
+
+
 def test_a_tasmota_with_three_phases_has_lists_and_one_total() -> None:
     """E15."""
     (message,) = _said("tasmota-three-phase")
@@ -198,6 +211,10 @@ def test_births_name_what_data_then_call_by_alias() -> None:
     assert struct.unpack(">i", struct.pack(">I", power[10]))[0] == messages[2].values["power_w"] < 0
     energy = next(metric for metric in data if names[metric[2]] == "Energy Import")
     assert (energy[4], energy[11]) == (8, _register("sparkplug-b"))
+    # A set of properties: one key, one value of type string. Power has none.
+    [said] = {metric[9] for metric in birth if metric.get(1) in (b"Energy Import", b"Energy Export")}
+    assert list(_fields(said)) == [(1, b"engUnit"), (2, b"\x08\x0c\x42\x02Wh")]
+    assert [metric for metric in [*birth, *data] if 9 in metric and metric.get(1, b"")[:6] != b"Energy"] == []
     voltage = next(metric for metric in data if names[metric[2]] == "L1/Voltage")
     assert struct.unpack("<f", voltage[12])[0] == messages[2].values["voltage_l1_v"]
     assert all(1 not in metric for metric in data)
