@@ -16,10 +16,11 @@ from edge.drivers.mqtt.broker import MqttBus
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
-from edge.profiles.modbus import physics, probe, sunspec
+from edge.profiles.modbus import probe, sunspec
 from edge.profiles.modbus.probe import Read
 from edge.profiles.payload.settings import DeviceField, DeviceFields
 from edge.reading import Delivery, Reading
+from edge.tools.finder import Finder
 from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.models import MODBUS_MODELS
 from local.proof.compare import Findings, compare
@@ -263,8 +264,15 @@ async def test_a_sunspec_meter_says_itself_which_model_it_is(every_model) -> Non
             assert profile.maker == "SEGS"
 
 
-@pytest.mark.parametrize("model", sorted(WITHOUT_A_MARK))
-async def test_a_model_without_a_mark_is_still_a_candidate_by_its_voltages_and_frequency(every_model, model) -> None:
+async def test_a_scan_names_every_model_and_says_where_it_only_infers(every_model) -> None:
+    """E8: without a mark, voltages and frequency have to do, and other maps that would fit are named."""
     line, units = every_model
-    findings = await physics.infer(_asked(line, units[model]), catalog.modbus(model))
-    assert findings[0].as_profiled
+    finder = Finder(line=line, timeout_s=2.0, clock=Clock())
+    found = {model: await finder.look(unit) for model, unit in units.items()}
+    assert {model: item.model for model, item in found.items()} == {
+        model: "sunspec" if model.startswith("sunspec") else model for model in units
+    }
+    guessed = {model for model, item in found.items() if item.how == "physics"}
+    assert guessed == WITHOUT_A_MARK | {"chint-dtsu666", "inepro-pro380", "janitza-umg604", "orno-we517"}
+    assert all("inferred from its voltages" in found[model].warnings[0] for model in guessed)
+    assert "eastron-sdm630" in found["eastron-sdm54"].warnings[0]
