@@ -56,12 +56,14 @@ def parse(text: str, name: str, folder: Path) -> Config:
     return config
 
 
-def warnings(config: Config) -> Iterator[str]:
-    """What is allowed and will be regretted, with its trail."""
+def warnings(config: Config, *, by_id: Path = _BY_ID) -> Iterator[str]:
+    """What is allowed and will be regretted, with its trail; `by_id` has the links to serial ports that keep theirs."""
     for number, bus in enumerate(config.modbus):
         if bus.serial is not None and _NUMBERED.fullmatch(bus.serial):
-            stable = next((str(link) for link in _BY_ID.glob("*") if os.path.samefile(link, bus.serial)), None)
-            todo = f"use {stable}" if stable else f"use its link in {_BY_ID}, once it is plugged in"
+            # Neither has to be there: a port may be unplugged, and a link outlive what it led to.
+            port = os.path.realpath(bus.serial)
+            stable = next((str(link) for link in sorted(by_id.glob("*")) if os.path.realpath(link) == port), None)
+            todo = f"use {stable}" if stable else f"use its link in {by_id}, once it is plugged in"
             yield f"modbus[{number}].serial: {bus.serial}: such numbers are swapped at a restart; {todo}"
 
 
@@ -117,7 +119,7 @@ def _contradictions(data: dict[str, object], folder: Path) -> Iterator[str]:
     for kind in ("modbus", "mqtt"):
         endpoints: dict[object, str] = {}
         for bus_trail, bus in _tables(data.get(kind), kind):
-            default = _TLS_PORTS[kind] if bus.get("tls") else _PORTS[kind]
+            default = _PORTS[kind] if bus.get("tls") is None else _TLS_PORTS[kind]
             host, port, serial = bus.get("host"), bus.get("port", default), bus.get("serial")
             if isinstance(serial, str):
                 # Two links to one port are one line.

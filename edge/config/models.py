@@ -36,6 +36,15 @@ def _known_profile(kind: str, name: str) -> str:
     return name
 
 
+def _possible_host(host: str) -> str:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError("no name and no address: a part between its dots is empty or too long") from error
+    return host
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_possible_host)]
 DeviceId = Annotated[str, Field(min_length=1, max_length=88, pattern=r"^[A-Za-z0-9._-]+$")]
 ModbusProfileName = Annotated[str, AfterValidator(lambda name: _known_profile("modbus", name))]
 MqttProfileName = Annotated[str, AfterValidator(lambda name: _known_profile("mqtt", name))]
@@ -123,7 +132,7 @@ class ModbusConfig(_Section):
     `silence_ms` is kept between requests beyond what the standard and the meters' profiles ask for.
     """
 
-    host: Annotated[str, Field(min_length=1)] | None = None
+    host: Host | None = None
     port: Port = 502
     framing: Literal["tcp", "rtu"] = "tcp"
     tls: TlsConfig | None = None
@@ -220,7 +229,7 @@ class MqttConfig(_Section):
     when it refuses. `session_expiry_s` is for 5: how long the broker is to keep what comes while the gateway is away.
     """
 
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Port = 1883
     client_id: Annotated[str, Field(min_length=1, max_length=100)]
     protocol: Literal["3.1.1", "5"] = "3.1.1"

@@ -1,4 +1,4 @@
-"""The gateway runs on uvloop where there is one, and on asyncio's own event loop elsewhere; drivers have to bear both."""
+"""The gateway runs on uvloop where there is one, else on asyncio's own event loop; drivers have to bear both."""
 
 import asyncio
 from collections.abc import Callable, Mapping
