@@ -158,7 +158,6 @@ async def test_every_modbus_model_is_read_without_a_fault(start_simulator) -> No
         group.create_task(ModbusBus(line=line, devices=devices, sink=kept, clock=Clock()).run(stop))
         await _until(lambda: all(len(kept.rows.get(name, [])) >= 3 for name in MODELS))
         stop.set()
-    assert {model for model, _ in MODELS.values()} >= set(catalog.names("modbus"))
     found = {meter: compare(served, kept.rows[meter]) for meter, served in read(simulator.journal).items()}
     assert found.keys() == MODELS.keys()
     assert _wrong(found, at_least=3) == {}
@@ -166,6 +165,11 @@ async def test_every_modbus_model_is_read_without_a_fault(start_simulator) -> No
         last = kept.rows[name][-1].values
         assert (last["power_w"] < 0) == (kind == "sunny"), name
         assert (last.get("energy_export_wh", 0) > 0) == (kind == "sunny"), name
+
+
+@pytest.mark.parametrize("model", catalog.names("modbus"))
+def test_a_profile_reads_all_that_its_simulated_meter_has_and_nothing_else(model: str) -> None:
+    assert {row.quantity for row in catalog.modbus(model).registers} == MODBUS_MODELS[model].quantities
 
 
 async def test_every_mqtt_dialect_is_read_without_a_fault(broker: MosquittoBroker, start_simulator) -> None:
