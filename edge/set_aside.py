@@ -1,6 +1,7 @@
 """The file in the data folder that says which registers of which meter are set aside."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -54,8 +55,14 @@ def _read(path: Path) -> dict[str, _Entry]:
 
 def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_name(f"{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except OSError:
+        # Half a file is no use, and on a full disk in the way.
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise

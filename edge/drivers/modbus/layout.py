@@ -25,7 +25,9 @@ class Layout:
     def __init__(self, *, profile: ModbusProfile, aside: Collection[str] = ()) -> None:
         self.profile = profile
         self._keys = _keys(profile)
-        self._plan(frozenset(aside) & self._keys)
+        known = frozenset(aside) & self._keys
+        # With nothing left to ask for, nothing would ever be found to be there again.
+        self._plan(known if known < self._keys else frozenset())
 
     @property
     def aside(self) -> frozenset[str]:
@@ -44,9 +46,12 @@ class Layout:
 
     def learn(self, answered: Sequence[Block], refused: Sequence[Block]) -> bool:
         """Take in how one reading of `blocks` went; whether other registers than before are set aside now."""
+        if self._doubts:
+            for block in answered:
+                for key in block.keys:
+                    self._doubts.pop(key, None)
         if not refused:
             if len(answered) == len(self.blocks):
-                self._doubts.clear()
                 self._try_whole()
             return False
         if self._halved is not None and self.blocks is self._whole:

@@ -80,3 +80,25 @@ def test_what_was_set_aside_is_asked_for_alone_and_comes_back() -> None:
     assert sorted(key for block in layout.probes for key in block.keys) == ["4:0x0008", "4:0x0034"]
     layout.answered_again({"4:0x0034"})
     assert _keys(layout) == ALL - {"4:0x0008"}
+
+
+def test_refusals_count_only_in_a_row_though_another_register_never_answers() -> None:
+    """E2: what is busy for ever must not make three refusals of a week look like one trouble."""
+    layout = Layout(profile=PROFILE)
+    for _ in range(2):
+        _read(layout, {0x0008})
+    while not any(block.keys == ("4:0x0008",) for block in layout.blocks):
+        _read(layout, {0x0008})
+    for _ in range(6):
+        _read(layout, {0x0008})
+        if layout.aside:
+            break
+        layout.learn(layout.blocks[:-1], [])
+        _read(layout, {0x0008})
+        layout.learn(layout.blocks[:-1], [])
+    assert not layout.aside
+
+
+def test_a_meter_of_which_everything_is_said_to_be_set_aside_is_asked_for_everything() -> None:
+    """E11: with nothing to ask for it would be silent until somebody deletes the file."""
+    assert Layout(profile=PROFILE, aside=ALL).blocks == WHOLE

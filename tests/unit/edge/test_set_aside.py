@@ -30,6 +30,10 @@ async def test_a_damaged_file_or_a_folder_that_takes_none_ends_nothing(tmp_path:
         assert kept.of("main", "a1") == frozenset()
     await kept.keep("main", "a1", {"4:0x0034"})
     assert SetAsideFile(damaged).of("main", "a1") == {"4:0x0034"}
+    taken = SetAsideFile(tmp_path / "taken")
+    (tmp_path / "taken" / "folder").mkdir(parents=True)
+    await taken.keep("main", "a1", {"4:0x0034"})
+    assert sorted(os.listdir(tmp_path)) == ["set-aside.json", "taken"]
     nowhere = SetAsideFile(tmp_path / "missing" / "set-aside.json")
     await nowhere.keep("main", "a1", {"4:0x0034"})
     assert nowhere.of("main", "a1") == {"4:0x0034"}
