@@ -54,21 +54,22 @@ class ModbusBus:
         async with self.line as line:
             while not stop.is_set():
                 self._moving()
-                if not line.connected and not await self._connected(stop):
-                    return
                 now_s = clock.monotonic_s()
                 index = schedule.take(now_s)
                 if index is None:
                     await signalled(stop, min(schedule.next_due_s - now_s, STEP_S))
                     continue
+                # Only now: an endpoint that hangs up on whoever asks nothing would be called again and again.
+                if not line.connected and not await self._connected(stop, schedule):
+                    return
                 device = self.devices[index]
-                committed = self._take(device, await device.poll(line, clock))
+                committed = self._take(device, await device.poll(line, clock, self._moving))
                 if committed is not None and self._wait_commit_s:
                     await asyncio.wait({committed}, timeout=min(self._wait_commit_s, device.interval_s))
                 schedule.done(index, clock.monotonic_s(), device.state.failures_in_a_row)
                 device.state.overruns = schedule.overruns[index]
 
-    async def _connected(self, stop: asyncio.Event) -> bool:
+    async def _connected(self, stop: asyncio.Event, schedule: Schedule) -> bool:
         """Connect, however long it takes; False when stopped before."""
         attempt = 0
         while not stop.is_set():
@@ -93,6 +94,7 @@ class ModbusBus:
                 continue
             if self._repeats.over(self.line.endpoint):
                 _LOG.info("endpoint reachable again", endpoint=self.line.endpoint)
+                schedule.resume(self._clock.monotonic_s())
             return True
         return False
 

@@ -67,12 +67,12 @@ class ModbusDevice:
         """What is read at each poll."""
         return self._layout.blocks if self._layout else ()
 
-    async def poll(self, line: Line, clock: Clock) -> Polled:
-        """Read all blocks once. What failed is absent, and shifts nothing."""
+    async def poll(self, line: Line, clock: Clock, moving: Callable[[], None] = lambda: None) -> Polled:
+        """Read all blocks once. What failed is absent, and shifts nothing. `moving` is called before each request."""
         layout = self._layout
         if layout is None or self._outdated:
             try:
-                layout = await self._discovered(line)
+                layout = await self._discovered(line, moving)
             except ModbusFault as fault:
                 return Polled({}, [f"discovery: {fault.reason}"], None, _is_silent(fault))
         blocks, unit, timeout_s = layout.blocks, self.unit, self.timeout_s
@@ -81,6 +81,7 @@ class ModbusDevice:
         faults: list[str] = []
         arrived_us, silent = None, False
         for block in blocks:
+            moving()
             try:
                 data = await line.read(
                     unit=unit, function=block.function, address=block.address, count=block.count, timeout_s=timeout_s
@@ -100,12 +101,14 @@ class ModbusDevice:
         decoded = layout.decode(replies)
         if decoded.impossible:
             faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
+        if not decoded.values and not faults:
+            faults.append("it answers, and every register says that there is no value")
         polled = Polled(decoded.values, faults, arrived_us, silent)
         if refused or not layout.settled:
             answered = [block for block, reply in zip(blocks, replies, strict=True) if reply is not None]
             await self._learn(layout, answered, refused)
         if layout.aside or not layout.settled:
-            await self._look_again(layout, line, clock, answers=arrived_us is not None and not silent)
+            await self._look_again(layout, line, clock, moving, answers=arrived_us is not None and not silent)
         # Another meter may be there after a silence, and a map that is refused is another's.
         self._outdated = self._discover is not None and (silent or bool(refused))
         return polled
@@ -119,10 +122,11 @@ class ModbusDevice:
             timeout_s=self.timeout_s,
         )
 
-    async def _discovered(self, line: Line) -> Layout:
+    async def _discovered(self, line: Line, moving: Callable[[], None]) -> Layout:
         assert self._discover is not None
 
         async def read(*, function: int, address: int, count: int) -> bytes:
+            moving()
             return await line.read(
                 unit=self.unit, function=function, address=address, count=count, timeout_s=self.timeout_s
             )
@@ -142,7 +146,9 @@ class ModbusDevice:
         if layout.learn(answered, refused):
             await self._keep(layout)
 
-    async def _look_again(self, layout: Layout, line: Line, clock: Clock, *, answers: bool) -> None:
+    async def _look_again(
+        self, layout: Layout, line: Line, clock: Clock, moving: Callable[[], None], *, answers: bool
+    ) -> None:
         """Ask once an hour whether what was refused is there now."""
         now_s = clock.monotonic_s()
         if self._probe_s is None:
@@ -153,6 +159,7 @@ class ModbusDevice:
         layout.doubt_the_split()
         there: set[str] = set()
         for block in layout.probes:
+            moving()
             try:
                 await self._read(line, block)
             except ModbusFault as fault:

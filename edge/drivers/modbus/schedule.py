@@ -36,6 +36,11 @@ class Schedule:
         """The device that has been due longest at `now_s`, or None. It is out of the schedule until `done`."""
         return heapq.heappop(self._heap)[1] if self._heap[0][0] <= now_s + _EARLY_S else None
 
+    def resume(self, now_s: float) -> None:
+        """Forget the slots that passed while no device could be asked: they are no overruns. What is due stays due."""
+        for device, (interval_s, origin_s) in enumerate(zip(self._intervals_s, self._origin_s, strict=True)):
+            self._slots[device] = max(self._slots[device], int((now_s - origin_s) // interval_s))
+
     def done(self, device: int, now_s: float, failures_in_a_row: int = 0) -> float:
         """Schedule `device` again; after failures at a later slot, doubling up to a minute. Returns the due time."""
         interval_s, origin_s = self._intervals_s[device], self._origin_s[device]
