@@ -25,7 +25,7 @@ each_daemon = pytest.mark.parametrize("unit", DAEMONS, ids=lambda unit: unit.ste
 # Everything compiled that a process of ours loads, and a turn of what they do: loop, thread, socket, SQLite, zstd.
 WORKLOAD = """
 import asyncio, concurrent.futures, mmap, socket, sqlite3, sys, tempfile
-import aiosqlite, httpx, msgspec, paho.mqtt.client, prometheus_client, pydantic, pymodbus.client, structlog, zstandard
+import aiosqlite, httpx, msgspec, prometheus_client, pydantic, serial, structlog, tenacity, zstandard
 if sys.argv[1] == "cloud":
     import fastapi, httptools, numpy, psycopg, psycopg_pool, uvicorn
     assert int(numpy.arange(10).sum()) == 45 and psycopg.pq.__impl__ == "binary"
