@@ -133,6 +133,8 @@ class MqttEndpoint:
 
     def _send(self, name: str, message: Message) -> None:
         self._take_acknowledgements()
+        # Before it is handed over: from then on somebody may have it.
+        told_us = self._clock()
         info = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (message.qos == 0 and info.rc):
             # All 65,535 message numbers wait for the broker, or nobody keeps it: it was never handed over.
@@ -147,7 +149,7 @@ class MqttEndpoint:
                 seq = self._seq[meter] = self._seq.get(meter, 0) + 1
                 told.append((meter, seq))
                 self._journal.published(
-                    t_us=self._clock(), meter=meter, seq=seq, device_time_us=message.device_time_us, values=values
+                    t_us=told_us, meter=meter, seq=seq, device_time_us=message.device_time_us, values=values
                 )
 
     def _take_acknowledgements(self) -> None:
