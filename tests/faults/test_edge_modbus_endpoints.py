@@ -192,6 +192,24 @@ async def test_replies_to_earlier_requests_are_passed_over() -> None:
     assert all(exchange.raw for exchange in seen)
 
 
+@pytest.mark.parametrize(
+    "answer", [(1, 0x83, 2), (2, 0x84, 2), (1, 0x04, 2)], ids=["function", "unit", "no exception at all"]
+)
+async def test_an_exception_to_something_else_says_nothing_of_this_request(answer: tuple[int, int, int]) -> None:
+    """E2, E4: else a register would be set aside that nobody asked for."""
+
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            transaction, _, _ = await _request(reader)
+            writer.write(struct.pack(">HHHBBB", transaction, 0, 3, *answer))
+
+    async with _line(refusing) as line:
+        with pytest.raises(ModbusFault, match="instead of unit 1, function 4, 4 bytes") as caught:
+            await _float(line)
+    assert caught.value.exception_code is None
+    assert caught.value.line_lost
+
+
 async def test_a_reply_may_come_in_any_pieces() -> None:
     async def dribbling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

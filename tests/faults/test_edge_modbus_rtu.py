@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import Clock
+from edge.drivers.modbus import owed
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Line, serial_line
@@ -86,6 +87,8 @@ _WRONG: dict[str, Answer] = {
     "of another unit": lambda u, f, a, n: [(0.0, floats(u + 1, f, n, 9.0))],
     "of another function": lambda u, f, a, n: [(0.0, floats(u, 3, n, 9.0))],
     "of another length": lambda u, f, a, n: [(0.0, floats(u, f, n - 2, 9.0))],
+    "an exception to another function": lambda u, f, a, n: [(0.0, bytes((u, 0x83, 2)) + crc(bytes((u, 0x83, 2))))],
+    "an exception of another unit": lambda u, f, a, n: [(0.0, bytes((u + 1, 0x84, 2)) + crc(bytes((u + 1, 0x84, 2))))],
     "damaged": lambda u, f, a, n: [(0.0, floats(u, f, n, 9.0)[:-3] + b"\x01\x02\x03")],
     "cut short": lambda u, f, a, n: [(0.0, floats(u, f, n, 9.0)[:-2])],
     "only its own echo": lambda u, f, a, n: [(0.0, _request(u, f, a, n))],
@@ -110,6 +113,54 @@ async def test_a_late_reply_of_the_same_unit_and_length_is_not_taken_for_the_cur
             await _read(line, count=60, timeout_s=0.1)
         assert set(await _read(line, count=60, timeout_s=0.5)) == {2.0}
         assert set(await _read(line, count=60, timeout_s=0.5)) == {2.0}
+
+
+async def test_replies_that_queue_up_are_never_taken_for_the_current_one() -> None:
+    """E4: a converter keeps requests and answers them all in order, often late; every reply counts its request."""
+    choice, asked, free_s = random.Random(7), 0, 0.0
+
+    def answer(unit: int, function: int, _address: int, count: int) -> Sequence[tuple[float, bytes]]:
+        nonlocal asked, free_s
+        now_s = asyncio.get_running_loop().time()
+        asked, free_s = asked + 1, max(free_s + 0.002, now_s + choice.uniform(0.0, 0.12))
+        return [(free_s - now_s, floats(unit, function, count, float(asked)))]
+
+    taken = 0
+    async with _line(answer, baud_rate=115_200) as (_, line):
+        for _ in range(120):
+            try:
+                assert set(await _read(line, count=4, timeout_s=0.03)) == {float(asked)}
+                taken += 1
+            except ModbusFault:
+                await asyncio.sleep(choice.uniform(0.0, 0.03))
+    assert taken > 5
+
+
+@pytest.mark.parametrize(("address", "count"), [(0xFFFF, 1), (0xFFFE, 2), (0x0000, 125)])
+async def test_a_late_reply_at_the_edge_of_all_addresses_is_told_apart_too(address: int, count: int) -> None:
+    """E4, E11"""
+    async with _line(lambda *_: []) as (meters, line):
+        for _ in range(3):
+            with pytest.raises(ModbusFault, match="no reply"):
+                await line.read(unit=1, function=3, address=address, count=count, timeout_s=0.03)
+        meters.answer = lambda u, f, a, n: [(0.0, frame(u, f, [7] * n))]
+        assert await line.read(unit=1, function=3, address=address, count=count, timeout_s=0.5) == b"\0\7" * count
+
+
+async def test_a_meter_that_is_silent_on_half_a_value_is_asked_as_before_once_nothing_can_be_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """E11: it answers no question by which a late reply could be told apart, and would never be read again."""
+    monkeypatch.setattr(owed, "_LONGEST_OWED_S", 0.3)
+    answers: Answer = lambda u, f, a, n: _good(u, f, a, n) if n == 2 else []  # noqa: E731
+    async with _line(lambda *_: []) as (meters, line):
+        with pytest.raises(ModbusFault, match="no reply"):
+            await _read(line, timeout_s=0.05)
+        meters.answer = answers
+        with pytest.raises(ModbusFault, match="no reply"):
+            await _read(line, timeout_s=0.05)
+        await asyncio.sleep(0.35)
+        assert await _read(line) == (2.0,)
 
 
 async def test_a_unit_that_still_owes_a_reply_does_not_hold_up_the_others() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import msgspec
 from edge.drivers.modbus import pdu
 from edge.drivers.modbus.connection import Connection
 from edge.drivers.modbus.framing import Framing, Mbap, Rtu
+from edge.drivers.modbus.owed import Owed
 from edge.drivers.modbus.ports import Parity, SerialPort, TcpPort
 from edge.errors import ModbusFault
 
@@ -21,6 +21,8 @@ _CLOSE_PATIENCE_S = 1.0
 _RTU_CHARACTERS = 6
 # Serial device servers do not say how fast their line is; what the standard asks at high speed is the least.
 _LEAST_RTU_SILENCE_S = 0.001_75
+# Busy, or a gateway's word: it tells nothing about what the unit itself still owes.
+_NOT_NOW = (6, 10, 11)
 
 
 class Exchange(msgspec.Struct):
@@ -56,8 +58,8 @@ class Line:
         self._connection: Connection | None = None
         self._busy = False
         self._waiting: deque[asyncio.Future[None]] = deque()
-        # Units that may still answer an earlier request, and that request. Only RTU cannot know such an answer.
-        self._owed: dict[int, pdu.Request] = {}
+        # Units that may still answer earlier requests. Only RTU cannot know such answers.
+        self._owed: dict[int, Owed] = {}
 
     async def __aenter__(self) -> "Line":
         return self
@@ -97,7 +99,7 @@ class Line:
             connection = self._connection
             try:
                 if unit in self._owed:
-                    await self._settle(unit, _unlike(self._owed[unit]), timeout_s)
+                    await self._settle(unit, timeout_s)
                 reply = await self._exchange(unit, request, timeout_s)
             except ModbusFault as fault:
                 if not fault.line_lost or connection is None or not (connection.hung_up and connection.answers):
@@ -117,9 +119,9 @@ class Line:
         try:
             if self._rtu is not None and self._rtu.echoes is None:
                 # An adapter's echo of a write may look like its answer; a read tells whether there are echoes.
-                await self._settle(unit, pdu.reading(1 if function in (5, 15) else 3, address, 1), timeout_s)
+                await self._probe(unit, pdu.reading(1 if function in (5, 15) else 3, address, 1), timeout_s)
             if unit in self._owed:
-                await self._settle(unit, _unlike(self._owed[unit]), timeout_s)
+                await self._settle(unit, timeout_s)
             await self._exchange(unit, request, timeout_s)
         finally:
             self._free()
@@ -149,17 +151,22 @@ class Line:
                 freed.set_result(None)
                 return
 
-    async def _settle(self, unit: int, probe: pdu.Request, timeout_s: float) -> None:
-        """Ask `probe`, whose answer looks different from what `unit` still owes, so that the two can be told apart.
+    async def _settle(self, unit: int, timeout_s: float) -> None:
+        """Ask for something whose answer looks different from all that `unit` owes, so that they can be told apart.
 
-        A unit answers in order: once the probe is answered, the owed reply has come and gone.
+        A unit answers in order: once that is answered, what it owed has come and gone.
         """
+        owed = self._owed[unit]
+        if owed.may_come:
+            await self._probe(unit, owed.probe(), timeout_s)
+        self._owed.pop(unit, None)
+
+    async def _probe(self, unit: int, probe: pdu.Request, timeout_s: float) -> None:
         try:
             await self._exchange(unit, probe, timeout_s)
         except ModbusFault as fault:
-            if fault.exception_code is None:
+            if fault.exception_code is None or fault.exception_code in _NOT_NOW:
                 raise
-        self._owed.pop(unit, None)
 
     async def _exchange(self, unit: int, request: pdu.Request, timeout_s: float) -> bytes:
         connection, port = self._connection, self._port
@@ -189,7 +196,9 @@ class Line:
 
     def _unanswered(self, unit: int, request: pdu.Request) -> None:
         if self._rtu is not None:
-            self._owed.setdefault(unit, request)
+            if unit not in self._owed:
+                self._owed[unit] = Owed()
+            self._owed[unit].add(request)
         if self._port.redials:
             # The next request would not be mistaken, but it may have to wait behind this one at the other side; and
             # a connection that only looks open is found out by this alone.
@@ -208,17 +217,6 @@ class Line:
     ) -> Exchange:
         took_us = time.time_ns() // 1000 - sent_us
         return Exchange(unit, request.pdu, reply, bytes(self._framing.unmatched), sent_us, took_us, fault)
-
-
-def _unlike(request: pdu.Request) -> pdu.Request:
-    """A read like `request`, whose answer has another length."""
-    function, address, count = struct.unpack_from(">BHH", request.pdu)
-    if function in (1, 2):
-        return pdu.reading(3, address, 1)
-    if function not in (3, 4):
-        return pdu.reading(3, address, 1)
-    # Two fewer and not one: many meters refuse half of a 32-bit value.
-    return pdu.reading(function, address, count - 2 if count > 2 else 3 - count)
 
 
 async def _gone(connection: Connection | None) -> None:
