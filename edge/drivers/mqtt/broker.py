@@ -122,6 +122,9 @@ class MqttBus:
                     if (connection := await self._open(stopping)) is not None:
                         await self._attend(connection, stopping)
                 except BrokerFault as fault:
+                    if self._connection is not None:
+                        # The fault may be a missing answer: the connection stands, and would go on beside the next.
+                        self._connection.abort(str(fault))
                     self._lost(str(fault))
                     await pause(stop, self._delay_s(), self._moving)
         finally:
@@ -185,6 +188,8 @@ class MqttBus:
             _LOG.warning("session lost by the broker; what was published while away is gone", broker=self.state.broker)
         if accepted.maximum_qos == 0:
             self.state.trouble = "the broker has QoS 0 only: what is published while the gateway is away is lost"
+        elif accepted.session_expiry_s == 0:
+            self.state.trouble = "the broker keeps no session: what is published while the gateway is away is lost"
 
     def _granted(self, codes: dict[str, int]) -> list[str]:
         """Note what the broker did not grant; the filters to ask for again."""
@@ -227,14 +232,15 @@ class MqttBus:
             entry = None
             if message.qos:
                 delivery = Delivery.of(client, message.id, message.topic, message.payload)
-                if message.dup:
-                    if self._deliveries.repeated(delivery):
-                        self.state.repeated += 1
-                        continue
-                    if self._sink.committed(delivery):
-                        self.state.repeated += 1
-                        self._deliveries.settle(self._deliveries.add(delivery), committed=True)
-                        continue
+                # In a session that went on, an id that waits is not free for another message, whether or not the
+                # broker marks the repetition as one.
+                if (message.dup or connection.accepted.session_present) and self._deliveries.repeated(delivery):
+                    self.state.repeated += 1
+                    continue
+                if message.dup and self._sink.committed(delivery):
+                    self.state.repeated += 1
+                    self._deliveries.settle(self._deliveries.add(delivery), committed=True)
+                    continue
                 entry = self._deliveries.add(delivery)
             self._take(message, entry, now_us, burst)
             if len(burst.readings) >= _MOST_TOGETHER:

@@ -14,8 +14,11 @@ from edge.errors import BrokerFault
 _OPEN_S = 15.0
 # Amazon's broker takes no more in one packet (AWS IoT Core quotas, subscriptions per subscribe request).
 _FILTERS_AT_ONCE = 8
-# How many messages may wait for their acknowledgement: some commits' worth, and no more than memory has room for.
-RECEIVE_MAXIMUM = 10_000
+# "Unspecified error": what a filter counts as that a broker's answer passes over.
+_NO_CODE = b"\x80"
+# How many messages may wait for their acknowledgement: some commits' worth, and no more than the buffer would know
+# again if all their acknowledgements were lost.
+RECEIVE_MAXIMUM = 4_000
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._reader = packets.Reader(login.version)
         self._greeted: asyncio.Future[Accepted] = loop.create_future()
         self._subscribing: dict[int, asyncio.Future[bytes]] = {}
+        self._exactly_once: set[int] = set()
         self._packet_id = 0
         self._transport: asyncio.Transport | None = None
         self._reason = "closed by the broker"
@@ -64,7 +68,7 @@ class Connection(asyncio.Protocol):
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection, login.host, login.port, ssl=login.tls, server_hostname=name
                 )
-                connection.accepted = await connection._greeted
+                await connection._greeted
         except TimeoutError as error:
             connection.abort("")
             raise BrokerFault(f"no answer within {_OPEN_S:g} s") from error
@@ -74,13 +78,21 @@ class Connection(asyncio.Protocol):
             raise BrokerFault(f"TLS: {error.reason or error}") from error
         except OSError as error:
             raise BrokerFault(f"cannot be reached: {error.strerror or error}") from error
+        except ValueError as error:
+            # A name that cannot be looked up, or that no certificate could have.
+            raise BrokerFault(f"{name or login.host!r} is no name of a host: {error}") from error
         except BaseException:
             connection.abort("")
             raise
         return connection
 
     async def subscribe(self, filters: Sequence[str]) -> dict[str, int]:
-        """The code that the broker gives for each of `filters`: granted quality, or a refusal from 0x80."""
+        """The code that the broker gives for each of `filters`: granted quality, or a refusal from 0x80.
+
+        Raises BrokerFault when there is no answer, and at once when the connection is lost.
+        """
+        if self.lost.done():
+            raise BrokerFault(self.lost.result())
         asked = []
         for first in range(0, len(filters), _FILTERS_AT_ONCE):
             some = filters[first : first + _FILTERS_AT_ONCE]
@@ -93,7 +105,7 @@ class Connection(asyncio.Protocol):
         try:
             async with asyncio.timeout(_OPEN_S):
                 for some, answer in asked:
-                    codes |= dict(zip(some, await answer, strict=False))
+                    codes |= zip(some, (await answer).ljust(len(some), _NO_CODE), strict=False)
         except TimeoutError as error:
             raise BrokerFault(f"no answer to a subscription within {_OPEN_S:g} s") from error
         return codes
@@ -101,6 +113,11 @@ class Connection(asyncio.Protocol):
     def acknowledge(self, ids: Sequence[int]) -> None:
         """Tell the broker, in one go, that it need not keep these any longer. Nothing when the connection is gone."""
         self.open_ids -= len(ids)
+        if self._exactly_once:
+            of_quality_2 = [packet_id for packet_id in ids if packet_id in self._exactly_once]
+            ids = [packet_id for packet_id in ids if packet_id not in self._exactly_once]
+            self._exactly_once.difference_update(of_quality_2)
+            self._write(packets.received(of_quality_2))
         self._write(packets.acknowledge(ids))
         if self._paused and self.open_ids < RECEIVE_MAXIMUM // 2:
             self.resume()
@@ -160,21 +177,38 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._loop.time()
+        found: list[Message | Control] = []
+        messages: list[Message] = []
+        fault: BrokerFault | None = None
         try:
-            messages: list[Message] = []
-            for packet in self._reader.feed(data):
-                if type(packet) is Message:
-                    messages.append(packet)
-                elif isinstance(packet, Control):
+            self._reader.feed(data, found)
+        except BrokerFault as error:
+            fault = error
+        try:
+            for packet in found:
+                if isinstance(packet, Control):
                     self._control(packet)
-        except BrokerFault as fault:
-            self.abort(str(fault))
-            return
+                elif self._greeted.done():
+                    messages.append(packet)
+                else:
+                    raise BrokerFault("a message before the answer to the greeting; is this an MQTT broker?")
+        except BrokerFault as error:
+            fault = error
+        # What came whole before the fault is taken all the same: otherwise it comes again with the fault, for ever.
         if messages:
-            self.open_ids += sum(1 for message in messages if message.qos)
-            self._received(self, messages)
-            if self.open_ids >= RECEIVE_MAXIMUM:
-                self.pause()
+            self._take(messages)
+        if fault is not None:
+            self.abort(str(fault))
+
+    def _take(self, messages: list[Message]) -> None:
+        for message in messages:
+            if message.qos:
+                self.open_ids += 1
+                if message.qos == 2:
+                    self._exactly_once.add(message.id)
+        self._received(self, messages)
+        if self.open_ids >= RECEIVE_MAXIMUM:
+            self.pause()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._timer is not None:
@@ -195,24 +229,24 @@ class Connection(asyncio.Protocol):
 
     def _control(self, packet: Control) -> None:
         if not self._greeted.done():
-            accepted = packets.accepted(packet, self._login.version)
-            if accepted.keepalive_s is not None:
-                self._keepalive_s = float(accepted.keepalive_s)
-            self._greeted.set_result(accepted)
+            self.accepted = packets.accepted(packet, self._login.version)
+            # A broker of 5.0 may want to hear from us oftener. Less often, or never, is how dead ones go unnoticed.
+            self._keepalive_s = min(self._keepalive_s, self.accepted.keepalive_s or self._keepalive_s)
+            self._greeted.set_result(self.accepted)
             self._keep_alive()
         elif packet.kind == packets.SUBACK:
             packet_id, codes = packets.granted(packet, self._login.version)
             answer = self._subscribing.pop(packet_id, None)
             if answer is not None and not answer.done():
                 answer.set_result(codes)
+        elif packet.kind == packets.PUBREL:
+            self._write(packets.completed(packet))
         elif packet.kind == packets.DISCONNECT:
             raise BrokerFault(packets.farewell(packet))
 
     def _keep_alive(self) -> None:
         """Ask for a sign of life twice in each interval; give the connection up when none came for one and a half."""
         now_s = self._loop.time()
-        if not self._keepalive_s:
-            return
         if self._paused:
             self._heard_s = now_s
         if now_s - self._heard_s > 1.5 * self._keepalive_s:

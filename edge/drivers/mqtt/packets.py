@@ -1,6 +1,7 @@
 """The packets of MQTT 3.1.1 and 5.0 that a subscriber needs, to bytes and back.
 
-Clauses are those of the OASIS standards. QoS 2 is never asked for, so a broker has no packet of it to send.
+Clauses are those of the OASIS standards. QoS 2 is never asked for, but a session that another program left under the
+same client id may hold messages of it: refused, they would come again for ever.
 """
 
 import struct
@@ -12,7 +13,7 @@ import msgspec
 from edge.errors import BrokerFault
 
 Version = Literal["3.1.1", "5"]
-CONNACK, PUBLISH, SUBACK, PINGRESP, DISCONNECT = 2, 3, 9, 13, 14
+CONNACK, PUBLISH, PUBREL, SUBACK, PINGRESP, DISCONNECT = 2, 3, 6, 9, 13, 14
 PING, GOODBYE = b"\xc0\x00", b"\xe0\x00"
 LARGEST_BYTES = 1_048_576
 """A packet beyond this is cut: no meter says so much, and memory has an end. In 5.0 a broker is told not to send it."""
@@ -138,6 +139,18 @@ def acknowledge(ids: Iterable[int]) -> bytes:
     return b"".join([b"\x40\x02" + packet_id.to_bytes(2, "big") for packet_id in ids])
 
 
+def received(ids: Iterable[int]) -> bytes:
+    """One PUBREC each: what PUBACK is at QoS 1."""
+    return b"".join([b"\x50\x02" + packet_id.to_bytes(2, "big") for packet_id in ids])
+
+
+def completed(release: Control) -> bytes:
+    """PUBCOMP, the answer to a PUBREL. Raises BrokerFault."""
+    if len(release.body) < 2:
+        raise BrokerFault("a PUBREL that is too short")
+    return b"\x70\x02" + release.body[:2]
+
+
 def accepted(control: Control, version: Version) -> Accepted:
     """What a CONNACK says. Raises BrokerFault with the broker's reason when it is a refusal."""
     if control.kind != CONNACK or len(control.body) < 2:
@@ -186,9 +199,8 @@ class Reader:
         self._skip = 0
         self._large: tuple[int, bytes, int] | None = None
 
-    def feed(self, data: bytes) -> list[Message | Control]:
-        """The packets that are complete with `data`. Raises BrokerFault on what is no MQTT."""
-        out: list[Message | Control] = []
+    def feed(self, data: bytes, out: list[Message | Control]) -> None:
+        """Add the packets that are complete with `data` to `out`. Raises BrokerFault on what is no MQTT."""
         if self._skip:
             data = self._past_the_large(data, out)
         if self._rest:
@@ -222,7 +234,6 @@ class Reader:
             )
             position = stop
         self._rest = data[position:] if position else data
-        return out
 
     def _message(self, first: int, data: bytes, start: int, stop: int, length: int = 0) -> Message:
         topic_at = start + 2
@@ -238,7 +249,7 @@ class Reader:
         if self._with_properties and at < stop:
             size, at = _within(data, at)
             at += size
-        if at > stop or qos > 1:
+        if at > stop or qos > 2 or (qos and not message_id):
             raise BrokerFault(f"a PUBLISH that cannot be: {data[start : start + 40].hex()}")
         cut = length and length - (at - start)
         return Message(topic, data[at:stop], qos, bool(first & 1), bool(first & 8), message_id, cut)
