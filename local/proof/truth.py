@@ -1,7 +1,11 @@
 """The simulator's journal, read as readings: what each meter told, and when."""
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -76,23 +80,48 @@ def _readings(path: Path, lines: list[_Line]) -> list[Served]:
 
 
 def _polls(lines: list[_Line]) -> list[Served]:
-    """Responses merged into polls.
+    """Responses merged into polls, of which any may be missing, the first too.
 
-    The first quantity that a meter ever served is the mark: whenever it is served again, a poll begins. Any other
-    quantity that comes again within a poll was asked for again, and the later answer counts.
+    A poll begins with the quantity that mostly begins one, with any that comes again half an interval later, and after
+    a whole interval with whatever comes. What comes again sooner was asked for again, and the later answer counts.
     """
-    mark = next(iter(lines[0].values))
+    lines = sorted(lines, key=lambda line: line.t_us)
+    interval_us = _interval_us(lines)
+    mark = _mark(lines, interval_us)
     every: set[str] = set()
     polls: list[Served] = []
-    for line in sorted(lines, key=lambda line: line.t_us):
-        if mark in line.values or not polls:
+    began_us = 0
+    for line in lines:
+        took_us = line.t_us - began_us
+        again = bool(polls) and not polls[-1].values.keys().isdisjoint(line.values)
+        if not polls or mark in line.values or took_us >= interval_us or (again and 2 * took_us >= interval_us):
             polls.append(Served(line.t_us))
+            began_us = line.t_us
         polls[-1].t_us = line.t_us
         polls[-1].values |= _canonical(line.values)
         every |= line.values.keys()
     for poll in polls:
         poll.complete = poll.values.keys() == every
     return polls
+
+
+def _interval_us(lines: list[_Line]) -> float:
+    """How long it mostly took until what was served most came again; infinite if nothing ever did."""
+    times: dict[str, list[int]] = {}
+    for line in lines:
+        for name in line.values:
+            times.setdefault(name, []).append(line.t_us)
+    most = max(times.values(), key=len)
+    return median(later - earlier for earlier, later in pairwise(most)) if len(most) > 1 else inf
+
+
+def _mark(lines: list[_Line], interval_us: float) -> str:
+    """The quantity that mostly comes first after a silence."""
+    firsts = Counter(
+        next(iter(later.values)) for earlier, later in pairwise(lines) if 2 * (later.t_us - earlier.t_us) >= interval_us
+    )
+    firsts[next(iter(lines[0].values))] += 1
+    return firsts.most_common(1)[0][0]
 
 
 def _messages(lines: list[_Line]) -> list[Served]:
