@@ -1,6 +1,7 @@
 """The receiver as a gateway sees it: one exchange, and what its answer means."""
 
 import asyncio
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class ReceiverClient:
         self._url, self._key_file, self._timeout_s = f"{url.rstrip('/')}/ingest/v1/batches", key_file, timeout_s
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
+            # All authorities known are a megabyte, and without TLS not looked at; an empty store trusts nobody.
+            verify=True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             headers={"User-Agent": f"segs-edge/{VERSION}"},
             # A proxy of the environment leads elsewhere; this machine is reached without.
             mounts={"all://127.0.0.1": None, "all://localhost": None},

@@ -88,12 +88,11 @@ def read(*arguments: str | int | Path) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def load(*, ports: Sequence[int], seconds: float, function: int, address: int, count: int, cpu: int) -> float:
-    """Requests a second of a client with a thread for each port, all on core `cpu`."""
+def load(*, ports: Sequence[int], seconds: float, function: int, address: int, count: int, cpu: int) -> list[str]:
+    """What a client with a thread for each port, all on core `cpu`, prints: replies, seconds, seconds of CPU."""
     command = [*_pinned(cpu), *program("client"), "load", *map(str, (seconds, function, address, count, *ports))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)
-    replies, took_s = done.stdout.split()
-    return int(replies) / float(took_s)
+    return done.stdout.split()
 
 
 def _pinned(cpu: int | None) -> list[str]:
