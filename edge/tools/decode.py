@@ -16,11 +16,15 @@ from edge.errors import ConfigError, ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
 from edge.profiles.modbus.schema import ModbusProfile
+from edge.profiles.payload.clock import BEHIND_US
 from edge.tools import explain, options, registers, table
 from edge.tools.image import Image
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note, show_json
 from edge.tools.payloads import Item, Payloads
 from edge.tools.sample import doubts
+
+# Before 2010 no meter published JSON: such a clock was never set, and runs from an epoch of its own.
+_NEVER_SET_US = 1_262_304_000_000_000
 
 
 def command(
@@ -35,7 +39,11 @@ def command(
     timezone: Annotated[str, typer.Option("--timezone", help="of a device's clock that names none")] = "UTC",
     received: Annotated[
         str | None,
-        typer.Option("--received", help="when it came, ISO 8601, instead of now", show_default=False),
+        typer.Option(
+            "--received",
+            help="when it came, ISO 8601; its clock then counts as it would for the gateway",
+            show_default=False,
+        ),
     ] = None,
     fields_file: Annotated[
         Path | None,
@@ -59,8 +67,9 @@ def command(
     name, and `quality`, an ESPI code: 14 raw, or 10 failed checks where something of the reading could not be used or
     lies outside of what a meter can measure. What could not be used is named on standard error.
 
-    A device's clock counts while it is at most seven days behind and a minute ahead of the gateway's, which is now, or
-    for an older payload what --received says.
+    The payload may be years old: a device's clock counts unless it says a time before 2010, as one that was never set
+    does, or more than a minute ahead of now. With --received it counts as for the gateway, at most seven days behind
+    and a minute ahead of that. A clock that names no zone is in --timezone.
 
     Ends with 0 when there was nothing wrong with the message, even if it said nothing of a meter; 1 when it could not
     be decoded, and it is not in the array then; 2 for a wrong command line.
@@ -77,12 +86,13 @@ def command(
         fail("--registers goes without --topic, --lines and --fields; those are of MQTT payloads", USAGE)
     if registers_file is None and lines == (topic is not None):
         fail("name the topic of the payload by --topic, or give --lines with a topic in each, or --registers", USAGE)
-    now_us = _received_us(received)
+    now_us = Clock().now_us() if received is None else _received_us(received)
+    behind_us = BEHIND_US if received is not None else now_us - _NEVER_SET_US
     try:
         if registers_file is not None:
             items, failed = list(_registers(profile, registers_file, now_us, explained=explained, aside=as_json)), False
         else:
-            payloads = Payloads(profile=profile, zone=_zone(timezone), fields_file=fields_file)
+            payloads = Payloads(profile=profile, zone=_zone(timezone), fields_file=fields_file, behind_us=behind_us)
             items, failed = _messages(payloads, sys.stdin.buffer.read(), topic, now_us)
     except (ToolFault, ConfigError) as fault:
         if as_json:
@@ -191,9 +201,7 @@ def _zone(name: str) -> ZoneInfo:
         fail(f"--timezone {name}: no time zone of that name; use one like Europe/Berlin, or UTC", USAGE)
 
 
-def _received_us(text: str | None) -> int:
-    if text is None:
-        return Clock().now_us()
+def _received_us(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

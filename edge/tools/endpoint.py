@@ -100,6 +100,12 @@ class Endpoint:
             found["silence_ms"] = self.silence_ms
         return found
 
+    def silent(self) -> str:
+        """What to check where nobody answers."""
+        if self.serial is not None:
+            return "check wiring (A and B), speed and --timeout"
+        return "check that this is its Modbus port, --framing and --timeout, and that no other master holds it"
+
     def unreached(self, fault: ModbusFault) -> ToolFault:
         """`fault` of a connection that could not be made, with what to try."""
         if self.serial is not None:

@@ -44,6 +44,7 @@ Unit = Annotated[int, typer.Option("--unit", min=0, max=255, help="the meter's a
 Timeout = Annotated[float, typer.Option("--timeout", min=0.01, max=30, help="seconds to wait for a reply")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
 
+_HOST_AND_PORT = re.compile(r"(?:[^:]*|\[.*\]):\d+|\w+://.*")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?\Z")
 
 
@@ -65,6 +66,8 @@ def endpoint(
 ) -> Endpoint | None:
     """The line that the options describe, None where they describe none; ends the program where they describe two."""
     secured = any((ca_file, certificate_file, key_file, server_name))
+    if host is not None and (not host.strip() or _HOST_AND_PORT.fullmatch(host)):
+        fail(f"--host {host!r}: give a name or an address, and the port by --port", USAGE)
     if host is not None and serial is not None:
         fail("--host and --serial: a line is one of them", USAGE)
     if secured and not tls:

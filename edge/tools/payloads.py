@@ -72,10 +72,12 @@ class Item:
 class Payloads:
     """Decodes messages in the order in which they came, by a decoder for each device.
 
+    A device's clock is believed while it is at most `behind_us` behind.
     Raises ConfigError when the profile needs fields that `fields_file` does not give, or cannot use those it does.
     """
 
-    def __init__(self, *, profile: str, zone: ZoneInfo, fields_file: Path | None) -> None:
+    def __init__(self, *, profile: str, zone: ZoneInfo, fields_file: Path | None, behind_us: int) -> None:
+        self._behind_us = behind_us
         self._name, self._profile, self._zone = profile, catalog.mqtt(profile), zone
         self._fields = None if fields_file is None else _fields(fields_file)
         try:
@@ -92,7 +94,9 @@ class Payloads:
         device, source = device_of(self._name, topic), source_of(self._name, topic)
         decoder = self._decoders.get(source)
         if decoder is None:
-            decoder = self._decoders[source] = self._profile.decoder(self._zone, self._fields, "#")
+            decoder = self._decoders[source] = self._profile.decoder(
+                self._zone, self._fields, "#", behind_us=self._behind_us
+            )
         try:
             said = decoder.decode(topic, payload, now_us)
         except PayloadError as error:

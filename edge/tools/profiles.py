@@ -27,7 +27,9 @@ def command(
         if name is None:
             _list(as_json=as_json)
         else:
-            _one(options.known_profile(name), as_json=as_json)
+            if options.known_profile(name) == "sunspec":
+                fail("sunspec: its registers are what the meter says; segs-edge read shows them", USAGE)
+            _one(name, as_json=as_json)
     except ConfigError as error:
         fail(error, USAGE)
 

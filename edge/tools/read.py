@@ -15,6 +15,7 @@ from edge.profiles.modbus import sunspec
 from edge.profiles.modbus.schema import ModbusProfile
 from edge.tools import explain, options, table
 from edge.tools.endpoint import Endpoint
+from edge.tools.noise import Noise
 from edge.tools.outcome import NOTHING, ToolFault, fail, note, show_json
 from edge.tools.sample import Sample, ask, doubts, identity_of, reconnect, take
 
@@ -68,7 +69,7 @@ class _Reader:
 
     def __init__(self, *, endpoint: Endpoint, unit: int, name: str, timeout_s: float) -> None:
         self._endpoint, self._unit, self._name, self._timeout_s = endpoint, unit, name, timeout_s
-        self._clock = Clock()
+        self._clock, self._noise = Clock(), Noise()
         self._where = f"{endpoint.name} unit {unit}"
 
     async def run(self, *, every_s: float | None, as_json: bool, explained: bool) -> bool:
@@ -79,6 +80,7 @@ class _Reader:
                 await reconnect(line)
             except ModbusFault as fault:
                 raise self._endpoint.unreached(fault) from fault
+            line.tap = self._noise.take
             read = self._reading(line)
             profile = await self._profile(read)
             due_s = self._clock.monotonic_s()
@@ -145,7 +147,7 @@ class _Reader:
         return f"{self._where}: it answers, but holds no value for any row of {self._name}; see --explain"
 
     def _advice(self, fault: ModbusFault) -> str:
-        where = f"{self._where}: {fault.reason}"
+        where = f"{self._where}: {fault.reason}" + (f", {self._noise}" if self._noise else "")
         if fault.exception_code in _NO_UNIT:
             return f"{where}; there is no such unit behind the gateway, or it is off: segs-edge scan finds the units"
         if fault.exception_code is not None:

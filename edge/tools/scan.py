@@ -13,6 +13,7 @@ from edge.tools import options, table
 from edge.tools.endpoint import Endpoint
 from edge.tools.finder import Finder, Found
 from edge.tools.fragment import write
+from edge.tools.noise import Noise
 from edge.tools.outcome import USAGE, ToolFault, fail, note, show_json
 
 _SPEEDS = "9600,19200,38400,2400,4800"
@@ -62,9 +63,10 @@ def command(
         fail("--baud-rates are of a --serial line", USAGE)
     speeds = _speeds(baud_rates or _SPEEDS) if endpoint.serial is not None else [endpoint.baud_rate]
     found: list[Found] = []
+    noise = Noise()
     broken: ToolFault | str | None = None
     try:
-        asyncio.run(_scan(endpoint, options.units(units), speeds, timeout_s, found))
+        asyncio.run(_scan(endpoint, options.units(units), speeds, timeout_s, found, noise))
     except ConfigError as error:
         fail(error)
     except ToolFault as fault:
@@ -78,7 +80,8 @@ def command(
     if broken is not None:
         fail(f"{broken}; what is shown is what was found before" if found else broken)
     if not found:
-        fail(f"{endpoint.name}: no unit of {units} answers; check wiring, speed and --timeout, or try other --units")
+        said = f"; {noise}" if noise else ""
+        fail(f"{endpoint.name}: no unit of {units} answers{said}; {endpoint.silent()}, or try other --units")
     if config_file is not None:
         try:
             note(write(config_file, endpoint, found))
@@ -86,12 +89,18 @@ def command(
             fail(fault)
 
 
-async def _scan(endpoint: Endpoint, units: list[int], speeds: list[int], timeout_s: float, found: list[Found]) -> None:
-    """Add to `found` who answers. Raises ToolFault when the endpoint cannot be reached, or no longer."""
+async def _scan(
+    endpoint: Endpoint, units: list[int], speeds: list[int], timeout_s: float, found: list[Found], noise: Noise
+) -> None:
+    """Add to `found` who answers, to `noise` what else comes.
+
+    Raises ToolFault when the endpoint cannot be reached, or no longer.
+    """
     for speed in speeds:
         left = [unit for unit in units if all(unit != item.unit for item in found)]
         at = f"{endpoint.name} at {speed} baud" if endpoint.serial is not None else endpoint.name
         async with endpoint.at(speed).line() as line:
+            line.tap = noise.take
             finder = Finder(line=line, timeout_s=timeout_s, clock=Clock())
             for number, unit in enumerate(left, 1):
                 _progress(f"{at}: unit {unit}, {number} of {len(left)}, {len(found)} found")
@@ -113,9 +122,10 @@ def _mark_copies(found: list[Found]) -> None:
     seen: dict[str, int] = {}
     for item in found:
         # Of meters apart, voltages to the last digit are never the same.
-        mark = item.identity.get("serial_number") or " ".join(map(str, item.voltages.values()))
+        serial = item.identity.get("serial_number", "").strip("0")
+        mark = serial or " ".join(map(str, item.voltages.values()))
         if mark and mark in seen:
-            what = "serial number" if item.identity.get("serial_number") else "voltages"
+            what = "serial number" if serial else "voltages"
             item.warnings.append(f"same {what} as unit {seen[mark]}: the endpoint may answer for any address")
         elif mark:
             seen[mark] = item.unit

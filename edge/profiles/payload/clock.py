@@ -10,7 +10,9 @@ TimeFormat: TypeAlias = Literal["auto", "iso", "unix", "unix-ms", "p1"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _P1 = re.compile(r"([0-9]{12})([SW]?)")
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_BEHIND_US, _AHEAD_US = 7 * 86_400_000_000, 60_000_000
+BEHIND_US = 7 * 86_400_000_000
+"""How far behind a device's clock may be and still count: a week of messages that a broker kept."""
+_AHEAD_US = 60_000_000
 # Seconds of the year 5138, milliseconds of 1973: a number on one side can only be the one, on the other the other.
 _LEAST_MS, _LEAST_US, _NO_TIME = 1e11, 1e14, 1e17
 
@@ -31,9 +33,9 @@ def instant_us(clock: object, written: TimeFormat, zone: tzinfo, near_us: int) -
     return None
 
 
-def believed_us(instant: int | None, now_us: int) -> int | None:
-    """`instant` if it is at most 7 days behind and 60 s ahead of the gateway's clock, else None."""
-    return instant if instant is not None and now_us - _BEHIND_US <= instant <= now_us + _AHEAD_US else None
+def believed_us(instant: int | None, now_us: int, behind_us: int = BEHIND_US) -> int | None:
+    """`instant` if it is at most `behind_us` behind and 60 s ahead of the gateway's clock, else None."""
+    return instant if instant is not None and now_us - behind_us <= instant <= now_us + _AHEAD_US else None
 
 
 def _of_number(clock: float, written: TimeFormat) -> int | None:

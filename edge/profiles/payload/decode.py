@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Protocol
 
+from edge.profiles.payload.clock import BEHIND_US
 from edge.profiles.payload.documents import DocumentReader
 from edge.profiles.payload.said import NOTHING, OFFLINE, Said
 from edge.profiles.payload.schema import Message, PayloadProfile
@@ -42,8 +43,10 @@ class _Availability:
 class PayloadDecoder:
     """Decodes what one device publishes. It may keep what later messages need: announced names, parts of a sum."""
 
-    def __init__(self, profile: PayloadProfile, zone: tzinfo, fields: DeviceFields, topic: str) -> None:
-        self._fields = fields
+    def __init__(
+        self, profile: PayloadProfile, zone: tzinfo, fields: DeviceFields, topic: str, *, behind_us: int = BEHIND_US
+    ) -> None:
+        self._fields, self._behind_us = fields, behind_us
         silent: list[tuple[str, _Reader]] = [
             *((pattern, _Availability(word)) for pattern, word in profile.offline_topics.items()),
             *((pattern, _Ignored()) for pattern in profile.ignored_topics),
@@ -70,10 +73,10 @@ class PayloadDecoder:
 
     def _reader(self, message: Message, zone: tzinfo, gather_ms: int, topic: str) -> _Reader:
         if message.content == "json":
-            return DocumentReader(message, self._fields, zone)
+            return DocumentReader(message, self._fields, zone, behind_us=self._behind_us)
         if message.content == "number":
-            return NumberReader(message, self._fields, zone, gather_ms)
-        return SparkplugReader(message, self._fields, topic)
+            return NumberReader(message, self._fields, zone, gather_ms, behind_us=self._behind_us)
+        return SparkplugReader(message, self._fields, topic, behind_us=self._behind_us)
 
     def _route(self, topic: str) -> tuple[_Reader, Mapping[str, str]]:
         for pattern, reader, passes in self._patterns:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 
 from edge.errors import PayloadError
-from edge.profiles.payload.clock import TimeFormat, believed_us, instant_us
+from edge.profiles.payload.clock import BEHIND_US, TimeFormat, believed_us, instant_us
 from edge.profiles.payload.number import NotANumber, shown
 from edge.profiles.payload.path import EACH, at, steps
 from edge.profiles.payload.row import Row
@@ -23,8 +23,8 @@ _SHOWN_KEYS = 8
 class DocumentReader:
     """Reads JSON documents, and P1 telegrams where the message may be one."""
 
-    def __init__(self, message: Message, fields: DeviceFields, zone: tzinfo) -> None:
-        self._zone = zone
+    def __init__(self, message: Message, fields: DeviceFields, zone: tzinfo, *, behind_us: int = BEHIND_US) -> None:
+        self._zone, self._behind_us = zone, behind_us
         self._wrappers, self._telegrams = message.wrappers, message.telegrams
         self._ignore_foreign = message.foreign == "ignore"
         self._own = tuple(Row(row) for row in fields.fields)
@@ -167,7 +167,7 @@ class DocumentReader:
         for path, written in self._clocks:
             clock = at(document, path)
             if clock is not None:
-                return believed_us(instant_us(clock, written, self._zone, now_us), now_us)
+                return believed_us(instant_us(clock, written, self._zone, now_us), now_us, self._behind_us)
         return None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from contract.quantities import BY_NAME
-from edge.profiles.payload.clock import TimeFormat
+from edge.profiles.payload.clock import BEHIND_US, TimeFormat
 from edge.profiles.payload.path import EACH, steps
 from edge.profiles.payload.settings import DeviceFields, known_quantity
 from edge.profiles.payload.topic import compiled
@@ -174,8 +174,13 @@ class PayloadProfile(_Table):
         for row in given.fields:
             steps(row.path)
 
-    def decoder(self, zone: tzinfo, fields: DeviceFields | None = None, topic: str = "#") -> "PayloadDecoder":
-        """The decoder of one device, subscribed to the filter `topic`; `zone` is that of a clock which names none."""
+    def decoder(
+        self, zone: tzinfo, fields: DeviceFields | None = None, topic: str = "#", *, behind_us: int = BEHIND_US
+    ) -> "PayloadDecoder":
+        """The decoder of one device, subscribed to the filter `topic`.
+
+        `zone` is that of a clock which names none; a clock more than `behind_us` behind is not believed.
+        """
         from edge.profiles.payload.decode import PayloadDecoder
 
-        return PayloadDecoder(self, zone, fields or DeviceFields(), topic)
+        return PayloadDecoder(self, zone, fields or DeviceFields(), topic, behind_us=behind_us)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 
 from edge.errors import PayloadError
-from edge.profiles.payload.clock import believed_us, instant_us
+from edge.profiles.payload.clock import BEHIND_US, believed_us, instant_us
 from edge.profiles.payload.number import NotANumber
 from edge.profiles.payload.row import Row
 from edge.profiles.payload.said import Channels, Said
@@ -15,8 +15,10 @@ from edge.profiles.payload.settings import DeviceFields
 class NumberReader:
     """Reads topics that carry one number each. It keeps the parts of a sum until the last of them has come."""
 
-    def __init__(self, message: Message, fields: DeviceFields, zone: tzinfo, gather_ms: int) -> None:
-        self._zone, self._gather_us = zone, gather_ms * 1000
+    def __init__(
+        self, message: Message, fields: DeviceFields, zone: tzinfo, gather_ms: int, *, behind_us: int = BEHIND_US
+    ) -> None:
+        self._zone, self._gather_us, self._behind_us = zone, gather_ms * 1000, behind_us
         self._clock_fields = frozenset(message.time_paths)
         self._time_format = message.time_format
         self._by_field: dict[str, list[Row]] = {}
@@ -45,7 +47,7 @@ class NumberReader:
             raise PayloadError(f"{field}: not UTF-8 at byte {error.start}") from error
         if field in self._clock_fields:
             clock_us = instant_us(text.strip('"'), self._time_format, self._zone, now_us)
-            return Said({}, believed_us(clock_us, now_us), partial=True)
+            return Said({}, believed_us(clock_us, now_us, self._behind_us), partial=True)
         number = int(parts.get("channel", 0))
         channels: Channels = {}
         for row in self._by_field[field]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edge.errors import PayloadError
-from edge.profiles.payload.clock import believed_us
+from edge.profiles.payload.clock import BEHIND_US, believed_us
 from edge.profiles.payload.metric import MAX_METRICS, Metric, metrics
 from edge.profiles.payload.number import NotANumber
 from edge.profiles.payload.row import Row
@@ -54,8 +54,8 @@ class SparkplugReader:
     Metrics of a second publisher are refused: nothing says which meter they are of.
     """
 
-    def __init__(self, message: Message, fields: DeviceFields, topic: str) -> None:
-        self._follows = topic.endswith("#")
+    def __init__(self, message: Message, fields: DeviceFields, topic: str, *, behind_us: int = BEHIND_US) -> None:
+        self._follows, self._behind_us = topic.endswith("#"), behind_us
         self._nodes: dict[tuple[str, str], _Node] = {}
         self._source: tuple[str, str, str | None] | None = None
         self._own: dict[str, list[Row]] = {}
@@ -101,7 +101,7 @@ class SparkplugReader:
             skipped.append(f"{unknown} metrics of an alias that no birth announced")
         if skipped and not (samples or gap or unborn or unknown):
             raise PayloadError("no usable number in it: " + "; ".join(skipped[:8]))
-        return _told(samples, skipped, gap or unborn or unknown > 0, now_us)
+        return _told(samples, skipped, gap or unborn or unknown > 0, now_us, self._behind_us)
 
     def _node_died(self, node: _Node, told: list[Metric]) -> Said:
         # A will that belongs to a connection before the last birth comes late, and ends nothing.
@@ -195,7 +195,7 @@ def _bdseq(told: list[Metric]) -> object:
     return next((metric.raw[1] for metric in told if metric.name == _BDSEQ and metric.raw is not None), None)
 
 
-def _told(samples: list[_Sample], skipped: list[str], rebirth: bool, now_us: int) -> Said:
+def _told(samples: list[_Sample], skipped: list[str], rebirth: bool, now_us: int, behind_us: int) -> Said:
     """`samples` by the time they were taken at: the newest is what the message says, the rest is earlier."""
     moments: list[tuple[int, int, Channels]] = []
     now_ms = now_us // 1000
@@ -208,7 +208,10 @@ def _told(samples: list[_Sample], skipped: list[str], rebirth: bool, now_us: int
         channels.setdefault(sample.channel, {})[sample.quantity] = sample.value
         moments[-1] = (first_ms, time_ms, channels)
     timed = any(sample.time_ms is not None for sample in samples)
-    told = [Said(channels, believed_us(last_ms * 1000, now_us) if timed else None) for _, last_ms, channels in moments]
+    told = [
+        Said(channels, believed_us(last_ms * 1000, now_us, behind_us) if timed else None)
+        for _, last_ms, channels in moments
+    ]
     if not told:
         return Said({}, skipped=tuple(skipped), needs_rebirth=rebirth)
     earlier = tuple(said for said in told[:-1] if said.time_us is not None)

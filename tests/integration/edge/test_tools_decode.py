@@ -45,6 +45,52 @@ def test_a_clock_of_1970_is_not_believed() -> None:
     assert (reading["time"], reading["time_source"]) == ("2026-03-29T12:00:00Z", "gateway")
 
 
+def _archived(*more: str, clock: object = "2022-07-07T13:01:11") -> dict[str, Any]:
+    text = json.dumps({"Time": clock, "ENERGY": {"Total": 1.5}}).encode()
+    [reading] = said(
+        inside("decode", "--profile", "tasmota", "--topic", "tele/plug/SENSOR", "--json", *more, stdin=text)
+    )
+    return reading
+
+
+def test_the_clock_of_an_archived_payload_is_the_devices() -> None:
+    """However old it is: only what says when it came is held to the gateway's seven days."""
+    reading = _archived()
+    assert (reading["time"], reading["time_source"]) == ("2022-07-07T13:01:11Z", "device")
+    assert _archived("--timezone", "Europe/Berlin")["time"] == "2022-07-07T11:01:11Z"
+    assert _archived("--received", "2022-07-07T13:01:20Z")["time_source"] == "device"
+    late = _archived("--received", "2022-07-15T13:01:20Z")
+    assert (late["time"], late["time_source"]) == ("2022-07-15T13:01:20Z", "gateway")
+
+
+@pytest.mark.parametrize("clock", ["1970-01-01T00:33:28", "2000-01-01T00:00:07", "2099-01-01T00:00:00", "soon"])
+def test_a_clock_that_was_never_set_or_runs_ahead_is_not_the_time(clock: str) -> None:
+    """E15"""
+    assert _archived(clock=clock)["time_source"] == "gateway"
+
+
+def test_archived_messages_of_every_kind_keep_their_clock() -> None:
+    """A number of seconds, and a telegram, whose summer time is told by a letter."""
+    rpc = {"src": "shelly", "method": "NotifyStatus", "params": {"ts": 1675718520.5, "em:0": {"total_act_power": 5.0}}}
+    [em] = said(
+        inside(
+            *("decode", "--profile", "shelly-gen2", "--topic", "shelly/events/rpc", "--json"),
+            stdin=json.dumps(rpc).encode(),
+        )
+    )
+    assert (em["time"], em["time_source"]) == ("2023-02-06T21:22:00.500Z", "device")
+    telegram = (
+        b"/KFM5\r\n\r\n0-0:1.0.0(220707130111S)\r\n1-0:1.8.1(000671.578*kWh)\r\n1-0:1.8.2(000842.472*kWh)\r\n!\r\n"
+    )
+    [p1] = said(
+        inside(
+            *("decode", "--profile", "dsmr", "--topic", "dsmr/raw", "--timezone", "Europe/Amsterdam", "--json"),
+            stdin=telegram,
+        )
+    )
+    assert (p1["time"], p1["time_source"]) == ("2022-07-07T11:01:11Z", "device")
+
+
 def test_a_device_with_several_meters_gives_a_reading_for_each() -> None:
     """E15: `Total` as an array."""
     payload = {"Time": "2026-03-29T11:00:00", "ENERGY": {"Total": [2.813, 0.254], "Power": [52, 5]}}

@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from edge.profiles import catalog
+from edge.tools.finder import Found
+from edge.tools.scan import _mark_copies
+from peers import libmodbus
+from peers.errors import PeerUnavailable
 from tests.integration.edge.tools import SDM630, Server, edge, float_words, inside, said
 from tests.integration.simulator.conftest import Simulator, start_simulator
 
@@ -191,6 +196,10 @@ def test_a_serial_line_that_somebody_holds_is_not_disturbed(
     [
         (["--host", "h", "--units", "0-300"], "each from 0 to 255"),
         (["--host", "h", "--units", "5-1"], "is no unit"),
+        (["--host", "192.0.2.10:502"], "the port by --port"),
+        (["--host", "[2001:db8::1]:502"], "the port by --port"),
+        (["--host", "http://192.0.2.10/"], "the port by --port"),
+        (["--host", ""], "the port by --port"),
         (["--host", "h", "--baud-rates", "9600"], "--serial line"),
         (["--serial", "/dev/x", "--baud-rates", "fast"], "write 9600,19200"),
     ],
@@ -213,8 +222,55 @@ def test_an_endpoint_that_goes_away_does_not_make_its_units_missing() -> None:
     assert "what is shown is what was found before" in done.stderr
 
 
+def test_an_endpoint_of_another_protocol_is_told_by_what_it_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_greet, args=(server,), daemon=True).start()
+        done = _scan(server.getsockname()[1], "1-2", "--timeout", "0.1")
+    assert (done.returncode, said(done)) == (1, [])
+    assert "what comes is no Modbus reply: 53 53 48 2d" in done.stderr
+    assert "'SSH-2.0-Open'" in done.stderr
+    assert "check that this is its Modbus port" in done.stderr
+
+
+def _greet(server: socket.socket) -> None:
+    """As an SSH server does, whoever comes."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            while connection.recv(100):
+                pass
+
+
+def test_models_with_a_mark_are_named_on_libmodbus() -> None:
+    """Its table ends at 9,999: the marks of others lie beyond."""
+    try:
+        libmodbus.program("server")
+    except PeerUnavailable as missing:
+        pytest.skip(str(missing))
+    names = ("carlo-gavazzi-em340", "carlo-gavazzi-em24-e1")
+    for name in names:
+        profile = catalog.modbus(name)
+        words = {row.address: 0 for row in profile.registers}
+        words |= {probe.address: int(probe.one_of[0]) for probe in profile.probe if probe.one_of}
+        registers = {(table, address): word for table in (3, 4) for address, word in words.items()}
+        with libmodbus.tcp_server(registers=registers) as [port]:
+            [found] = said(_scan(port, "1"))
+        assert (found["model"], found["how"]) == (name, "probe")
+
+
 def test_an_endpoint_that_answers_for_any_address_is_noticed() -> None:
     with Server({1: float_words(SDM630), 4: float_words(SDM630)}) as server:
         found = said(_scan(server.port, "1,4"))
     warned = [any("same voltages as unit 1" in warning for warning in item["warnings"]) for item in found]
     assert warned == [False, True]
+
+
+def test_meters_without_a_serial_number_are_not_one_meter() -> None:
+    zero = {"serial_number": "0"}
+    found = [Found(unit=1, identity=zero, voltages={"voltage_l1_v": 230.1}), Found(unit=2, identity=zero)]
+    _mark_copies(found)
+    assert [item.warnings for item in found] == [[], []]
