@@ -11,6 +11,10 @@ from edge.profiles.modbus.rows import Register
 from edge.profiles.modbus.words import scale_exponent, swapped_bytes
 from edge.reading import canonical
 
+# A double this large has no room for a fraction: adding it and taking it away rounds, half to even, in half the time
+# that `round` takes. What is rounded so is less than 2**51, see `exact`.
+_WHOLE = 1.5 * 2.0**52
+
 
 class Decoded(msgspec.Struct):
     """`values` has the canonical value of every quantity that was read; `impossible` names those whose value no column
@@ -59,7 +63,7 @@ class Decoder:
                 raws = numbers.unpack(swapped_bytes(data) if swapped else data)
                 for raw, (name, low, high, factor, divisor, row) in zip(raws, rows, strict=True):
                     if low <= raw <= high:
-                        values[name] = round(raw * factor) / divisor if divisor else round(raw * factor)
+                        values[name] = (raw * factor + _WHOLE - _WHOLE) / divisor if divisor else round(raw * factor)
                     else:
                         _put(row, _cut(row, row.address - block.address, data), 0, values, impossible)
         for row, (reply, offset), factor_place in self._plain:

@@ -15,9 +15,10 @@ _FLOAT32 = 2**24
 _INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
 
 # A row whose raw numbers from `low` to `high` become `round(raw * factor) / divisor`, just as the plain way has it:
-# name, low, high, factor, divisor, row. The divisor is 0 for a register of energy, which stays an integer. A bare
-# tuple: this is unpacked for every value, and of a named one that takes twice as long.
-ExactRow = tuple[str, float, float, int, int, Register]
+# name, low, high, factor, divisor, row. The divisor is 0 for a register of energy, which stays an integer; the numbers
+# of other rows are floats, as is what they lead to. A bare tuple: this is unpacked for every value, and of a named one
+# that takes twice as long.
+ExactRow = tuple[str, float, float, float, float, Register]
 
 
 class Group(NamedTuple):
@@ -70,8 +71,8 @@ def _exact_row(row: Register) -> ExactRow:
     if BY_NAME[row.quantity].kind is Kind.CUMULATIVE:
         return row.quantity, low, high, row.scale, 0, row
     if row.type == "float32":
-        return row.quantity, low, high, row.scale * power, power, row
-    return row.quantity, low, high, row.scale, row.divisor, row
+        return row.quantity, low, high, float(row.scale * power), float(power), row
+    return row.quantity, low, high, float(row.scale), float(row.divisor), row
 
 
 def _bounds(row: Register) -> tuple[float, float]:
