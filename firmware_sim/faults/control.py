@@ -50,6 +50,13 @@ class Control:
     async def __aenter__(self) -> "Control":
         try:
             if self._path.is_socket():
+                if _listening(self._path):
+                    raise ControlError(
+                        where=str(self._path),
+                        found="another simulator listens there",
+                        todo="stop it, or choose another --control path",
+                    )
+                # Left behind by a simulator that was killed.
                 self._path.unlink()
             self._server = await asyncio.start_unix_server(self._serve, self._path)
         except OSError as error:
@@ -78,9 +85,10 @@ class Control:
         """Does it, or says why not."""
         try:
             told = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"not JSON: {error}"
-        target = self._targets.get(told.get("meter", "")) if isinstance(told, dict) else None
+        name = told.get("meter") if isinstance(told, dict) else None
+        target = self._targets.get(name) if isinstance(name, str) else None
         if target is None:
             return "no such meter: name one of the fleet file"
         if told.get("clear") is True:
@@ -94,6 +102,12 @@ class Control:
                 return first["msg"].removeprefix("Value error, ")
             where = ".".join(str(part) for part in first["loc"]) or "fault"
             return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(_TIMEOUT_S)
+        return line.connect_ex(str(path)) == 0
 
 
 def tell(path: Path, command: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from firmware_sim.faults.kinds import KINDS
 
-_Seconds = Annotated[float, Field(gt=0, le=10**9)]
+_Seconds = Annotated[float, Field(ge=1e-6, le=10**9)]
 _PARAMETERS = ("delay_s", "unit", "offset", "bytes", "code", "address", "count", "quantity", "wh", "offset_s")
 _ONCE = "zero"
 
@@ -38,7 +38,7 @@ class FaultSpec(BaseModel):
     address: Annotated[int, Field(ge=0, le=0xFFFF)] | None = None
     count: Annotated[int, Field(ge=1, le=0x10000)] | None = None
     quantity: str | None = None
-    wh: Annotated[int, Field(ge=0)] | None = None
+    wh: Annotated[int, Field(ge=0, le=10**15)] | None = None
     offset_s: float | None = None
 
     @field_validator("kind")
@@ -64,6 +64,8 @@ class FaultSpec(BaseModel):
             raise ValueError("for_s is not shorter than every_s: the fault would never end")
         if self.kind == "illegal-address" and (self.address is None) == (self.quantity is None):
             raise ValueError("illegal-address needs to know where: give either address or quantity")
+        if self.kind == "wrong-transaction" and self.offset is not None and self.offset % 0x10000 == 0:
+            raise ValueError(f"offset = {self.offset} is the right transaction: use another one")
         if kind.scope == "endpoint" and (self.times or self.share):
             raise ValueError(f"{self.kind} acts on the endpoint and not on requests: leave times and share out")
         return self

@@ -50,14 +50,23 @@ class Answer:
             case "late":
                 return replace(spoilt, late=True, delay_s=spec.delay_s or _LATE_S)
             case "wrong-unit":
-                return replace(spoilt, unit=(unit + 1) % 256 if spec.unit is None else spec.unit)
+                # Its own address would make it the right answer, and that is served.
+                return (
+                    self
+                    if spec.unit == unit
+                    else replace(spoilt, unit=(unit + 1) % 256 if spec.unit is None else spec.unit)
+                )
             case "wrong-transaction":
                 return replace(spoilt, transaction_offset=-1 if spec.offset is None else spec.offset)
             case "crc":
                 return replace(spoilt, spoil=lambda frame: frame[:-2] + bytes((frame[-2] ^ 0x55, frame[-1] ^ 0xAA)))
             case "truncate":
+                # A whole frame would be no fault.
                 return replace(
-                    spoilt, spoil=lambda frame: frame[: len(frame) // 2 if spec.bytes is None else spec.bytes]
+                    spoilt,
+                    spoil=lambda frame: frame[
+                        : len(frame) // 2 if spec.bytes is None else min(spec.bytes, len(frame) - 1)
+                    ],
                 )
             case "garbage":
                 count = _GARBAGE_BYTES if spec.bytes is None else spec.bytes

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
 from firmware_sim.errors import JournalError
@@ -47,7 +48,8 @@ class Conversation:
         self._requests: deque[Request] = deque()
         self._busy: asyncio.TimerHandle | None = None
         self._gap: asyncio.TimerHandle | None = None
-        self._late: list[tuple[asyncio.TimerHandle, bytes]] = []
+        self._late: dict[int, tuple[asyncio.TimerHandle, bytes]] = {}
+        self._late_numbers = count()
         self._quiet_from_s = 0.0
 
     def received(self, data: bytes) -> None:
@@ -66,7 +68,7 @@ class Conversation:
 
     def ended(self) -> None:
         """The client is gone: nothing more is sent."""
-        for timer in (self._busy, self._gap, *(timer for timer, _ in self._late)):
+        for timer in (self._busy, self._gap, *(timer for timer, _ in self._late.values())):
             if timer is not None:
                 timer.cancel()
         self._requests.clear()
@@ -128,11 +130,11 @@ class Conversation:
         if not frame:
             return
         if answer.late:
-            timer = self._loop.call_later(answer.delay_s, self._send_late)
-            self._late.append((timer, frame))
+            number = next(self._late_numbers)
+            self._late[number] = (self._loop.call_later(answer.delay_s, self._send_late, number), frame)
             return
-        while self._late:
-            self._send_late()
+        for number in list(self._late):
+            self._send_late(number)
         if answer.serve is not None:
             try:
                 answer.serve()
@@ -144,8 +146,8 @@ class Conversation:
         if answer.close == "after":
             self._wire.close()
 
-    def _send_late(self) -> None:
-        timer, frame = self._late.pop(0)
+    def _send_late(self, number: int) -> None:
+        timer, frame = self._late.pop(number)
         timer.cancel()
         if not self._wire.is_closing():
             self._write(frame)

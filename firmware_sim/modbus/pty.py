@@ -64,7 +64,9 @@ class PtyEndpoint(Endpoint):
         assert self._conversation is not None
         asyncio.get_running_loop().remove_reader(self._ours)
         self._conversation.ended()
-        self._path.unlink(missing_ok=True)
+        # Another simulator may have taken the path.
+        if self._path.is_symlink() and os.readlink(self._path) == os.ttyname(self._theirs):
+            self._path.unlink()
         os.close(self._ours)
         os.close(self._theirs)
 

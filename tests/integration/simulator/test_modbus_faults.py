@@ -297,6 +297,75 @@ def test_a_command_that_cannot_be_done_says_why(simulator, ports, arguments: tup
     assert message in done.stderr
 
 
+def _tell(simulator: Simulator, data: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        line.connect(str(simulator.control))
+        line.sendall(data)
+        return line.recv(4096)
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"\xff\xfe\n", b"not JSON"),
+        (b"[" * 60_000 + b"\n", b"not JSON"),
+        (b'{"meter": []}\n', b"no such meter"),
+        (b'{"meter": "sound"}\n', b"fault is None"),
+        (b'{"meter": "sound", "fault": {"kind": "zero", "every_s": 1e-9, "for_s": 1e-10}}\n', b"every_s is 1e-09"),
+        (b'{"meter": "sound", "fault": {"kind": "exchange", "wh": 1' + b"0" * 400 + b"}}\n", b"wh is 1"),
+        (b'{"meter": "sound", "fault": {"kind": "wrong-transaction", "offset": 65536}}\n', b"right transaction"),
+        (b"x" * 200_000 + b"\n", b""),
+    ],
+)
+def test_nonsense_on_the_control_socket_is_answered_and_does_no_harm(
+    simulator, line: socket.socket, data: bytes, answer: bytes
+) -> None:
+    try:
+        answered = _tell(simulator, data)
+    except ConnectionError:
+        answered = b""
+    assert answer in answered
+    assert len(_ask(line, _request("sound"))) == 13
+    assert simulator.process.poll() is None
+
+
+def test_the_control_socket_of_a_simulator_that_runs_is_not_taken_over(simulator, ports, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text("[[modbus]]\nport = 0\n" + _meter("a", 1))
+    command = [sys.executable, "-m", "firmware_sim", "run", str(fleet)]
+    done = subprocess.run(
+        [*command, "--control", str(simulator.control)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another simulator listens there; stop it, or choose another --control path" in done.stderr
+    assert _inject(simulator, "sound", "none").returncode == 0
+
+
+@pytest.mark.parametrize(("kind", "told"), [("wrong-unit", "unit"), ("truncate", "bytes")])
+def test_a_reply_is_written_down_exactly_when_it_is_whole(simulator, line: socket.socket, kind: str, told: str) -> None:
+    """A reply that bears the meter's own address is right; one that is cut is cut, whatever its length."""
+    value = UNITS["sound"] if told == "unit" else 512
+    before = len(_served(simulator, "sound"))
+    assert _inject(simulator, "sound", kind, "--set", f"{told}={value}").returncode == 0
+    reply = _ask(line, _request("sound"))
+    assert _inject(simulator, "sound", "none").returncode == 0
+    assert len(reply) == (13 if kind == "wrong-unit" else 12)
+    assert len(_served(simulator, "sound")) - before == (kind == "wrong-unit")
+
+
+def test_late_replies_come_each_at_its_own_time(simulator, ports: dict[str, int]) -> None:
+    """E1: the later one may come first."""
+    with _connected(ports["sound"]) as line:
+        for number, delay_s in enumerate((60, 0.05), 1):
+            assert _inject(simulator, "sound", "late", "--set", f"delay_s={delay_s}").returncode == 0
+            line.sendall(struct.pack(">HHHBBHH", number, 0, 6, UNITS["sound"], 4, 0x34, 2))
+            first = line.recv(13) if number == 2 else b""
+            assert _inject(simulator, "sound", "none").returncode == 0
+        assert first[:2] == b"\0\2"
+        assert _ask(line, _request("sound"))[:2] == b"\0\1"
+
+
 def test_a_command_to_nobody_says_how_to_start_somebody(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "firmware_sim", "fault", "--control", str(tmp_path / "absent"), "m", "timeout"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -229,3 +229,16 @@ def _write(client: ModbusTcpClient | ModbusSerialClient) -> list[tuple[object, .
         )
     accepted = [not any(reply.isError() for reply in replies) for replies in ((one, many), (coil, coils))]
     return [(accepted[0], registers), (accepted[1], bits), refused]
+
+
+async def test_a_line_that_another_took_over_is_left_to_it(tmp_path: Path) -> None:
+    path, units = tmp_path / "tty", Units({})
+    async with PtyEndpoint(path=path, bus=units):
+        first = os.readlink(path)
+        other = PtyEndpoint(path=path, bus=units)
+        await other.__aenter__()
+    try:
+        assert first != os.readlink(path)
+    finally:
+        await other.__aexit__(None, None, None)
+    assert not path.is_symlink()
