@@ -12,6 +12,8 @@ from edge.profiles.payload.settings import MAX_CHANNELS
 # What several meters of one device have in common; of anything else a single number is one of theirs, or their sum.
 _SHARED = frozenset({"voltage_l1_v", "voltage_l2_v", "voltage_l3_v", "frequency_hz"})
 
+_PRODUCING = frozenset({"producing", "produce"})
+
 
 class Rows:
     """The rows of one component."""
@@ -31,6 +33,12 @@ class Rows:
             path: [tuple(path + suffix for suffix in suffixes) for suffixes in component.suffixes]
             for path in sorted(paths)
         }
+        endings = {suffix for suffixes in component.suffixes for suffix in suffixes} | {""}
+        self._reversed_by = tuple(
+            (direction + ending, path + ending)
+            for path, direction in component.reversed_by.items()
+            for ending in sorted(endings)
+        )
         keys = {str(path[0]) for row in self._rows for path in row.paths}
         self._suffix_keys = frozenset(
             name for path, sets in self._suffixed.items() for names in sets for name in names if name != path
@@ -49,6 +57,8 @@ class Rows:
         if self._valid is not None and content.get(self._valid) is False:
             return False
         totals: Mapping[str, object] = {}
+        if self._reversed_by:
+            content = self._signed(content)
         if self._suffix_keys and not self._suffix_keys.isdisjoint(content):
             content, totals = self._gathered(content)
         found = dict(channels.get(channel, ()))
@@ -94,6 +104,15 @@ class Rows:
         if at(content, row.rival) is not None:
             self._seen.add((channel, row.rival))
         return (channel, row.rival) in self._seen
+
+    def _signed(self, content: Mapping[str, object]) -> Mapping[str, object]:
+        """`content` with what a field beside it calls produced as a negative number, which it may be already."""
+        produced = [
+            name
+            for direction, name in self._reversed_by
+            if str(content.get(direction)).lower() in _PRODUCING and type(content.get(name)) in (int, float)
+        ]
+        return {**content, **{name: -abs(content[name]) for name in produced}} if produced else content  # type: ignore[arg-type] # numbers, as chosen
 
     def _gathered(self, content: Mapping[str, object]) -> tuple[Mapping[str, object], dict[str, object]]:
         """`content` with fields of one name and several suffixes as one array, and what the bare names said besides."""

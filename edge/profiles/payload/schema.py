@@ -78,6 +78,7 @@ class Component(_Table):
     while the field `valid` is not false. Fields with one of the `suffixes` behind their names are an array, in that
     order. The entries of an array are meters where one of the registers `meters_by` is an array as well, and phases
     of one meter where it is not; `phases_by` is the field that shows whether two entries are phases or mere circuits.
+    `reversed_by` names, for a field that may lack its sign, the field that says "producing" beside it.
     """
 
     keys: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -86,6 +87,7 @@ class Component(_Table):
     suffixes: tuple[tuple[str, ...], ...] = ()
     meters_by: tuple[str, ...] = ()
     phases_by: str | None = None
+    reversed_by: dict[str, str] = {}
     fields: tuple[FieldMap, ...]
 
 
