@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,10 +19,10 @@ class _Head(msgspec.Struct):
 
 class _Line(msgspec.Struct):
     t_us: int
-    unit: int
+    unit: Annotated[int, msgspec.Meta(ge=0, le=255)]
     request: str
     reply: str | None
-    took_us: int
+    took_us: Annotated[int, msgspec.Meta(ge=0)]
     raw: str = ""
 
 
@@ -94,9 +94,10 @@ class _Answers:
 def _read(path: Path) -> tuple[Literal["tcp", "rtu"], list[tuple[int, _Line]]]:
     """The framing, and the exchanges with their line numbers."""
     try:
-        text = path.read_bytes().splitlines()
+        whole = path.read_bytes()
     except OSError as error:
         raise RecordingError(where=str(path), found=error.strerror or str(error), todo=_TODO) from error
+    text = whole.splitlines()
     try:
         head = msgspec.json.decode(text[0] if text else b"", type=_Head)
     except msgspec.DecodeError as error:
@@ -109,7 +110,7 @@ def _read(path: Path) -> tuple[Literal["tcp", "rtu"], list[tuple[int, _Line]]]:
         try:
             lines.append((number, decoder.decode(line)))
         except msgspec.DecodeError as error:
-            if number == len(text):
+            if number == len(text) and not whole.endswith(b"\n"):
                 # Torn when the recording was interrupted.
                 break
             raise RecordingError(where=f"{path}:{number}", found=str(error), todo="remove the line") from error

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeVar
+from typing import Annotated, BinaryIO, TypeAlias, TypeVar
 
 import msgspec
 
@@ -10,6 +10,7 @@ from edge.tools.outcome import ToolFault
 
 VERSION = 1
 _Line = TypeVar("_Line")
+Hex: TypeAlias = Annotated[str, msgspec.Meta(pattern="^([0-9a-fA-F]{2})*$")]
 
 
 class Head(msgspec.Struct):
@@ -25,11 +26,11 @@ class Entry(msgspec.Struct, omit_defaults=True):
     """One exchange. `request` and `reply` are PDUs in hexadecimal; `raw` is what came and made no reply."""
 
     t_us: int
-    unit: int
-    request: str
-    reply: str | None
-    took_us: int
-    raw: str = ""
+    unit: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    request: Hex
+    reply: Hex | None
+    took_us: Annotated[int, msgspec.Meta(ge=0)]
+    raw: Hex = ""
 
 
 class Writer:

@@ -116,6 +116,9 @@ def test_on_a_terminal_it_is_the_line_again_with_its_noise(play, tmp_path: Path)
             "bus.jsonl:2: non-hexadecimal number found in fromhex() arg at position 5; write bytes as hex",
         ),
         (json.dumps(HEAD) + "\n{}\n" + json.dumps(LINES[0]) + "\n", "bus.jsonl:2: Object missing required field"),
+        (json.dumps(HEAD) + "\n{}\n", "bus.jsonl:2: Object missing required field"),
+        (json.dumps(HEAD) + "\n" + json.dumps(LINES[0] | {"unit": 999}) + "\n", "bus.jsonl:2: Expected `int` <= 255"),
+        (json.dumps(HEAD) + "\n" + json.dumps(LINES[0] | {"took_us": -1}) + "\n", "bus.jsonl:2: Expected `int` >= 0"),
     ],
 )
 def test_what_is_no_recording_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

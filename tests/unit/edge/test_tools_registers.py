@@ -49,6 +49,26 @@ def test_a_negative_value_is_its_sixteen_bits() -> None:
         ('{"4:0": [1.5]}', "dump.txt", "float"),
         ("# nothing", "dump.txt", "no registers in it"),
         ('{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n{"unit":1}\n', "dump.txt:2", "t_us"),
+        (
+            '{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n{"t_us":1,"unit":1,"request":"zz03","reply":null,"took_us":1}\n',
+            "dump.txt:2",
+            "request",
+        ),
+        (
+            '{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n{"t_us":1,"unit":1,"request":"040","reply":null,"took_us":1}\n',
+            "dump.txt:2",
+            "request",
+        ),
+        (
+            '{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n{"t_us":1,"unit":999,"request":"04","reply":null,"took_us":1}\n',
+            "dump.txt:2",
+            "unit",
+        ),
+        (
+            '{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n{"t_us":1,"unit":1,"request":"04","reply":null,"took_us":-1}\n',
+            "dump.txt:2",
+            "took_us",
+        ),
         ('{"segs_recording":2,"endpoint":"e","framing":"tcp","started_us":1}\n', "dump.txt:1", "version 2"),
     ],
 )
