@@ -49,18 +49,6 @@ async def test_two_messages_of_one_second_are_two_readings(broker: MosquittoBrok
     assert kept.readings[0] == kept.readings[2]
 
 
-async def test_what_was_not_committed_is_not_acknowledged_and_comes_again(broker: MosquittoBroker) -> None:
-    """E13"""
-    lost, kept = Kept(hold=True), Kept()
-    async with listening(broker.port, lost) as bus:
-        await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", *(energy(wh) for wh in range(5)))
-        await eventually(lambda: len(lost.readings) == 5)
-    async with listening(broker.port, kept):
-        await eventually(lambda: len(kept.readings) == 5)
-    assert registers(kept.readings) == [0, 1, 2, 3, 4]
-
-
 async def test_what_will_never_be_committed_stays_with_the_broker(broker: MosquittoBroker) -> None:
     """E13: the sink gave up; the broker must not."""
     gave_up, kept = Kept(hold=True), Kept()
@@ -72,19 +60,6 @@ async def test_what_will_never_be_committed_stays_with_the_broker(broker: Mosqui
         await asyncio.sleep(0.2)
     async with listening(broker.port, kept):
         await eventually(lambda: len(kept.readings) == 1)
-
-
-async def test_messages_published_while_the_gateway_is_away_are_delivered(broker: MosquittoBroker) -> None:
-    """E13: the session outlives the client."""
-    kept = Kept()
-    async with listening(broker.port, kept) as bus:
-        await eventually(lambda: bus.state.connected)
-        await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(1))
-        await eventually(lambda: len(kept.readings) == 1)
-    await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", energy(2), energy(3))
-    async with listening(broker.port, kept):
-        await eventually(lambda: len(kept.readings) == 3)
-    assert registers(kept.readings) == [1, 2, 3]
 
 
 async def test_a_delivery_that_was_committed_before_a_crash_is_not_read_twice(broker: MosquittoBroker) -> None:
