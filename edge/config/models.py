@@ -109,7 +109,7 @@ class TlsConfig(_Section):
     ca_file: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
-    server_name: Annotated[str, Field(min_length=1)] | None = None
+    server_name: Host | None = None
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:

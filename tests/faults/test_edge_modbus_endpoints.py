@@ -126,6 +126,7 @@ async def test_an_endpoint_that_lets_one_client_in_gets_one_after_every_fault() 
     assert endpoint.most == 1
 
 
+@pytest.mark.both_event_loops
 async def test_an_endpoint_that_accepts_and_never_answers_costs_no_sockets() -> None:
     """E11"""
 
@@ -146,6 +147,24 @@ async def test_an_endpoint_that_accepts_and_never_answers_costs_no_sockets() -> 
         await eventually(lambda: endpoint.open == 0)
         assert len(os.listdir("/proc/self/fd")) <= before + 1
     assert endpoint.accepted == 20
+
+
+@pytest.mark.both_event_loops
+async def test_an_endpoint_that_hangs_up_on_every_request_is_not_called_twice_for_one() -> None:
+    """E10, E11: what never answered a connection would not answer the next one either."""
+
+    async def hanging_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await _request(reader)
+
+    async with (
+        _endpoint(hanging_up) as (endpoint, port),
+        tcp_line(host="127.0.0.1", port=port, connect_timeout_s=1.0) as line,
+    ):
+        for _ in range(5):
+            await line.connect()
+            with pytest.raises(ModbusFault, match="connection lost"):
+                await _float(line)
+    assert endpoint.accepted == 5
 
 
 async def test_a_flapping_endpoint_is_read_whenever_it_is_there() -> None:
@@ -240,6 +259,7 @@ async def test_requests_of_several_tasks_take_turns() -> None:
     assert values == [float(unit) for unit in range(1, 30)]
 
 
+@pytest.mark.both_event_loops
 async def test_rtu_frames_over_tcp() -> None:
     async def rtu(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -275,7 +295,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return both
 
 
-@pytest.mark.parametrize(("server_name", "refused"), [("meter.example", None), ("other.example", "not accepted")])
+@pytest.mark.both_event_loops
+@pytest.mark.parametrize(
+    ("server_name", "refused"),
+    [("meter.example", None), ("other.example", "not accepted"), (".meter", "cannot be reached")],
+)
 async def test_tls_with_a_certificate_on_both_sides(certificate: Path, server_name: str, refused: str | None) -> None:
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
     server.verify_mode = ssl.CERT_REQUIRED

@@ -75,6 +75,7 @@ def _request(unit: int, function: int, address: int, count: int) -> bytes:
     return body + crc(body)
 
 
+@pytest.mark.both_event_loops
 @pytest.mark.parametrize("around", _AROUND)
 async def test_a_reply_is_found_whatever_is_around_it(around: str) -> None:
     """E4, E9"""
@@ -134,6 +135,18 @@ async def test_replies_that_queue_up_are_never_taken_for_the_current_one() -> No
             except ModbusFault:
                 await asyncio.sleep(choice.uniform(0.0, 0.03))
     assert taken > 5
+
+
+async def test_a_gateways_word_settles_nothing_that_a_unit_still_owes() -> None:
+    """E4: "target does not respond" comes at once, and the reply of 9.0 while the same registers are asked again."""
+    body = bytes((1, 0x84, 11))
+    answers = iter([[(0.25, floats(1, 4, 60, 9.0))], [(0.0, body + crc(body))]])
+    async with _line(lambda u, f, a, n: next(answers, [(0.2, floats(u, f, n, 2.0))])) as (_, line):
+        with pytest.raises(ModbusFault, match="no reply"):
+            await _read(line, count=60, timeout_s=0.1)
+        with pytest.raises(ModbusFault, match="exception 11, gateway target does not respond"):
+            await _read(line, count=60, timeout_s=0.5)
+        assert set(await _read(line, count=60, timeout_s=0.5)) == {2.0}
 
 
 @pytest.mark.parametrize(("address", "count"), [(0xFFFF, 1), (0xFFFE, 2), (0x0000, 125)])
@@ -223,6 +236,7 @@ async def test_one_dead_unit_of_many_leaves_the_others_their_interval() -> None:
         assert not kept.of(f"meter-{dead}")
 
 
+@pytest.mark.both_event_loops
 async def test_polling_goes_on_when_the_adapter_is_plugged_in_again(tmp_path: Path) -> None:
     """E11, E14: by its name, whatever number it has now."""
     link = tmp_path / "by-id"

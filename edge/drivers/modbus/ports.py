@@ -61,7 +61,8 @@ class TcpPort:
         return connection
 
     async def _open_tls(self, framing: Framing, tls: ssl.SSLContext) -> Connection:
-        # Whatever comes of it, the event loop closes the socket.
+        # A name that can be none is refused here: once there is a socket, the event loop would leave it open for that.
+        tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=self._server_name)
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: Connection(framing),
             sock=await self._connected(),
