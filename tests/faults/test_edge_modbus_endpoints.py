@@ -211,6 +211,48 @@ async def test_replies_to_earlier_requests_are_passed_over() -> None:
     assert all(exchange.raw for exchange in seen)
 
 
+@pytest.mark.parametrize(("code", "aside"), [(2, ("4:0x0008",)), (3, ("4:0x0008",)), (4, ()), (6, ()), (1, ())])
+async def test_only_a_register_that_is_not_there_is_set_aside(code: int, aside: tuple[str, ...]) -> None:
+    """E2: meters say so with exception 2 or 3; what is busy or broken may be there tomorrow."""
+    refused = 0
+
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal refused
+        while True:
+            transaction, _, _, unit, _, address, count = struct.unpack(">HHHBBHH", await reader.readexactly(12))
+            if address <= 0x0008 < address + count:
+                refused += 1
+                writer.write(struct.pack(">HHHBBB", transaction, 0, 3, unit, 0x84, code))
+            else:
+                writer.write(_reply(transaction, unit, count))
+
+    async with _endpoint(refusing) as (_, port), _polling(port, interval_s=0.02) as (kept, device):
+        await eventually(lambda: bool(device.state.set_aside) if aside else refused >= 20)
+        seen = len(kept.readings)
+        await eventually(lambda: len(kept.readings) >= seen + 2)
+        assert device.state.set_aside == aside
+    assert len(kept.readings[-1].values) == (17 if aside else 9)
+
+
+@pytest.mark.parametrize(("code", "requests"), [(10, 1), (11, 1), (6, 2)])
+async def test_a_unit_that_a_gateway_cannot_reach_is_asked_once_at_a_poll(code: int, requests: int) -> None:
+    """E1: the gateway waits for it each time, and the neighbours with it."""
+    asked = 0
+
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while True:
+            transaction, unit, _ = await _request(reader)
+            asked += 1
+            writer.write(struct.pack(">HHHBBB", transaction, 0, 3, unit, 0x84, code))
+
+    profile = catalog.modbus("eastron-sdm630")
+    device = ModbusDevice(id="m", unit=1, profile=profile, interval_s=1.0, timeout_s=0.5)
+    async with _line(gateway) as line:
+        polled = await device.poll(line, Clock())
+    assert (asked, polled.values, polled.silent) == (requests, {}, requests == 1)
+
+
 @pytest.mark.parametrize(
     "answer", [(1, 0x83, 2), (2, 0x84, 2), (1, 0x04, 2)], ids=["function", "unit", "no exception at all"]
 )
