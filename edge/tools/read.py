@@ -59,7 +59,8 @@ def command(
     except (ToolFault, ConfigError) as fault:
         fail(fault)
     except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        # The end of a series is how one is ended; a single reading was not had.
+        raise typer.Exit(0 if every_s is not None else NOTHING) from None
     if not done:
         raise typer.Exit(NOTHING)
 

@@ -29,6 +29,8 @@ from edge.tools import options, recording
 from edge.tools.endpoint import Endpoint
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @options.with_endpoint
 def command(
@@ -128,8 +130,15 @@ async def _record(
     """Whether anything was answered. Raises ToolFault when a file cannot be made."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def halt() -> None:
+        stop.set()
+        for number in _SIGNALS:
+            # Asked a second time it ends at once, without waiting for a reply that is due.
+            loop.remove_signal_handler(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, halt)
     tracks: list[_Track] = []
     with ExitStack() as files:
         async with asyncio.TaskGroup() as group:
