@@ -1,12 +1,13 @@
 """Polling of one Modbus endpoint: one connection, one request at a time, every device at its own interval."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from edge.clock import STEP_S, Clock, pause, signalled
+from edge.clock import STEP_S, Clock, Waiting, pause
 from edge.drivers.modbus.device import ModbusDevice, Polled
 from edge.drivers.modbus.line import Line
 from edge.drivers.modbus.schedule import Schedule
@@ -20,6 +21,8 @@ _JITTER = random.Random()
 _RECONNECT_S = (0.2, 30.0)
 # Buses do not begin at the same moment, or their polls would meet at each interval.
 _LONGEST_START_S = 1.0
+# But a few do, and wake the processor once: a poll beside others costs less than half of one that comes alone.
+_START_STEP_S = 0.05
 
 
 class ModbusBus:
@@ -49,15 +52,16 @@ class ModbusBus:
     async def run(self, stop: asyncio.Event) -> None:
         intervals_s = [device.interval_s for device in self.devices]
         start_s = self._clock.monotonic_s() + self._jitter.uniform(0, min(_LONGEST_START_S, *intervals_s))
+        start_s = math.ceil(start_s / _START_STEP_S) * _START_STEP_S
         schedule = Schedule(intervals_s=intervals_s, start_s=start_s, jitter=self._jitter)
         clock = self._clock
-        async with self.line as line:
+        async with self.line as line, Waiting(stop) as waiting:
             while not stop.is_set():
                 self._moving()
                 now_s = clock.monotonic_s()
                 index = schedule.take(now_s)
                 if index is None:
-                    await signalled(stop, min(schedule.next_due_s - now_s, STEP_S))
+                    await waiting.wait(min(schedule.next_due_s - now_s, STEP_S))
                     continue
                 # Only now: an endpoint that hangs up on whoever asks nothing would be called again and again.
                 if not line.connected and not await self._connected(stop, schedule):
