@@ -74,10 +74,13 @@ def test_a_recording_is_never_written_over_and_ends_whole_when_it_is_stopped(tmp
             *("record", "--host", "127.0.0.1", "--port", str(server.port), "--units", "1"),
             *("--profile", "eastron-sdm630", "--every", "0.1", "--for", "60", "--out", str(file)),
         ]
-        process = subprocess.Popen([sys.executable, "-m", "edge", *command], stderr=subprocess.DEVNULL)
-        wait_until(lambda: file.exists() and file.read_text().count("\n") > 3)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        with subprocess.Popen([sys.executable, "-m", "edge", *command], stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda: file.exists() and file.read_text().count("\n") > 3, timeout_s=30.0)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 0
+            finally:
+                process.kill()
         assert len(_entries(file)[1]) >= 3
         before = file.read_bytes()
         again = edge(*command)
