@@ -13,8 +13,8 @@ from tests.docs.pages import ROOT
 from tests.docs.reader import Reader, environment
 from tests.docs.shell import Shell
 
-# What the README says of real hardware: a broker with a plug and an energy meter behind it. The meter is the README's
-# own, from its fleet.toml.
+# What the pages say of real hardware: a broker with a plug, an energy meter and a node behind it. Modbus meters are the
+# pages' own, from their fleet.toml.
 _FLEET = """
 [[mqtt]]
 host = "127.0.0.1"
@@ -28,6 +28,10 @@ port = {broker}
   model = "shelly-gen2"
   interval_s = 2.0
   energy_interval_s = 2.0
+  [[mqtt.meter]]
+  name = "boiler-room"
+  model = "esphome"
+  interval_s = 2.0
 """
 
 
@@ -61,6 +65,8 @@ def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
             yield [
                 ('host = "192.0.2.10"\nport = 502\n', f'host = "127.0.0.1"\nport = {meter}\n'),
                 ("port = 1502", f"port = {meter}"),
+                ("--port 1502", f"--port {meter}"),
+                ("--port 1503", f"--port {free_port()}"),
                 ('host = "192.0.2.20"\nport = 1883\n', f'host = "127.0.0.1"\nport = {broker.port}\n'),
                 ("127.0.0.1:8080", f"127.0.0.1:{(receiver := free_port())}"),
                 ("--port 8080", f"--port {receiver}"),

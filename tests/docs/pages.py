@@ -37,6 +37,8 @@ RUN_HERE = (
     "bench/README.md",
     "docs/architecture.md",
     "docs/operations.md",
+    "docs/field.md",
+    "docs/simulator.md",
 )
 COVERED = {
     "docs/install.md": "followed by tests/unit/test_systemd_install.py",
@@ -107,6 +109,7 @@ _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+\d\d(:\d\d)?|Z)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}([0-9a-f]{4})?\b"), "HEX"),
     (re.compile(r"\b(apache|community)\b"), "EDITION"),
+    (re.compile(r"\b[0-9a-f]{4}( [0-9a-f]{4})+\b"), "WORDS"),
     (re.compile(r"\d+(?:\.\d+)?"), lambda match: "0" if match[0] == "0" else "N"),
     # Widths of columns go with what stands in them.
     (re.compile(r"[━─┄-]{2,}"), "-"),
