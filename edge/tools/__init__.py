@@ -1,1 +1,4 @@
-"""What a field engineer does by hand: one tool a module, each with its `command`. The daemon imports none of it."""
+"""What a field engineer does by hand: a module a tool, with its `command`, over `lines` and `messages`.
+
+The daemon imports none of it.
+"""

@@ -17,11 +17,12 @@ from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
 from edge.profiles.modbus.schema import ModbusProfile
 from edge.profiles.payload.clock import BEHIND_US
-from edge.tools import explain, options, registers, table
-from edge.tools.image import Image
+from edge.tools import options, table
+from edge.tools.lines import explain, registers
+from edge.tools.lines.image import Image
+from edge.tools.lines.sample import doubts
+from edge.tools.messages.payloads import Item, Payloads
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note, show_json
-from edge.tools.payloads import Item, Payloads
-from edge.tools.sample import doubts
 
 # Before 2010 no meter published JSON: such a clock was never set, and runs from an epoch of its own.
 _NEVER_SET_US = 1_262_304_000_000_000

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from edge.config.load import parse
-from edge.tools.endpoint import Endpoint
-from edge.tools.finder import Found
+from edge.tools.lines.endpoint import Endpoint
+from edge.tools.lines.finder import Found
 from edge.tools.outcome import ToolFault
 
 _HEAD = """\

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from edge.profiles import catalog
-from edge.tools.endpoint import Endpoint
+from edge.tools.lines.endpoint import Endpoint
 from edge.tools.outcome import USAGE, fail
 from edge.validation import suggestion
 

@@ -7,17 +7,18 @@ from typing import Annotated
 import typer
 
 from edge.clock import Clock
-from edge.drivers.modbus.device import Read
 from edge.drivers.modbus.line import Line
 from edge.errors import ConfigError, EdgeError, ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
+from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
-from edge.tools import explain, options, table
-from edge.tools.endpoint import Endpoint
-from edge.tools.noise import Noise
+from edge.tools import options, table
+from edge.tools.lines import explain
+from edge.tools.lines.endpoint import Endpoint, ask, reconnect
+from edge.tools.lines.noise import Noise
+from edge.tools.lines.sample import Sample, doubts, identity_of, take
 from edge.tools.outcome import NOTHING, ToolFault, fail, note, show_json
-from edge.tools.sample import Sample, ask, doubts, identity_of, reconnect, take
 
 _NO_UNIT = (10, 11)
 

@@ -17,7 +17,8 @@ from edge.buses import BusFactory
 from edge.clock import Clock, signalled
 from edge.config.load import load
 from edge.config.models import Config, LogConfig, ModbusConfig
-from edge.drivers.modbus.bus import ModbusBus, ModbusDevice
+from edge.drivers.modbus.bus import ModbusBus
+from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Exchange
 from edge.errors import ConfigError, EdgeError
 from edge.heartbeat import Heartbeats
@@ -25,8 +26,9 @@ from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
 from edge.reading import Delivery, Reading
 from edge.status import LOCK_FILE
-from edge.tools import options, recording
-from edge.tools.endpoint import Endpoint
+from edge.tools import options
+from edge.tools.lines import recording
+from edge.tools.lines.endpoint import Endpoint
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

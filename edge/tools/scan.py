@@ -10,10 +10,10 @@ import typer
 from edge.clock import Clock
 from edge.errors import ConfigError, ModbusFault
 from edge.tools import options, table
-from edge.tools.endpoint import Endpoint
-from edge.tools.finder import Finder, Found
 from edge.tools.fragment import write
-from edge.tools.noise import Noise
+from edge.tools.lines.endpoint import Endpoint
+from edge.tools.lines.finder import Finder, Found
+from edge.tools.lines.noise import Noise
 from edge.tools.outcome import USAGE, ToolFault, fail, note, show_json
 
 _SPEEDS = "9600,19200,38400,2400,4800"

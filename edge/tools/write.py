@@ -17,9 +17,8 @@ from edge.drivers.modbus.line import Line
 from edge.errors import ModbusFault
 from edge.profiles.modbus.words import FORMAT, WIDTH, NumberType, Order, number, ordered
 from edge.tools import options
-from edge.tools.endpoint import Endpoint
+from edge.tools.lines.endpoint import Endpoint, ask, reconnect
 from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note
-from edge.tools.sample import ask, reconnect
 
 WriteType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "float32", "float64"]
 

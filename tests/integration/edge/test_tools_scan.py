@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge.profiles import catalog
-from edge.tools.finder import Found
+from edge.tools.lines.finder import Found
 from edge.tools.scan import _mark_copies
 from peers import libmodbus
 from peers.errors import PeerUnavailable

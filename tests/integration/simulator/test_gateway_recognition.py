@@ -7,7 +7,7 @@ from edge.drivers.modbus.line import Line, tcp_line
 from edge.profiles import catalog
 from edge.profiles.modbus import probe, sunspec
 from edge.profiles.modbus.probe import Read
-from edge.tools.finder import Finder
+from edge.tools.lines.finder import Finder
 from firmware_sim.models import MODBUS_MODELS
 
 

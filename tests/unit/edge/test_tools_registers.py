@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge.tools.image import Image
+from edge.tools.lines.image import Image
+from edge.tools.lines.registers import parse
 from edge.tools.outcome import ToolFault
-from edge.tools.registers import parse
 
 
 def _image(text: str) -> Image:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from edge.tools.search import search
+from edge.tools.lines.search import search
 
 
 def _float(value: float) -> bytes:

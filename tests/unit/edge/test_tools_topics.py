@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.tools.topics import device_of, source_of
+from edge.tools.messages.topics import device_of, source_of
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from edge.profiles.payload.said import Said
 from edge.profiles.payload.settings import DeviceFields
 from edge.reading import canonical
 from edge.tools import table
+from edge.tools.messages.topics import device_of, source_of
 from edge.tools.outcome import ToolFault
-from edge.tools.topics import device_of, source_of
 from edge.validation import describe
 
 _RAW, _FAILED_CHECKS = 14, 10

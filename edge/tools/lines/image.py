@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge.errors import ModbusFault
 from edge.profiles.modbus.schema import ModbusProfile
-from edge.tools.sample import Sample
+from edge.tools.lines.sample import Sample
 
 
 @dataclass

@@ -4,8 +4,8 @@ import re
 
 import msgspec
 
-from edge.tools import recording
-from edge.tools.image import Image
+from edge.tools.lines import recording
+from edge.tools.lines.image import Image
 from edge.tools.outcome import ToolFault
 
 FORMATS = """\

@@ -12,8 +12,9 @@ from edge.errors import EdgeError, ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus import physics, probe, sunspec
 from edge.profiles.modbus.schema import ModbusProfile
-from edge.tools.sample import Sample, ask, doubts, identity_of, reconnect, take
-from edge.tools.search import search
+from edge.tools.lines.endpoint import ask, reconnect
+from edge.tools.lines.sample import Sample, doubts, identity_of, take
+from edge.tools.lines.search import search
 
 _NOBODY = (10, 11)
 # A unit that lets that many questions pass costs the scan more time than it is worth.

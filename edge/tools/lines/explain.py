@@ -9,7 +9,7 @@ from edge.profiles.modbus.rows import Register, Span
 from edge.profiles.modbus.schema import ModbusProfile
 from edge.profiles.modbus.words import scale_exponent
 from edge.tools import table
-from edge.tools.sample import Sample
+from edge.tools.lines.sample import Sample
 
 _HEAD = ("quantity", "at", "words", "type", "raw", "scale", "value")
 

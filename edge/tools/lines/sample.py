@@ -1,20 +1,17 @@
 """One reading of one unit by hand: every block once, halved where the meter refuses it, and what came of each."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge.clock import Clock
-from edge.drivers.modbus.device import Read
-from edge.drivers.modbus.line import Line
 from edge.errors import ModbusFault
 from edge.profiles.modbus import physics
 from edge.profiles.modbus.plan import Block
+from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
 
 _NOT_THERE = (2, 3)
 _ABSENT_UNIT = (10, 11)
-_PAUSES_S = (0.1, 0.5)
 
 
 @dataclass(kw_only=True)
@@ -93,20 +90,3 @@ async def doubts(read: Read, profile: ModbusProfile, values: Mapping[str, float]
     said = [f"{', '.join(f'{name} = {values[name]:g}' for name in wrong)}: no grid has that; another model?"]
     ways = await physics.infer(read, profile)
     return [*said, *(f"it would make sense with {way}" for way in ways)]
-
-
-async def ask(line: Line, *, unit: int, function: int, address: int, count: int, timeout_s: float) -> bytes:
-    """`line.read`, on a connection that is opened again where the last request cost it. Raises ModbusFault."""
-    if not line.connected:
-        await reconnect(line)
-    return await line.read(unit=unit, function=function, address=address, count=count, timeout_s=timeout_s)
-
-
-async def reconnect(line: Line) -> None:
-    """Connect; again after a moment, as an endpoint of one connection may take a while to forget the last one."""
-    for pause_s in _PAUSES_S:
-        try:
-            return await line.connect()
-        except ModbusFault:
-            await asyncio.sleep(pause_s)
-    return await line.connect()

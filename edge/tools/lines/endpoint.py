@@ -1,5 +1,6 @@
 """The line that a tool works on, and what to try when it says nothing."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from edge.tls import context
 from edge.tools.outcome import ToolFault
 
 _CONNECT_TIMEOUT_S = 5.0
+_PAUSES_S = (0.1, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +121,20 @@ class Endpoint:
                 "refuses a second while segs-edge or another master holds it"
             )
         return ToolFault(f"{fault.reason}; {todo}")
+
+
+async def ask(line: Line, *, unit: int, function: int, address: int, count: int, timeout_s: float) -> bytes:
+    """`line.read`, on a connection that is opened again where the last request cost it. Raises ModbusFault."""
+    if not line.connected:
+        await reconnect(line)
+    return await line.read(unit=unit, function=function, address=address, count=count, timeout_s=timeout_s)
+
+
+async def reconnect(line: Line) -> None:
+    """Connect; again after a moment, as an endpoint of one connection may take a while to forget the last one."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await line.connect()
+        except ModbusFault:
+            await asyncio.sleep(pause_s)
+    return await line.connect()
