@@ -23,6 +23,9 @@ _RECONNECT_S = (0.2, 30.0)
 _LONGEST_START_S = 1.0
 # But a few do, and wake the processor once: a poll beside others costs less than half of one that comes alone.
 _START_STEP_S = 0.05
+# After so many failures in a row it stays while it is found out which registers a device is silent on: a few polls,
+# each with a time-out, that must not take an hour.
+_FAILURES_NARROWING = 2
 
 
 class ModbusBus:
@@ -116,7 +119,7 @@ class ModbusBus:
         state.read(polled.arrived_us)
         if polled.silent:
             # Whatever it answered before: waiting for it costs the neighbours time, so it is asked less often.
-            state.failures_in_a_row = failures
+            state.failures_in_a_row = min(failures, _FAILURES_NARROWING) if polled.narrows else failures
         return self._sink.put((Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms),))
 
     def _failed(self, device: ModbusDevice, polled: Polled) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -20,17 +20,19 @@ from edge.profiles.modbus.schema import ModbusProfile
 _NOT_THERE = (2, 3)
 # A gateway says that the device behind it is silent; the rest of its blocks would only cost the neighbours time.
 _SILENT = (10, 11)
+_TARGET_SILENT = 11
 _PROBE_INTERVAL_S = 3600.0
 
 
 class Polled(msgspec.Struct, gc=False):
     """`values` are canonical. `arrived_us` is when the last reply came, None without any; `silent` means that the
-    device let the line wait, or lost it."""
+    device let the line wait, or lost it; `narrows` that what it is silent on is just being found out."""
 
     values: dict[str, int | float]
     faults: list[str]
     arrived_us: int | None
     silent: bool
+    narrows: bool = False
 
 
 class ModbusDevice:
@@ -53,8 +55,10 @@ class ModbusDevice:
         self.state = DeviceState(device=id, interval_ms=round(interval_s * 1000))
         self._discover, self._set_aside = discover, set_aside or NotKept()
         self._layout: Layout | None = None
+        self._digest = ""
         self._outdated = False
         self._probe_s: float | None = None
+        self._first_probe = 0
         if profile is not None:
             self._follow(profile)
 
@@ -69,69 +73,62 @@ class ModbusDevice:
 
     async def poll(self, line: Line, clock: Clock, moving: Callable[[], None] = lambda: None) -> Polled:
         """Read all blocks once. What failed is absent, and shifts nothing. `moving` is called before each request."""
+        read = partial(line.read, unit=self.unit, timeout_s=self.timeout_s)
         layout = self._layout
         if layout is None or self._outdated:
             try:
-                layout = await self._discovered(line, moving)
+                layout = await self._discovered(read, moving)
             except ModbusFault as fault:
                 return Polled({}, [f"discovery: {fault.reason}"], None, _is_silent(fault))
-        blocks, unit, timeout_s = layout.blocks, self.unit, self.timeout_s
-        replies: list[bytes | None] = []
+        blocks = layout.blocks
+        replies: list[bytes | None] = [None] * len(blocks)
         refused: list[Block] = []
         faults: list[str] = []
         arrived_us, silent = None, False
-        for block in blocks:
+        unanswered: Block | None = None
+        for place in layout.order:
+            block = blocks[place]
             moving()
             try:
-                data = await line.read(
-                    unit=unit, function=block.function, address=block.address, count=block.count, timeout_s=timeout_s
-                )
+                replies[place] = await read(function=block.function, address=block.address, count=block.count)
             except ModbusFault as fault:
                 faults.append(f"{block}: {fault.reason}")
-                replies.append(None)
                 if fault.exception_code in _NOT_THERE:
                     refused.append(block)
                 elif _is_silent(fault):
                     silent = True
-                    replies += [None] * (len(blocks) - len(replies))
+                    if fault.silent or fault.exception_code == _TARGET_SILENT:
+                        unanswered = block
                     break
             else:
                 arrived_us = clock.now_us()
-                replies.append(data)
         decoded = layout.decode(replies)
         if decoded.impossible:
             faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
         if not decoded.values and not faults:
             faults.append("it answers, and every register says that there is no value")
         polled = Polled(decoded.values, faults, arrived_us, silent)
+        if unanswered is not None and layout.waited_for(unanswered, others_answer=arrived_us is not None):
+            refused.append(unanswered)
+            polled.narrows = True
         if refused or not layout.settled:
             answered = [block for block, reply in zip(blocks, replies, strict=True) if reply is not None]
-            await self._learn(layout, answered, refused)
+            if layout.learn(answered, refused):
+                await self._keep(layout)
         if layout.aside or not layout.settled:
-            await self._look_again(layout, line, clock, moving, answers=arrived_us is not None and not silent)
+            await self._look_again(layout, read, clock, moving, answers=arrived_us is not None and not silent)
         # Another meter may be there after a silence, and a map that is refused is another's.
         self._outdated = self._discover is not None and (silent or bool(refused))
         return polled
 
-    async def _read(self, line: Line, block: Block) -> bytes:
-        return await line.read(
-            unit=self.unit,
-            function=block.function,
-            address=block.address,
-            count=block.count,
-            timeout_s=self.timeout_s,
-        )
-
-    async def _discovered(self, line: Line, moving: Callable[[], None]) -> Layout:
+    async def _discovered(self, read: Read, moving: Callable[[], None]) -> Layout:
         assert self._discover is not None
 
-        async def read(*, function: int, address: int, count: int) -> bytes:
+        async def step(*, function: int, address: int, count: int) -> bytes:
             moving()
-            return await line.read(
-                unit=self.unit, function=function, address=address, count=count, timeout_s=self.timeout_s
-            )
+            return await read(function=function, address=address, count=count)
 
-        profile = await self._discover(read)
+        profile = await self._discover(step)
         if self._layout is None or profile != self._layout.profile:
             return self._follow(profile)
         return self._layout
@@ -142,12 +139,8 @@ class ModbusDevice:
         self.state.set_aside = tuple(sorted(self._layout.aside))
         return self._layout
 
-    async def _learn(self, layout: Layout, answered: list[Block], refused: list[Block]) -> None:
-        if layout.learn(answered, refused):
-            await self._keep(layout)
-
     async def _look_again(
-        self, layout: Layout, line: Line, clock: Clock, moving: Callable[[], None], *, answers: bool
+        self, layout: Layout, read: Read, clock: Clock, moving: Callable[[], None], *, answers: bool
     ) -> None:
         """Ask once an hour whether what was refused is there now."""
         now_s = clock.monotonic_s()
@@ -158,12 +151,16 @@ class ModbusDevice:
         self._probe_s = now_s + _PROBE_INTERVAL_S
         layout.doubt_the_split()
         there: set[str] = set()
-        for block in layout.probes:
+        probes = layout.probes
+        for number in range(self._first_probe, self._first_probe + len(probes)):
+            block = probes[number % len(probes)]
             moving()
             try:
-                await self._read(line, block)
+                await read(function=block.function, address=block.address, count=block.count)
             except ModbusFault as fault:
                 if _is_silent(fault):
+                    # One time-out an hour is enough; the next hour goes on behind it.
+                    self._first_probe = (number + 1) % len(probes)
                     break
             else:
                 there.update(block.keys)

@@ -10,21 +10,29 @@ from edge.profiles.modbus.schema import ModbusProfile
 
 # How often in a row a register must be refused, while the meter answers for others, before it is set aside.
 _REFUSALS = 3
+# How often in a row a block must stay without an answer, while the meter answers others, to count as refused: one
+# request may be lost, or be one too many for a meter that is busy.
+_SILENCES = 3
 
 
 class Layout:
     """The blocks of a profile: whole at first, halved where the meter refuses one, without what was set aside.
 
-    `blocks` is what to read next, `decode` what makes values of the replies to it.
+    `blocks` is what to read next, `decode` what makes values of the replies to it. `order` is in which order to ask,
+    as places in `blocks`: what the meter was silent on comes last, so that waiting for it costs no other block.
     """
 
     blocks: tuple[Block, ...]
+    order: tuple[int, ...]
     decode: Decoder
     _halved: tuple[Block, ...] | None
 
     def __init__(self, *, profile: ModbusProfile, aside: Collection[str] = ()) -> None:
         self.profile = profile
         self._keys = _keys(profile)
+        # By register: how often it was waited for since it last answered, and how often of these others did answer.
+        self._silences: Counter[str] = Counter()
+        self._silences_alone: Counter[str] = Counter()
         known = frozenset(aside) & self._keys
         # With nothing left to ask for, nothing would ever be found to be there again.
         self._plan(known if known < self._keys else frozenset())
@@ -41,8 +49,8 @@ class Layout:
 
     @property
     def settled(self) -> bool:
-        """Whether the blocks are as few as the profile allows, and were not refused."""
-        return self.blocks is self._whole and self._halved is None
+        """Whether the blocks are as few as the profile allows, were not refused, and all answered."""
+        return self.blocks is self._whole and self._halved is None and not self._silences
 
     def learn(self, answered: Sequence[Block], refused: Sequence[Block]) -> bool:
         """Take in how one reading of `blocks` went; whether other registers than before are set aside now."""
@@ -50,6 +58,12 @@ class Layout:
             for block in answered:
                 for key in block.keys:
                     self._doubts.pop(key, None)
+        if self._silences:
+            for block in answered:
+                for key in block.keys:
+                    self._silences.pop(key, None)
+                    self._silences_alone.pop(key, None)
+            self._arrange()
         if not refused:
             if len(answered) == len(self.blocks):
                 self._try_whole()
@@ -61,6 +75,20 @@ class Layout:
             return False
         return self._halve(answered, refused)
 
+    def waited_for(self, block: Block, *, others_answer: bool) -> bool:
+        """Note that the meter was silent on `block`; whether that is to be learned from as a refusal.
+
+        A meter may say nothing about a register that it lacks, or about a request that is too long for it.
+        """
+        self._silences.update(block.keys)
+        self._arrange()
+        if not others_answer:
+            return False
+        self._silences_alone.update(block.keys)
+        # Where its parts have just answered, the whole need not be tried often.
+        tried = self._halved is not None and self.blocks is self._whole
+        return tried or all(self._silences_alone[key] >= _SILENCES for key in block.keys)
+
     def answered_again(self, keys: Collection[str]) -> None:
         """The registers of `keys`, set aside before, are there after all."""
         self._plan(self._aside - frozenset(keys))
@@ -71,6 +99,9 @@ class Layout:
 
     def _plan(self, aside: frozenset[str]) -> None:
         self._aside = aside
+        for key in aside:
+            self._silences.pop(key, None)
+            self._silences_alone.pop(key, None)
         self._whole = _blocks(self.profile, aside)
         self._halved = None
         self._whole_refused = False
@@ -79,6 +110,15 @@ class Layout:
 
     def _use(self, blocks: tuple[Block, ...]) -> None:
         self.blocks, self.decode = blocks, _decoder(self.profile, blocks)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        places = range(len(self.blocks))
+        silences = self._silences
+        if silences:
+            self.order = tuple(sorted(places, key=lambda n: max(silences[key] for key in self.blocks[n].keys)))
+        else:
+            self.order = tuple(places)
 
     def _try_whole(self) -> None:
         if self.blocks is self._whole:

@@ -60,6 +60,8 @@ class Line:
         self._waiting: deque[asyncio.Future[None]] = deque()
         # Units that may still answer earlier requests. Only RTU cannot know such answers.
         self._owed: dict[int, Owed] = {}
+        # The longest request that a unit has answered: it and shorter ones have many lengths.
+        self._known: dict[int, pdu.Request] = {}
 
     async def __aenter__(self) -> "Line":
         return self
@@ -108,6 +110,8 @@ class Line:
                 reply = await self._exchange(unit, request, timeout_s)
         finally:
             self._free()
+        if self._rtu is not None:
+            self._remember(unit, request)
         return reply[2:]
 
     async def write(self, *, unit: int, function: int, address: int, values: Sequence[int], timeout_s: float) -> None:
@@ -158,8 +162,17 @@ class Line:
         """
         owed = self._owed[unit]
         if owed.may_come:
-            await self._probe(unit, owed.probe(), timeout_s)
+            # If that is not answered either, it is not known any more.
+            known = self._known.pop(unit, None)
+            await self._probe(unit, owed.probe(known), timeout_s)
+            if known is not None:
+                self._known[unit] = known
         self._owed.pop(unit, None)
+
+    def _remember(self, unit: int, request: pdu.Request) -> None:
+        known = self._known.get(unit)
+        if known is None or known.length < request.length:
+            self._known[unit] = request
 
     async def _probe(self, unit: int, probe: pdu.Request, timeout_s: float) -> None:
         try:

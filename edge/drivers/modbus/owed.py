@@ -26,10 +26,16 @@ class Owed:
     def may_come(self) -> bool:
         return time.monotonic() - self._last_s < _LONGEST_OWED_S
 
-    def probe(self) -> pdu.Request:
-        """A read near the first request, whose answer has another length than the answer to any of them."""
+    def probe(self, known: pdu.Request | None = None) -> pdu.Request:
+        """A read whose answer has another length than the answer to any of them.
+
+        It is `known`, which the unit has answered, or near that; near the first request where nothing is known. A unit
+        may be silent on what it owes because it never answers that.
+        """
         lengths = {request.length for request in self._requests}
-        function, address, count = struct.unpack_from(">BHH", self._requests[0].pdu)
+        if known is not None and known.length not in lengths:
+            return known
+        function, address, count = struct.unpack_from(">BHH", (known or self._requests[0]).pdu)
         if function not in (3, 4):
             function, count = 3, 1
         # Two fewer and not one: many meters refuse half of a 32-bit value. More than was asked is the last resort.

@@ -182,8 +182,8 @@ async def _answer(send: Any, status: int, document: Any, headers: dict[str, str]
 class ModbusMeters(AbstractContextManager["ModbusMeters"]):
     """pymodbus's own server with one register file per unit, in a thread of its own.
 
-    `delay_s` and `refuse` act per unit: seconds before each reply, of a unit or of one of its blocks (unit, address),
-    and the addresses of registers that do not exist.
+    `delay_s`, `refuse` and `ignore` act per unit: seconds before each reply, of a unit or of one of its blocks (unit,
+    address), and the addresses of registers that do not exist, with an exception that says so or without a word.
     `reads` counts requests per unit.
     """
 
@@ -191,6 +191,7 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
         self.port = port or free_port()
         self.delay_s: dict[int | tuple[int, int], float] = {}
         self.refuse: dict[int, set[int]] = {}
+        self.ignore: dict[int, set[int]] = {}
         self.reads: list[tuple[int, int, int]] = []
         self.registers: dict[int, dict[int, int]] = {unit: {} for unit in units}
         self.before_reply: Callable[[int, int, int], None] = lambda unit, address, count: None
@@ -230,6 +231,8 @@ class ModbusMeters(AbstractContextManager["ModbusMeters"]):
             _function: int, start: int, address: int, count: int, current: list[int], _values: object
         ) -> ExcCodes | None:
             self.reads.append((unit, address, count))
+            if self.ignore.get(unit, set()) & set(range(address, address + count)):
+                await asyncio.sleep(60.0)
             if delay_s := self.delay_s.get((unit, address), self.delay_s.get(unit)):
                 await asyncio.sleep(delay_s)
             self.before_reply(unit, address, count)

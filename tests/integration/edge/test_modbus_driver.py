@@ -98,17 +98,6 @@ async def test_a_dead_meter_does_not_delay_its_neighbours() -> None:
     assert len(kept.of("meter-1")) > 15
 
 
-async def test_a_meter_that_is_silent_on_one_block_does_not_delay_its_neighbours_for_ever() -> None:
-    """E1, E2: what it does answer is kept, and it is asked less often."""
-    with ModbusMeters([1, 2]) as meters:
-        meters.delay_s[2, 0x0034] = 60.0
-        async with _polling(meters.port, [_meter(1), _meter(2, timeout_s=0.2)]) as kept:
-            await asyncio.sleep(3.0)
-    assert len([unit for unit, address, _ in meters.reads if (unit, address) == (2, 0x0034)]) <= 7
-    assert kept.of("meter-2")
-    assert all("voltage_l1_v" in reading.values for reading in kept.of("meter-2"))
-
-
 async def test_a_dead_endpoint_does_not_concern_another() -> None:
     """E1"""
     with ModbusMeters([1]) as meters:

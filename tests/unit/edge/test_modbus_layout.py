@@ -1,4 +1,4 @@
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from edge.drivers.modbus.layout import Layout
 from edge.profiles import catalog
@@ -102,3 +102,66 @@ def test_refusals_count_only_in_a_row_though_another_register_never_answers() ->
 def test_a_meter_of_which_everything_is_said_to_be_set_aside_is_asked_for_everything() -> None:
     """E11: with nothing to ask for it would be silent until somebody deletes the file."""
     assert Layout(profile=PROFILE, aside=ALL).blocks == WHOLE
+
+
+def _wait(layout: Layout, silent: Callable[[Block], bool]) -> list[Block]:
+    """One reading that ends at the first block on which the meter is `silent`; the blocks that answered."""
+    answered: list[Block] = []
+    refused: list[Block] = []
+    for block in (layout.blocks[place] for place in layout.order):
+        if silent(block):
+            if layout.waited_for(block, others_answer=bool(answered)):
+                refused.append(block)
+            break
+        answered.append(block)
+    layout.learn(answered, refused)
+    return answered
+
+
+def test_a_register_that_the_meter_is_silent_on_is_set_aside_in_a_few_readings() -> None:
+    """E2: each of which has one time-out at most, and all that answers."""
+    layout = Layout(profile=PROFILE)
+    lengths = [len(_wait(layout, lambda block: _touches(block, {0x0008}))) for _ in range(12)]
+    assert layout.aside == {"4:0x0008"}
+    assert _keys(layout) == ALL - {"4:0x0008"}
+    assert all(lengths[1:])
+    assert layout.settled
+
+
+def test_many_registers_that_the_meter_is_silent_on_are_all_set_aside() -> None:
+    """E2"""
+    layout = Layout(profile=PROFILE)
+    missing = {0x0006, 0x0008, 0x000C}
+    for _ in range(40):
+        _wait(layout, lambda block: _touches(block, missing))
+    assert layout.aside == {f"4:{address:#06x}" for address in missing}
+    assert layout.settled
+
+
+def test_a_meter_that_is_silent_on_long_requests_is_read_in_short_ones() -> None:
+    """E2, E3: nothing is set aside, and the whole is not tried at every reading."""
+    layout = Layout(profile=PROFILE)
+    answered = [_wait(layout, lambda block: block.count > 20) for _ in range(30)]
+    assert not layout.aside
+    assert all(tuple(blocks) == layout.blocks for blocks in answered[-20:])
+    assert max(block.count for block in layout.blocks) <= 20
+    assert _keys(layout) == ALL
+
+
+def test_a_reply_that_is_lost_now_and_then_changes_nothing() -> None:
+    """E2, E3"""
+    layout = Layout(profile=PROFILE)
+    for number in range(60):
+        _wait(layout, lambda block, number=number: number % 3 != 0 and block == WHOLE[0])
+        assert layout.blocks == WHOLE
+
+
+def test_a_meter_that_is_silent_altogether_is_asked_for_whole_blocks_for_ever() -> None:
+    """E11"""
+    layout = Layout(profile=PROFILE)
+    for _ in range(50):
+        _wait(layout, lambda block: True)
+    assert layout.blocks == WHOLE
+    assert len(_wait(layout, lambda block: False)) == len(WHOLE)
+    assert layout.settled
+    assert layout.order == tuple(range(len(WHOLE)))
