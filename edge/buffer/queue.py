@@ -1,15 +1,16 @@
 """The way into the buffer: readings wait in memory for the next group commit, never longer than the loss window."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
+from edge.buffer.deliveries import RecentDeliveries
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
-from edge.buffer.store import PAYLOAD_BYTES, RECENT_DELIVERIES, REJECTED_ROWS, Store
+from edge.buffer.store import PAYLOAD_BYTES, REJECTED_ROWS, Store
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
@@ -62,7 +63,7 @@ class BufferQueue:
         self._items: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
-        self._deliveries = OrderedDict.fromkeys(committed_before)
+        self._deliveries = RecentDeliveries(committed_before)
         self._rejects: deque[_Item] = deque()
         self._hurry = False
         self._lost: Loss | None = None
@@ -70,18 +71,18 @@ class BufferQueue:
         self._room_checked_s = float("-inf")
 
     def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
-        return self._add(tuple(readings), (), deliveries)
+        return self._add(tuple(readings), (), deliveries).future
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
     ) -> asyncio.Future[None]:
         rejected = Rejected(topic, payload[:PAYLOAD_BYTES], reason, self._clock.now_us())
-        future = self._add((), (rejected,), () if delivery is None else (delivery,))
+        item = self._add((), (rejected,), () if delivery is None else (delivery,))
         # The file keeps the newest alone; what it would drop at once takes no memory until then.
-        self._rejects.append(self._items[-1])
+        self._rejects.append(item)
         if len(self._rejects) > REJECTED_ROWS:
             self._rejects.popleft().rejected = ()
-        return future
+        return item.future
 
     def committed(self, delivery: Delivery) -> bool:
         return delivery in self._deliveries
@@ -93,7 +94,7 @@ class BufferQueue:
 
     def _add(
         self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], deliveries: Sequence[Delivery]
-    ) -> asyncio.Future[None]:
+    ) -> _Item:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         weight = len(readings) + len(rejected)
         item = _Item(readings, rejected, deliveries, future, self._clock.monotonic_s(), weight)
@@ -103,7 +104,7 @@ class BufferQueue:
         if self.state.waiting >= self._group:
             self._full.set()
         self._bound_memory()
-        return future
+        return item
 
     def _bound_memory(self) -> None:
         """Give up the oldest beyond the bound. What a broker waits for stays: it sends no more than its window."""
@@ -202,9 +203,7 @@ class BufferQueue:
     def _committed(
         self, group: Sequence[_Item], readings: Sequence[Reading], deliveries: Sequence[Delivery], lost: Loss | None
     ) -> None:
-        self._deliveries.update(dict.fromkeys(deliveries))
-        while len(self._deliveries) > RECENT_DELIVERIES:
-            self._deliveries.popitem(last=False)
+        self._deliveries.add(deliveries)
         if lost is not None and self._lost is not None:
             rest = self._lost.readings - lost.readings
             self._lost = msgspec.structs.replace(self._lost, readings=rest) if rest > 0 else None

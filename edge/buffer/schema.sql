@@ -61,8 +61,10 @@ CREATE TABLE IF NOT EXISTS loss (
     recorded_us INTEGER NOT NULL
 );
 
--- Per MQTT client the newest deliveries whose content is committed, to know a broker's repetition after a crash.
-CREATE TABLE IF NOT EXISTS delivery (
-    client TEXT PRIMARY KEY,
+-- Per MQTT client the newest deliveries whose content is committed, some in each row, the newest in its last.
+CREATE TABLE IF NOT EXISTS delivered (
+    id     INTEGER PRIMARY KEY,
+    client TEXT NOT NULL,
     recent BLOB NOT NULL
-) WITHOUT ROWID;
+);
+CREATE INDEX IF NOT EXISTS delivered_client ON delivered (client);

@@ -7,6 +7,7 @@ import msgspec
 import structlog
 
 from contract.receipt import Receipt
+from edge.buffer.deliveries import keep, kept, take_over
 from edge.buffer.file import BufferFile
 from edge.buffer.room import give_up
 from edge.buffer.rows import INSERT_SEGMENT, SELECT_BACKLOG, Backlog, Loss, Rejected, segment_row
@@ -19,8 +20,6 @@ REJECTED_ROWS, PAYLOAD_BYTES = 1_000, 16_384
 """How many messages that could not be read are kept, the newest, and how much of each."""
 # Garbage is not to push readings out: its share of the room.
 _REJECTED_SHARE = 0.1
-# A broker repeats what it has no acknowledgement of: what was committed last, and what was just before it.
-_FEWEST_RECENT, RECENT_DELIVERIES = 64, 4_096
 _MOST_STEPS = 20
 _DAY_US = 86_400_000_000
 _BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
@@ -36,7 +35,14 @@ class Store:
     @classmethod
     async def open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
         """Open the buffer at `path`, or begin one. Raises BufferUnwritable while the disk does not allow it."""
-        return cls(file=await BufferFile.open(path, clock=clock), clock=clock, max_bytes=max_bytes)
+        file = await BufferFile.open(path, clock=clock)
+        try:
+            async with file.transaction():
+                await take_over(file.db)
+        except BaseException:
+            await file.close()
+            raise
+        return cls(file=file, clock=clock, max_bytes=max_bytes)
 
     async def close(self) -> None:
         await self._file.close()
@@ -55,13 +61,8 @@ class Store:
                 await self._db.execute(INSERT_SEGMENT, segment_row(readings))
             if rejected:
                 await self._insert_rejected(rejected)
-            by_client: dict[str, list[bytes]] = {}
-            for delivery in deliveries:
-                by_client.setdefault(delivery.client, []).append(delivery.packed)
-            for client, fresh in by_client.items():
-                count = min(RECENT_DELIVERIES, max(_FEWEST_RECENT, 2 * len(fresh)))
-                body = (await self._recent(client) + b"".join(fresh))[-count * Delivery.PACKED_BYTES :]
-                await self._db.execute("INSERT OR REPLACE INTO delivery (client, recent) VALUES (?, ?)", (client, body))
+            if deliveries:
+                await keep(self._db, deliveries)
             for loss in losses:
                 await self._insert_loss(loss)
 
@@ -98,15 +99,9 @@ class Store:
             (*msgspec.structs.astuple(loss), now_us),
         )
 
-    async def _recent(self, client: str) -> bytes:
-        async with self._db.execute("SELECT recent FROM delivery WHERE client = ?", (client,)) as cursor:
-            row = await cursor.fetchone()
-        return bytes(row[0]) if row else b""
-
     async def deliveries(self) -> list[Delivery]:
         """The newest committed deliveries of every client."""
-        async with self._db.execute("SELECT client, recent FROM delivery") as cursor:
-            return [delivery async for client, recent in cursor for delivery in Delivery.unpack(client, recent)]
+        return await kept(self._db)
 
     async def next_batch(self, max_readings: int) -> CutBatch | None:
         """The oldest batch without a receipt; if there is none, one cut from the oldest segments; None without any.

@@ -17,7 +17,7 @@ _FILTERS_AT_ONCE = 8
 # "Unspecified error": what a filter counts as that a broker's answer passes over.
 _NO_CODE = b"\x80"
 # How many messages may wait for their acknowledgement: some commits' worth, and no more than the buffer would know
-# again if all their acknowledgements were lost.
+# again if all their acknowledgements were lost (RECENT_DELIVERIES there).
 RECEIVE_MAXIMUM = 4_000
 
 

@@ -11,12 +11,14 @@ import pytest
 
 from contract.codec import MSGPACK, decode, decompress
 from contract.receipt import Receipt
+from edge.buffer.deliveries import RECENT_DELIVERIES
 from edge.buffer.lock import BufferLock, held
 from edge.buffer.queue import BufferQueue
 from edge.buffer.rows import Loss
 from edge.buffer.segments import CutBatch
 from edge.buffer.store import Store
 from edge.clock import Clock
+from edge.drivers.mqtt.connection import RECEIVE_MAXIMUM
 from edge.errors import BufferFormat, BufferInUse
 from edge.reading import Delivery, Reading
 from edge.status import stored_in
@@ -391,6 +393,74 @@ async def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
         assert queue.committed(delivery)
     async with _store(tmp_path) as store:
         assert await store.deliveries() == [delivery]
+
+
+def _delivery(number: int, client: str = "client") -> Delivery:
+    return Delivery.of(client, number % 65_535 + 1, "topic", b"%d" % number)
+
+
+async def test_a_clients_deliveries_are_known_however_busy_the_others_are(tmp_path: Path) -> None:
+    """E23: its link may have died between the commit and the acknowledgement."""
+    quiet = _delivery(1, "quiet")
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=0) as queue:
+        await queue.put([_reading(1)], deliveries=[quiet])
+        await queue.put([_reading(2)], deliveries=[_delivery(number) for number in range(2 * RECENT_DELIVERIES)])
+        assert queue.committed(quiet)
+    async with _store(tmp_path) as store:
+        assert quiet in await store.deliveries()
+
+
+@pytest.mark.parametrize("together", [1, 7, 64, 500, 4_000])
+async def test_a_whole_window_is_known_after_a_crash_whatever_groups_it_was_committed_in(
+    tmp_path: Path, together: int
+) -> None:
+    """E23: all the acknowledgements may have been lost, and the broker repeats all."""
+    count = RECEIVE_MAXIMUM if together > 1 else 300
+    window = [_delivery(number) for number in range(count)]
+    async with _store(tmp_path) as store:
+        for first in range(0, count, together):
+            await store.commit([], deliveries=window[first : first + together])
+    async with _store(tmp_path) as store:
+        assert await store.deliveries() == window
+
+
+async def test_what_is_kept_of_deliveries_is_a_window_and_not_much_more(tmp_path: Path) -> None:
+    assert RECENT_DELIVERIES >= 4 * RECEIVE_MAXIMUM
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=0) as queue:
+        for first in range(0, 3 * RECENT_DELIVERIES, 1_000):
+            await queue.put([], deliveries=[_delivery(number) for number in range(first, first + 1_000)])
+        newest = [_delivery(number) for number in range(first + 1_000 - RECENT_DELIVERIES, first + 1_000)]
+        assert all(queue.committed(delivery) for delivery in newest)
+        assert not queue.committed(_delivery(0))
+        known = await store.deliveries()
+        assert known[-RECENT_DELIVERIES:] == newest
+        assert len(known) < RECENT_DELIVERIES + 1_064  # The oldest group is whole.
+
+
+async def test_a_delivery_that_is_committed_again_is_as_new_as_the_last(tmp_path: Path) -> None:
+    """Brokers that give out the lowest free id say the same under the same id again and again."""
+    again = _delivery(0)
+    async with _store(tmp_path) as store, _queue(store, commit_interval_s=0) as queue:
+        await queue.put([], deliveries=[again])
+        await queue.put([], deliveries=[_delivery(number) for number in range(1, RECENT_DELIVERIES)])
+        await queue.put([], deliveries=[again, _delivery(RECENT_DELIVERIES)])
+        assert queue.committed(again)
+
+
+async def test_deliveries_that_an_older_release_kept_are_taken_over(tmp_path: Path) -> None:
+    """E23: the update of a gateway is a restart like any other."""
+    async with _store(tmp_path):
+        pass
+    before = [_delivery(number) for number in range(100)]
+    db = sqlite3.connect(tmp_path / "buffer.sqlite")
+    db.execute("CREATE TABLE delivery (client TEXT PRIMARY KEY, recent BLOB NOT NULL) WITHOUT ROWID")
+    db.execute("INSERT INTO delivery VALUES ('client', ?)", (b"".join(delivery.packed for delivery in before),))
+    db.commit()
+    db.close()
+    async with _store(tmp_path) as store:
+        await store.commit([], deliveries=[_delivery(100)])
+    async with _store(tmp_path) as store:
+        assert await store.deliveries() == [*before, _delivery(100)]
 
 
 async def test_memory_overflow_gives_up_the_oldest_and_records_the_span(tmp_path: Path) -> None:

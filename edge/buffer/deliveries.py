@@ -1,0 +1,76 @@
+"""The newest committed deliveries of each MQTT client: what a broker may repeat, and is to be known again."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import aiosqlite
+
+from edge.reading import Delivery
+
+RECENT_DELIVERIES = 16_384
+"""How many of a client are known again at least. More may never wait for an acknowledgement: a broker of MQTT 5 is told
+so, one of 3.1.1 has a window of its own, and 65,535 ids at most."""
+# A commit rewrites the newest chunk alone, and that while it is smaller than a page. A large group is a chunk of its own.
+_CHUNK = 64
+
+
+class RecentDeliveries:
+    """In memory, each client for itself: a busy broker does not make another's forgotten."""
+
+    def __init__(self, deliveries: Iterable[Delivery] = ()) -> None:
+        self._by_client: dict[str, OrderedDict[Delivery, None]] = {}
+        self.add(deliveries)
+
+    def __contains__(self, delivery: Delivery) -> bool:
+        return delivery in self._by_client.get(delivery.client, ())
+
+    def add(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            recent = self._by_client.setdefault(delivery.client, OrderedDict())
+            recent[delivery] = None
+            recent.move_to_end(delivery)
+            if len(recent) > RECENT_DELIVERIES:
+                recent.popitem(last=False)
+
+
+async def keep(db: aiosqlite.Connection, deliveries: Sequence[Delivery]) -> None:
+    """Add `deliveries` to their clients' chunks, and drop the chunks beyond; inside a transaction."""
+    by_client: dict[str, list[bytes]] = {}
+    for delivery in deliveries:
+        by_client.setdefault(delivery.client, []).append(delivery.packed)
+    for client, packed in by_client.items():
+        await _append(db, client, b"".join(packed))
+
+
+async def _append(db: aiosqlite.Connection, client: str, fresh: bytes) -> None:
+    size = _CHUNK * Delivery.PACKED_BYTES
+    newest = "SELECT id, recent FROM delivered WHERE client = ? ORDER BY id DESC LIMIT 1"
+    async with db.execute(newest, (client,)) as cursor:
+        row = await cursor.fetchone()
+    if row is not None and len(row[1]) < size:
+        room = size - len(row[1])
+        await db.execute("UPDATE delivered SET recent = ? WHERE id = ?", (row[1] + fresh[:room], row[0]))
+        fresh = fresh[room:]
+    if fresh:
+        await db.execute("INSERT INTO delivered (client, recent) VALUES (?, ?)", (client, fresh))
+        await db.execute(
+            "DELETE FROM delivered WHERE client = ?1 AND id < (SELECT max(id) FROM "
+            "(SELECT id, sum(length(recent)) OVER (ORDER BY id DESC) AS held FROM delivered WHERE client = ?1) "
+            "WHERE held >= ?2)",
+            (client, RECENT_DELIVERIES * Delivery.PACKED_BYTES),
+        )
+
+
+async def kept(db: aiosqlite.Connection) -> list[Delivery]:
+    """Those of every client, the oldest first."""
+    async with db.execute("SELECT client, recent FROM delivered ORDER BY id") as cursor:
+        return [delivery async for client, recent in cursor for delivery in Delivery.unpack(client, recent)]
+
+
+async def take_over(db: aiosqlite.Connection) -> None:
+    """What 0.1.0 kept in one row a client; inside a transaction."""
+    async with db.execute("SELECT 1 FROM sqlite_master WHERE name = 'delivery'") as cursor:
+        if await cursor.fetchone() is None:
+            return
+    await db.execute("INSERT INTO delivered (client, recent) SELECT client, recent FROM delivery")
+    await db.execute("DROP TABLE delivery")
