@@ -10,7 +10,7 @@ from edge.reading import Delivery
 RECENT_DELIVERIES = 16_384
 """How many of a client are known again at least. More may never wait for an acknowledgement: a broker of MQTT 5 is told
 so, one of 3.1.1 has a window of its own, and 65,535 ids at most."""
-# A commit rewrites the newest chunk alone, and that while it is smaller than a page. A large group is a chunk of its own.
+# A commit rewrites the newest chunk alone, and only while it is smaller than a page. A large group is its own chunk.
 _CHUNK = 64
 
 
