@@ -40,6 +40,16 @@ class _Availability:
         return OFFLINE if self._offline in _WORD.findall(payload[:200].lower()) else NOTHING
 
 
+def _scale_factor(values: dict[str, float]) -> None:
+    """Meters of one dialect, Tuya's by Zigbee2MQTT for one, give the power factor as such or in percent.
+
+    A little more than 1 is neither for certain, and left out.
+    """
+    percent = values.pop("power_factor")
+    if 2 <= abs(percent) <= 100:
+        values["power_factor"] = percent / 100
+
+
 class PayloadDecoder:
     """Decodes what one device publishes. It may keep what later messages need: announced names, parts of a sum."""
 
@@ -69,7 +79,11 @@ class PayloadDecoder:
                 self._routes.clear()
             if len(topic) <= _MAX_TOPIC:
                 self._routes[topic] = route
-        return route[0].read(route[1], payload, now_us)
+        said = route[0].read(route[1], payload, now_us)
+        for values in said.channels.values():
+            if "power_factor" in values and not -1 <= values["power_factor"] <= 1:
+                _scale_factor(values)
+        return said
 
     def _reader(self, message: Message, zone: tzinfo, gather_ms: int, topic: str) -> _Reader:
         if message.content == "json":

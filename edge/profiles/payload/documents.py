@@ -68,8 +68,10 @@ class DocumentReader:
         if not found:
             if self._ignore_foreign:
                 return NOTHING
-            keys = ", ".join(shown(key)[1:-1] for key in list(document)[:_SHOWN_KEYS]) or "nothing"
-            raise PayloadError(f"no {self._expected} in it, only {keys}")
+            for key, content in document.items():
+                if key != _DOCUMENT and key in self._by_key and isinstance(content, dict):
+                    raise PayloadError(f"no field of {key} that is known, only {_keys(content)}; name it under fields")
+            raise PayloadError(f"no {self._expected} in it, only {_keys(document)}")
         if None in channels and len(channels) > 1:
             channels[1] = {**channels.pop(None), **channels.get(1, {})}
         return Said(channels, self._time_us(document, now_us), tuple(skipped))
@@ -97,7 +99,8 @@ class DocumentReader:
         for place, channel, content in hits:
             rows = self._rows[place]
             if isinstance(content, dict):
-                found = (rows.read(content, channels, channel, skipped) and content is not document) or found
+                valid = rows.read(content, channels, channel, skipped)
+                found = (valid and content is not document and rows.names_any(content)) or found
             elif isinstance(content, list):
                 several = len(content) > 1
                 for index, entry in enumerate(content[:MAX_CHANNELS], start=1):
@@ -169,6 +172,10 @@ class DocumentReader:
             if clock is not None:
                 return believed_us(instant_us(clock, written, self._zone, now_us), now_us, self._behind_us)
         return None
+
+
+def _keys(content: dict[str, object]) -> str:
+    return ", ".join(shown(key)[1:-1] for key in list(content)[:_SHOWN_KEYS]) or "nothing"
 
 
 def _present(content: dict[str, object], path: tuple[str | int, ...]) -> bool:

@@ -12,6 +12,8 @@ from edge.profiles.payload.settings import MAX_CHANNELS
 # What several meters of one device have in common; of anything else a single number is one of theirs, or their sum.
 _SHARED = frozenset({"voltage_l1_v", "voltage_l2_v", "voltage_l3_v", "frequency_hz"})
 
+_OF_ALL = frozenset({"power_factor", "apparent_power_va", "reactive_power_var"})
+
 _PRODUCING = frozenset({"producing", "produce"})
 
 
@@ -39,6 +41,8 @@ class Rows:
             for path, direction in component.reversed_by.items()
             for ending in sorted(endings)
         )
+        # Phase by phase these say nothing of all of them; what does is a field of its own.
+        self._of_all = tuple(row.key for row in self._rows if row.key and row.quantity in _OF_ALL)
         keys = {str(path[0]) for row in self._rows for path in row.paths}
         self._suffix_keys = frozenset(
             name for path, sets in self._suffixed.items() for names in sets for name in names if name != path
@@ -117,6 +121,7 @@ class Rows:
     def _gathered(self, content: Mapping[str, object]) -> tuple[Mapping[str, object], dict[str, object]]:
         """`content` with fields of one name and several suffixes as one array, and what the bare names said besides."""
         merged, totals = dict(content), {}
+        first_is_bare = False
         for path, sets in self._suffixed.items():
             # A set counts if one of its suffixed fields is there; of several, the one whose first field is there.
             told = [names for names in sets if any(name in content for name in names if name != path)]
@@ -125,8 +130,14 @@ class Rows:
             names = next((names for names in told if names[0] in content), told[0])
             last = max(place for place, name in enumerate(names) if name in content)
             merged[path] = [content.get(name) for name in names[: last + 1]]
+            first_is_bare = first_is_bare or names[0] == path
             if names[0] != path and content.get(path) is not None:
                 totals[path] = content[path]
+        if first_is_bare:
+            # A bare name is the first phase's here, whether or not the others' are there as well.
+            for path in self._of_all:
+                if path in merged and not isinstance(merged[path], list):
+                    del merged[path]
         return merged, totals
 
     def _arrays(
