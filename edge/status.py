@@ -15,7 +15,7 @@ from edge.buffer.queue import BufferState
 from edge.buffer.rows import SELECT_BACKLOG, Backlog, Loss
 from edge.clock import Clock
 from edge.config.models import Config
-from edge.drivers.mqtt.broker import BrokerState
+from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.uplink import UplinkState
 
@@ -182,8 +182,10 @@ def _in_trouble(device: DeviceState) -> bool:
 def _broker_line(broker: BrokerState) -> str:
     trouble = f", {broker.trouble}" if broker.trouble else ""
     rejected = f", {broker.rejected} rejected" if broker.rejected else ""
+    # Some of a device's messages are about other things; all of them, and its profile is another's.
+    silent = f", {broker.without_readings} without a reading" if broker.without_readings else ""
     connected = "connected" if broker.connected else "not connected"
-    return f"broker {broker.broker}: {connected}, {broker.messages} messages{rejected}{trouble}"
+    return f"broker {broker.broker}: {connected}, {broker.messages} messages{rejected}{silent}{trouble}"
 
 
 def _ago(now_us: int, then_us: int | None) -> str:

@@ -4,7 +4,7 @@ import msgspec
 
 from edge.buffer.queue import BufferState
 from edge.buffer.store import Backlog
-from edge.drivers.mqtt.broker import BrokerState
+from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.status import Running, Status, Stored, lines
 from edge.uplink import UplinkState
@@ -39,3 +39,10 @@ def test_a_broker_that_is_away_is_told() -> None:
 
     assert "broker 192.0.2.20:1883: not connected, 0 messages" in _lines(brokers=(away,))
     assert "broker 192.0.2.20:1883: connected, 3 messages" in _lines(brokers=(there,))
+
+
+def test_messages_that_hold_nothing_of_a_meter_are_told() -> None:
+    """E13: they are acknowledged, so a profile of another kind of device shows here or nowhere."""
+    broker = BrokerState(broker="192.0.2.20:1883", connected=True, messages=9, without_readings=9)
+
+    assert "broker 192.0.2.20:1883: connected, 9 messages, 9 without a reading" in _lines(brokers=(broker,))
