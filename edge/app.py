@@ -16,10 +16,10 @@ from edge.buffer.rows import Backlog
 from edge.buffer.store import Store
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
-from edge.config.load import warnings
 from edge.config.models import Config
+from edge.config.warnings import warnings
 from edge.drivers.modbus.bus import ModbusBus
-from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.broker import BrokerClient
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
@@ -85,7 +85,7 @@ class Gateway:
         self._started_us = clock.now_us()
         self._backlog = Backlog(0, 0, None)
         self._buses: list[ModbusBus] = []
-        self._brokers: list[MqttBus] = []
+        self._brokers: list[BrokerClient] = []
 
     async def assemble(self, stack: AsyncExitStack) -> None:
         config, clock = self._config, self._clock
@@ -122,7 +122,7 @@ class Gateway:
             wait_commit=not config.buffer.commit_interval_s,
             set_aside=SetAsideFile(config.data_dir / SET_ASIDE_FILE),
         )
-        self._buses = [make.modbus(bus) for bus in config.modbus]
+        self._buses = [make.modbus(bus, f"modbus[{n}]") for n, bus in enumerate(config.modbus)]
         collector = EdgeCollector(running=self._running, backlog=lambda: self._backlog, clock=clock)
         try:
             stack.enter_context(MetricsServer(port=config.metrics.port, collector=collector))
@@ -131,7 +131,9 @@ class Gateway:
                 [f"metrics.port: {config.metrics.port}: {error.strerror}; choose another, or 0"]
             ) from error
         # After all that can be refused: a client that connects takes the session from another of its name.
-        self._brokers = [await stack.enter_async_context(make.mqtt(broker)) for broker in config.mqtt]
+        self._brokers = [
+            await stack.enter_async_context(make.mqtt(broker, f"mqtt[{n}]")) for n, broker in enumerate(config.mqtt)
+        ]
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
 

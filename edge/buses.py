@@ -1,24 +1,22 @@
 """The buses and brokers of a configuration, as drivers that are ready to run."""
 
-import ssl
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edge.clock import Clock
-from edge.config.models import SUNSPEC, ModbusConfig, MqttConfig, TlsConfig
+from edge.config.files import password, tls_context
+from edge.config.modbus import ModbusConfig
+from edge.config.mqtt import MqttConfig
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Line, serial_line, tcp_line
 from edge.drivers.modbus.set_aside import SetAside
-from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
-from edge.errors import ConfigError
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
-from edge.tls import context
 
 _COMMIT_PATIENCE_S = 5.0
 
@@ -32,14 +30,14 @@ class BusFactory:
         self._sink, self._clock, self._beats, self._wait_commit = sink, clock, beats, wait_commit
         self._set_aside = set_aside
 
-    def modbus(self, bus: ModbusConfig) -> ModbusBus:
-        """Raises ConfigError when what TLS needs cannot be read."""
+    def modbus(self, bus: ModbusConfig, trail: str) -> ModbusBus:
+        """Raises ConfigError, under the `trail` of `bus`, when what TLS needs cannot be read."""
         devices = [
             ModbusDevice(
                 id=device.id,
                 unit=device.unit,
-                profile=None if device.profile == SUNSPEC else catalog.modbus(device.profile),
-                discover=sunspec.discover if device.profile == SUNSPEC else None,
+                profile=None if device.profile == catalog.SUNSPEC else catalog.modbus(device.profile),
+                discover=sunspec.discover if device.profile == catalog.SUNSPEC else None,
                 interval_s=device.interval_s,
                 timeout_s=device.timeout_s,
                 set_aside=self._set_aside,
@@ -47,7 +45,7 @@ class BusFactory:
             for device in bus.device
         ]
         silence_s = max(bus.silence_ms, *(device.profile.silence_ms for device in devices if device.profile), 0) / 1000
-        line = _line(bus, silence_s)
+        line = _line(bus, silence_s, trail)
         return ModbusBus(
             line=line,
             devices=devices,
@@ -57,8 +55,8 @@ class BusFactory:
             wait_commit_s=_COMMIT_PATIENCE_S if self._wait_commit else 0.0,
         )
 
-    def mqtt(self, broker: MqttConfig) -> MqttBus:
-        """Raises ConfigError when the password, or what TLS needs, cannot be read."""
+    def mqtt(self, broker: MqttConfig, trail: str) -> BrokerClient:
+        """Raises ConfigError, as `modbus`, when the password or what TLS needs cannot be read."""
         devices = [
             MqttDevice(
                 id=device.id,
@@ -71,8 +69,8 @@ class BusFactory:
             )
             for device in broker.device
         ]
-        return MqttBus(
-            login=_login(broker),
+        return BrokerClient(
+            login=_login(broker, trail),
             devices=devices,
             sink=self._sink,
             clock=self._clock,
@@ -80,11 +78,7 @@ class BusFactory:
         )
 
 
-def _context(tls: TlsConfig, trail: str) -> ssl.SSLContext:
-    return context(ca_file=tls.ca_file, certificate_file=tls.certificate_file, key_file=tls.key_file, trail=trail)
-
-
-def _line(bus: ModbusConfig, silence_s: float) -> Line:
+def _line(bus: ModbusConfig, silence_s: float, trail: str) -> Line:
     if bus.serial is not None:
         return serial_line(
             path=bus.serial,
@@ -99,36 +93,24 @@ def _line(bus: ModbusConfig, silence_s: float) -> Line:
         host=bus.host,
         port=bus.port,
         framing=bus.framing,
-        tls=None if tls is None else _context(tls, "modbus.tls"),
+        tls=None if tls is None else tls_context(tls, f"{trail}.tls"),
         server_name=None if tls is None else tls.server_name,
         connect_timeout_s=bus.connect_timeout_s,
         silence_s=silence_s,
     )
 
 
-def _login(broker: MqttConfig) -> Login:
-    """Raises ConfigError when a file cannot be used."""
-    tls = broker.tls
+def _login(broker: MqttConfig, trail: str) -> Login:
+    tls, file = broker.tls, broker.password_file
     return Login(
         host=broker.host,
         port=broker.port,
         client_id=broker.client_id,
         version=broker.protocol,
         username=broker.username,
-        password=_password(broker.password_file),
+        password=None if file is None else password(file, f"{trail}.password_file"),
         keepalive_s=broker.keepalive_s,
         session_expiry_s=broker.session_expiry_s,
-        tls=None if tls is None else context(**tls.files, trail="mqtt.tls"),
+        tls=None if tls is None else tls_context(tls, f"{trail}.tls"),
         server_name=None if tls is None else tls.server_name,
     )
-
-
-def _password(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigError([f"mqtt.password_file: {path}: {error.strerror}; name a readable file"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"mqtt.password_file: {path}: not UTF-8; save the file as UTF-8"]) from error

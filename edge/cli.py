@@ -46,9 +46,12 @@ def check_config(
     devices_csv: Annotated[bool, typer.Option("--devices-csv", help="print the meters for registration")] = False,
 ) -> None:
     """Check a configuration and name everything that is wrong with it."""
-    from edge.config.load import warnings
+    from edge.config.files import unusable
+    from edge.config.warnings import warnings
 
     settings = _load(config_file)
+    if problems := [f"{config_file.name}: {line}" for line in unusable(settings)]:
+        _fail(ConfigError(problems), _CONFIG_ERROR)
     for warning in warnings(settings):
         typer.echo(f"{config_file}: warning: {warning}", err=True)
     if devices_csv:

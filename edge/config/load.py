@@ -1,21 +1,22 @@
 """Reads a configuration file and checks it whole: each value, and what values say together."""
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from edge.config.models import MODBUS_TLS_PORT, MQTT_TLS_PORT, Config, ModbusConfig, MqttConfig
+from edge.config.modbus import ModbusConfig, ModbusDeviceConfig
+from edge.config.models import Config
+from edge.config.mqtt import MqttConfig, MqttDeviceConfig
 from edge.errors import ConfigError
 from edge.profiles import catalog
 from edge.validation import describe
 
-_NUMBERED = re.compile(r"/dev/tty(USB|ACM)\d+")
-_BY_ID = Path("/dev/serial/by-id")
-_TLS_PORTS = {"modbus": MODBUS_TLS_PORT, "mqtt": MQTT_TLS_PORT}
+_Device = TypeVar("_Device", ModbusDeviceConfig, MqttDeviceConfig)
+_TLS_PORTS = {"modbus": ModbusConfig.tls_port, "mqtt": MqttConfig.tls_port}
 _PORTS = {"modbus": ModbusConfig.model_fields["port"].default, "mqtt": MqttConfig.model_fields["port"].default}
 
 
@@ -56,26 +57,25 @@ def parse(text: str, name: str, folder: Path) -> Config:
     return config
 
 
-def warnings(config: Config, *, by_id: Path = _BY_ID) -> Iterator[str]:
-    """What is allowed and will be regretted, with its trail; `by_id` has the links to serial ports that keep theirs."""
-    for number, bus in enumerate(config.modbus):
-        if bus.serial is not None and _NUMBERED.fullmatch(bus.serial):
-            # Neither has to be there: a port may be unplugged, and a link outlive what it led to.
-            port = os.path.realpath(bus.serial)
-            stable = next((str(link) for link in sorted(by_id.glob("*")) if os.path.realpath(link) == port), None)
-            todo = f"use {stable}" if stable else f"use its link in {by_id}, once it is plugged in"
-            yield f"modbus[{number}].serial: {bus.serial}: such numbers are swapped at a restart; {todo}"
-
-
 def _own_profiles(config: Config) -> Iterator[str]:
-    """What is wrong with the profiles that are files of the operator's."""
+    """What is wrong with the profiles that are files of the operator's, and with what is said beside them."""
     for number, bus in enumerate(config.modbus):
-        for place, device in enumerate(bus.device):
-            if catalog.is_path(device.profile):
+        for place, meter in enumerate(bus.device):
+            if catalog.is_path(meter.profile):
                 try:
-                    catalog.modbus(device.profile)
+                    catalog.modbus(meter.profile)
                 except ConfigError as error:
                     yield from (f"modbus[{number}].device[{place}].profile: {line}" for line in error.problems)
+    for number, broker in enumerate(config.mqtt):
+        for place, device in enumerate(broker.device):
+            if catalog.is_path(device.profile):
+                trail = f"mqtt[{number}].device[{place}]"
+                try:
+                    catalog.mqtt(device.profile).check(device.payload_fields)
+                except ConfigError as error:
+                    yield from (f"{trail}.profile: {line}" for line in error.problems)
+                except ValueError as error:
+                    yield f"{trail}: {error}"
 
 
 def _absolute(config: Config, folder: Path) -> Config:
@@ -87,6 +87,7 @@ def _absolute(config: Config, folder: Path) -> Config:
             update={
                 "password_file": broker.password_file and str(here / broker.password_file),
                 "tls": broker.tls and broker.tls.under(here),
+                "device": [_with_absolute_profile(device, here) for device in broker.device],
             }
         )
         for broker in config.mqtt
@@ -96,17 +97,16 @@ def _absolute(config: Config, folder: Path) -> Config:
             update={
                 "tls": bus.tls and bus.tls.under(here),
                 "serial": bus.serial and str(here / bus.serial),
-                "device": [
-                    device.model_copy(update={"profile": str(here / device.profile)})
-                    if catalog.is_path(device.profile)
-                    else device
-                    for device in bus.device
-                ],
+                "device": [_with_absolute_profile(device, here) for device in bus.device],
             }
         )
         for bus in config.modbus
     ]
     return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt, "modbus": modbus})
+
+
+def _with_absolute_profile(device: _Device, here: Path) -> _Device:
+    return device.model_copy(update={"profile": str(here / device.profile)} if catalog.is_path(device.profile) else {})
 
 
 def _contradictions(data: dict[str, object], folder: Path) -> Iterator[str]:

@@ -13,6 +13,8 @@ from edge.profiles.payload.schema import PayloadProfile
 from edge.validation import describe
 
 Profile = ModbusProfile | PayloadProfile
+SUNSPEC = "sunspec"
+"""What stands for the profile of meters that say themselves where their values are."""
 _FOLDERS = {"modbus": "meters", "mqtt": "payloads"}
 _MODELS: dict[str, type[Profile]] = {"modbus": ModbusProfile, "mqtt": PayloadProfile}
 
@@ -22,6 +24,11 @@ def names(kind: str) -> tuple[str, ...]:
     """Names of the known profiles of `kind`, "modbus" or "mqtt", sorted."""
     files = resources.files("edge.profiles").joinpath(_FOLDERS[kind]).iterdir()
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def known(kind: str) -> tuple[str, ...]:
+    """What may be named as a profile of `kind`: `names`, and where there is discovery, that."""
+    return (*names(kind), SUNSPEC) if kind == "modbus" else names(kind)
 
 
 @cache

@@ -16,7 +16,8 @@ from edge.buffer.lock import held
 from edge.buses import BusFactory
 from edge.clock import Clock, signalled
 from edge.config.load import load
-from edge.config.models import Config, LogConfig, ModbusConfig
+from edge.config.modbus import ModbusConfig
+from edge.config.models import Config, LogConfig
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Exchange
@@ -118,7 +119,7 @@ def _of_config(file: Path) -> list[tuple[str, Callable[[], ModbusBus]]]:
 def _makers(config: Config) -> list[tuple[str, Callable[[], ModbusBus]]]:
     clock = Clock()
     factory = BusFactory(sink=_Nowhere(), clock=clock, beats=Heartbeats(clock=clock), wait_commit=False)
-    return [(_wire(bus), partial(factory.modbus, bus)) for bus in config.modbus]
+    return [(_wire(bus), partial(factory.modbus, bus, f"modbus[{n}]")) for n, bus in enumerate(config.modbus)]
 
 
 def _wire(bus: ModbusConfig) -> str:

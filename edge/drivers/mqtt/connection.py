@@ -35,6 +35,9 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Login({self.client_id} at {self.host}:{self.port})"
+
 
 class Connection(asyncio.Protocol):
     """Use `open`. `lost` is done, with the reason, once the connection is no more."""

@@ -33,6 +33,15 @@ def test_a_good_configuration_is_called_good(edge: EdgeProcess) -> None:
     assert (done.returncode, done.stdout) == (0, f"{edge.config}: good, 2 meters\n")
 
 
+def test_a_configuration_with_a_file_that_is_not_there_is_not_called_good(edge: EdgeProcess) -> None:
+    edge.config.write_text(
+        edge.config.read_text().replace("[[modbus]]\n", '[[modbus]]\ntls = { ca_file = "ca.pem" }\n')
+    )
+    done = _edge("check-config", str(edge.config))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gateway.toml: modbus[0].tls.ca_file: {edge.config.parent}/ca.pem: No such file")
+
+
 def test_the_meters_come_as_csv_for_registration(edge: EdgeProcess) -> None:
     done = _edge("check-config", str(edge.config), "--devices-csv")
     assert done.stdout == "device,model,interval_ms\nmeter-1,eastron-sdm630,250\nmeter-2,eastron-sdm630,250\n"

@@ -1,10 +1,14 @@
 """Each folder of cases/edge-config: a gateway.toml in, the exact errors out."""
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from edge.config.load import load, parse, warnings
+from edge.config.files import password, unusable
+from edge.config.load import load, parse
+from edge.config.warnings import warnings
+from edge.drivers.mqtt.connection import Login
 from edge.errors import ConfigError
 
 CASES = Path(__file__).parents[2] / "cases" / "edge-config"
@@ -123,3 +127,115 @@ def test_brackets_without_end_are_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file or directory"):
         load(tmp_path / "nowhere.toml")
+
+
+_OWN = {"modbus": '"abb-b23"', "mqtt": '"tasmota"'}
+
+
+@pytest.mark.parametrize("kind", _OWN)
+def test_a_profile_of_ones_own_is_looked_for_beside_the_file_and_its_mistakes_have_a_trail(
+    tmp_path: Path, kind: str
+) -> None:
+    text = GOOD.replace(_OWN[kind], '"./own.toml"')
+    with pytest.raises(ConfigError) as missing:
+        parse(text, "gateway.toml", tmp_path)
+    [line] = missing.value.problems
+    assert line.startswith(f"gateway.toml: {kind}[0].device[0].profile: {tmp_path}/own.toml: No such file")
+    (tmp_path / "own.toml").write_text(f'kind = "{kind}"\n')
+    with pytest.raises(ConfigError) as wrong:
+        parse(text, "gateway.toml", tmp_path)
+    assert all(
+        line.startswith(f"gateway.toml: {kind}[0].device[0].profile: {tmp_path}/own.toml: ")
+        for line in wrong.value.problems
+    )
+
+
+def _shipped(kind: str, name: str) -> str:
+    folder = {"modbus": "meters", "mqtt": "payloads"}[kind]
+    return resources.files("edge.profiles").joinpath(folder, f"{name}.toml").read_text("utf-8")
+
+
+def test_a_profile_of_ones_own_works_from_any_folder_and_is_registered_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "plug.toml").write_text(_shipped("mqtt", "tasmota"))
+    (tmp_path / "meter.toml").write_text(_shipped("modbus", "abb-b23"))
+    text = GOOD.replace('"tasmota"', '"./plug.toml"').replace('"abb-b23"', '"./meter.toml"')
+    config = parse(text, "gateway.toml", tmp_path)
+    assert config.mqtt[0].device[0].profile == str(tmp_path / "plug.toml")
+    assert {model for _, model, _ in config.devices()} == {"plug", "meter"}
+
+
+def test_what_a_profile_of_ones_own_needs_beside_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(_shipped("mqtt", "json"))
+    with pytest.raises(ConfigError, match=r"gateway\.toml: mqtt\[0\]\.device\[0\]: .*list the device's under fields"):
+        parse(GOOD.replace('"tasmota"', '"./own.toml"'), "gateway.toml", tmp_path)
+
+
+def _second_broker(more: str) -> str:
+    _, _, broker = GOOD.partition("[[mqtt]]")
+    broker = broker.replace("192.0.2.20", "192.0.2.21").replace("site-7", "other").replace('"dual"', '"second"')
+    return f"{GOOD}\n[[mqtt]]\n{more}{broker}"
+
+
+def test_files_that_are_not_there_are_named_with_the_number_of_their_table(tmp_path: Path) -> None:
+    text = _second_broker('username = "segs"\npassword_file = "secret"\ntls = { ca_file = "ca.pem" }\n')
+    assert list(unusable(parse(text, "gateway.toml", tmp_path))) == [
+        f"mqtt[1].tls.ca_file: {tmp_path}/ca.pem: No such file or directory; name a file of PEM certificates",
+        f"mqtt[1].password_file: {tmp_path}/secret: No such file or directory; name a readable file",
+    ]
+
+
+def test_a_password_that_only_the_running_service_has_is_not_missed(tmp_path: Path) -> None:
+    text = _second_broker('username = "segs"\npassword_file = "/run/credentials/segs-edge.service/password"\n')
+    assert not list(unusable(parse(text, "gateway.toml", tmp_path)))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_keeps_its_blanks_and_loses_one_line_end(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(f" two words \t{end}".encode())
+    assert password(str(file), "mqtt[0].password_file") == " two words \t"
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "warned"),
+    [
+        ("192.0.2.21", "", True),
+        ("broker.example", "", True),
+        ("192.0.2.21", "tls = {}\n", False),
+        ("127.0.0.1", "", False),
+        ("::1", "", False),
+        ("localhost", "", False),
+    ],
+)
+def test_a_password_in_the_clear_is_warned_of(tmp_path: Path, host: str, tls: str, warned: bool) -> None:
+    text = _second_broker(f'username = "segs"\npassword_file = "secret"\n{tls}').replace("192.0.2.21", host)
+    expected = ["mqtt[1].password_file: the password goes over the network as it is; add tls"] if warned else []
+    assert list(warnings(parse(text, "gateway.toml", tmp_path))) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [("http://segs.example:8080", True), ("https://segs.example", False), ("http://[::1]:8080", False)],
+)
+def test_a_gateways_key_in_the_clear_is_warned_of(tmp_path: Path, url: str, warned: bool) -> None:
+    config = parse(GOOD.replace("http://127.0.0.1:8080", url), "gateway.toml", tmp_path)
+    expected = [f"uplink.url: {url}: the gateway's key goes over the network as it is; use https"] if warned else []
+    assert list(warnings(config)) == expected
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o602, True), (0o640, False), (0o600, False)])
+def test_a_secret_that_every_user_may_read_is_warned_of(tmp_path: Path, mode: int, warned: bool) -> None:
+    key = tmp_path / "gateway.key"
+    key.touch()
+    key.chmod(mode)
+    found = list(warnings(parse(GOOD, "gateway.toml", tmp_path)))
+    expected = (
+        f"uplink.key_file: {key}: every user of this machine may read or change it (mode {mode:o}); chmod o= {key}"
+    )
+    assert found == ([expected] if warned else [])
+
+
+def test_a_login_does_not_show_its_password() -> None:
+    login = Login(host="h", port=1, client_id="c", username="u", password="hidden")
+    assert "hidden" not in f"{login!r} {login}"
+    assert "h:1" in repr(login)
