@@ -1,5 +1,7 @@
 """segs-edge: run the gateway, check its configuration, see how it is; find, read, record and write meters by hand."""
 
+import errno
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +21,7 @@ _APP = typer.Typer(
 _OWN = ("run", "check-config", "status")
 _TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "profiles")
 _CONFIG_ERROR = 2
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _ConfigOption = Annotated[Path, typer.Option("--config", help="the gateway's TOML file")]
 
 
@@ -97,8 +100,20 @@ def _fail(error: EdgeError, code: int) -> NoReturn:
 
 
 def main() -> None:
+    if sys.stdout is None:
+        # It was closed: writing must fail, and no socket may get its number.
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115 - for as long as the program runs
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     needed = (asked,) if asked in _TOOLS else () if asked in _OWN else _TOOLS
     for name in needed:
         _APP.command(name)(import_module(f"edge.tools.{name}").command)
-    _APP()
+    try:
+        _APP()
+    except OSError as error:
+        # Files are named in their errors, and connections have other ones.
+        if asked == "run" or error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        # What waits to be written would be tried again at exit, for a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"standard output: {error.strerror}; not everything could be shown", err=True)
+        raise SystemExit(1) from None

@@ -22,7 +22,7 @@ from edge.tools.lines import explain, registers
 from edge.tools.lines.image import Image
 from edge.tools.lines.sample import doubts
 from edge.tools.messages.payloads import Item, Payloads
-from edge.tools.outcome import NOTHING, USAGE, ToolFault, fail, note, show_json
+from edge.tools.outcome import NOTHING, USAGE, ToolFault, escaped, fail, note, show_json
 
 # Before 2010 no meter published JSON: such a clock was never set, and runs from an epoch of its own.
 _NEVER_SET_US = 1_262_304_000_000_000
@@ -103,7 +103,7 @@ def command(
         for doubt in item.doubts:
             note(doubt)
         for line in item.explained if explained else ():
-            typer.echo(line, err=as_json)
+            typer.echo(escaped(line), err=as_json)
     readings = [item for item in items if item.values]
     if as_json:
         show_json([item.reading() for item in readings])
@@ -154,7 +154,7 @@ def _registers(name: str, file: Path, now_us: int, *, explained: bool, aside: bo
         sample = image.sample(profile)
         read += bool(sample.values)
         if explained:
-            title = f"{device}: {profile.maker} {profile.model}"
+            title = escaped(f"{device}: {profile.maker} {profile.model}")
             typer.echo("\n".join([title, *explain.lines(sample, profile)]), err=aside)
         said = asyncio.run(doubts(image.read, profile, sample.values))
         said += [f"{quantity} fits no column; check the word order" for quantity in sample.impossible]

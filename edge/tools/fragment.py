@@ -11,7 +11,7 @@ import msgspec
 from edge.config.load import parse
 from edge.tools.lines.endpoint import Endpoint
 from edge.tools.lines.finder import Found
-from edge.tools.outcome import ToolFault
+from edge.tools.outcome import ToolFault, escaped
 
 _HEAD = """\
 # Written by segs-edge scan. Name the gateway, and where its readings go; then run segs-edge check-config on this file.
@@ -39,13 +39,35 @@ def write(file: Path, endpoint: Endpoint, found: list[Found]) -> str:
     parts = [text.rstrip("\n") + "\n" if text else _HEAD, *tables]
     whole = "\n".join(parts)
     parse(whole, file.name, file.parent)
-    fresh = file.with_name(f"{file.name}.new")
     try:
-        fresh.write_text(whole, "utf-8")
-        os.replace(fresh, file)
+        _replace(file.resolve(), whole)
     except OSError as error:
         raise ToolFault(f"{file}: {error.strerror}; --write-config must be where this user may write") from error
     return f"{file}: {'added' if text else 'written with'} {len(known)} of {len(found)} units; look it over before use"
+
+
+def _replace(file: Path, text: str) -> None:
+    """The file is as it was or has `text`, whatever happens; who may read it stays as it was. Raises OSError."""
+    fresh = file.with_name(f"{file.name}.new")
+    try:
+        with fresh.open("w", encoding="utf-8") as opened:
+            if file.exists():
+                # Before there is anything in it: a configuration may name what not everybody is to know.
+                before = file.stat()
+                os.fchown(opened.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(opened.fileno(), before.st_mode & 0o7777)
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(fresh, file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def _present(file: Path) -> str:
@@ -81,7 +103,7 @@ def _by_speed(endpoint: Endpoint, found: list[Found]) -> dict[int, list[Found]]:
 def _table(endpoint: Endpoint, found: list[Found], taken: set[str]) -> str:
     lines = ["[[modbus]]", *(f"{key} = {_value(value)}" for key, value in endpoint.table().items())]
     for item in found:
-        lines += ["", *(f"  # {warning}" for warning in [*item.warnings, *item.hints])]
+        lines += ["", *(f"  # {escaped(warning)}" for warning in [*item.warnings, *item.hints])]
         rows = ["[[modbus.device]]", *(f"{key} = {_value(value)}" for key, value in _device(item, taken))]
         # Without its model a unit cannot be read; the place is kept for whoever knows it.
         lines += [f"  {'' if item.model else '# '}{row}" for row in rows]

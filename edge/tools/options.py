@@ -1,7 +1,7 @@
 """The options that tools share: which line, which profile, which units; refused where they contradict each other."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -74,8 +74,6 @@ def endpoint(
         fail("--ca-file, --certificate-file, --key-file and --server-name go with --tls", USAGE)
     if serial is not None and (port is not None or tls or framing == "rtu"):
         fail("--port, --framing and --tls are of TCP; a --serial line has --baud-rate, --parity, --stop-bits", USAGE)
-    if tls and framing == "rtu":
-        fail("--framing rtu over --tls: Modbus over TLS has TCP frames; leave one of the two out", USAGE)
     if (certificate_file is None) != (key_file is None):
         fail("--certificate-file and --key-file go together", USAGE)
     if host is None and serial is None:
@@ -131,6 +129,13 @@ def known_profile(name: str, kind: str | None = None) -> str:
             fail(f"--profile {name}: that meter {speaks}; see segs-edge profiles", USAGE)
         fail(f"--profile {name}: unknown{suggestion(name, known)}; segs-edge profiles lists all {len(known)}", USAGE)
     return name
+
+
+def on_line(endpoint: Endpoint, units: Iterable[int]) -> None:
+    """Ends the program where one of `units` can be no meter's: as in gateway.toml, RTU has 1 to 247."""
+    for unit in units:
+        if endpoint.wire == "rtu" and not 1 <= unit <= 247:
+            fail(f"unit {unit}: on an RTU line a meter has one of 1 to 247", USAGE)
 
 
 def units(text: str) -> list[int]:

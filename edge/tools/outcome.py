@@ -24,7 +24,13 @@ def fail(reason: object, status: int = NOTHING) -> NoReturn:
 
 
 def note(text: object) -> None:
-    typer.echo(str(text), err=True)
+    """One line or several on standard error; nothing in them moves a cursor."""
+    typer.echo("\n".join(map(escaped, str(text).split("\n"))), err=True)
+
+
+def escaped(text: str) -> str:
+    """`text` with what is no printable character escaped: nothing in it moves a cursor or begins a line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def show_json(document: object, *, one_line: bool = False) -> None:

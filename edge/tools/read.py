@@ -18,7 +18,7 @@ from edge.tools.lines import explain
 from edge.tools.lines.endpoint import Endpoint, ask, reconnect
 from edge.tools.lines.noise import Noise
 from edge.tools.lines.sample import Sample, doubts, identity_of, take
-from edge.tools.outcome import NOTHING, ToolFault, fail, note, show_json
+from edge.tools.outcome import NOTHING, ToolFault, escaped, fail, note, show_json
 
 _NO_UNIT = (10, 11)
 
@@ -54,6 +54,7 @@ def command(
         --unit 12 --profile abb-b23 --explain
     """
     options.known_profile(profile, "modbus")
+    options.on_line(endpoint, [unit])
     reader = _Reader(endpoint=endpoint, unit=unit, name=profile, timeout_s=timeout_s)
     try:
         done = asyncio.run(reader.run(every_s=every_s, as_json=as_json, explained=explained))
@@ -135,7 +136,8 @@ class _Reader:
         else:
             when = datetime.fromtimestamp(sample.time_us / 1e6, UTC).isoformat(timespec="milliseconds")
             said = "".join(f", {name.replace('_', ' ')} {value}" for name, value in identity.items())
-            typer.echo(f"{self._where}: {profile.maker} {profile.model}{said}, {when.replace('+00:00', 'Z')}")
+            model = escaped(f"{profile.maker} {profile.model}")
+            typer.echo(f"{self._where}: {model}{said}, {when.replace('+00:00', 'Z')}")
             if not explained:
                 typer.echo("\n".join(table.quantities(sample.values)))
         if not explained:

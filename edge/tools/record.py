@@ -76,6 +76,8 @@ def command(
         if endpoint is None or units is None or profile is None:
             fail("name what to record: --host or --serial with --units and --profile, or --config gateway.toml", USAGE)
         options.known_profile(profile, "modbus")
+        wanted = options.units(units)
+        options.on_line(endpoint, wanted)
         found = None if profile == "sunspec" else catalog.modbus(profile)
         devices = [
             ModbusDevice(
@@ -86,7 +88,7 @@ def command(
                 interval_s=every_s,
                 timeout_s=timeout_s,
             )
-            for unit in options.units(units)
+            for unit in wanted
         ]
 
         def make() -> ModbusBus:
@@ -148,7 +150,7 @@ async def _record(
             for framing, make in makers:
                 bus = make()
                 file = out / f"{re.sub('[^A-Za-z0-9.-]+', '-', bus.line.endpoint).strip('-')}.jsonl" if folder else out
-                track = _Track(file=file, endpoint=bus.line.endpoint, framing=framing)
+                track = _Track(file=file, endpoint=bus.line.endpoint, framing=framing, stop=stop)
                 files.enter_context(track)
                 bus.line.tap = track.take
                 tracks.append(track)
@@ -157,15 +159,17 @@ async def _record(
             stop.set()
     for track in tracks:
         note(track)
+    if broken := [track.broken for track in tracks if track.broken]:
+        raise ToolFault("; ".join(broken))
     return any(track.answered for track in tracks)
 
 
 class _Track:
     """The recording of one line: each exchange goes to the file at once, so that a power cut costs the last at most."""
 
-    def __init__(self, *, file: Path, endpoint: str, framing: str) -> None:
-        self.answered = 0
-        self._path = file
+    def __init__(self, *, file: Path, endpoint: str, framing: str, stop: asyncio.Event) -> None:
+        self.answered, self.broken = 0, ""
+        self._path, self._stop = file, stop
         self._head = recording.Head(recording.VERSION, endpoint, framing, Clock().now_us())
 
     def __enter__(self) -> "_Track":
@@ -183,17 +187,24 @@ class _Track:
         self._file.close()
 
     def take(self, exchange: Exchange) -> None:
-        self.answered += exchange.reply is not None
-        self._writer.add(
-            recording.Entry(
-                t_us=exchange.sent_us,
-                unit=exchange.unit,
-                request=exchange.request.hex(),
-                reply=None if exchange.reply is None else exchange.reply.hex(),
-                took_us=exchange.took_us,
-                raw=exchange.raw.hex(),
-            )
+        """Write it down; where that is no longer possible, the recording ends and `broken` says why."""
+        if self.broken:
+            return
+        entry = recording.Entry(
+            t_us=exchange.sent_us,
+            unit=exchange.unit,
+            request=exchange.request.hex(),
+            reply=None if exchange.reply is None else exchange.reply.hex(),
+            took_us=exchange.took_us,
+            raw=exchange.raw.hex(),
         )
+        try:
+            self._writer.add(entry)
+        except OSError as error:
+            self.broken = f"{self._path}: {error.strerror}; the recording ends with what was written before"
+            self._stop.set()
+            return
+        self.answered += exchange.reply is not None
 
     def __str__(self) -> str:
         entries = self._writer.entries

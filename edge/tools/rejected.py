@@ -14,7 +14,7 @@ from edge.config.load import load
 from edge.errors import ConfigError
 from edge.status import BUFFER_FILE
 from edge.tools import options
-from edge.tools.outcome import USAGE, ToolFault, fail, show_json
+from edge.tools.outcome import USAGE, ToolFault, escaped, fail, show_json
 
 _SHOWN_BYTES = 300
 
@@ -96,8 +96,3 @@ def _lines(message: Message) -> Iterator[str]:
     rest = len(message.payload) - len(shown)
     mark = "hex " if message.encoding == "hex" else ""
     yield f"  {mark}{escaped(shown) or '(empty)'}{f' … {rest} more' if rest else ''}"
-
-
-def escaped(text: str) -> str:
-    """`text` with what is no printable character escaped: nothing in it moves a cursor or writes elsewhere."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

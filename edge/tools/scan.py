@@ -61,12 +61,14 @@ def command(
     """
     if endpoint.serial is None and baud_rates is not None:
         fail("--baud-rates are of a --serial line", USAGE)
+    wanted = options.units(units)
+    options.on_line(endpoint, wanted)
     speeds = _speeds(baud_rates or _SPEEDS) if endpoint.serial is not None else [endpoint.baud_rate]
     found: list[Found] = []
     noise = Noise()
     broken: ToolFault | str | None = None
     try:
-        asyncio.run(_scan(endpoint, options.units(units), speeds, timeout_s, found, noise))
+        asyncio.run(_scan(endpoint, wanted, speeds, timeout_s, found, noise))
     except ConfigError as error:
         fail(error)
     except ToolFault as fault:

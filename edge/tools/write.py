@@ -60,6 +60,7 @@ def command(
     """
     if unit == 0 and not broadcast:
         fail("--unit 0: every meter of the line would write, and none answer; give --broadcast if you mean it", USAGE)
+    options.on_line(endpoint, [unit] if unit else [])
     words = _words(value, kind, word_order, byte_order)
     written_by = (6 if len(words) == 1 else 16) if function is None else function
     if written_by not in (6, 16) or (written_by == 6 and len(words) > 1):

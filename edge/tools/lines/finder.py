@@ -15,6 +15,7 @@ from edge.profiles.modbus.schema import ModbusProfile
 from edge.tools.lines.endpoint import ask, reconnect
 from edge.tools.lines.sample import Sample, doubts, identity_of, take
 from edge.tools.lines.search import search
+from edge.tools.outcome import escaped
 
 _NOBODY = (10, 11)
 # A unit that lets that many questions pass costs the scan more time than it is worth.
@@ -151,7 +152,8 @@ class Finder:
         found.warnings.append("no known model; see segs-edge profiles, or write a profile from its datasheet")
 
     async def _look_closer(self, asked: "_Unit", found: Found, profile: ModbusProfile, sample: Sample) -> None:
-        found.maker = profile.maker
+        # SunSpec meters say it themselves.
+        found.maker = escaped(profile.maker)
         values = sample.values
         found.voltages = {name: value for name, value in values.items() if name.startswith("voltage_")}
         found.frequency_hz = values.get("frequency_hz")

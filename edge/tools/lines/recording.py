@@ -86,6 +86,6 @@ def registers(entries: list[Entry]) -> Iterator[tuple[int, int, int, list[int]]]
             continue
         address, count = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")
         data = reply[2:]
-        if len(data) == 2 * count == reply[1]:
+        if count and len(data) == 2 * count == reply[1]:
             words = [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
             yield entry.unit, request[0], address, words

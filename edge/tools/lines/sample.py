@@ -9,6 +9,7 @@ from edge.profiles.modbus import physics
 from edge.profiles.modbus.plan import Block
 from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
+from edge.tools.outcome import escaped
 
 _NOT_THERE = (2, 3)
 _ABSENT_UNIT = (10, 11)
@@ -68,7 +69,7 @@ async def take(read: Read, profile: ModbusProfile, clock: Clock) -> Sample:
 
 
 async def identity_of(read: Read, profile: ModbusProfile) -> dict[str, str]:
-    """What the unit says of itself; what it does not say is left out."""
+    """What the unit says of itself, with what is not printable escaped; what it does not say is left out."""
     said: dict[str, str] = {}
     for row in profile.identity:
         try:
@@ -78,7 +79,7 @@ async def identity_of(read: Read, profile: ModbusProfile) -> dict[str, str]:
                 break
             continue
         if value not in (None, ""):
-            said[row.name] = f"{value:g}" if isinstance(value, float) else str(value)
+            said[row.name] = f"{value:g}" if isinstance(value, float) else escaped(str(value))
     return said
 
 

@@ -19,7 +19,7 @@ from edge.profiles.payload.settings import DeviceFields
 from edge.reading import canonical
 from edge.tools import table
 from edge.tools.messages.topics import device_of, source_of
-from edge.tools.outcome import ToolFault
+from edge.tools.outcome import ToolFault, escaped
 from edge.validation import describe
 
 _RAW, _FAILED_CHECKS = 14, 10
@@ -66,7 +66,7 @@ class Item:
     def title(self) -> str:
         channel = "" if self.channel is None else f" channel {self.channel}"
         clock = "the device's clock" if self.from_device else "the gateway's clock"
-        return f"{self.device}{channel}: {self.time} by {clock}, quality {self.quality}"
+        return f"{escaped(self.device)}{channel}: {self.time} by {clock}, quality {self.quality}"
 
 
 class Payloads:
@@ -101,19 +101,20 @@ class Payloads:
             said = decoder.decode(topic, payload, now_us)
         except PayloadError as error:
             raise ToolFault(
-                f"{where}, topic {topic}: {error}; is {self._name} its profile? segs-edge profiles lists all"
+                f"{where}, topic {escaped(topic)}: {escaped(str(error))}; "
+                f"is {self._name} its profile? segs-edge profiles lists all"
             ) from error
         for one in (*said.earlier, said):
             yield from self._of(where, topic, device, one, now_us)
 
     def _of(self, where: str, topic: str, device: str, said: Said, now_us: int) -> Iterator[Item]:
-        doubts = [f"{where}: {skipped}: not used" for skipped in said.skipped]
+        doubts = [escaped(f"{where}: {skipped}: not used") for skipped in said.skipped]
         if not said.channels:
             reason = "the device says that it is gone" if said.offline else "nothing of a meter in it"
             if said.needs_rebirth:
                 reason = "its names were announced in a birth message that is not there; begin with that"
             quiet = said.partial or (said.earlier and not said.ignored)
-            doubts += [] if quiet else [f"{where}, topic {topic}: {reason}"]
+            doubts += [] if quiet else [escaped(f"{where}, topic {topic}: {reason}")]
         first: Item | None = None
         for channel, raw in sorted(said.channels.items(), key=lambda each: each[0] or 0):
             values, impossible = canonical(raw)

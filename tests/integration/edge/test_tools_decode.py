@@ -227,3 +227,12 @@ def test_a_wrong_command_line_is_refused(arguments: list[str], words: str) -> No
     done = inside("decode", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_nothing_that_a_message_says_moves_the_cursor() -> None:
+    lines = b'tele/\x1b[2Jplug/SENSOR {"ENERGY": {"Power": 5}}\ntele/\x1b]0;x\x07/SENSOR no JSON\n'
+    done = inside("decode", "--profile", "tasmota", "--lines", *_NOW, stdin=lines)
+    assert done.returncode == 1
+    assert done.stdout.startswith("\\x1b[2Jplug: 2026-03-29T12:00:00Z")
+    assert "topic tele/\\x1b]0;x\\x07/SENSOR" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr

@@ -1,8 +1,10 @@
 """`segs-edge read` on servers that are not ours: what is there, what is not, and what to try."""
 
 import json
+import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -187,13 +189,39 @@ def test_a_connection_that_closes_at_once_is_no_traceback() -> None:
         (["--profile", "abb-b23", "--host", "h", "--serial", "/dev/x"], "a line is one of them"),
         (["--profile", "abb-b23", "--serial", "/dev/x", "--port", "502"], "are of TCP"),
         (["--profile", "abb-b23", "--host", "h", "--ca-file", "x"], "go with --tls"),
-        (["--profile", "abb-b23", "--host", "h", "--tls", "--framing", "rtu"], "leave one of the two out"),
+        (["--profile", "abb-b23", "--serial", "/dev/x", "--unit", "0"], "on an RTU line a meter has one of 1 to 247"),
+        (["--profile", "abb-b23", "--host", "h", "--framing", "rtu", "--unit", "248"], "one of 1 to 247"),
     ],
 )
 def test_a_command_line_that_contradicts_itself_is_refused(arguments: list[str], words: str) -> None:
     done = inside("read", "--unit", "1", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_nothing_that_a_meter_says_of_itself_moves_the_cursor() -> None:
+    name = b"B23\x1b[2J\n312"
+    bank = DataBank(h_regs_size=0x9000)
+    bank.set_holding_registers(0x8960, struct.unpack(">6H", name.ljust(12, b"\0")))
+    peer = ModbusServer("127.0.0.1", free_port(), no_block=True, data_bank=bank)
+    peer.start()
+    try:
+        done = inside(*_on(peer, 1, "abb-b23"))  # type: ignore[arg-type]
+    finally:
+        peer.stop()
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "312, " in done.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("redirect", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_an_output_that_cannot_be_written_is_no_traceback(server: Server, redirect: str, reason: str) -> None:
+    for command in (_on(server, 1), [*_on(server, 1), "--json"], ["profiles"], ["profiles", "--json"], ["--help"]):
+        text = shlex.join([sys.executable, "-m", "edge", *command])
+        done = subprocess.run(["bash", "-c", text + redirect], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (1, f"standard output: {reason}; not everything could be shown\n")
 
 
 def test_a_serial_line_that_is_not_there_says_what_to_check() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -87,6 +88,22 @@ def test_a_recording_is_never_written_over_and_ends_whole_when_it_is_stopped(tmp
     assert again.returncode == 1
     assert f"{file}: is there already" in again.stderr
     assert file.read_bytes() == before
+
+
+def test_a_recording_on_a_full_disk_ends_and_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "attic.jsonl"
+    with Server({1: float_words(SDM630)}) as server:
+        command = [
+            *(sys.executable, "-B", "-m", "edge", "record", "--host", "127.0.0.1", "--port", str(server.port)),
+            *("--units", "1", "--profile", "eastron-sdm630", "--every", "0.1", "--for", "60", "--out", str(file)),
+        ]
+        text = f"ulimit -f 2; exec {shlex.join(command)}"
+        done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert f"{file}: File too large; the recording ends with what was written before" in done.stderr
+    assert "Traceback" not in done.stderr
+    decoded = said(inside("decode", "--profile", "eastron-sdm630", "--registers", str(file), "--json"))
+    assert [item["values"]["voltage_l1_v"] for item in decoded] == [230.1]
 
 
 def test_the_lines_of_a_configuration_are_recorded_while_its_daemon_is_stopped(tmp_path: Path) -> None:

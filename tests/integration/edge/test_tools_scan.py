@@ -1,17 +1,23 @@
 """`segs-edge scan`: who is on a line, on servers that are not ours and on the simulator as a process."""
 
 import os
+import shlex
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.profiles import catalog
+from edge.tools import options
+from edge.tools.fragment import write
 from edge.tools.lines.finder import Found
 from edge.tools.scan import _mark_copies
 from peers import libmodbus
@@ -151,6 +157,41 @@ def test_what_was_found_is_added_to_a_configuration_that_keeps_every_letter(tmp_
         "eastron-sdm630-1,eastron-sdm630,10000",
         "eastron-sdm630-1-2,eastron-sdm630,10000",
     ]
+
+
+def test_a_configuration_keeps_its_rights_and_its_place_and_gets_no_line_from_a_meter(tmp_path: Path) -> None:
+    real, link = tmp_path / "etc" / "gateway.toml", tmp_path / "gateway.toml"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    line = options.endpoint(host="192.0.2.10")
+    assert line is not None
+    write(link, line, [Found(unit=1, model="abb-b23", warnings=["two\n[uplink]"])])
+    os.chmod(real, 0o640)
+    owner = (4711, 4712) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(real, *owner)
+    write(link, replace(line, port=503), [Found(unit=2, model="abb-b23")])
+    there = real.stat()
+    assert (link.is_symlink(), there.st_mode & 0o7777, there.st_uid, there.st_gid) == (True, 0o640, *owner)
+    assert "# two\\n[uplink]\n" in real.read_text()
+    assert sorted(real.parent.iterdir()) == [real]
+
+
+def test_a_configuration_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = _limited(tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "File too large; --write-config must be where this user may write" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["gateway.toml"]
+
+
+def _limited(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A scan that adds to a long gateway.toml where no file may pass 4 KiB."""
+    file = folder / "gateway.toml"
+    with Server({1: float_words(SDM630)}) as server, Server({1: float_words(SDM630)}) as other:
+        _scan(server.port, "1", "--write-config", str(file))
+        file.write_text(file.read_text() + "# and so on\n" * 400)
+        command = ["scan", "--host", "127.0.0.1", "--port", str(other.port), "--units", "1", "--write-config"]
+        text = f"ulimit -f 4; exec {shlex.join([sys.executable, '-B', '-m', 'edge', *command, str(file)])}"
+        return subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_units_are_found_on_a_serial_line_and_written_down_with_its_speed(

@@ -113,3 +113,10 @@ def test_a_recording_that_was_cut_off_counts_up_to_there() -> None:
 def test_a_recording_in_which_nobody_answered_has_no_registers() -> None:
     with pytest.raises(ToolFault, match="1 exchanges and no reply"):
         parse((_HEAD + _exchange(1, "0300100001", None, 10)).encode(), "line.jsonl")
+
+
+def test_a_read_of_no_registers_in_a_recording_is_passed_over() -> None:
+    entry = '{{"t_us":1,"unit":1,"request":"{}","reply":"{}","took_us":1}}\n'
+    head = '{"segs_recording":1,"endpoint":"e","framing":"tcp","started_us":1}\n'
+    image = _image(head + entry.format("0300000000", "03") + entry.format("0300070001", "0302002a"))
+    assert image.words == {(3, 7): 0x2A}
