@@ -21,7 +21,7 @@ from bench.result import Result
 from edge.buffer.queue import BufferQueue
 from edge.buffer.store import Store
 from edge.clock import Clock
-from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
@@ -175,7 +175,7 @@ async def _committed(port: int, client_id: str, messages: int, data_dir: Path) -
         for meter in range(_METERS)
     ]
     login = Login(host="127.0.0.1", port=port, client_id=client_id)
-    bus = MqttBus(login=login, devices=devices, sink=queue, clock=clock)
+    bus = BrokerClient(login=login, devices=devices, sink=queue, clock=clock)
     async with asyncio.TaskGroup() as group:
         started_s = time.perf_counter()
         async with bus:

@@ -22,7 +22,7 @@ from edge.buffer.queue import BufferState
 from edge.buffer.store import Backlog
 from edge.clock import Clock
 from edge.config.models import Config
-from edge.drivers.mqtt.broker import BrokerState
+from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.metrics import EdgeCollector
 from edge.profiles import catalog

@@ -1,4 +1,4 @@
-"""A reader of the protobuf wire format: fields in the order in which they stand, and nothing read past the end.
+"""The protobuf wire format, read: fields in the order in which they stand, and nothing read past the end.
 
 Encoding guide of Protocol Buffers: a tag is a varint of field number and wire type; 0 varint, 1 eight bytes, 2 length
 and bytes, 5 four bytes.
@@ -40,6 +40,16 @@ def fields(data: bytes) -> Iterator[tuple[int, Value]]:
             )
         yield number, data[position : position + length]
         position += length
+
+
+def varint(value: int) -> bytes:
+    """`value`, which is not negative, as it is written."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import msgspec
 
 from edge.clock import Clock
+from edge.profiles.payload.protobuf import varint
 
 # A node answers with its whole birth: not oftener than a fleet of them can be listened to.
 _AGAIN_S = 60.0
@@ -38,15 +39,6 @@ def _payload(now_ms: int) -> bytes:
     """timestamp = 1, metrics = 2 { name = 1, timestamp = 3, datatype = 4, boolean_value = 14 } of sparkplug_b.proto."""
     name = b"Node Control/Rebirth"
     metric = (
-        b"\x0a" + bytes((len(name),)) + name + b"\x18" + _varint(now_ms) + b"\x20" + bytes((_BOOLEAN,)) + b"\x70\x01"
+        b"\x0a" + bytes((len(name),)) + name + b"\x18" + varint(now_ms) + b"\x20" + bytes((_BOOLEAN,)) + b"\x70\x01"
     )
-    return b"\x08" + _varint(now_ms) + b"\x12" + bytes((len(metric),)) + metric
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return b"\x08" + varint(now_ms) + b"\x12" + bytes((len(metric),)) + metric

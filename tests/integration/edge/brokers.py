@@ -11,7 +11,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.clock import Clock
-from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
@@ -56,10 +56,10 @@ def plug(name: str = "plug", profile: str = "tasmota", topic: str | None = None,
 
 
 @asynccontextmanager
-async def listening(port: int, sink: Sink, *devices: MqttDevice, **login: object) -> AsyncIterator[MqttBus]:
+async def listening(port: int, sink: Sink, *devices: MqttDevice, **login: object) -> AsyncIterator[BrokerClient]:
     stop = asyncio.Event()
     where = Login(**{"host": "127.0.0.1", "port": port, "client_id": "gateway"} | login)
-    bus = MqttBus(login=where, devices=devices or (plug(),), sink=sink, clock=Clock(), jitter=Impatient())
+    bus = BrokerClient(login=where, devices=devices or (plug(),), sink=sink, clock=Clock(), jitter=Impatient())
     async with bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         try:

@@ -111,7 +111,7 @@ async def test_an_id_that_a_new_session_uses_again_is_not_acknowledged_for_the_o
         await eventually(lambda: bus.state.sessions_lost == 1, timeout_s=20)
         await _publish(broker, energy(2))
         await eventually(lambda: len(held.readings) == 2)
-        assert [entry.delivery.message_id for entry in bus._deliveries._order] == [1]
+        assert [entry.delivery.message_id for entry in bus._intake._deliveries._order] == [1]
         held.futures[0].set_result(None)
         await asyncio.sleep(0.2)
     async with listening(broker.port, later, version=version):
@@ -312,7 +312,7 @@ async def test_a_message_too_large_to_be_a_meters_is_kept_cut_and_the_next_one_r
 
 
 async def test_trouble_with_a_broker_is_told_at_once() -> None:
-    from edge.drivers.mqtt.broker import BrokerState
+    from edge.drivers.mqtt.state import BrokerState
 
     well, refused = (
         BrokerState("b", connected=True),

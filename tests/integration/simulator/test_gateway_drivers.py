@@ -12,7 +12,7 @@ from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
-from edge.drivers.mqtt.broker import MqttBus
+from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
@@ -188,7 +188,7 @@ async def test_every_mqtt_dialect_is_read_without_a_fault(broker: MosquittoBroke
     assert devices.keys() == MQTT_DIALECTS.keys()
     last = MqttDevice(id="last", topic="last", profile=catalog.mqtt("zigbee2mqtt"), interval_s=2.0, zone=UTC)
     login = Login(host="127.0.0.1", port=broker.port, client_id="gw")
-    bus = MqttBus(login=login, devices=[*devices.values(), last], sink=kept, clock=Clock())
+    bus = BrokerClient(login=login, devices=[*devices.values(), last], sink=kept, clock=Clock())
     async with asyncio.timeout(60), bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         await _until(lambda: bus.state.connected)
