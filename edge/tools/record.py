@@ -20,7 +20,7 @@ from edge.config.modbus import ModbusConfig
 from edge.config.models import Config, LogConfig
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
-from edge.drivers.modbus.line import Exchange
+from edge.drivers.modbus.exchange import Exchange
 from edge.errors import ConfigError, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog

@@ -15,7 +15,8 @@ import pytest
 from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
-from edge.drivers.modbus.line import Exchange, Line, tcp_line
+from edge.drivers.modbus.exchange import Exchange
+from edge.drivers.modbus.line import Line, tcp_line
 from edge.errors import ModbusFault
 from edge.profiles import catalog
 from tests.integration.edge.peers import Kept, eventually

@@ -226,13 +226,13 @@ async def test_one_dead_unit_of_many_leaves_the_others_their_interval() -> None:
         async with _polling(meters.path, units, interval_s=0.25, timeout_s=0.2) as kept:
             await eventually(lambda: sum(request[0] == dead for _, request in meters.requests) >= 2)
             start = len(kept.readings)
-            await asyncio.sleep(4.0)
+            await eventually(lambda: len(kept.readings) >= start + 15 * (len(units) - 1), timeout_s=30)
         for unit in set(units) - {dead}:
             times_us = [reading.time_us for reading in kept.readings[start:] if reading.device == f"meter-{unit}"]
             # From slot to slot: the first and the last may each be late by one time-out.
             slots = round((times_us[-1] - times_us[0]) / 250_000)
             assert slots <= 1.02 * (len(times_us) - 1)
-            assert slots >= 14
+            assert slots >= 12
         assert not kept.of(f"meter-{dead}")
 
 

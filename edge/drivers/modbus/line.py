@@ -5,15 +5,14 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
-
-import msgspec
+from typing import Literal
 
 from edge.drivers.modbus import pdu
 from edge.drivers.modbus.connection import Connection
+from edge.drivers.modbus.exchange import Exchange
 from edge.drivers.modbus.framing import Framing, Mbap, Rtu
 from edge.drivers.modbus.owed import Owed
-from edge.drivers.modbus.ports import Parity, SerialPort, TcpPort
+from edge.drivers.modbus.ports import Parity, Port, SerialPort, TcpPort
 from edge.errors import ModbusFault
 
 _CLOSE_PATIENCE_S = 1.0
@@ -25,32 +24,10 @@ _LEAST_RTU_SILENCE_S = 0.001_75
 _NOT_NOW = (6, 10, 11)
 
 
-class Exchange(msgspec.Struct):
-    """One request and what came of it. `request` and `reply` are PDUs; `raw` is what arrived and made no reply."""
-
-    unit: int
-    request: bytes
-    reply: bytes | None
-    raw: bytes
-    sent_us: int
-    took_us: int
-    fault: str | None
-
-
-class _Port(Protocol):
-    endpoint: str
-    silence_s: float
-
-    character_s: float
-    redials: bool
-
-    async def open(self, framing: Framing) -> Connection: ...
-
-
 class Line:
     """An async context manager; not connected until `connect`. `tap` is called once per request."""
 
-    def __init__(self, *, port: _Port, framing: Framing) -> None:
+    def __init__(self, *, port: Port, framing: Framing) -> None:
         self.endpoint = port.endpoint
         self.tap: Callable[[Exchange], None] | None = None
         self._port, self._framing = port, framing

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import termios
-from typing import Literal
+from typing import Literal, Protocol
 
 import serial
 
@@ -18,6 +18,18 @@ Parity = Literal["none", "even", "odd"]
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 # Above 19,200 baud the standard fixes the silence between frames: Modbus over Serial Line V1.02, 2.5.1.1.
 _FAST_BAUD, _FAST_SILENCE_S = 19_200, 0.001_75
+
+
+class Port(Protocol):
+    """`silence_s` is kept before each request. `character_s` is how long a character is on the wire. With `redials` a
+    request without an answer ends the connection."""
+
+    endpoint: str
+    silence_s: float
+    character_s: float
+    redials: bool
+
+    async def open(self, framing: Framing) -> Connection: ...
 
 
 class TcpPort:

@@ -1,6 +1,6 @@
 """What comes over a line and is no reply: the sign of another protocol, other framing or another speed."""
 
-from edge.drivers.modbus.line import Exchange
+from edge.drivers.modbus.exchange import Exchange
 
 _SHOWN_BYTES = 12
 
