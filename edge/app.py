@@ -19,11 +19,11 @@ from edge.clock import Clock, signalled
 from edge.config.models import Config
 from edge.config.warnings import warnings
 from edge.drivers.modbus.bus import ModbusBus
-from edge.drivers.mqtt.broker import BrokerClient
+from edge.drivers.mqtt.broker import BrokerClient, together
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
-from edge.set_aside import SetAsideFile
+from edge.set_aside_file import SetAsideFile
 from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE, Running, write_soon
 from edge.systemd import Notifier
 from edge.uplink import Uplink
@@ -131,9 +131,8 @@ class Gateway:
                 [f"metrics.port: {config.metrics.port}: {error.strerror}; choose another, or 0"]
             ) from error
         # After all that can be refused: a client that connects takes the session from another of its name.
-        self._brokers = [
-            await stack.enter_async_context(make.mqtt(broker, f"mqtt[{n}]")) for n, broker in enumerate(config.mqtt)
-        ]
+        self._brokers = [make.mqtt(broker, f"mqtt[{n}]") for n, broker in enumerate(config.mqtt)]
+        await stack.enter_async_context(together(self._brokers))
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
 

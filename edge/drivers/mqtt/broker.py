@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import structlog
@@ -53,6 +54,10 @@ class BrokerClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Acknowledge what is committed, and say goodbye to the broker."""
         self._intake.taking = False
         # What has just been committed is acknowledged by callbacks that the loop has yet to run.
         await asyncio.sleep(0)
@@ -163,3 +168,14 @@ class BrokerClient:
         delay_s = self._jitter.uniform(0.1, min(longest_s, shortest_s * 2.0 ** min(self._attempt, 16)))
         self._attempt += 1
         return delay_s
+
+
+@asynccontextmanager
+async def together(clients: Sequence[BrokerClient]) -> AsyncIterator[None]:
+    """The context of all `clients`; they are left at the same time, as a broker may be slow to see one go."""
+    try:
+        yield
+    finally:
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client.leave(), name=f"leaving {client.state.broker}")

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
 
+from edge.clock import Clock, signalled
 from edge.drivers.mqtt import broker as driver
 from edge.drivers.mqtt import connection
+from edge.drivers.mqtt.connection import Login
 from tests.integration.edge.brokers import energy, listening, plug, registers
 from tests.integration.edge.peers import Kept, eventually
 
@@ -44,6 +47,11 @@ class Peer:
             first, body = await self.packet()
             if first == kind:
                 return body
+
+    async def listen_to_goodbye(self) -> None:
+        """Read on until the gateway says goodbye, which raises ConnectionResetError."""
+        while True:
+            await self.packet()
 
     async def listen(self) -> None:
         """Read on until the gateway closes."""
@@ -375,3 +383,59 @@ async def test_one_dead_broker_among_many_delays_nobody(monkeypatch: pytest.Monk
     kept = Kept()
     async with broker(Peer.listen) as dead, broker(well) as alive, listening(dead, Kept()), listening(alive, kept):
         await eventually(lambda: len(kept.readings) == 49)
+
+
+async def test_brokers_are_left_at_the_same_time() -> None:
+    """E18: one that is slow to see the gateway go does not make the next one's acknowledgements wait."""
+    told: list[int] = []
+    all_told, stop = asyncio.Event(), asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.welcome("3.1.1")
+        with contextlib.suppress(ConnectionResetError):
+            await peer.listen_to_goodbye()
+        told.append(1)
+        if len(told) == 3:
+            all_told.set()
+        # The gateway waits two seconds for this end to close, before it would turn to the next.
+        assert await signalled(all_told, 1.8), "the others were not told yet"
+
+    async with broker(slow) as port:
+        logins = [Login(host="127.0.0.1", port=port, client_id=f"gateway{number}") for number in range(3)]
+        clients = [driver.BrokerClient(login=login, devices=[plug()], sink=Kept(), clock=Clock()) for login in logins]
+        async with driver.together(clients), asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client.run(stop))
+            await eventually(lambda: all(client.state.connected for client in clients))
+            stop.set()
+        assert len(told) == 3
+
+
+class _Watched(random.Random):
+    """Keeps between which bounds it was asked to draw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bounds: list[tuple[float, float]] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.bounds.append((a, b))
+        return a / 100
+
+
+async def test_pauses_before_reconnects_are_drawn_anew_from_a_range_that_doubles_up_to_half_a_minute() -> None:
+    """E25: gateways that lost their broker together do not come back together."""
+
+    async def busy(peer: Peer) -> None:
+        await peer.until(0x10)
+        peer.say(b"\x20\x02\x00\x03")
+
+    drawn, stop = _Watched(), asyncio.Event()
+    async with broker(busy) as port:
+        login = Login(host="127.0.0.1", port=port, client_id="gateway")
+        client = driver.BrokerClient(login=login, devices=[plug()], sink=Kept(), clock=Clock(), jitter=drawn)
+        async with client, asyncio.TaskGroup() as group:
+            group.create_task(client.run(stop))
+            await eventually(lambda: len(drawn.bounds) >= 8)
+            stop.set()
+    assert drawn.bounds[:8] == [(0.1, bound) for bound in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)]
