@@ -178,7 +178,7 @@ def _registers(name: str, file: Path, now_us: int, *, explained: bool, aside: bo
 
 
 def _profile(name: str, image: Image, where: str) -> ModbusProfile:
-    if name != "sunspec":
+    if name != catalog.SUNSPEC:
         return catalog.modbus(name)
     try:
         return asyncio.run(sunspec.discover(image.read))

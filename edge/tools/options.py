@@ -119,9 +119,7 @@ def with_endpoint(command: Callable[..., None]) -> Callable[..., None]:
 
 def known_profile(name: str, kind: str | None = None) -> str:
     """`name` if there is a profile of that name; ends the program with the nearest names if there is none."""
-    known = [found for each in ((kind,) if kind else ("modbus", "mqtt")) for found in catalog.names(each)]
-    if kind != "mqtt":
-        known.append("sunspec")
+    known = [found for each in ((kind,) if kind else ("modbus", "mqtt")) for found in catalog.known(each)]
     if name not in known and not catalog.is_path(name):
         other = {"modbus": "mqtt", "mqtt": "modbus"}.get(kind or "")
         if other and name in catalog.names(other):

@@ -27,7 +27,7 @@ def command(
         if name is None:
             _list(as_json=as_json)
         else:
-            if options.known_profile(name) == "sunspec":
+            if options.known_profile(name) == catalog.SUNSPEC:
                 fail("sunspec: its registers are what the meter says; segs-edge read shows them", USAGE)
             _one(name, as_json=as_json)
     except ConfigError as error:
@@ -48,7 +48,7 @@ def _list(*, as_json: bool) -> None:
     known = [
         Known(name, "modbus", f"{profile.maker} {profile.model}", profile.verified) for name, profile in meters.items()
     ]
-    known.append(Known("sunspec", "modbus", "any SunSpec meter, by discovery", True))
+    known.append(Known(catalog.SUNSPEC, "modbus", "any SunSpec meter, by discovery", True))
     dialects = {name: catalog.mqtt(name) for name in catalog.names("mqtt")}
     known += [Known(name, "mqtt", profile.model, profile.verified) for name, profile in dialects.items()]
     if as_json:

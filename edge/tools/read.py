@@ -77,7 +77,7 @@ class _Reader:
 
     async def run(self, *, every_s: float | None, as_json: bool, explained: bool) -> bool:
         """Whether the last sample held something. Raises ToolFault when there is nothing to read on."""
-        silence_ms = 0 if self._name == "sunspec" else catalog.modbus(self._name).silence_ms
+        silence_ms = 0 if self._name == catalog.SUNSPEC else catalog.modbus(self._name).silence_ms
         async with self._endpoint.line(silence_ms=silence_ms) as line:
             try:
                 await reconnect(line)
@@ -107,7 +107,7 @@ class _Reader:
         return read
 
     async def _profile(self, read: Read) -> ModbusProfile:
-        if self._name != "sunspec":
+        if self._name != catalog.SUNSPEC:
             return catalog.modbus(self._name)
         try:
             return await sunspec.discover(read)

@@ -78,7 +78,7 @@ def command(
         options.known_profile(profile, "modbus")
         wanted = options.units(units)
         options.on_line(endpoint, wanted)
-        found = None if profile == "sunspec" else catalog.modbus(profile)
+        found = None if profile == catalog.SUNSPEC else catalog.modbus(profile)
         devices = [
             ModbusDevice(
                 id=f"unit-{unit}",

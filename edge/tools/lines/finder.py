@@ -104,7 +104,7 @@ class Finder:
             rest = sorted((name for name in known if name not in names), key=lambda name: bool(known[name].probe))
             await self._infer(asked, found, [*names, *rest])
             return
-        found.model, found.how = "sunspec", "sunspec"
+        found.model, found.how = catalog.SUNSPEC, "sunspec"
         await self._look_closer(asked, found, profile, await take(asked.read, profile, self._clock))
 
     async def _settle(
