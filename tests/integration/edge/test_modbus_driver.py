@@ -19,7 +19,7 @@ from edge.errors import ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
-from edge.set_aside import SetAsideFile
+from edge.set_aside_file import SetAsideFile
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
 
 

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from edge.set_aside import SetAsideFile
+from edge.set_aside_file import SetAsideFile
 
 
 async def test_what_was_set_aside_is_known_after_a_restart(tmp_path: Path) -> None:
