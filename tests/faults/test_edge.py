@@ -1,13 +1,10 @@
 """The gateway as a process, against meters, brokers and receivers that fail, and killed itself."""
 
-import errno
 import json
-import os
 import signal
 import socket
 import sqlite3
 import struct
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -20,6 +17,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from local.servers import MosquittoBroker
+from tests.faults.disk import fill
 from tests.integration.edge.peers import (
     EdgeProcess,
     ModbusMeters,
@@ -266,28 +264,6 @@ def test_a_broker_that_restarts_costs_nothing(
         assert set(_counts(receiver, "plug")) == set(range(1, 201))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 2 MiB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root and the permission to mount")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _fill(ballast: Path) -> None:
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-
-
 def test_a_full_disk_stops_no_polling_and_what_waited_is_kept_once_there_is_room(
     small_disk: Path, started: Callable[[EdgeProcess], EdgeProcess]
 ) -> None:
@@ -298,7 +274,7 @@ def test_a_full_disk_stops_no_polling_and_what_waited_is_kept_once_there_is_room
         started(edge)
         wait_until(lambda: len(served) > 5)
         ballast = small_disk / "ballast"
-        _fill(ballast)
+        fill(ballast)
         count = len(served)
         wait_until(lambda: len(served) > count + 30, timeout_s=20)
         stored = len(_counts(receiver, "meter-1"))
@@ -316,7 +292,7 @@ def test_a_disk_that_is_full_at_the_start_ends_in_one_line(
         edge = EdgeProcess(folder=small_disk, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
         edge.data_dir.mkdir()
         (small_disk / "edge.log").symlink_to(tmp_path / "edge.log")
-        _fill(small_disk / "ballast")
+        fill(small_disk / "ballast")
         assert started(edge).process.wait(10) == 1
         assert "the buffer cannot be written" in edge.log
         assert "Traceback" not in edge.log

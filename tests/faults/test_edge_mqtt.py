@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from local.servers import MosquittoBroker
+from tests.faults.disk import fill
 from tests.integration.edge.brokers import publish
 from tests.integration.edge.peers import EdgeProcess, Receiver, mqtt_table, wait_until
 
@@ -161,6 +162,64 @@ def _buffered(edge: EdgeProcess) -> tuple[int, int, bytes | None]:
         (held,) = db.execute("SELECT coalesce(sum(length(payload)), 0) FROM rejected").fetchone()
         newest = db.execute("SELECT payload FROM rejected ORDER BY id DESC LIMIT 1").fetchone()
     return readings, held, newest[0] if newest else None
+
+
+def test_a_full_disk_acknowledges_nothing_that_is_not_kept(
+    tmp_path: Path, small_disk: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E13, E20: killed while the disk is full, or once there is room again, all of it is read, once."""
+    ballast = small_disk / "ballast"
+    with Receiver() as receiver:
+        edge = EdgeProcess(folder=small_disk, receiver_url=receiver.url, meters=mqtt_table(broker.port))
+        (small_disk / "edge.log").symlink_to(tmp_path / "edge.log")
+        started(edge)
+        wait_until(lambda: "broker connected" in edge.log)
+        publish(broker.port, TOPIC, _energy(0))
+        wait_until(lambda: len(_counts(receiver)) == 1)
+        fill(ballast)
+        publish(broker.port, TOPIC, *map(_energy, range(1, 300)))
+        wait_until(lambda: "buffer unwritable" in edge.log)
+        edge.kill()
+        ballast.unlink()
+        started(edge)
+        wait_until(lambda: len(_counts(receiver)) == 300, timeout_s=40)
+        fill(ballast)
+        before = edge.log.count("buffer unwritable")
+        publish(broker.port, TOPIC, *map(_energy, range(300, 600)))
+        wait_until(lambda: edge.log.count("buffer unwritable") > before)
+        ballast.unlink()
+        wait_until(lambda: len(_counts(receiver)) == 600, timeout_s=40)
+        assert edge.stop() == 0
+        assert _counts(receiver) == Counter(range(600))
+
+
+def test_a_stop_in_the_middle_of_a_burst_loses_and_doubles_nothing(
+    tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E13, E18"""
+    with Receiver() as receiver:
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=mqtt_table(broker.port))
+        started(edge)
+        wait_until(lambda: "broker connected" in edge.log)
+        stopped, sent = threading.Event(), [0]
+
+        def burst() -> None:
+            while not stopped.is_set():
+                publish(broker.port, TOPIC, *map(_energy, range(sent[0], sent[0] + 50)))
+                sent[0] += 50
+
+        meters = threading.Thread(target=burst)
+        meters.start()
+        wait_until(lambda: len(_counts(receiver)) > 0)
+        assert edge.stop() == 0
+        before = sent[0]
+        wait_until(lambda: sent[0] > before)
+        stopped.set()
+        meters.join()
+        started(edge)
+        wait_until(lambda: len(_counts(receiver)) == sent[0], timeout_s=40)
+        assert edge.stop() == 0
+        assert _counts(receiver) == Counter(range(sent[0]))
 
 
 def test_a_refusal_of_the_broker_stands_in_the_status(

@@ -1,0 +1,15 @@
+"""A disk that is full."""
+
+import errno
+from pathlib import Path
+
+
+def fill(ballast: Path) -> None:
+    """Write into `ballast` until there is no room left."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
