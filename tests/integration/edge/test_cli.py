@@ -33,13 +33,14 @@ def test_a_good_configuration_is_called_good(edge: EdgeProcess) -> None:
     assert (done.returncode, done.stdout) == (0, f"{edge.config}: good, 2 meters\n")
 
 
-def test_a_configuration_with_a_file_that_is_not_there_is_not_called_good(edge: EdgeProcess) -> None:
+@pytest.mark.parametrize("command", [["check-config"], ["run", "--config"]])
+def test_a_certificate_that_is_not_there_is_named_with_its_table(edge: EdgeProcess, command: list[str]) -> None:
     edge.config.write_text(
         edge.config.read_text().replace("[[modbus]]\n", '[[modbus]]\ntls = { ca_file = "ca.pem" }\n')
     )
-    done = _edge("check-config", str(edge.config))
+    done = _edge(*command, str(edge.config))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"gateway.toml: modbus[0].tls.ca_file: {edge.config.parent}/ca.pem: No such file")
+    assert f"modbus[0].tls.ca_file: {edge.config.parent}/ca.pem: No such file" in done.stderr
 
 
 def test_the_meters_come_as_csv_for_registration(edge: EdgeProcess) -> None:
