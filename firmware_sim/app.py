@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firmware_sim import chance
 from firmware_sim.clock import now_us
 from firmware_sim.dialects import MQTT_DIALECTS
-from firmware_sim.errors import EndpointError, SimulatorError
+from firmware_sim.errors import EndpointError, MissingLibrary, SimulatorError
 from firmware_sim.faults.control import Control, Target
 from firmware_sim.faults.faults import Faults
 from firmware_sim.faults.fit import refusal
@@ -25,8 +26,10 @@ from firmware_sim.modbus.pty import PtyEndpoint
 from firmware_sim.modbus.tcp import TcpEndpoint
 from firmware_sim.modbus.unit import Unit, Units
 from firmware_sim.models import MODBUS_MODELS, SINGLE_PHASE
-from firmware_sim.mqtt.endpoint import MqttEndpoint
 from firmware_sim.mqtt.publisher import Publisher, Schedule
+
+if TYPE_CHECKING:
+    from firmware_sim.mqtt.endpoint import MqttEndpoint
 
 _SPREAD = 20
 Ports = list[int | None]
@@ -53,7 +56,7 @@ async def run(
 
 async def serve(
     modbus: Sequence[Endpoint],
-    mqtt: Sequence[MqttEndpoint] = (),
+    mqtt: Sequence["MqttEndpoint"] = (),
     *,
     stop: asyncio.Event,
     ready: Callable[[Ports], None],
@@ -78,7 +81,7 @@ def _first(group: BaseExceptionGroup[SimulatorError]) -> SimulatorError:
     return error
 
 
-async def _serve(modbus: Sequence[Endpoint], mqtt: Sequence[MqttEndpoint], ready: Callable[[Ports], None]) -> None:
+async def _serve(modbus: Sequence[Endpoint], mqtt: Sequence["MqttEndpoint"], ready: Callable[[Ports], None]) -> None:
     """Until cancelled: a cancellation leaves the endpoints one by one, which flushes what is under way."""
     async with AsyncExitStack() as stack:
         for endpoint in modbus:
@@ -143,8 +146,15 @@ class _Field:
         registers = MODBUS_MODELS[meter.model]
         return Unit(number=meter.unit, meter=simulated, registers=registers, journal=self._journal, faults=faults)
 
-    def _connections(self, number: int, spec: MqttSpec) -> list[MqttEndpoint]:
-        """One for the meters that share a connection, and one for each that does not."""
+    def _connections(self, number: int, spec: MqttSpec) -> list["MqttEndpoint"]:
+        """One for the meters that share a connection, and one for each that does not. Raises MissingLibrary."""
+        try:
+            # Here, so that Modbus meters run without it.
+            from firmware_sim.mqtt.endpoint import MqttEndpoint
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "paho":
+                raise
+            raise MissingLibrary(name="paho-mqtt", needed_by="meters on MQTT") from error
         shared: list[Publisher] = []
         connections = []
         for meter in spec.meter:

@@ -44,3 +44,11 @@ class JournalError(SimulatorError):
     def __init__(self, *, path: str, found: str) -> None:
         super().__init__(f"{path}: {found}; make room or choose another --journal file")
         self.path, self.found = path, found
+
+
+class MissingLibrary(SimulatorError):
+    """A library that only some fleets need is not installed."""
+
+    def __init__(self, *, name: str, needed_by: str) -> None:
+        super().__init__(f"{needed_by} need {name}, which is not installed; pip install 'segs[sim]'")
+        self.name = name

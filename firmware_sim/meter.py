@@ -15,6 +15,13 @@ REGISTERS = (
 )
 
 
+QUANTITIES = (
+    *("power_w", "power_l1_w", "power_l2_w", "power_l3_w", "reactive_power_var", "apparent_power_va", "power_factor"),
+    *("voltage_l1_v", "voltage_l2_v", "voltage_l3_v", "current_l1_a", "current_l2_a", "current_l3_a", "frequency_hz"),
+    *REGISTERS,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a meter measures at `t_us`. `values` are in W, var, VA, V, A, Hz; `registers_nj` in nJ (nvars).
@@ -86,10 +93,6 @@ class Meter:
         turned = self._reactive < 0
         registers = (draw.import_nj, draw.export_nj, returned if turned else lagging, lagging if turned else returned)
         return Snapshot(t_us, values, dict(zip(REGISTERS, registers, strict=True)), self.serial_number)
-
-    def register_wh(self, t_us: int) -> float:
-        """The import register at `t_us`, Wh."""
-        return self._load.at(t_us).import_nj / NJ_PER_WH
 
     def _voltage_mv(self, second: int, phase: int, power_mw: int) -> int:
         """230 V, higher at night, 0.4 V of noise, and 3 V less at full load."""

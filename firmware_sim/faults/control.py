@@ -1,7 +1,7 @@
 """The control socket: a Unix socket that takes one JSON object a line and answers each with one.
 
 `{"meter": NAME, "fault": {"kind": …}}` injects, `{"meter": NAME, "clear": true}` ends all faults of the meter.
-The answer is `{"ok": true}` or `{"error": "…"}`.
+The answer is `{"ok": true}` or `{"error": {"found": "…", "todo": "…"}}`.
 """
 
 import asyncio
@@ -59,6 +59,8 @@ class Control:
                 # Left behind by a simulator that was killed.
                 self._path.unlink()
             self._server = await asyncio.start_unix_server(self._serve, self._path)
+            # Whatever the umask is: who may connect may break every meter.
+            self._path.chmod(0o600)
         except OSError as error:
             found = error.strerror or str(error)
             raise ControlError(where=str(self._path), found=found, todo="choose another --control path") from error
@@ -72,8 +74,8 @@ class Control:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                error = self._obey(line)
-                writer.write(json.dumps({"error": error} if error else {"ok": True}).encode() + b"\n")
+                refused = self._obey(line)
+                writer.write(json.dumps({"error": refused} if refused else {"ok": True}).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             # The client left, or its line was longer than any command.
@@ -81,27 +83,35 @@ class Control:
         finally:
             writer.close()
 
-    def _obey(self, line: bytes) -> str:
-        """Does it, or says why not."""
+    def _obey(self, line: bytes) -> dict[str, str] | None:
+        """Does it, or says what was found instead of a command, and what to do."""
         try:
             told = json.loads(line)
         except (ValueError, RecursionError) as error:
-            return f"not JSON: {error}"
+            return {"found": f"not JSON: {error}", "todo": "send one JSON object a line"}
         name = told.get("meter") if isinstance(told, dict) else None
         target = self._targets.get(name) if isinstance(name, str) else None
         if target is None:
-            return "no such meter: name one of the fleet file"
+            return {"found": "no such meter", "todo": "name one of the fleet file"}
         if told.get("clear") is True:
             target.clear()
-            return ""
+            return None
         try:
-            return target.inject(FaultSpec.model_validate(told.get("fault")))
+            reason = target.inject(FaultSpec.model_validate(told.get("fault")))
+            return _apart(reason) if reason else None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["type"] == "value_error":
-                return first["msg"].removeprefix("Value error, ")
+                return _apart(first["msg"].removeprefix("Value error, "))
             where = ".".join(str(part) for part in first["loc"]) or "fault"
-            return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+            todo = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+            return {"found": f"{where} is {first['input']!r}", "todo": todo}
+
+
+def _apart(reason: str) -> dict[str, str]:
+    """Reasons of ours are written "what was found: what to do"."""
+    found, _, todo = reason.rpartition(": ")
+    return {"found": found, "todo": todo}
 
 
 def _listening(path: Path) -> bool:
@@ -123,9 +133,8 @@ def tell(path: Path, command: Mapping[str, object]) -> None:
     except OSError as error:
         raise ControlError(where=str(path), found=error.strerror or str(error), todo=todo) from error
     try:
-        error_text = json.loads(answer).get("error")
-    except (ValueError, AttributeError) as error:
+        refused = json.loads(answer).get("error")
+        if refused:
+            raise ControlError(where=str(path), found=refused["found"], todo=refused["todo"])
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise ControlError(where=str(path), found=f"answered {answer!r}", todo=todo) from error
-    if error_text:
-        found, _, todo = error_text.rpartition(": ")
-        raise ControlError(where=str(path), found=found or error_text, todo=todo)

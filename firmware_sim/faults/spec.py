@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from firmware_sim.faults.kinds import KINDS
+from firmware_sim.meter import QUANTITIES
 
 _Seconds = Annotated[float, Field(ge=1e-6, le=10**9)]
 _PARAMETERS = ("delay_s", "unit", "offset", "bytes", "code", "address", "count", "quantity", "wh", "offset_s")
@@ -47,6 +48,13 @@ class FaultSpec(BaseModel):
         if kind not in KINDS:
             raise ValueError(f"there is no {kind!r}: use one of {', '.join(KINDS)}")
         return kind
+
+    @field_validator("quantity")
+    @classmethod
+    def _measured(cls, quantity: str | None) -> str | None:
+        if quantity is not None and quantity not in QUANTITIES:
+            raise ValueError(f"there is no {quantity!r}: use one of {', '.join(QUANTITIES)}")
+        return quantity
 
     @model_validator(mode="after")
     def _fits(self) -> "FaultSpec":

@@ -39,8 +39,8 @@ class PtyEndpoint(Endpoint):
         tty.setraw(self._theirs)
         os.set_blocking(self._ours, False)
         try:
-            if self._path.is_symlink():
-                # Left behind by a simulator that was killed.
+            if self._path.is_symlink() and _of_a_terminal(self._path):
+                # Left behind by a simulator that was killed, or another's: then it is the newer one's.
                 self._path.unlink()
             self._path.symlink_to(os.ttyname(self._theirs))
         except OSError as error:
@@ -94,3 +94,9 @@ class PtyEndpoint(Endpoint):
             return
         if self._baud_rate is None or _SPEEDS.get(termios.tcgetattr(self._theirs)[4]) == self._baud_rate:
             self._conversation.received(data)
+
+
+def _of_a_terminal(link: Path) -> bool:
+    """Whether `link` leads to a pseudo-terminal or to nothing: any other is somebody's own."""
+    target = Path(os.path.realpath(link))
+    return target.is_relative_to("/dev/pts") or not target.exists()

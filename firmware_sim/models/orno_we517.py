@@ -3,6 +3,9 @@
 Document: "OR-WE-516/OR-WE-517 Modbus register table", by way of a script that names every register and of two further
 projects that agree. Holding registers by function 3, singles most significant word first, in kW, kvar, kVA, kWh and
 kvarh; the serial number is in 0x0000. Not confirmed: whether its digits are BCD (an integer here), and limits.
+
+The order of the quantities is that of `inepro.py`; addresses and gaps come from another document, so that each map can
+be held against its own.
 """
 
 import struct

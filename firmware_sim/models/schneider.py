@@ -13,6 +13,7 @@ import math
 import struct
 
 from firmware_sim.meter import Snapshot
+from firmware_sim.register_map import RegisterMap
 from firmware_sim.registers import Number, Register, counter, float32, serial_number, text
 
 _NAN = math.nan
@@ -65,3 +66,13 @@ MEASUREMENTS = [
     counter(3219, "reactive_energy_import_varh", wh=1, signed=True),
     counter(3223, "reactive_energy_export_varh", wh=1, signed=True),
 ]
+
+
+def power_meter(model: str) -> RegisterMap:
+    """A PM5100 or PM5300: one map for both series, with the model's own name in it."""
+    return RegisterMap(
+        function=3,
+        areas=[range(29, 89), range(128, 140), range(2999, 3121), range(3203, 3235)],
+        filler=b"\x80\x00",
+        registers=[*identity("Power Meter", model), *MEASUREMENTS],
+    )

@@ -7,11 +7,5 @@ confirmed: what pads the texts. See `schneider.py`.
 """
 
 from firmware_sim.models import schneider
-from firmware_sim.register_map import RegisterMap
 
-MAP = RegisterMap(
-    function=3,
-    areas=[range(29, 89), range(128, 140), range(2999, 3121), range(3203, 3235)],
-    filler=b"\x80\x00",
-    registers=[*schneider.identity("Power Meter", "PM5320"), *schneider.MEASUREMENTS],
-)
+MAP = schneider.power_meter("PM5320")

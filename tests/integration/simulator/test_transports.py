@@ -20,6 +20,7 @@ from pymodbus import FramerType
 from pymodbus.client import ModbusSerialClient, ModbusTcpClient
 from pymodbus.exceptions import ModbusIOException
 
+from firmware_sim.errors import EndpointError
 from firmware_sim.faults.faults import Faults
 from firmware_sim.journal import Journal
 from firmware_sim.meter import Meter
@@ -242,3 +243,16 @@ async def test_a_line_that_another_took_over_is_left_to_it(tmp_path: Path) -> No
     finally:
         await other.__aexit__(None, None, None)
     assert not path.is_symlink()
+
+
+async def test_a_link_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    path, file = tmp_path / "tty", tmp_path / "mine"
+    file.write_text("mine")
+    path.symlink_to(file)
+    with pytest.raises(EndpointError, match="File exists; choose another path"):
+        async with PtyEndpoint(path=path, bus=Units({})):
+            pass
+    assert path.read_text() == "mine"
+    file.unlink()
+    async with PtyEndpoint(path=path, bus=Units({})):
+        assert os.readlink(path).startswith("/dev/pts/"), "a link to nothing was left behind"

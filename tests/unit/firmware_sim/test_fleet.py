@@ -62,6 +62,11 @@ def test_a_fleet_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ),
         (
             "unit = 1",
+            'unit = 1\nfault = [{ kind = "stuck", quantity = "power" }]',
+            "fault[0].quantity: there is no 'power'; use one of power_w, power_l1_w",
+        ),
+        (
+            "unit = 1",
             'unit = 1\nfault = [{ kind = "crc" }]',
             "Modbus TCP has no CRC; use transport rtu or",
         ),
