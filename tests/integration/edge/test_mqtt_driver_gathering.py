@@ -61,11 +61,13 @@ async def test_what_is_gathered_when_the_gateway_stops_is_committed_and_acknowle
         await _say(broker, ("power", "1"), ("voltage", "230"))
         await eventually(lambda: bus.state.messages == 2)
         assert kept.readings == []
-    async with listening(broker.port, again, _shelly()) as bus:
+    async with listening(broker.port, again, _shelly(gather_ms=50)) as bus:
         await eventually(lambda: bus.state.connected)
-        await asyncio.sleep(0.3)
+        await _say(broker, ("power", "2"))
+        await eventually(lambda: len(again.readings) >= 1)
     assert [reading.values for reading in kept.readings] == [{"power_w": 1, "voltage_l1_v": 230}]
-    assert bus.state.messages == 0
+    assert [reading.values for reading in again.readings] == [{"power_w": 2}]
+    assert bus.state.messages == 1
 
 
 async def test_what_was_gathered_and_not_committed_comes_again(broker: MosquittoBroker) -> None:
@@ -75,7 +77,7 @@ async def test_what_was_gathered_and_not_committed_comes_again(broker: Mosquitto
         await eventually(lambda: bus.state.connected)
         await _say(broker, ("power", "1"), ("voltage", "230"))
         await eventually(lambda: len(lost.readings) >= 1)
-    async with listening(broker.port, kept, _shelly()):
+    async with listening(broker.port, kept, _shelly(gather_ms=100)):
         await eventually(lambda: len(kept.readings) == 1)
     assert [reading.values for reading in kept.readings] == [{"power_w": 1, "voltage_l1_v": 230}]
 
@@ -90,11 +92,10 @@ async def test_a_device_that_its_will_declares_dead_is_shown_offline_until_it_sp
         with publisher(broker.port) as client:
             client.publish("shellies/em/online", "false", qos=1)
             await eventually(lambda: device.states["em"].offline)
-        await asyncio.sleep(0.3)
-        assert len(kept.readings) == 1
         assert device.states["em"].last_error == "offline: it says so itself"
         await _say(broker, ("power", "2"))
         await eventually(lambda: not device.states["em"].offline)
+    assert [reading.values for reading in kept.readings] == [{"power_w": 1}, {"power_w": 2}]
 
 
 async def test_fields_of_one_devices_configuration_are_read(broker: MosquittoBroker) -> None:

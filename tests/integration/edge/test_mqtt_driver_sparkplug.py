@@ -1,6 +1,5 @@
 """An edge node of Sparkplug B whose birth the gateway missed, over a real Mosquitto."""
 
-import asyncio
 import struct
 import time
 from datetime import UTC
@@ -44,8 +43,10 @@ async def test_a_node_whose_names_are_not_known_is_asked_for_its_birth_once_and_
         await eventually(lambda: bus.state.connected)
         with publisher(broker.port) as node:
             node.on_message = lambda _c, _u, message: asked.put((message.topic, message.payload, message.qos))
+            subscribed = Queue[int]()
+            node.on_subscribe = lambda _c, _u, packet_id, *_: subscribed.put(packet_id)
             node.subscribe("spBv1.0/G/NCMD/N", 1)
-            await asyncio.sleep(0.2)
+            await eventually(lambda: not subscribed.empty())
             for seq in (4, 5):
                 node.publish("spBv1.0/G/NDATA/N", _payload(seq, _metric(1234.5, alias=1)))
             await eventually(lambda: bus.state.rejected == 2)
