@@ -73,14 +73,13 @@ class ModbusDevice:
 
     async def poll(self, line: Line, clock: Clock, moving: Callable[[], None] = lambda: None) -> Polled:
         """Read all blocks once. What failed is absent, and shifts nothing. `moving` is called before each request."""
-        read = partial(line.read, unit=self.unit, timeout_s=self.timeout_s)
         layout = self._layout
         if layout is None or self._outdated:
             try:
-                layout = await self._discovered(read, moving)
+                layout = await self._discovered(self._reader(line), moving)
             except ModbusFault as fault:
                 return Polled({}, [f"discovery: {fault.reason}"], None, _is_silent(fault))
-        blocks = layout.blocks
+        blocks, unit, timeout_s = layout.blocks, self.unit, self.timeout_s
         replies: list[bytes | None] = [None] * len(blocks)
         refused: list[Block] = []
         faults: list[str] = []
@@ -90,7 +89,10 @@ class ModbusDevice:
             block = blocks[place]
             moving()
             try:
-                replies[place] = await read(function=block.function, address=block.address, count=block.count)
+                # In full: by way of `_reader` a poll takes a tenth longer.
+                replies[place] = await line.read(
+                    unit=unit, function=block.function, address=block.address, count=block.count, timeout_s=timeout_s
+                )
             except ModbusFault as fault:
                 faults.append(f"{block}: {fault.reason}")
                 if fault.exception_code in _NOT_THERE:
@@ -116,10 +118,15 @@ class ModbusDevice:
             if layout.learn(answered, refused):
                 await self._keep(layout)
         if layout.aside or not layout.settled:
-            await self._look_again(layout, read, clock, moving, answers=arrived_us is not None and not silent)
+            await self._look_again(
+                layout, self._reader(line), clock, moving, answers=arrived_us is not None and not silent
+            )
         # Another meter may be there after a silence, and a map that is refused is another's.
         self._outdated = self._discover is not None and (silent or bool(refused))
         return polled
+
+    def _reader(self, line: Line) -> Read:
+        return partial(line.read, unit=self.unit, timeout_s=self.timeout_s)
 
     async def _discovered(self, read: Read, moving: Callable[[], None]) -> Layout:
         assert self._discover is not None
