@@ -104,6 +104,8 @@ class _Relay:
             while data := source.recv(65_536):
                 if not (from_gateway and self.deaf):
                     sink.sendall(data)
+            # Closing alone would not end the other thread's wait, and so not the connection.
+            sink.shutdown(socket.SHUT_RDWR)
 
 
 @BOTH
