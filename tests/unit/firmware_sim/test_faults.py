@@ -3,11 +3,13 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from firmware_sim.dialects.tasmota import Tasmota
 from firmware_sim.faults.faults import Fault, Faults
 from firmware_sim.faults.fit import refusal
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
 from firmware_sim.meter import Meter
+from firmware_sim.mqtt.publisher import Publisher
 
 NJ_PER_WH = 3_600 * 10**9
 # 2026-03-01T12:00:00Z
@@ -136,3 +138,12 @@ def test_clearing_ends_all_faults_at_once() -> None:
     faults.clear()
     assert not faults
     assert faults.begin(START_US) == []
+
+
+def test_a_connection_without_a_birth_uses_up_no_fault() -> None:
+    meter, faults, dialect = Meter(seed=7, name="plug", peak_w=6000, phases=1), Faults(seed=7, name="plug"), Tasmota()
+    faults.add(FaultSpec(kind="zero", quantity="energy_import_wh"), start_us=START_US)
+    publisher = Publisher(meter=meter, dialect=dialect, schedules=[], faults=faults)
+    assert publisher.messages(dialect.on_connect, START_US + 10**6) == []
+    totals = [publisher.messages(dialect.messages, START_US + n * 10**6)[0].values["energy_import_wh"] for n in (2, 3)]
+    assert totals[0] == 0 < totals[1]
