@@ -35,7 +35,8 @@ def program(name: str) -> tuple[str, ...]:
 
 def _compile(compiler: str, source: Path, built: Path, tree: debian.Tree) -> None:
     fresh = built.with_suffix(f".{os.getpid()}")
-    command = [compiler, "-O2", "-Wall", "-Werror", "-pthread", "-I", tree.root / "usr/include/modbus", source]
+    command: list[str | Path] = [compiler, "-O2", "-Wall", "-Werror", "-pthread", source]
+    command += ["-I", tree.root / "usr/include/modbus"]
     # The library may ask for a newer C library than this machine's; its own is beside it when it runs.
     command += ["-L", tree.libraries, "-Wl,--allow-shlib-undefined", "-lmodbus", "-o", fresh]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
