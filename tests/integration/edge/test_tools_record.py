@@ -204,8 +204,7 @@ def test_what_was_recorded_can_be_played_back_and_reads_the_same(tmp_path: Path)
             told = json.loads(played.stdout.readline())
             replayed = _read(int(re.findall(r"\d{4,5}", json.dumps(told))[-1]))
         finally:
-            played.terminate()
-            played.communicate(timeout=10)
+            played.kill()
     assert live["voltage_l1_v"] == 230.1
     assert replayed == live
 
