@@ -33,7 +33,7 @@ class MqttDevice:
     _by_channel: dict[int | None, DeviceState] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._decoder = self.profile.decoder(self.zone, self.fields, self.topic)
+        self._decoder = PayloadDecoder(self.profile, self.zone, self.fields, self.topic)
         self.gathering = Gathering(self.profile.gather_ms / 1000)
         for channel in range(1, self.channels + 1):
             self.state(channel if self.channels > 1 else None)

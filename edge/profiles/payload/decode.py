@@ -51,12 +51,21 @@ def _scale_factor(values: dict[str, float]) -> None:
 
 
 class PayloadDecoder:
-    """Decodes what one device publishes. It may keep what later messages need: announced names, parts of a sum."""
+    """Decodes what one device publishes under the filter `topic`. It keeps what later messages need: announced names.
+
+    `zone` is that of a clock which names none; a clock more than `behind_us` behind is not believed.
+    """
 
     def __init__(
-        self, profile: PayloadProfile, zone: tzinfo, fields: DeviceFields, topic: str, *, behind_us: int = BEHIND_US
+        self,
+        profile: PayloadProfile,
+        zone: tzinfo,
+        fields: DeviceFields | None = None,
+        topic: str = "#",
+        *,
+        behind_us: int = BEHIND_US,
     ) -> None:
-        self._fields, self._behind_us = fields, behind_us
+        self._fields, self._behind_us = fields or DeviceFields(), behind_us
         silent: list[tuple[str, _Reader]] = [
             *((pattern, _Availability(word)) for pattern, word in profile.offline_topics.items()),
             *((pattern, _Ignored()) for pattern in profile.ignored_topics),

@@ -1,18 +1,14 @@
 """What a profile says of a family of devices that publish alike: which messages there are, and what is in them."""
 
-from datetime import tzinfo
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from contract.quantities import BY_NAME
-from edge.profiles.payload.clock import BEHIND_US, TimeFormat
+from edge.profiles.payload.clock import TimeFormat
 from edge.profiles.payload.path import EACH, steps
 from edge.profiles.payload.settings import DeviceFields, known_quantity
 from edge.profiles.payload.topic import compiled
-
-if TYPE_CHECKING:
-    from edge.profiles.payload.decode import PayloadDecoder
 
 _PHASE = "{phase}"
 
@@ -134,7 +130,9 @@ class PayloadProfile(_Table):
 
     `ignored_topics` are matched before: what comes on them says nothing of a meter. `offline_topics` map to the
     payload by which the device, or its will, says that it is gone. Values that come as messages of their own belong
-    together within `gather_ms`.
+    together within `gather_ms`. With `needs_fields` the profile has no rows of its own: each device's configuration
+    lists them. With `takes_names` the paths of such rows are whole names of fields or metrics, not paths into a
+    document.
     """
 
     kind: Literal["mqtt"]
@@ -175,14 +173,3 @@ class PayloadProfile(_Table):
             return
         for row in given.fields:
             steps(row.path)
-
-    def decoder(
-        self, zone: tzinfo, fields: DeviceFields | None = None, topic: str = "#", *, behind_us: int = BEHIND_US
-    ) -> "PayloadDecoder":
-        """The decoder of one device, subscribed to the filter `topic`.
-
-        `zone` is that of a clock which names none; a clock more than `behind_us` behind is not believed.
-        """
-        from edge.profiles.payload.decode import PayloadDecoder
-
-        return PayloadDecoder(self, zone, fields or DeviceFields(), topic, behind_us=behind_us)

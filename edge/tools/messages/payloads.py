@@ -94,8 +94,8 @@ class Payloads:
         device, source = device_of(self._name, topic), source_of(self._name, topic)
         decoder = self._decoders.get(source)
         if decoder is None:
-            decoder = self._decoders[source] = self._profile.decoder(
-                self._zone, self._fields, "#", behind_us=self._behind_us
+            decoder = self._decoders[source] = PayloadDecoder(
+                self._profile, self._zone, self._fields, "#", behind_us=self._behind_us
             )
         try:
             said = decoder.decode(topic, payload, now_us)

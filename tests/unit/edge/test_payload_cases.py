@@ -14,6 +14,7 @@ import pytest
 
 from edge.errors import PayloadError
 from edge.profiles import catalog
+from edge.profiles.payload.decode import PayloadDecoder
 from edge.profiles.payload.said import Said
 from edge.profiles.payload.settings import DeviceFields
 
@@ -42,7 +43,7 @@ def _said(case: Path) -> Said:
     fields = DeviceFields.model_validate(given.get("fields", {}))
     profile = catalog.mqtt(given["profile"])
     profile.check(fields)
-    decoder = profile.decoder(ZoneInfo(given.get("timezone", "UTC")), fields, given.get("filter", "#"))
+    decoder = PayloadDecoder(profile, ZoneInfo(given.get("timezone", "UTC")), fields, given.get("filter", "#"))
     now_us = us(given.get("now", _NOW))
     for message in given.get("before", []):
         decoder.decode(message.get("topic", given["topic"]), _payload(message), now_us)

@@ -27,7 +27,7 @@ _FIELDS = DeviceFields.model_validate(
 
 
 def _decoder(profile: PayloadProfile) -> PayloadDecoder:
-    return profile.decoder(ZoneInfo("Europe/Berlin"), _FIELDS if profile.needs_fields else None)
+    return PayloadDecoder(profile, ZoneInfo("Europe/Berlin"), _FIELDS if profile.needs_fields else None)
 
 
 def _keys(profile: PayloadProfile) -> set[str]:

@@ -59,7 +59,7 @@ def _payload(*metrics: dict[str, Any], seq: int | None = None, timestamp: int | 
 
 
 def _decoder(topic: str = "spBv1.0/plant/+/node/#", **fields: Any) -> PayloadDecoder:
-    return catalog.mqtt("sparkplug-b").decoder(UTC, DeviceFields.model_validate(fields), topic)
+    return PayloadDecoder(catalog.mqtt("sparkplug-b"), UTC, DeviceFields.model_validate(fields), topic)
 
 
 def _told(decoder: PayloadDecoder, kind: str, payload: bytes) -> Said:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge.profiles import catalog
+from edge.profiles.payload.decode import PayloadDecoder
 from edge.profiles.payload.said import Said
 
 _DATA = Path(__file__).parents[4] / "shared" / "data" / "mqtt"
@@ -33,7 +34,7 @@ def _lines() -> list[dict[str, Any]]:
 
 def _said(line: dict[str, Any], now_us: int = _NOW_US) -> Said:
     profile = catalog.mqtt(_PROFILES[line["device"].split()[0].rstrip(",")])
-    return profile.decoder(UTC).decode(line["topic"], line["payload"].encode(), now_us)
+    return PayloadDecoder(profile, UTC).decode(line["topic"], line["payload"].encode(), now_us)
 
 
 def _device(name: str) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def test_unconnected_phases_of_a_shelly_give_nothing() -> None:
 
 def test_a_whole_status_of_a_shelly_pro_3em_decodes() -> None:
     dump = _status("aioshelly_gen2_Shelly-Pro-3EM.json")
-    status, decoder = dump["status"], catalog.mqtt("shelly-gen2").decoder(UTC)
+    status, decoder = dump["status"], PayloadDecoder(catalog.mqtt("shelly-gen2"), UTC)
     for document in (dump, {"params": status}, {"id": 1, "src": "shellypro3em-1", "result": status}):
         said = decoder.decode("pro/events/rpc", json.dumps(document).encode(), 1707326930000000)
         assert said.channels[None]["power_w"] == status["em:0"]["total_act_power"]
@@ -96,7 +97,7 @@ def test_a_whole_status_of_a_shelly_plug_s_decodes() -> None:
     """E15: a plug of the first generation counts watt-minutes."""
     dump = _status("aioshelly_gen1_Shelly-Plug-S.json")
     for document in (dump, dump["status"]):
-        decoder = catalog.mqtt("shelly-gen1").decoder(UTC)
+        decoder = PayloadDecoder(catalog.mqtt("shelly-gen1"), UTC)
         said = decoder.decode("shellies/plug/info", json.dumps(document).encode(), 1707332250000000)
         assert said.channels == {None: {"power_w": 0.0, "energy_import_wh": pytest.approx(2632 / 60)}}
         assert said.time_us == 1707332241000000
