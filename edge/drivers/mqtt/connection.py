@@ -9,6 +9,7 @@ import msgspec
 
 from edge.drivers.mqtt import packets
 from edge.drivers.mqtt.packets import Accepted, Control, Message, Version
+from edge.drivers.mqtt.reader import Reader
 from edge.errors import BrokerFault
 
 _OPEN_S = 15.0
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.lost: asyncio.Future[str] = loop.create_future()
         self.open_ids = 0
         self._loop, self._login, self._received = loop, login, received
-        self._reader = packets.Reader(login.version)
+        self._reader = Reader(login.version)
         self._greeted: asyncio.Future[Accepted] = loop.create_future()
         self._subscribing: dict[int, asyncio.Future[bytes]] = {}
         self._exactly_once: set[int] = set()

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from edge.drivers.mqtt.reasons import reason
 from edge.errors import BrokerFault
 
 Version = Literal["3.1.1", "5"]
@@ -17,7 +18,6 @@ CONNACK, PUBLISH, PUBREL, SUBACK, PINGRESP, DISCONNECT = 2, 3, 6, 9, 13, 14
 PING, GOODBYE = b"\xc0\x00", b"\xe0\x00"
 LARGEST_BYTES = 1_048_576
 """A packet beyond this is cut: no meter says so much, and memory has an end. In 5.0 a broker is told not to send it."""
-_HEAD_BYTES = 65_536 + 16_384
 _NEVER = 0xFFFF_FFFF
 # Table 2-4 of 5.0: how long the value of a property is, by its identifier; "s" a string, "p" a pair, "v" a varint.
 _PROPERTY_SIZES: dict[int, int | str] = {
@@ -29,47 +29,6 @@ _PROPERTY_SIZES: dict[int, int | str] = {
     0x0B: "v",
 }
 SESSION_EXPIRY, SERVER_KEEPALIVE, REASON, MAXIMUM_QOS = 0x11, 0x13, 0x1F, 0x24
-# Clause 3.2.2.3 of 3.1.1.
-_REFUSALS = {
-    1: "unacceptable protocol version",
-    2: "client identifier rejected",
-    3: "server unavailable",
-    4: "bad user name or password",
-    5: "not authorized",
-}
-# Clause 2.4 of 5.0.
-_REASONS = {
-    0x80: "unspecified error",
-    0x81: "malformed packet",
-    0x82: "protocol error",
-    0x83: "implementation specific error",
-    0x84: "unsupported protocol version",
-    0x85: "client identifier not valid",
-    0x86: "bad user name or password",
-    0x87: "not authorized",
-    0x88: "server unavailable",
-    0x89: "server busy",
-    0x8A: "banned",
-    0x8B: "server shutting down",
-    0x8C: "bad authentication method",
-    0x8D: "keep alive timeout",
-    0x8E: "session taken over: another client has this client_id",
-    0x8F: "topic filter invalid",
-    0x90: "topic name invalid",
-    0x91: "packet identifier in use",
-    0x93: "receive maximum exceeded",
-    0x95: "packet too large",
-    0x96: "message rate too high",
-    0x97: "quota exceeded",
-    0x98: "administrative action",
-    0x9C: "use another server",
-    0x9D: "server moved",
-    0x9E: "shared subscriptions not supported",
-    0x9F: "connection rate exceeded",
-    0xA0: "maximum connect time",
-    0xA1: "subscription identifiers not supported",
-    0xA2: "wildcard subscriptions not supported",
-}
 
 
 class Message(msgspec.Struct, gc=False):
@@ -160,7 +119,7 @@ def accepted(control: Control, version: Version) -> Accepted:
     found = _properties(control.body[2:]) if version == "5" and len(control.body) > 2 else {}
     if code:
         hint = ', set protocol = "3.1.1"' if version == "5" and code in (1, 0x84) else ""
-        raise BrokerFault(f"refused: {reason(code, found)}{hint}")
+        raise BrokerFault(f"refused: {reason(code, found.get(REASON))}{hint}")
     return Accepted(
         bool(flags & 1), _int(found, SERVER_KEEPALIVE), _int(found, SESSION_EXPIRY), _int(found, MAXIMUM_QOS)
     )
@@ -172,7 +131,7 @@ def granted(control: Control, version: Version) -> tuple[int, bytes]:
         raise BrokerFault("a SUBACK that is too short")
     packet_id, rest = int.from_bytes(control.body[:2], "big"), control.body[2:]
     if version == "5":
-        length, start = _within(rest, 0)
+        length, start = within(rest, 0)
         rest = rest[start + length :]
     return packet_id, rest
 
@@ -181,91 +140,7 @@ def farewell(control: Control) -> str:
     """Why a 5.0 broker disconnects."""
     if not control.body:
         return "disconnected by the broker"
-    return f"disconnected by the broker: {reason(control.body[0], _properties(control.body[1:]))}"
-
-
-def reason(code: int, properties: dict[int, object] | None = None) -> str:
-    words = _REFUSALS.get(code) or _REASONS.get(code) or "reason not known here"
-    said = (properties or {}).get(REASON)
-    return f"{words} (code 0x{code:02x})" + (f", the broker says {str(said)[:200]!r}" if said else "")
-
-
-class Reader:
-    """Cuts the bytes of one connection into packets, however they arrive."""
-
-    def __init__(self, version: Version) -> None:
-        self._with_properties = version == "5"
-        self._rest = b""
-        self._skip = 0
-        self._large: tuple[int, bytes, int] | None = None
-
-    def feed(self, data: bytes, out: list[Message | Control]) -> None:
-        """Add the packets that are complete with `data` to `out`. Raises BrokerFault on what is no MQTT."""
-        if self._skip:
-            data = self._past_the_large(data, out)
-        if self._rest:
-            data = self._rest + data
-        position, end = 0, len(data)
-        while end - position >= 2:
-            first, length, start = data[position], data[position + 1], position + 2
-            if length & 0x80:
-                try:
-                    length, start = varint(data, position + 1)
-                except IndexError:
-                    break
-            stop = start + length
-            if length > LARGEST_BYTES and first >> 4 == PUBLISH:
-                if end - start < _HEAD_BYTES:
-                    break
-                kept = min(end, stop)
-                self._large = (first, data[start : start + _HEAD_BYTES], length)
-                self._skip, position = stop - start - (kept - start), kept
-                if not self._skip:
-                    self._end_large(out)
-                continue
-            if length > LARGEST_BYTES:
-                raise BrokerFault(f"a packet {first >> 4} of {length} bytes; is this an MQTT broker?")
-            if stop > end:
-                break
-            out.append(
-                self._message(first, data, start, stop)
-                if first >> 4 == PUBLISH
-                else Control(first >> 4, data[start:stop])
-            )
-            position = stop
-        self._rest = data[position:] if position else data
-
-    def _message(self, first: int, data: bytes, start: int, stop: int, length: int = 0) -> Message:
-        topic_at = start + 2
-        at = topic_at + (data[start] << 8 | data[start + 1]) if topic_at <= stop else stop + 1
-        qos, message_id = first >> 1 & 3, 0
-        try:
-            topic = data[topic_at:at].decode()
-        except UnicodeDecodeError as error:
-            raise BrokerFault(f"a topic that is not UTF-8: {data[topic_at:at][:80]!r}") from error
-        if qos:
-            message_id = int.from_bytes(data[at : at + 2], "big")
-            at += 2
-        if self._with_properties and at < stop:
-            size, at = _within(data, at)
-            at += size
-        if at > stop or qos > 2 or (qos and not message_id):
-            raise BrokerFault(f"a PUBLISH that cannot be: {data[start : start + 40].hex()}")
-        cut = length and length - (at - start)
-        return Message(topic, data[at:stop], qos, bool(first & 1), bool(first & 8), message_id, cut)
-
-    def _past_the_large(self, data: bytes, out: list[Message | Control]) -> bytes:
-        skipped = min(self._skip, len(data))
-        self._skip -= skipped
-        if not self._skip:
-            self._end_large(out)
-        return data[skipped:]
-
-    def _end_large(self, out: list[Message | Control]) -> None:
-        if self._large is not None:
-            first, head, length = self._large
-            out.append(self._message(first, head, 0, len(head), length))
-            self._large = None
+    return f"disconnected by the broker: {reason(control.body[0], _properties(control.body[1:]).get(REASON))}"
 
 
 def varint(data: bytes, position: int) -> tuple[int, int]:
@@ -279,7 +154,7 @@ def varint(data: bytes, position: int) -> tuple[int, int]:
     raise BrokerFault("a length of more than four bytes; is this an MQTT broker?")
 
 
-def _within(packet: bytes, position: int) -> tuple[int, int]:
+def within(packet: bytes, position: int) -> tuple[int, int]:
     """A varint of a packet that is all there. Raises BrokerFault where it ends too early."""
     try:
         return varint(packet, position)

@@ -8,7 +8,8 @@ from paho.mqtt.properties import Properties
 
 from edge.drivers.mqtt import packets
 from edge.drivers.mqtt.delivery import Deliveries
-from edge.drivers.mqtt.packets import Control, Message, Reader
+from edge.drivers.mqtt.packets import Control, Message
+from edge.drivers.mqtt.reader import Reader
 from edge.drivers.mqtt.topics import matches
 from edge.errors import BrokerFault
 from edge.reading import Delivery
