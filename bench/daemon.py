@@ -37,6 +37,7 @@ def _number(file: Path, name: str) -> int:
 @contextmanager
 def gateway(folder: Path, config: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """`segs-edge run` with the meters of `config`, sending to `url`. Raises RuntimeError if it does not end cleanly."""
+    (folder / "key").touch(mode=0o600)
     (folder / "key").write_text("bench-key")
     head = f"""
 [gateway]

@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,7 +20,6 @@ from edge.clock import Clock, signalled
 from edge.config.models import Config
 from edge.config.warnings import warnings
 from edge.drivers.modbus.bus import ModbusBus
-from edge.drivers.mqtt.broker import BrokerClient, together
 from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
@@ -27,6 +27,9 @@ from edge.set_aside_file import SetAsideFile
 from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE, Running, write_soon
 from edge.systemd import Notifier
 from edge.uplink import Uplink
+
+if TYPE_CHECKING:
+    from edge.drivers.mqtt.broker import BrokerClient
 
 _LOG = structlog.get_logger("edge.app")
 _LOOK_S = 1.0
@@ -131,10 +134,21 @@ class Gateway:
                 [f"metrics.port: {config.metrics.port}: {error.strerror}; choose another, or 0"]
             ) from error
         # After all that can be refused: a client that connects takes the session from another of its name.
-        self._brokers = [make.mqtt(broker, f"mqtt[{n}]") for n, broker in enumerate(config.mqtt)]
-        await stack.enter_async_context(together(self._brokers))
+        if config.mqtt:
+            await self._assemble_brokers(stack)
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
+
+    async def _assemble_brokers(self, stack: AsyncExitStack) -> None:
+        # A gateway without meters on MQTT is smaller by the client and all dialects.
+        from edge import brokers
+        from edge.drivers.mqtt.broker import together
+
+        self._brokers = [
+            brokers.client(broker, f"mqtt[{n}]", sink=self._queue, clock=self._clock, beats=self._beats)
+            for n, broker in enumerate(self._config.mqtt)
+        ]
+        await stack.enter_async_context(together(self._brokers))
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run everything until `stop`, then end it in order: drivers, buffer, uplink."""

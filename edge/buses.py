@@ -1,18 +1,12 @@
-"""The buses and brokers of a configuration, as drivers that are ready to run."""
-
-from zoneinfo import ZoneInfo
+"""The Modbus buses of a configuration, as drivers that are ready to run."""
 
 from edge.clock import Clock
-from edge.config.files import password, tls_context
+from edge.config.files import tls_context
 from edge.config.modbus import ModbusConfig
-from edge.config.mqtt import MqttConfig
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Line, serial_line, tcp_line
 from edge.drivers.modbus.set_aside import SetAside
-from edge.drivers.mqtt.broker import BrokerClient
-from edge.drivers.mqtt.connection import Login
-from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.sink import Sink
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
@@ -55,28 +49,6 @@ class BusFactory:
             wait_commit_s=_COMMIT_PATIENCE_S if self._wait_commit else 0.0,
         )
 
-    def mqtt(self, broker: MqttConfig, trail: str) -> BrokerClient:
-        """Raises ConfigError, as `modbus`, when the password or what TLS needs cannot be read."""
-        devices = [
-            MqttDevice(
-                id=device.id,
-                topic=device.topic,
-                profile=catalog.mqtt(device.profile),
-                interval_s=device.interval_s,
-                zone=ZoneInfo(device.timezone),
-                channels=device.channels,
-                fields=device.payload_fields,
-            )
-            for device in broker.device
-        ]
-        return BrokerClient(
-            login=_login(broker, trail),
-            devices=devices,
-            sink=self._sink,
-            clock=self._clock,
-            moving=self._beats.loop(f"mqtt {broker.host}:{broker.port}"),
-        )
-
 
 def _line(bus: ModbusConfig, silence_s: float, trail: str) -> Line:
     if bus.serial is not None:
@@ -97,20 +69,4 @@ def _line(bus: ModbusConfig, silence_s: float, trail: str) -> Line:
         server_name=None if tls is None else tls.server_name,
         connect_timeout_s=bus.connect_timeout_s,
         silence_s=silence_s,
-    )
-
-
-def _login(broker: MqttConfig, trail: str) -> Login:
-    tls, file = broker.tls, broker.password_file
-    return Login(
-        host=broker.host,
-        port=broker.port,
-        client_id=broker.client_id,
-        version=broker.protocol,
-        username=broker.username,
-        password=None if file is None else password(file, f"{trail}.password_file"),
-        keepalive_s=broker.keepalive_s,
-        session_expiry_s=broker.session_expiry_s,
-        tls=None if tls is None else tls_context(tls, f"{trail}.tls"),
-        server_name=None if tls is None else tls.server_name,
     )

@@ -7,8 +7,6 @@ import ssl
 import termios
 from typing import Literal, Protocol
 
-import serial
-
 from edge.drivers.modbus.connection import Connection
 from edge.drivers.modbus.framing import Framing
 from edge.drivers.modbus.transport import FileTransport
@@ -130,6 +128,9 @@ class SerialPort:
 
     async def open(self, framing: Framing) -> Connection:
         """Raises ModbusFault when the port is missing, in use or no serial port."""
+        # Loaded by those gateways alone that have a serial line.
+        import serial
+
         try:
             tty = serial.Serial(
                 port=self.endpoint,

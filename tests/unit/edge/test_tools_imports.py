@@ -36,3 +36,11 @@ def test_a_tool_loads_no_daemon(tool: str) -> None:
 def test_the_terminal_library_is_there_for_who_wants_it_after_the_daemon_is_loaded() -> None:
     packages, _ = _loaded("import edge.app, rich.console")
     assert "rich" in packages
+
+
+def test_a_gateway_without_meters_on_mqtt_carries_neither_the_client_nor_the_dialects() -> None:
+    _, modules = _loaded("import edge.app")
+    assert (
+        not {"edge.drivers.mqtt.broker", "edge.drivers.mqtt.packets", "edge.profiles.payload.decode", "serial"}
+        & modules
+    )
