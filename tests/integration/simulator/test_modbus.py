@@ -1,10 +1,7 @@
-"""The Modbus meters, read by implementations that have nothing to do with ours: pymodbus, pyModbusTCP, libmodbus."""
+"""The Modbus meters, read by implementations that have nothing to do with ours: pymodbus, pyModbusTCP."""
 
-import re
-import shutil
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,16 +85,6 @@ def test_pymodbustcp_reads_what_the_journal_says_was_served(simulator, port: int
         client.close()
     (line,) = simulator.lines()
     assert list(line["values"].values()) == [_float32(registers[n : n + 2]) for n in range(0, 18, 2)]
-
-
-@pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed")
-def test_mbpoll_reads_what_the_journal_says_was_served(simulator, port: int) -> None:
-    command = ["mbpoll", "-m", "tcp", "-p", str(port), "-a", "1", "-0", "-r", "52", "-t", "3:float", "-B", "-1"]
-    output = subprocess.run([*command, "127.0.0.1"], capture_output=True, text=True, check=True).stdout
-    (line,) = simulator.lines()
-    found = re.search(r"\[52\]:\s+(\S+)", output)
-    assert found is not None, output
-    assert float(found[1]) == pytest.approx(line["values"]["power_w"], rel=1e-5)
 
 
 @pytest.mark.parametrize(

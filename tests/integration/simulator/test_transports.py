@@ -1,8 +1,7 @@
-"""The transports of Modbus meters, used by clients that are not ours: pymodbus, mbpoll, openssl's TLS."""
+"""The transports of Modbus meters, used by clients that are not ours: pymodbus, openssl's TLS."""
 
 import asyncio
 import os
-import re
 import select
 import shutil
 import socket
@@ -98,17 +97,6 @@ def test_pymodbus_reads_two_units_over_a_pseudo_terminal(simulator: Simulator) -
         abb = client.read_holding_registers(0x5B00, count=64, device_id=2).registers
     assert _last(simulator, "sdm1")["power_w"] == _float32(eastron[:2])
     assert _last(simulator, "abb1")["frequency_hz"] == abb[0x2C] / 100
-
-
-@pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed")
-def test_mbpoll_reads_over_a_pseudo_terminal(simulator: Simulator) -> None:
-    command = ["mbpoll", "-m", "rtu", "-b", "9600", "-P", "none", "-a", "1", "-0", "-r", "52", "-t", "3:float", "-B"]
-    output = subprocess.run(
-        [*command, "-1", str(simulator.folder / "slow")], capture_output=True, text=True, check=True
-    )
-    found = re.search(r"\[52\]:\s+(\S+)", output.stdout)
-    assert found is not None, output
-    assert float(found[1]) == pytest.approx(_last(simulator, "sdm2")["power_w"], rel=1e-5)
 
 
 def test_a_line_of_9600_baud_takes_the_time_of_its_characters(simulator: Simulator) -> None:
