@@ -125,7 +125,8 @@ def known_profile(name: str, kind: str | None = None) -> str:
         if other and name in catalog.names(other):
             speaks = "publishes over MQTT" if other == "mqtt" else "is read over Modbus"
             fail(f"--profile {name}: that meter {speaks}; see segs-edge profiles", USAGE)
-        fail(f"--profile {name}: unknown{suggestion(name, known)}; segs-edge profiles lists all {len(known)}", USAGE)
+        file = f"; a file is named with its folder, ./{name}" if name.endswith(".toml") else suggestion(name, known)
+        fail(f"--profile {name}: unknown{file}; segs-edge profiles lists all {len(known)}", USAGE)
     return name
 
 

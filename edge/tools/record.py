@@ -146,14 +146,17 @@ async def _record(
         loop.add_signal_handler(number, halt)
     tracks: list[_Track] = []
     with ExitStack() as files:
+        buses = []
+        for framing, make in makers:
+            bus = make()
+            file = out / f"{re.sub('[^A-Za-z0-9.-]+', '-', bus.line.endpoint).strip('-')}.jsonl" if folder else out
+            track = _Track(file=file, endpoint=bus.line.endpoint, framing=framing, stop=stop)
+            files.enter_context(track)
+            bus.line.tap = track.take
+            tracks.append(track)
+            buses.append(bus)
         async with asyncio.TaskGroup() as group:
-            for framing, make in makers:
-                bus = make()
-                file = out / f"{re.sub('[^A-Za-z0-9.-]+', '-', bus.line.endpoint).strip('-')}.jsonl" if folder else out
-                track = _Track(file=file, endpoint=bus.line.endpoint, framing=framing, stop=stop)
-                files.enter_context(track)
-                bus.line.tap = track.take
-                tracks.append(track)
+            for bus in buses:
                 group.create_task(bus.run(stop), name=f"record {bus.line.endpoint}")
             await signalled(stop, seconds)
             stop.set()

@@ -86,7 +86,7 @@ def test_a_recording_is_never_written_over_and_ends_whole_when_it_is_stopped(tmp
         before = file.read_bytes()
         again = edge(*command)
     assert again.returncode == 1
-    assert f"{file}: is there already" in again.stderr
+    assert again.stderr == f"{file}: is there already; name another --out\n"
     assert file.read_bytes() == before
 
 
