@@ -1,7 +1,9 @@
-"""Version 1 of the batch: the readings of one gateway stream, columnar per device.
+"""The batch: the readings of one gateway stream, columnar per device.
 
 A batch is cut once, gets the next sequence number of its stream, and never changes afterwards. Its identity is
 `(gateway, stream, seq)`, its checksum the SHA-256 of its encoded form before compression.
+
+Version 2 adds `notes`, and the packed form of `contract.packed`. Nothing else has changed since version 1.
 """
 
 import re
@@ -10,8 +12,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-VERSION = 1
-MAX_DEVICE_KEY = 96
+from contract.notes import Note
+from contract.terms import DeviceKey, Number, Seq, TimeUs
+
+VERSION = 2
 
 
 class Flag(IntFlag):
@@ -19,6 +23,8 @@ class Flag(IntFlag):
 
     TIME_FROM_DEVICE = 1
     """`time_us` is the meter's own clock; without it, the gateway's clock when the reply arrived."""
+    TIME_CORRECTED = 2
+    """The gateway's clock was wrong then; `time_us` is computed from the time since, once that was known."""
 
 
 class BatchError(ValueError):
@@ -32,14 +38,7 @@ class BatchError(ValueError):
 STREAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 """A stream's name: a lower-case UUID."""
 
-Seq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 _QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-
-DeviceKey = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE_KEY, pattern=r"^[A-Za-z0-9._-]+(/[0-9]+)?\Z")
-]
-TimeUs = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-Number = int | float | None
 
 
 class DeviceBlock(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,17 +57,23 @@ class DeviceBlock(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     interval_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
 
 
-class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """Readings `seq` of `stream`. Raises BatchError when columns differ in length or the stream is not a UUID."""
+class Batch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Readings `seq` of `stream`, and since version 2 what is to be noted of them and of others.
 
-    version: Literal[1]
+    Either may be empty. Raises BatchError when columns differ in length or the stream is not a UUID.
+    """
+
+    version: Literal[1, 2]
     stream: str
     seq: Seq
     devices: list[DeviceBlock]
+    notes: list[Note] = []
 
     def __post_init__(self) -> None:
         if not STREAM.match(self.stream):
             raise BatchError("$.stream", f"{self.stream[:40]!r}", "it must be a lower-case UUID")
+        if self.notes and self.version == 1:
+            raise BatchError("$.notes", f"{len(self.notes)} notes", "version 1 has none; send version 2")
         for number, block in enumerate(self.devices):
             rows = len(block.time_us)
             for name, column in block.values.items():

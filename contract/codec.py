@@ -1,27 +1,57 @@
-"""Bytes of a batch: JSON or MessagePack, identity, gzip or zstd. The same names as in HTTP's headers."""
+"""Bytes of a batch: packed, JSON or MessagePack; identity, gzip or zstd. The same names as in HTTP's headers."""
 
 import gzip
 import hashlib
 import zlib
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 import zstandard
 
 from contract.batch import Batch, BatchError
+from contract.notes import Note
+from contract.packed import Group, pack, unpack
+from contract.terms import Seq
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
-MEDIA_TYPES = (MSGPACK, JSON)
+PACKED = "application/vnd.segs.packed"
+MEDIA_TYPES = (PACKED, MSGPACK, JSON)
 ENCODINGS = ("zstd", "gzip", "identity")
+
+
+class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A batch of version 2 in its packed form."""
+
+    version: Literal[2]
+    stream: str
+    seq: Seq
+    notes: list[Note]
+    groups: list[Group]
+
+
+_packed_encoder, _packed_decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Packed)
+
+
+def _encode_packed(batch: Batch) -> bytes:
+    return _packed_encoder.encode(_Packed(2, batch.stream, batch.seq, batch.notes, pack(batch.devices)))
+
+
+def _decode_packed(body: bytes) -> Batch:
+    found = _packed_decoder.decode(body)
+    return Batch(version=2, stream=found.stream, seq=found.seq, devices=unpack(found.groups, "$[4]"), notes=found.notes)
+
 
 _ENCODERS: dict[str, Callable[[Batch], bytes]] = {
     JSON: msgspec.json.Encoder().encode,
     MSGPACK: msgspec.msgpack.Encoder().encode,
+    PACKED: _encode_packed,
 }
 _DECODERS: dict[str, Callable[[bytes], Batch]] = {
     JSON: msgspec.json.Decoder(Batch).decode,
     MSGPACK: msgspec.msgpack.Decoder(Batch).decode,
+    PACKED: _decode_packed,
 }
 # A zstd block of 4 bytes may expand to 128 KiB: input is fed in slices this small, so that no more than 16 MiB can
 # come out between two looks at the limit.
@@ -42,7 +72,10 @@ def checksum(body: bytes) -> str:
 
 
 def encode(batch: Batch, media_type: str = MSGPACK) -> bytes:
-    """`batch` as bytes of `media_type`. JSON has no NaN: encode such values as null or use MessagePack."""
+    """`batch` as bytes of `media_type`, the packed form always as version 2.
+
+    JSON has no NaN: encode such values as null or use another.
+    """
     return _ENCODERS[media_type](batch)
 
 
@@ -55,8 +88,10 @@ def decode(body: bytes, media_type: str) -> Batch:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, BatchError):
             raise error.__cause__ from None
-        found, _, where = str(error).partition(" - at `")
-        raise BatchError(where.rstrip("`") or "$", found, "send a batch of version 1") from error
+        found, _, _ = str(error).partition(" - at `")
+        # A key of a map is `key` in `$.path`.
+        where = "$" + str(error).rpartition("`$")[2].rstrip("`") if "`$" in str(error) else "$"
+        raise BatchError(where, found, "send a batch of version 1 or 2") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BatchError("$", str(error), f"send well-formed {media_type}") from error
 

@@ -1,12 +1,8 @@
 """The receipt: what the receiver has committed of a batch. Only a receipt allows a gateway to delete a batch."""
 
-from typing import Annotated
-
 import msgspec
 
-from contract.batch import Seq
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+from contract.terms import Count, Seq
 
 
 class Quarantined(msgspec.Struct):
@@ -40,7 +36,11 @@ class Receipt(msgspec.Struct):
 
 
 class StreamState(msgspec.Struct):
-    """What the receiver has of a stream: inclusive ranges of sequence numbers, ascending."""
+    """What the receiver has of a stream: inclusive ranges of sequence numbers, ascending.
+
+    `media_types` are the forms of batches that it takes; a receiver of 0.1.0 says none, and takes version 1.
+    """
 
     stream: str
     received: list[tuple[int, int]]
+    media_types: list[str] = []

@@ -103,7 +103,8 @@ def _json(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("body", "where", "found"),
     [
-        (_json(version=2), "$.version", "2"),
+        (_json(version=3), "$.version", "3"),
+        (_json(notes=[{"kind": "silent", "first_us": 1, "last_us": 2}]), "$.notes", "1 notes"),
         (_json(stream="x"), "$.stream", "'x'"),
         (_json(seq=0), "$.seq", ">= 1"),
         (_json(extra=1), "$", "extra"),
