@@ -135,12 +135,12 @@ def _group(**changes: object) -> Group:
         (_group(counts=[]), "$[0]", "differ in number"),
         (_group(columns=[]), "$[0]", "without columns"),
         (_group(interval_ms=[2**31]), "$[0].interval_ms", "31 bits"),
-        (_group(time=Column(-1, 1, b"\0", 1, b"\0")), "$[0].time", "decimals"),
+        (_group(time=Column(-1, 0, 1, b"\0", 1, b"\0")), "$[0].time", "decimals"),
         (_group(time=Column(0, plain=[2**63 - 1, 0])), "$[0].time", "62 bits"),
         (_group(time=Column(0, plain=[1.5, 0])), "$[0].time", "fraction"),
         (_group(flags=Column(0, plain=[-1, 0])), "$[0].flags", "15 bits"),
         (_group(columns=[Column(0, plain=[1.0])]), "$[0].power_w", "1 values"),
-        (_group(columns=[Column(1, 3, b"\0\0\0", 1, b"\0")]), "$[0].power_w", "3 bytes"),
+        (_group(columns=[Column(1, 0, 3, b"\0\0\0", 1, b"\0")]), "$[0].power_w", "3 bytes"),
     ],
 )
 def test_what_does_not_fit_together_says_where(group: Group, where: str, found: str) -> None:
