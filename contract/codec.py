@@ -34,8 +34,13 @@ class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 _packed_encoder, _packed_decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Packed)
 
 
+def encode_packed(stream: str, seq: int, notes: list[Note], groups: list[Group]) -> bytes:
+    """The packed form of a batch whose readings are packed already."""
+    return _packed_encoder.encode(_Packed(2, stream, seq, notes, groups))
+
+
 def _encode_packed(batch: Batch) -> bytes:
-    return _packed_encoder.encode(_Packed(2, batch.stream, batch.seq, batch.notes, pack(batch.devices)))
+    return encode_packed(batch.stream, batch.seq, batch.notes, pack(batch.devices))
 
 
 def _decode_packed(body: bytes) -> Batch:

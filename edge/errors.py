@@ -48,11 +48,18 @@ class BufferFormat(EdgeError):
 
 
 class BufferUnwritable(EdgeError):
-    """The buffer's disk refuses writes for now: full, read-only or failing. What was asked may be asked again."""
+    """The buffer's disk refuses writes for now: full, read-only, failing or not there. What was asked may be asked again.
 
-    def __init__(self, reason: str) -> None:
+    `reopen` says that the file has to be opened anew for that.
+    """
+
+    def __init__(self, reason: str, *, reopen: bool = False) -> None:
         super().__init__(f"the buffer cannot be written: {reason}; free space on its disk")
-        self.reason = reason
+        self.reason, self.reopen = reason, reopen
+
+
+class BufferDamaged(EdgeError):
+    """The buffer's file is no usable buffer: it is set aside when it is opened anew."""
 
 
 class ModbusFault(EdgeError):

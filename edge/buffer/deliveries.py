@@ -1,9 +1,8 @@
 """The newest committed deliveries of each MQTT client: what a broker may repeat, and is to be known again."""
 
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-
-import aiosqlite
 
 from edge.reading import Delivery
 
@@ -33,27 +32,26 @@ class RecentDeliveries:
                 recent.popitem(last=False)
 
 
-async def keep(db: aiosqlite.Connection, deliveries: Sequence[Delivery]) -> None:
+def keep(db: sqlite3.Connection, deliveries: Sequence[Delivery]) -> None:
     """Add `deliveries` to their clients' chunks, and drop the chunks beyond; inside a transaction."""
     by_client: dict[str, list[bytes]] = {}
     for delivery in deliveries:
         by_client.setdefault(delivery.client, []).append(delivery.packed)
     for client, packed in by_client.items():
-        await _append(db, client, b"".join(packed))
+        _append(db, client, b"".join(packed))
 
 
-async def _append(db: aiosqlite.Connection, client: str, fresh: bytes) -> None:
+def _append(db: sqlite3.Connection, client: str, fresh: bytes) -> None:
     size = _CHUNK * Delivery.PACKED_BYTES
     newest = "SELECT id, recent FROM delivered WHERE client = ? ORDER BY id DESC LIMIT 1"
-    async with db.execute(newest, (client,)) as cursor:
-        row = await cursor.fetchone()
+    row = db.execute(newest, (client,)).fetchone()
     if row is not None and len(row[1]) < size:
         room = size - len(row[1])
-        await db.execute("UPDATE delivered SET recent = ? WHERE id = ?", (row[1] + fresh[:room], row[0]))
+        db.execute("UPDATE delivered SET recent = ? WHERE id = ?", (row[1] + fresh[:room], row[0]))
         fresh = fresh[room:]
     if fresh:
-        await db.execute("INSERT INTO delivered (client, recent) VALUES (?, ?)", (client, fresh))
-        await db.execute(
+        db.execute("INSERT INTO delivered (client, recent) VALUES (?, ?)", (client, fresh))
+        db.execute(
             "DELETE FROM delivered WHERE client = ?1 AND id < (SELECT max(id) FROM "
             "(SELECT id, sum(length(recent)) OVER (ORDER BY id DESC) AS held FROM delivered WHERE client = ?1) "
             "WHERE held >= ?2)",
@@ -61,16 +59,7 @@ async def _append(db: aiosqlite.Connection, client: str, fresh: bytes) -> None:
         )
 
 
-async def kept(db: aiosqlite.Connection) -> list[Delivery]:
+def kept(db: sqlite3.Connection) -> list[Delivery]:
     """Those of every client, the oldest first."""
-    async with db.execute("SELECT client, recent FROM delivered ORDER BY id") as cursor:
-        return [delivery async for client, recent in cursor for delivery in Delivery.unpack(client, recent)]
-
-
-async def take_over(db: aiosqlite.Connection) -> None:
-    """What 0.1.0 kept in one row a client; inside a transaction."""
-    async with db.execute("SELECT 1 FROM sqlite_master WHERE name = 'delivery'") as cursor:
-        if await cursor.fetchone() is None:
-            return
-    await db.execute("INSERT INTO delivered (client, recent) SELECT client, recent FROM delivery")
-    await db.execute("DROP TABLE delivery")
+    rows = db.execute("SELECT client, recent FROM delivered ORDER BY id")
+    return [delivery for client, recent in rows for delivery in Delivery.unpack(client, recent)]

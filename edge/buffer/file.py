@@ -1,167 +1,165 @@
-"""The SQLite file under the buffer: opened whole or set aside, changed by transactions alone."""
+"""The SQLite file under the buffer: opened whole, or set aside with what it still gives back taken over."""
 
-import asyncio
+import os
 import sqlite3
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 
-import aiosqlite
+import msgspec
 import structlog
 
-from edge.clock import Clock
-from edge.errors import BufferFormat, BufferUnwritable, EdgeError
+from edge.buffer.database import change, primary_code, translated
+from edge.buffer.outbox import begin_stream
+from edge.buffer.salvage import salvage
+from edge.buffer.upgrade import FORMAT, from_format_1
+from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 
 _LOG = structlog.get_logger("edge.buffer")
-_FORMAT = 1
-# The disk's trouble, not the file's: it may pass.
-_PASSING = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_NOMEM,
-}
+# A commit writes whole pages: with small ones a flash card lives longer.
+_PAGE_BYTES = 512
+# A log that grew while somebody read for long is cut back to this.
+_LOG_BYTES = 4 * 2**20
 
 
-class Damaged(EdgeError):
-    """The file is no usable buffer."""
+def open_file(path: Path, *, mount: Path | None, now_us: int) -> sqlite3.Connection:
+    """The buffer at `path`, or a new one. What is damaged is renamed and kept, and what can be read of it taken over.
 
-
-class BufferFile:
-    """An open buffer file of `stream`. Statements go through `db`, inside `transaction` where they change something."""
-
-    def __init__(self, *, db: aiosqlite.Connection, clock: Clock) -> None:
-        self.db, self.stream = db, ""
-        self._clock = clock
-        # One connection, so one transaction at a time.
-        self._lock = asyncio.Lock()
-
-    @classmethod
-    async def open(cls, path: Path, *, clock: Clock) -> "BufferFile":
-        """Open the buffer, or begin one. A file that is damaged is renamed and kept, and a new stream begins.
-
-        Raises BufferUnwritable while the disk allows neither, BufferFormat for another release's file.
-        """
+    Raises BufferUnwritable while the disk allows neither, BufferFormat for another release's file.
+    """
+    if mount is not None and not os.path.ismount(mount):
+        # The folder under it is on another disk, and not the one that was meant.
+        raise BufferUnwritable(f"nothing is mounted at {mount}", reopen=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return await cls._open(path, clock=clock)
-        except Damaged as damage:
-            aside = _set_aside(path, clock.now_us())
-            _LOG.error("buffer damaged, set aside; a new stream begins", file=str(aside), reason=str(damage))
-        file = await cls._open(path, clock=clock)
-        async with file.transaction():
-            await file.set_meta("set_aside", str(aside))
-        return file
-
-    @classmethod
-    async def _open(cls, path: Path, *, clock: Clock) -> "BufferFile":
-        try:
-            db = await aiosqlite.connect(path, isolation_level=None)
-        except sqlite3.Error as error:
-            raise BufferUnwritable(f"{path}: {error}") from error
-        try:
-            file = cls(db=db, clock=clock)
-            await file._prepare()
-        except BaseException:
-            await db.close()
-            raise
-        return file
-
-    async def _prepare(self) -> None:
-        try:
-            # A commit writes whole pages: with small ones a flash card lives longer (a third less is written).
-            await self.db.execute("PRAGMA page_size = 1024")
-            await self.db.execute("PRAGMA journal_mode = WAL")
-            await self.db.execute("PRAGMA synchronous = FULL")
-            check = await self.row("PRAGMA quick_check(1)")
-            if check[0] != "ok":
-                raise Damaged(str(check[0]))
-            await self._refuse_unknown_format()
-            await self.db.executescript(resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8"))
-            async with self.transaction():
-                await self.db.executemany(
-                    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                    [
-                        ("format", _FORMAT),
-                        ("stream", str(uuid.uuid4())),
-                        ("created_us", self._clock.now_us()),
-                        ("next_seq", 1),
-                        ("synced_readings", 0),
-                    ],
-                )
-            self.stream = str(await self.meta("stream"))
-        except sqlite3.DatabaseError as error:
-            # A table that is there under its name but with other columns shows as an OperationalError of code 1.
-            if _primary_code(error) in _PASSING:
-                raise BufferUnwritable(str(error)) from error
-            raise Damaged(str(error)) from error
-
-    async def _refuse_unknown_format(self) -> None:
-        """What another release wrote may be whole and unsent: nothing to set aside, and nothing to touch."""
-        if await self.number("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"):
-            found = await self.meta("format")
-            if not isinstance(found, int):
-                raise Damaged(f"format {found!r}")
-            if found != _FORMAT:
-                raise BufferFormat(found, _FORMAT)
-
-    async def close(self) -> None:
-        async with self._lock:
-            await self.db.close()
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """All or nothing, on disk when left. Raises BufferUnwritable."""
-        async with self._lock:
-            try:
-                await self.db.execute("BEGIN IMMEDIATE")
-                yield
-                await self.db.execute("COMMIT")
-            except sqlite3.Error as error:
-                await self._undo()
-                if _primary_code(error) in _PASSING:
-                    raise BufferUnwritable(str(error)) from error
-                raise
-            except BaseException:
-                await self._undo()
-                raise
-
-    async def _undo(self) -> None:
-        # A full disk may have ended the transaction already; this is nothing then, where ROLLBACK would be an error.
-        await asyncio.shield(self.db.rollback())
-
-    async def row(self, sql: str, *values: object) -> sqlite3.Row | tuple[object, ...]:
-        async with self.db.execute(sql, values) as cursor:
-            row = await cursor.fetchone()
-        if row is None:
-            raise LookupError(f"no row from {sql}")
-        return row
-
-    async def meta(self, key: str) -> object:
-        async with self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)) as cursor:
-            row = await cursor.fetchone()
-        return row[0] if row else None
-
-    async def set_meta(self, key: str, value: str | int) -> None:
-        await self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
-
-    async def number(self, sql: str, *values: object) -> int:
-        return int(str((await self.row(sql, *values))[0]))
+            return _open(path, now_us)
+        except BufferDamaged as damage:
+            aside = _set_aside(path, now_us)
+            _LOG.error("buffer damaged, set aside", file=str(aside), reason=str(damage))
+        return _begin_after(path, aside, now_us)
+    except OSError as error:
+        raise BufferUnwritable(f"{path}: {error.strerror}", reopen=True) from error
 
 
-def _primary_code(error: sqlite3.Error) -> int | None:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+def _begin_after(path: Path, aside: Path, now_us: int) -> sqlite3.Connection:
+    db = _open(path, now_us)
+    try:
+        before = named_aside(db)
+        found = change(db, lambda: salvage(aside, db, now_us))
+        change(db, lambda: set_meta(db, "set_aside", msgspec.json.encode([*before, str(aside)]).decode()))
+    except BaseException:
+        db.close()
+        raise
+    _LOG.warning("a new stream begins", taken_over=found.readings, known_to_be_lost=found.lost)
+    return db
+
+
+def _open(path: Path, now_us: int) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    except sqlite3.DatabaseError as error:
+        raise translated(error) from error
+    try:
+        _prepare(db, now_us)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        meant = translated(error)
+        # A table that is there under its name but with other columns shows as an OperationalError of code 1.
+        raise meant if meant is not error else BufferDamaged(str(error)) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, now_us: int) -> None:
+    db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    # Some builds overwrite what is deleted: three times the writes, for readings that are in the cloud by then.
+    db.execute("PRAGMA secure_delete = OFF")
+    db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    [check] = db.execute("PRAGMA quick_check(1)").fetchone()
+    if check != "ok":
+        raise BufferDamaged(str(check))
+    found = _format(db)
+    schema = resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8")
+    change(db, lambda: _bring_up(db, found, schema, now_us))
+    # Columns that another program's tables of these names lack.
+    for table, columns in (("segment", "boot, level, body"), ("batch", "true_us, confirmed_us"), ("boot", "boot_id")):
+        db.execute(f"SELECT {columns} FROM {table} LIMIT 0")
+
+
+def _format(db: sqlite3.Connection) -> int | None:
+    """Raises BufferFormat for what another release wrote: it may be whole and unsent, and is not touched."""
+    if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]:
+        return None
+    row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    found = row[0] if row else None
+    if not isinstance(found, int):
+        raise BufferDamaged(f"format {found!r}")
+    if not 1 <= found <= FORMAT:
+        raise BufferFormat(found, FORMAT)
+    return found
+
+
+def _bring_up(db: sqlite3.Connection, found: int | None, schema: str, now_us: int) -> None:
+    if found == 1:
+        from_format_1(db, schema, now_us)
+    for statement in statements(schema):
+        db.execute(statement)
+    db.executemany(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [("format", FORMAT), ("created_us", now_us), ("synced_readings", 0)],
+    )
+    if not db.execute("SELECT 1 FROM stream LIMIT 1").fetchone():
+        begin_stream(db, now_us)
+
+
+def statements(script: str) -> list[str]:
+    """The statements of `script`; `executescript` would end the transaction."""
+    found, text = [], ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found
+
+
+def meta(db: sqlite3.Connection, key: str) -> object:
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def set_meta(db: sqlite3.Connection, key: str, value: str | int) -> None:
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+
+def named_aside(db: sqlite3.Connection) -> list[str]:
+    """Damaged files that were set aside since this file began."""
+    found = meta(db, "set_aside")
+    return msgspec.json.decode(found, type=list[str]) if isinstance(found, str) and found[:1] == "[" else []
 
 
 def _set_aside(path: Path, now_us: int) -> Path:
     """Rename the file and what belongs to it; nothing is deleted."""
     aside = path.with_name(f"{path.name}.damaged-{now_us}")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
     return aside
+
+
+def closed(db: sqlite3.Connection) -> None:
+    """Close `db`, whatever its disk says."""
+    try:
+        db.close()
+    except sqlite3.Error as error:
+        _LOG.warning("buffer not closed cleanly", reason=str(error), code=primary_code(error))

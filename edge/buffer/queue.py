@@ -1,4 +1,7 @@
-"""The way into the buffer: readings wait in memory for the next group commit, never longer than the loss window."""
+"""The way into the buffer: readings wait in memory for the next group commit, never longer than the loss window.
+
+The file may be opened late, and anew: while its disk is full, failing or not there, readings wait in memory.
+"""
 
 import asyncio
 from collections import deque
@@ -7,27 +10,35 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
+from contract.notes import Note, NoteKind
 from edge.buffer.deliveries import RecentDeliveries
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
 from edge.buffer.store import PAYLOAD_BYTES, REJECTED_ROWS, Store
 from edge.clock import STEP_S, Clock, either, signalled
-from edge.errors import BufferUnwritable
+from edge.errors import BufferDamaged, BufferUnwritable
 from edge.reading import Delivery, Reading
 from edge.repeats import Repeats
 
 _LOG = structlog.get_logger("edge.buffer")
 _RETRY_S = 1.0
 _ROOM_CHECK_S = 10.0
+_MOST_NOTES = 10_000
 _OVERFLOW = "memory was full while the buffer could not be written"
+
+
+Frame = tuple[str, int, bytes]
+"""A device's reply or message as it came: device, time in microseconds, body."""
 
 
 class _Item(msgspec.Struct):
     readings: Sequence[Reading]
     rejected: tuple[Rejected, ...]
     deliveries: Sequence[Delivery]
+    frames: Sequence[Frame]
     future: asyncio.Future[None]
     since_s: float
+    offset_us: int
     weight: int
 
 
@@ -42,7 +53,11 @@ class BufferState(msgspec.Struct):
 
 
 class BufferQueue:
-    """The drivers' sink. `run` commits groups until its stop; what is left then is for `commit`."""
+    """The drivers' sink. `run` opens the store and commits groups until its stop; what is left is for `commit`.
+
+    `offset_us` gives the wall clock less the monotonic one, the same while the clock does not step: what was read by
+    different clocks is not committed together.
+    """
 
     def __init__(
         self,
@@ -52,26 +67,37 @@ class BufferQueue:
         commit_interval_s: float,
         commit_readings: int,
         memory_readings: int,
-        committed_before: Sequence[Delivery] = (),
+        offset_us: Callable[[], int] = lambda: 0,
         moving: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = BufferState()
         self.news = asyncio.Event()
         """Set at each commit; who waits for readings to send clears it."""
+        self.opened = asyncio.Event()
+        """Set once the store is open, and what was delivered before is known."""
         self._store, self._clock, self._moving = store, clock, moving
+        self._offset_us = offset_us
         self._interval_s, self._group, self._memory = commit_interval_s, commit_readings, memory_readings
         self._items: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
-        self._deliveries = RecentDeliveries(committed_before)
+        self._deliveries = RecentDeliveries()
+        self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
         self._rejects: deque[_Item] = deque()
         self._hurry = False
         self._lost: Loss | None = None
         self._repeats = Repeats(clock=clock)
         self._room_checked_s = float("-inf")
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
-        return self._add(tuple(readings), (), deliveries).future
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
+        return self._add(tuple(readings), (), deliveries, frames).future
+
+    def note(self, note: Note) -> None:
+        """To be committed with the next readings, or soon without any."""
+        self._notes.append(note)
+        self._arrived.set()
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
@@ -93,11 +119,16 @@ class BufferQueue:
             self._full.set()
 
     def _add(
-        self, readings: tuple[Reading, ...], rejected: tuple[Rejected, ...], deliveries: Sequence[Delivery]
+        self,
+        readings: tuple[Reading, ...],
+        rejected: tuple[Rejected, ...],
+        deliveries: Sequence[Delivery],
+        frames: Sequence[Frame] = (),
     ) -> _Item:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         weight = len(readings) + len(rejected)
-        item = _Item(readings, rejected, deliveries, future, self._clock.monotonic_s(), weight)
+        now_s = self._clock.monotonic_s()
+        item = _Item(readings, rejected, deliveries, frames, future, now_s, self._offset_us(), weight)
         self._items.append(item)
         self.state.waiting += item.weight
         self._arrived.set()
@@ -132,18 +163,39 @@ class BufferQueue:
             len(item.readings) + (before.readings if before else 0),
             min(first_us, before.first_us) if before else first_us,
             max(last_us, before.last_us) if before else last_us,
+            NoteKind.OVERFLOWED,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Commit groups until `stop`, again and again while the disk refuses."""
+        while not stop.is_set() and not await self._open():
+            await signalled(stop, _RETRY_S)
         while not stop.is_set():
             self._moving()
             await self._wait_for_group(stop)
-            if self._items and not await self.commit():
+            if (self._items or self._notes) and not await self.commit():
                 await signalled(stop, _RETRY_S)
 
+    async def _open(self) -> bool:
+        """Raises BufferFormat."""
+        self._moving()
+        try:
+            await self._store.open()
+            self._deliveries.add(await self._store.deliveries())
+        except (BufferUnwritable, BufferDamaged) as error:
+            self._refused(error)
+            return False
+        self.opened.set()
+        return True
+
+    def _refused(self, error: BufferUnwritable | BufferDamaged) -> None:
+        self.state.unwritable = getattr(error, "reason", str(error))
+        if (count := self._repeats.due("buffer")) is not None:
+            waiting = self.state.waiting
+            _LOG.error("buffer unwritable", reason=self.state.unwritable, waiting=waiting, not_logged=count)
+
     async def _wait_for_group(self, stop: asyncio.Event) -> None:
-        if not self._items:
+        if not self._items and not self._notes:
             self._arrived.clear()
             await either(stop, self._arrived, STEP_S)
         if self._items and self._interval_s > 0 and self.state.waiting < self._group and not self._hurry:
@@ -159,29 +211,35 @@ class BufferQueue:
         self._hurry = False
         # What comes meanwhile has a commit interval of its own.
         left = len(self._items)
-        while self._items and left > 0:
+        while (self._items and left > 0) or self._notes:
             group = self._next_group()
             left -= len(group)
             readings = [reading for item in group for reading in item.readings]
-            lost = self._lost
+            lost, notes = self._lost, list(self._notes)
             deliveries = [delivery for item in group for delivery in item.deliveries]
             try:
                 await self._store.commit(
                     readings,
+                    offset_us=group[0].offset_us if group else 0,
                     rejected=[row for item in group for row in item.rejected],
                     deliveries=deliveries,
                     losses=[lost] if lost else [],
+                    notes=notes,
+                    frames=[frame for item in group for frame in item.frames],
                 )
-            except BufferUnwritable as error:
+            except (BufferUnwritable, BufferDamaged) as error:
                 self._return(group)
-                self.state.unwritable = error.reason
-                if (count := self._repeats.due("buffer")) is not None:
-                    _LOG.error("buffer unwritable", reason=error.reason, waiting=self.state.waiting, not_logged=count)
+                self._refused(error)
+                if isinstance(error, BufferDamaged) or error.reopen:
+                    await self._open()
                 return False
             except BaseException:
                 self._return(group)
                 raise
             self._committed(group, readings, deliveries, lost)
+            for note in notes:
+                if self._notes and self._notes[0] is note:
+                    self._notes.popleft()
             await self._make_room()
         return True
 
@@ -189,6 +247,8 @@ class BufferQueue:
         group: list[_Item] = []
         count = 0
         while self._items and (not group or count + self._items[0].weight <= self._group):
+            if group and self._items[0].offset_us != group[0].offset_us:
+                break
             item = self._items.popleft()
             count += item.weight
             group.append(item)
@@ -217,17 +277,20 @@ class BufferQueue:
                 item.future.set_result(None)
         while self._rejects and self._rejects[0].future.done():
             self._rejects.popleft()
-        if readings:
-            self.news.set()
+        self.news.set()
 
     async def _make_room(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._room_checked_s < _ROOM_CHECK_S:
             return
         try:
+            await self._store.check()
             losses = await self._store.make_room()
-        except BufferUnwritable:
-            return  # The next commit will say so.
+        except (BufferUnwritable, BufferDamaged) as error:
+            self._refused(error)
+            if isinstance(error, BufferDamaged) or error.reopen:
+                await self._open()
+            return
         if not losses:
             self._room_checked_s = now_s
         elif (count := self._repeats.due("room")) is not None:

@@ -1,85 +1,125 @@
 """When the buffer is full: what is given up first, and how that is said."""
 
-import aiosqlite
+import sqlite3
+from collections.abc import Callable, Sequence
 
-from edge.buffer.rows import INSERT_SEGMENT, Loss, segment_row
-from edge.buffer.segments import DamagedSegment, span, thin, unpack
+from contract.notes import NoteKind
+from edge.buffer.rows import Loss
+from edge.buffer.segments import DamagedSegment, reduce, span, thin, unpack
+from edge.buffer.tables import insert_segment
 from edge.reading import Reading
 
-# Of the room for the buffer, what batches that the receiver refused may take before the oldest of them go.
+# Of the room for the buffer, what readings that the receiver refused may take before the oldest of them go.
 _REFUSED_SHARE = 0.1
 # Given up at a time: few enough to be held in memory on a small board, many enough to outpace what comes in.
 _STEP_READINGS = 20_000
+# What is left of a step is written in parts that fit a batch.
+_PART_READINGS = 2_000
+WHOLE, REDUCED, REGISTERS = 0, 1, 2
+"""Levels of a segment: as it was read; instantaneous values at quarter-hours alone; quarter-hour registers alone."""
 
 
-async def give_up(db: aiosqlite.Connection, max_bytes: int) -> Loss | None:
-    """Give up some of the oldest, inside the caller's transaction; None when there is nothing but the newest."""
-    try:
-        return await _drop_refused(db, max_bytes) or await _thin(db) or await _drop_oldest(db)
-    except DamagedSegment:
-        return await _drop_damaged(db)
+def give_up(db: sqlite3.Connection, max_bytes: int, taken: Sequence[tuple[int, int]]) -> list[Loss]:
+    """Give up some of the oldest, inside the caller's transaction; nothing when there is nothing but the newest.
+
+    Instantaneous values go first, down to quarter-hours, then energy registers, down to quarter-hours too, and when
+    nothing else is left the oldest of these. Segments in the ranges of ids `taken` are in a batch, and stay.
+    """
+    if loss := _drop_refused(db, max_bytes):
+        return [loss]
+    for level, what_is_left in ((WHOLE, reduce), (REDUCED, thin)):
+        if losses := _thin(db, level, what_is_left, taken):
+            return losses
+    return _drop_oldest(db, taken)
 
 
-async def _drop_refused(db: aiosqlite.Connection, max_bytes: int) -> Loss | None:
-    async with db.execute("SELECT coalesce(sum(length(body)), 0) FROM refused") as cursor:
-        [[total]] = await cursor.fetchall()
+def _drop_refused(db: sqlite3.Connection, max_bytes: int) -> Loss | None:
+    [[total]] = db.execute("SELECT coalesce(sum(length(body)), 0) FROM refused")
     if total <= max_bytes * _REFUSED_SHARE:
         return None
-    async with db.execute("SELECT seq, readings, first_us, last_us FROM refused ORDER BY seq LIMIT 1") as cursor:
-        [[seq, readings, first_us, last_us]] = await cursor.fetchall()
-    await db.execute("DELETE FROM refused WHERE seq = ?", (seq,))
-    return Loss("refused batch dropped: the buffer is full", readings, first_us, last_us)
+    rows = db.execute("SELECT id, time_us FROM refused ORDER BY id LIMIT 1000").fetchall()
+    db.execute("DELETE FROM refused WHERE id <= ?", (rows[-1][0],))
+    times = [time_us for _, time_us in rows]
+    return Loss("refused readings dropped: the buffer is full", len(rows), min(times), max(times))
 
 
-async def _thin(db: aiosqlite.Connection) -> Loss | None:
-    ids, readings = await _oldest(db, thinned=False)
-    if not ids:
-        return None
-    kept = thin(readings)
-    await _delete(db, ids)
-    if kept:
-        await db.execute(INSERT_SEGMENT, segment_row(kept, row_id=ids[0], thinned=True))
-    if len(kept) == len(readings):
-        return Loss("reduced to their energy registers: the buffer is full", len(readings), *span(readings))
-    gone = len(readings) - len(kept)
-    return Loss("thinned to quarter-hour energy registers: the buffer is full", gone, *span(readings))
+def _thin(
+    db: sqlite3.Connection,
+    level: int,
+    what_is_left: Callable[[Sequence[Reading]], list[Reading]],
+    taken: Sequence[tuple[int, int]],
+) -> list[Loss]:
+    found = _oldest(db, level, taken)
+    if not found.ids:
+        return found.losses
+    kept = what_is_left(found.readings)
+    _delete(db, found.ids)
+    # Not more parts than there were segments: each takes the place of one, and at least one of them has room for all.
+    size = max(_PART_READINGS, -(-len(kept) // len(found.ids)))
+    for place, start in enumerate(range(0, len(kept), size)):
+        part = kept[start : start + size]
+        insert_segment(db, found.ids[place], part, boot=found.boot, offset_us=found.offset_us, level=level + 1)
+    return [*found.losses, *_losses(level, found.readings, kept)]
 
 
-async def _drop_oldest(db: aiosqlite.Connection) -> Loss | None:
-    ids, readings = await _oldest(db, thinned=True)
-    if not ids:
-        return None
-    await _delete(db, ids)
-    return Loss("dropped: the buffer is full of energy registers", len(readings), *span(readings))
+def _losses(level: int, before: Sequence[Reading], kept: Sequence[Reading]) -> list[Loss]:
+    losses = []
+    if gone := len(before) - len(kept):
+        reasons = ("thinned to energy registers", "thinned to quarter-hour energy registers")
+        losses.append(Loss(f"{reasons[level]}: the buffer is full", gone, *span(before), NoteKind.THINNED))
+    whole = {(reading.device, reading.time_us): len(reading.values) for reading in before}
+    fewer = sum(1 for reading in kept if len(reading.values) < whole[reading.device, reading.time_us])
+    if fewer:
+        reason = "reduced to their energy registers: the buffer is full"
+        losses.append(Loss(reason, fewer, *span(before), NoteKind.REDUCED))
+    return losses
 
 
-async def _drop_damaged(db: aiosqlite.Connection) -> Loss | None:
-    """The oldest segment that cannot be read; it was met before anything was given up."""
-    async with db.execute("SELECT id, body, readings, first_us, last_us FROM segment ORDER BY id") as cursor:
-        async for row_id, body, *covered in cursor:
-            try:
-                unpack(body)
-            except DamagedSegment:
-                await _delete(db, [row_id])
-                return Loss.of_damage(*covered)
-    return None
+def _drop_oldest(db: sqlite3.Connection, taken: Sequence[tuple[int, int]]) -> list[Loss]:
+    found = _oldest(db, REGISTERS, taken)
+    if not found.ids:
+        return found.losses
+    _delete(db, found.ids)
+    reason = "dropped: the buffer is full of energy registers"
+    return [*found.losses, Loss(reason, len(found.readings), *span(found.readings), NoteKind.THINNED)]
 
 
-async def _delete(db: aiosqlite.Connection, ids: list[int]) -> None:
-    await db.executemany("DELETE FROM segment WHERE id = ?", [(row_id,) for row_id in ids])
+class _Oldest:
+    """Segments of one clock: ids, readings, and what of them could not be read."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.readings: list[Reading] = []
+        self.boot = self.offset_us = 0
+        self.losses: list[Loss] = []
 
 
-async def _oldest(db: aiosqlite.Connection, *, thinned: bool) -> tuple[list[int], list[Reading]]:
-    """Ids and readings of the oldest segments, some thousand readings, never of the newest segment."""
-    ids: list[int] = []
-    readings: list[Reading] = []
+def _oldest(db: sqlite3.Connection, level: int, taken: Sequence[tuple[int, int]]) -> _Oldest:
+    """The oldest segments of `level`, some thousand readings, never the newest of all; damaged ones are deleted."""
+    found = _Oldest()
     sql = (
-        "SELECT id, body FROM segment WHERE thinned = ? AND id < (SELECT coalesce(max(id), 0) FROM segment) ORDER BY id"
+        "SELECT id, boot, offset_us, readings, first_us, last_us, body FROM segment "
+        "WHERE level = ? AND id < (SELECT coalesce(max(id), 0) FROM segment) ORDER BY id"
     )
-    async with db.execute(sql, (int(thinned),)) as cursor:
-        async for row_id, body in cursor:
-            ids.append(row_id)
-            readings += unpack(body)
-            if len(readings) >= _STEP_READINGS:
-                break
-    return ids, readings
+    damaged = []
+    for row_id, boot, offset_us, readings, first_us, last_us, body in db.execute(sql, (level,)):
+        if any(first <= row_id <= last for first, last in taken):
+            continue
+        if found.ids and (boot, offset_us) != (found.boot, found.offset_us):
+            break
+        try:
+            found.readings += unpack(body)
+        except DamagedSegment:
+            damaged.append(row_id)
+            found.losses.append(Loss("damaged on the disk", readings, first_us, last_us, NoteKind.DAMAGED))
+            continue
+        found.ids.append(row_id)
+        found.boot, found.offset_us = boot, offset_us
+        if len(found.readings) >= _STEP_READINGS:
+            break
+    _delete(db, damaged)
+    return found
+
+
+def _delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    db.executemany("DELETE FROM segment WHERE id = ?", [(row_id,) for row_id in ids])

@@ -1,38 +1,78 @@
-"""Bodies of segments and batches: readings to bytes and back, and what is left of them when space runs out."""
+"""Bodies of segments: readings to bytes and back, and what is left of them when space runs out."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice, repeat
 
 import msgspec
 import zstandard
 
-from contract.batch import Batch, DeviceBlock
-from contract.codec import MSGPACK, checksum, compress, encode
+from contract.batch import BatchError
+from contract.packed import Flat, Group, unpack_flat
 from contract.quantities import BY_NAME, Kind
 from edge.errors import EdgeError
 from edge.reading import Reading
 
-ENCODING = "zstd"
 QUARTER_HOUR_US = 900_000_000
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Reading])
+_DECODER = msgspec.msgpack.Decoder(list[Group])
+_COMPRESSOR = zstandard.ZstdCompressor(level=3, write_checksum=True)
 
 
 class DamagedSegment(EdgeError):
     """A body that is no longer what was written: a worn flash card gives back other bytes."""
 
 
-def pack(readings: Sequence[Reading]) -> bytes:
-    """`readings` as the body of a segment. The names of quantities repeat, and cost next to nothing after zstd."""
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(_ENCODER.encode(readings))
+def pack(readings: Iterable[Reading]) -> bytes:
+    """`readings` as the body of a segment, grouped by quantities and device; within a device in the order given.
+
+    Not for two threads at once: the compressor is one.
+    """
+    alike: dict[tuple[str, ...], list[Reading]] = {}
+    for reading in readings:
+        alike.setdefault(tuple(reading.values), []).append(reading)
+    return _COMPRESSOR.compress(_ENCODER.encode([_flat(names, rows).pack() for names, rows in alike.items()]))
+
+
+def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
+    counts: dict[str, int] = {}
+    for reading in rows:
+        counts[reading.device] = counts.get(reading.device, 0) + 1
+    if len(counts) < len(rows):
+        # Stable: a device's readings stay in their order.
+        place = {device: number for number, device in enumerate(counts)}
+        rows = sorted(rows, key=lambda reading: place[reading.device])
+    interval_ms = {reading.device: reading.interval_ms for reading in rows}
+    return Flat(
+        devices=list(counts),
+        counts=list(counts.values()),
+        interval_ms=list(interval_ms.values()),
+        time_us=[reading.time_us for reading in rows],
+        flags=[reading.flags for reading in rows],
+        values={name: [reading.values[name] for reading in rows] for name in names},
+    )
+
+
+def flats(body: bytes) -> list[Flat]:
+    """The readings in `body`, columnar. Raises DamagedSegment."""
+    try:
+        groups = _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
+        return [unpack_flat(group) for group in groups]
+    except (zstandard.ZstdError, msgspec.DecodeError, BatchError, UnicodeDecodeError, MemoryError) as error:
+        raise DamagedSegment(str(error)) from error
 
 
 def unpack(body: bytes) -> list[Reading]:
     """The readings in `body`. Raises DamagedSegment."""
-    try:
-        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, MemoryError) as error:
-        raise DamagedSegment(str(error)) from error
+    readings = []
+    for flat in flats(body):
+        columns = zip(*flat.values.values(), strict=True) if flat.values else repeat(())
+        rows = zip(flat.time_us, flat.flags, columns, strict=False)
+        for device, count, interval_ms in zip(flat.devices, flat.counts, flat.interval_ms, strict=True):
+            for time_us, flags, values in islice(rows, count):
+                named = dict(zip(flat.values, values, strict=True))
+                readings.append(Reading(device, time_us, named, flags, interval_ms))
+    return readings
 
 
 def span(readings: Iterable[Reading]) -> tuple[int, int]:
@@ -41,40 +81,19 @@ def span(readings: Iterable[Reading]) -> tuple[int, int]:
     return min(times), max(times)
 
 
-class CutBatch(msgspec.Struct, frozen=True):
-    """A batch ready to be sent: `body` is the encoded batch of checksum `sha256` under `encoding`."""
+def reduce(readings: Sequence[Reading]) -> list[Reading]:
+    """`readings` without their instantaneous values, but for the last reading in each quarter of an hour of a device.
 
-    seq: int
-    readings: int
-    first_us: int
-    last_us: int
-    sha256: str
-    media_type: str
-    encoding: str
-    body: bytes
-
-
-def cut(readings: Sequence[Reading], *, stream: str, seq: int) -> CutBatch:
-    """The batch `seq` of `stream` with `readings`, columnar per device, in the order in which they were read."""
-    by_device: dict[str, list[Reading]] = {}
+    What has no energy register is then gone, but for that last one.
+    """
+    last = _last_of_quarters(readings)
+    kept = []
     for reading in readings:
-        by_device.setdefault(reading.device, []).append(reading)
-    blocks = [_block(device, rows) for device, rows in by_device.items()]
-    body = encode(Batch(version=1, stream=stream, seq=seq, devices=blocks), MSGPACK)
-    first_us, last_us = span(readings)
-    return CutBatch(seq, len(readings), first_us, last_us, checksum(body), MSGPACK, ENCODING, compress(body, ENCODING))
-
-
-def _block(device: str, rows: Sequence[Reading]) -> DeviceBlock:
-    names = dict.fromkeys(name for row in rows for name in row.values)
-    flags = [row.flags for row in rows]
-    return DeviceBlock(
-        device=device,
-        time_us=[row.time_us for row in rows],
-        values={name: [row.values.get(name) for row in rows] for name in names},
-        flags=flags if any(flags) else None,
-        interval_ms=rows[-1].interval_ms,
-    )
+        if reading is last[reading.device, reading.time_us // QUARTER_HOUR_US]:
+            kept.append(reading)
+        elif registers := _registers(reading):
+            kept.append(msgspec.structs.replace(reading, values=registers))
+    return kept
 
 
 def thin(readings: Iterable[Reading]) -> list[Reading]:
@@ -83,10 +102,20 @@ def thin(readings: Iterable[Reading]) -> list[Reading]:
     Kept is the last read in each quarter, at the time when it was read: a register read late still tells the energy
     up to it, and nothing is interpolated here.
     """
-    kept: dict[tuple[str, int], Reading] = {}
+    with_registers = [
+        msgspec.structs.replace(reading, values=registers) for reading in readings if (registers := _registers(reading))
+    ]
+    return sorted(_last_of_quarters(with_registers).values(), key=lambda reading: (reading.time_us, reading.device))
+
+
+def _last_of_quarters(readings: Iterable[Reading]) -> dict[tuple[str, int], Reading]:
+    last: dict[tuple[str, int], Reading] = {}
     for reading in readings:
-        registers = {name: value for name, value in reading.values.items() if BY_NAME[name].kind is Kind.CUMULATIVE}
         key = (reading.device, reading.time_us // QUARTER_HOUR_US)
-        if registers and (key not in kept or kept[key].time_us <= reading.time_us):
-            kept[key] = msgspec.structs.replace(reading, values=registers)
-    return sorted(kept.values(), key=lambda reading: (reading.time_us, reading.device))
+        if key not in last or last[key].time_us <= reading.time_us:
+            last[key] = reading
+    return last
+
+
+def _registers(reading: Reading) -> dict[str, int | float]:
+    return {name: value for name, value in reading.values.items() if BY_NAME[name].kind is Kind.CUMULATIVE}

@@ -1,18 +1,29 @@
 """What is in the buffer: every method is one transaction, or one look."""
 
-from collections.abc import Sequence
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
 import structlog
 
+from contract.codec import PACKED
+from contract.notes import Note
 from contract.receipt import Receipt
-from edge.buffer.deliveries import keep, kept, take_over
-from edge.buffer.file import BufferFile
+from edge.buffer.batches import Cut, CutBatch, Lane, made
+from edge.buffer.database import Thread, change, look
+from edge.buffer.deliveries import keep, kept
+from edge.buffer.file import closed, meta, open_file, set_meta
+from edge.buffer.outbox import Outbox
 from edge.buffer.room import give_up
-from edge.buffer.rows import INSERT_SEGMENT, SELECT_BACKLOG, Backlog, Loss, Rejected, segment_row
-from edge.buffer.segments import CutBatch, DamagedSegment, cut, unpack
+from edge.buffer.rows import Backlog, Loss, Rejected
+from edge.buffer.salvage import salvage
+from edge.buffer.segments import DamagedSegment
+from edge.buffer.tables import ID_STEP, insert_frames, insert_loss, insert_notes, insert_rejected, insert_segment
 from edge.clock import Clock
+from edge.errors import BufferDamaged, BufferUnwritable
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -21,173 +32,464 @@ REJECTED_ROWS, PAYLOAD_BYTES = 1_000, 16_384
 # Garbage is not to push readings out: its share of the room.
 _REJECTED_SHARE = 0.1
 _MOST_STEPS = 20
-_DAY_US = 86_400_000_000
-_BATCH_COLUMNS = "seq, readings, first_us, last_us, sha256, media_type, encoding, body"
+# Pages without content are given back when they are that many bytes, and what is left is a small part of the file.
+_WORTH_GIVING_BACK = 16 * 2**20
+_LIVE_SPAN_US = 10_000_000
+# Runs of segments that are nearer than this are one to whoever asks for the times of the backlog.
+_SAME_SPAN_US = 1_000_000
+
+_Result = TypeVar("_Result")
+
+
+class Limits:
+    """What the buffer may take: bytes of its own, what must stay free on the disk, and bytes of raw frames."""
+
+    def __init__(self, *, max_bytes: int, min_free_bytes: int = 0, frames_bytes: int = 0) -> None:
+        self.max_bytes, self.min_free_bytes, self.frames_bytes = max_bytes, min_free_bytes, frames_bytes
 
 
 class Store:
-    """What the buffer keeps, gives out and gives up. Use `open`; there is only one process at a file, by the caller."""
+    """The buffer at `path`. `open` it first, and again after BufferDamaged or where BufferUnwritable says so.
 
-    def __init__(self, *, file: BufferFile, clock: Clock, max_bytes: int) -> None:
-        self.stream = file.stream
-        self._file, self._db, self._clock, self._max_bytes = file, file.db, clock, max_bytes
+    There is only one process at a file, by the caller. `truth` gives the wall time less the monotonic time of the
+    running boot, None while it is not known: until then nothing of that boot is cut. `media_type` is the form in which
+    batches are made. While `want_live` is set, the next commit cuts the live lane in the same transaction.
+    """
 
-    @classmethod
-    async def open(cls, path: Path, *, clock: Clock, max_bytes: int) -> "Store":
-        """Open the buffer at `path`, or begin one. Raises BufferUnwritable while the disk does not allow it."""
-        file = await BufferFile.open(path, clock=clock)
-        try:
-            async with file.transaction():
-                await take_over(file.db)
-        except BaseException:
-            await file.close()
-            raise
-        return cls(file=file, clock=clock, max_bytes=max_bytes)
+    def __init__(
+        self,
+        *,
+        path: Path,
+        clock: Clock,
+        limits: Limits,
+        boot_id: str = "",
+        truth: Callable[[], int | None] = lambda: 0,
+        mount: Path | None = None,
+        live_span_us: int = _LIVE_SPAN_US,
+        live_readings: int = 5_000,
+    ) -> None:
+        self.media_type = PACKED
+        self.want_live = False
+        self.newest_us: int | None = None
+        self._path, self._clock, self._limits, self._mount = path, clock, limits, mount
+        self._boot_id, self._truth = boot_id, truth
+        self._live_span_us, self._live_readings = live_span_us, live_readings
+        self._thread = Thread()
+        self._db: sqlite3.Connection | None = None
+        self._outbox = Outbox(stream_id=0, stream="", next_seq=1, cuts=())
+        self._boots: dict[int, int | None] = {}
+        self._boot = 0
+        self._next_id = ID_STEP
+        self._kept = self._kept_bytes = 0
+        self._inode: tuple[int, int] | None = None
+        self._confirmation: tuple[list[tuple[int, int]], int, int] | None = None
+        # Receipts that came and are not written down yet: the next transaction does.
+        self._receipts: dict[int, tuple[int, Receipt]] = {}
+
+    @property
+    def stream(self) -> str:
+        return self._outbox.stream
+
+    @property
+    def next_seq(self) -> int:
+        return self._outbox.next_seq
+
+    @property
+    def is_open(self) -> bool:
+        return self._db is not None
+
+    async def open(self) -> None:
+        """Open the buffer, or begin one. Raises BufferUnwritable while the disk does not allow it, BufferFormat."""
+        await self._thread.run(self._open)
 
     async def close(self) -> None:
-        await self._file.close()
+        """Write down the receipts that wait, and close. The store is not used afterwards."""
+        try:
+            if self._db is not None and self._receipts:
+                await self._change(lambda _: None)
+        except (BufferUnwritable, BufferDamaged) as error:
+            _LOG.info("receipts not written down; their batches are sent again", reason=str(error))
+        await self._thread.run(self._close)
+        self._thread.end()
+
+    def _close(self) -> None:
+        if self._db is not None:
+            closed(self._db)
+        self._db = None
+
+    def _open(self) -> None:
+        now_us = self._clock.now_us()
+        rescued = self._rescue(now_us)
+        self._close()
+        db = open_file(self._path, mount=self._mount, now_us=now_us)
+        try:
+            if rescued is not None:
+                change(db, lambda: salvage(rescued, db, now_us))
+                rescued.unlink()
+            change(db, lambda: self._begin(db))
+            self._load(db)
+            self._inode = _inode(self._path)
+        except BaseException:
+            closed(db)
+            raise
+        self._db = db
+
+    def _rescue(self, now_us: int) -> Path | None:
+        """A copy of the open file, where it is not at its path any more."""
+        if self._db is None or self._inode in (None, _inode(self._path)):
+            return None
+        if self._mount is not None and not os.path.ismount(self._mount):
+            return None
+        copy = self._path.with_name(f"{self._path.name}.rescued-{now_us}")
+        try:
+            self._db.execute("VACUUM INTO ?", (str(copy),))
+        except sqlite3.Error as error:
+            _LOG.error("the buffer was taken away, and cannot be copied", reason=str(error))
+            return None
+        _LOG.error("the buffer was taken away; what it held goes into a new one", file=str(self._path))
+        return copy
+
+    def _begin(self, db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO boot (boot_id) VALUES (?) ON CONFLICT DO NOTHING", (self._boot_id,))
+        [[self._boot]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (self._boot_id,))
+        # Boots of which nothing is left.
+        db.execute("DELETE FROM boot WHERE id <> ? AND id NOT IN (SELECT DISTINCT boot FROM segment)", (self._boot,))
+
+    def _load(self, db: sqlite3.Connection) -> None:
+        self._receipts.clear()
+        self._confirmation = None
+        self._outbox = Outbox.load(db)
+        self._boots = dict(db.execute("SELECT id, offset_us FROM boot"))
+        self._count(db)
+        [[newest_id]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
+        [[cut_id]] = db.execute("SELECT coalesce(max(last_id), 0) FROM batch")
+        self._next_id = (max(newest_id, cut_id) // ID_STEP + 1) * ID_STEP
+        [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
+        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch")
+        known = [time_us for time_us in (in_segment, in_batch) if time_us]
+        self.newest_us = max(known) if known else None
+
+    def _count(self, db: sqlite3.Connection) -> None:
+        [(self._kept, self._kept_bytes)] = db.execute(
+            "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment"
+        )
+
+    async def _change(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """`work` and the receipts that wait, all or nothing. Raises BufferUnwritable, BufferDamaged."""
+        receipts, confirmation = dict(self._receipts), self._confirmation
+        truth = self._truth()
+
+        def all_of_it(db: sqlite3.Connection) -> _Result:
+            self._vouch(db, truth)
+            self._outbox.receive(db, receipts)
+            if confirmation is not None:
+                self._confirm(db, *confirmation)
+            return work(db)
+
+        result = await self._thread.run(partial(self._changed, all_of_it))
+        if self._confirmation is confirmation:
+            self._confirmation = None
+        for seq, written in receipts.items():
+            if self._receipts.get(seq) is written:
+                del self._receipts[seq]
+        return result
+
+    def _changed(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        db = self._connection()
+        try:
+            return change(db, lambda: work(db))
+        except BaseException:
+            # Nothing of it happened: what was noted beside the file is read from it again.
+            self._reload(db)
+            raise
+
+    def _reload(self, db: sqlite3.Connection) -> None:
+        try:
+            self._outbox = Outbox.load(db)
+            self._boots = dict(db.execute("SELECT id, offset_us FROM boot"))
+            self._count(db)
+        except sqlite3.Error as error:
+            _LOG.warning("the buffer is opened anew", reason=str(error))
+            self._close()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise BufferUnwritable("it is not open", reopen=True)
+        return self._db
+
+    async def _look(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        return await self._thread.run(lambda: look(lambda: work(self._connection())))
+
+    def _vouch(self, db: sqlite3.Connection, truth: int | None) -> None:
+        """Note what the running boot's true time is; a clock's slow change is not worth a write."""
+        before = self._boots.get(self._boot)
+        if truth is None or (before is not None and abs(before - truth) < 100_000):
+            return
+        db.execute("UPDATE boot SET offset_us = ? WHERE id = ?", (truth, self._boot))
+        self._boots[self._boot] = truth
 
     async def commit(
         self,
         readings: Sequence[Reading],
         *,
+        offset_us: int = 0,
         rejected: Sequence[Rejected] = (),
         deliveries: Sequence[Delivery] = (),
         losses: Sequence[Loss] = (),
+        notes: Sequence[Note] = (),
+        frames: Sequence[tuple[str, int, bytes]] = (),
     ) -> None:
-        """Keep all of it, in one transaction. Raises BufferUnwritable; then nothing of it is kept."""
-        async with self._file.transaction():
+        """Keep all of it, in one transaction. Raises BufferUnwritable, BufferDamaged; then nothing of it is kept.
+
+        `offset_us` is the wall clock less the monotonic one when the readings were stamped.
+        """
+        row_id, size, now_us, live = self._next_id, 0, self._clock.now_us(), self.want_live
+
+        def work(db: sqlite3.Connection) -> bool:
+            nonlocal size
             if readings:
-                await self._db.execute(INSERT_SEGMENT, segment_row(readings))
+                size = insert_segment(db, row_id, readings, boot=self._boot, offset_us=offset_us)
             if rejected:
-                await self._insert_rejected(rejected)
+                held_bytes = round(self._limits.max_bytes * _REJECTED_SHARE)
+                insert_rejected(db, rejected, rows=REJECTED_ROWS, held_bytes=held_bytes)
             if deliveries:
-                await keep(self._db, deliveries)
+                keep(db, deliveries)
             for loss in losses:
-                await self._insert_loss(loss)
+                insert_loss(db, loss, now_us)
+            insert_notes(db, notes)
+            if frames:
+                insert_frames(db, frames, held_bytes=self._limits.frames_bytes)
+            return live and self._cut_live(db, self._live_readings, now_us)
 
-    async def _insert_rejected(self, rejected: Sequence[Rejected]) -> None:
-        """Keep the newest, as many and as many bytes as there is room for."""
-        await self._db.executemany(
-            "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
-            [
-                (row.topic, row.payload[:PAYLOAD_BYTES], row.reason, row.received_us)
-                for row in rejected[-REJECTED_ROWS:]
-            ],
-        )
-        await self._db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (REJECTED_ROWS,))
-        await self._db.execute(
-            "DELETE FROM rejected WHERE id IN (SELECT id FROM "
-            "(SELECT id, sum(length(payload) + length(topic)) OVER (ORDER BY id DESC) AS held FROM rejected) "
-            "WHERE held > ?)",
-            (round(self._max_bytes * _REJECTED_SHARE),),
-        )
-
-    async def _insert_loss(self, loss: Loss) -> None:
-        """Record `loss`; more of the same kind within a day widens the row that is there."""
-        now_us = self._clock.now_us()
-        cursor = await self._db.execute(
-            "UPDATE loss SET readings = readings + ?, first_us = min(first_us, ?), last_us = max(last_us, ?) "
-            "WHERE id = (SELECT max(id) FROM loss WHERE reason = ?) AND recorded_us > ?",
-            (loss.readings, loss.first_us, loss.last_us, loss.reason, now_us - _DAY_US),
-        )
-        await cursor.close()
-        if cursor.rowcount:
-            return
-        await self._db.execute(
-            "INSERT INTO loss (reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?)",
-            (*msgspec.structs.astuple(loss), now_us),
-        )
+        cut = await self._change(work)
+        if readings:
+            self._next_id = row_id + ID_STEP
+            self._kept, self._kept_bytes = self._kept + len(readings), self._kept_bytes + size
+        if cut:
+            self.want_live = False
 
     async def deliveries(self) -> list[Delivery]:
         """The newest committed deliveries of every client."""
-        return await kept(self._db)
+        return await self._look(kept)
 
-    async def next_batch(self, max_readings: int) -> CutBatch | None:
-        """The oldest batch without a receipt; if there is none, one cut from the oldest segments; None without any.
+    def _cut_live(self, db: sqlite3.Connection, max_readings: int, now_us: int) -> bool:
+        return self._outbox.cut_live(
+            db,
+            truth=self._boots,
+            running=self._boot,
+            media_type=self.media_type,
+            max_readings=max_readings,
+            span_us=self._live_span_us,
+            now_us=now_us,
+        )
 
-        Cutting writes the batch and deletes its segments in one transaction. Segments stay whole, so a batch has more
-        than `max_readings` only where a single segment has. One that is damaged is given up alone, and recorded.
-        """
-        async with self._db.execute(f"SELECT {_BATCH_COLUMNS} FROM batch ORDER BY seq LIMIT 1") as cursor:
-            row = await cursor.fetchone()
-        if row is not None:
-            return CutBatch(*row)
-        ids: list[int] = []
-        readings: list[Reading] = []
-        async with self._file.transaction():
-            sql = "SELECT id, body, readings, first_us, last_us FROM segment ORDER BY id"
-            damaged: list[Loss] = []
-            async with self._db.execute(sql) as cursor:
-                async for row_id, body, *covered in cursor:
-                    if ids and len(readings) + covered[0] > max_readings:
-                        break
-                    ids.append(row_id)
-                    try:
-                        readings += unpack(body)
-                    except DamagedSegment as error:
-                        damaged.append(Loss.of_damage(*covered))
-                        _LOG.error("segment damaged, given up", readings=covered[0], reason=str(error))
-            for loss in damaged:
-                await self._insert_loss(loss)
-            await self._db.executemany("DELETE FROM segment WHERE id = ?", [(row_id,) for row_id in ids])
-            if not readings:
-                return None
-            batch = cut(readings, stream=self.stream, seq=int(str(await self._file.meta("next_seq"))))
-            await self._db.execute(
-                f"INSERT INTO batch ({_BATCH_COLUMNS}, cut_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*msgspec.structs.astuple(batch), self._clock.now_us()),
+    async def cut_live(self, max_readings: int) -> bool:
+        """Cut what is newest and in no batch, notes alone too; False when there is nothing."""
+        now_us = self._clock.now_us()
+        return await self._change(lambda db: self._cut_live(db, max_readings, now_us))
+
+    async def cut_backlog(self, max_readings: int, count: int) -> int:
+        """Cut up to `count` batches of the oldest readings that are in none; how many there were."""
+        now_us = self._clock.now_us()
+
+        def work(db: sqlite3.Connection) -> int:
+            return self._outbox.cut_backlog(
+                db,
+                truth=self._boots,
+                running=self._boot,
+                media_type=self.media_type,
+                max_readings=max_readings,
+                count=count,
+                now_us=now_us,
             )
-            await self._file.set_meta("next_seq", batch.seq + 1)
-        return batch
+
+        return await self._change(work)
+
+    async def outstanding(self, lane: Lane, limit: int = 1) -> list[CutBatch]:
+        """Batches of `lane` without a receipt, the oldest first, at most `limit` of them.
+
+        One that cannot be made any more as it was cut is emptied, and what is left of it is cut anew.
+        """
+        waiting = [cut for cut in self._outbox.outstanding(lane, limit + len(self._receipts)) if not self._got(cut)]
+        found = []
+        for cut in waiting[:limit]:
+            make = partial(made, cut=cut, stream_id=self._outbox.stream_id, stream=self._outbox.stream)
+            try:
+                found.append(await self._look(make))
+            except DamagedSegment as error:
+                _LOG.error("batch damaged, cut anew", seq=cut.seq, reason=str(error))
+                await self._change(partial(self._repair, seq=cut.seq, now_us=self._clock.now_us()))
+                found.append(await self._look(make))
+        return found
+
+    def _repair(self, db: sqlite3.Connection, *, seq: int, now_us: int) -> None:
+        self._outbox.repair(db, seq, now_us)
+        self._count(db)
+
+    def _got(self, cut: Cut) -> bool:
+        return cut.delivered or cut.seq in self._receipts
 
     async def settle(self, receipt: Receipt) -> bool:
-        """Delete the batch that `receipt` is for; False, and nothing deleted, when it matches none."""
-        async with self._file.transaction():
-            cursor = await self._db.execute(
-                "DELETE FROM batch WHERE seq = ? AND sha256 = ? AND ? = ? RETURNING readings",
-                (receipt.seq, receipt.sha256, receipt.stream, self.stream),
-            )
-            row = await cursor.fetchone()
-            await cursor.close()
-            if row is None:
-                return False
-            await self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'synced_readings'", (row[0],))
-            await self._file.set_meta("last_receipt", msgspec.json.encode(receipt).decode())
-            await self._file.set_meta("last_receipt_us", self._clock.now_us())
+        """Note the receipt, to be written down with the next transaction; False when it matches no batch that waits."""
+        cut = self._outbox.cuts.get(receipt.seq)
+        if cut is None or receipt.stream != self.stream or receipt.sha256 != cut.sha256.hex() or self._got(cut):
+            return False
+        self._receipts[receipt.seq] = (self._clock.now_us(), receipt)
         return True
 
-    async def refuse(self, seq: int, *, status: int, reason: str) -> None:
-        """Set batch `seq` aside with the receiver's words, so that the next one can go."""
-        async with self._file.transaction():
-            await self._db.execute(
-                f"INSERT INTO refused ({_BATCH_COLUMNS}, status, reason, refused_us) "
-                f"SELECT {_BATCH_COLUMNS}, ?, ?, ? FROM batch WHERE seq = ?",
-                (status, reason, self._clock.now_us(), seq),
-            )
-            await self._db.execute("DELETE FROM batch WHERE seq = ?", (seq,))
+    async def confirm(self, received: list[tuple[int, int]], *, keep_s: float, asked_us: int) -> int:
+        """Delete what the receiver still has `keep_s` after its receipt; what it lost is outstanding again: how many.
+
+        It was asked at `asked_us`: what it got later is not among `received`. Deleting waits for the next transaction.
+        """
+        self._confirmation = (received, asked_us, self._clock.now_us() - round(keep_s * 1e6))
+        lost = self._outbox.lost(received, asked_us)
+        if lost:
+            await self._change(lambda _: None)
+        return len(lost)
+
+    def _confirm(self, db: sqlite3.Connection, received: list[tuple[int, int]], asked_us: int, before_us: int) -> None:
+        confirmed = self._outbox.confirm(
+            db, received, asked_us=asked_us, before_us=before_us, now_us=self._clock.now_us()
+        )
+        if confirmed:
+            synced = int(str(meta(db, "synced_readings"))) + sum(cut.readings for cut in confirmed)
+            set_meta(db, "synced_readings", synced)
+        self._kept -= sum(cut.kept for cut in confirmed)
+        self._kept_bytes -= sum(cut.size for cut in confirmed)
+
+    def lowest_unconfirmed(self) -> int | None:
+        """The number from which to ask the receiver what it has; None when all is confirmed."""
+        return min(self._outbox.cuts, default=None)
+
+    async def refuse(self, seq: int, *, status: int, reason: str) -> int:
+        """The receiver will not have batch `seq`: its halves are cut anew. How many readings were set aside, alone."""
+        now_us = self._clock.now_us()
+
+        def work(db: sqlite3.Connection) -> int:
+            alone = self._outbox.refuse(db, seq, status=status, reason=reason, now_us=now_us)
+            self._count(db)
+            return alone
+
+        return await self._change(work)
+
+    async def renumber(self, reason: str) -> None:
+        """Begin a new stream; everything that is not confirmed is cut anew under it."""
+        now_us, before = self._clock.now_us(), self.stream
+
+        def work(db: sqlite3.Connection) -> None:
+            self._outbox.renumber(db, now_us)
+
+        await self._change(work)
+        self._receipts.clear()
+        _LOG.warning("a new stream begins", reason=reason, before=before, stream=self.stream)
 
     async def used_bytes(self) -> int:
         """Bytes of the file's pages that hold something."""
-        page = await self._file.number("PRAGMA page_size")
-        return page * (await self._file.number("PRAGMA page_count") - await self._file.number("PRAGMA freelist_count"))
+        used, _ = await self._look(_pages)
+        return used
 
     async def make_room(self) -> list[Loss]:
-        """Give up some of the oldest until the bound holds, or for as long as a commit may wait; none when it holds.
+        """Give up some of the oldest until the bounds hold, or for as long as a commit may wait; none when they hold.
 
-        First the oldest segments keep only the energy registers of each quarter of an hour; once all are reduced,
-        the oldest go. Both are recorded with count and time span. Batches that were refused go first beyond their
-        share. The newest readings are never given up.
+        Every loss is recorded, and the newest readings are never given up. What has a receipt goes first.
         """
         losses: list[Loss] = []
-        while len(losses) < _MOST_STEPS and await self.used_bytes() > self._max_bytes:
-            async with self._file.transaction():
-                loss = await give_up(self._db, self._max_bytes)
-                if loss is None:
-                    break
-                await self._insert_loss(loss)
-            losses.append(loss)
+        now_us = self._clock.now_us()
+        for _ in range(_MOST_STEPS):
+            if not await self._look(self._is_full):
+                break
+
+            def work(db: sqlite3.Connection) -> list[Loss]:
+                given_up = give_up(db, self._limits.max_bytes, self._outbox.covered())
+                for loss in given_up:
+                    insert_loss(db, loss, now_us)
+                self._count(db)
+                return given_up
+
+            step = await self._change(work)
+            if not step:
+                break
+            losses += step
+        await self._thread.run(self._give_back)
         return losses
 
+    def _is_full(self, db: sqlite3.Connection) -> bool:
+        used, empty = _pages(db)
+        if used > self._limits.max_bytes:
+            return True
+        disk = os.statvfs(self._path.parent)
+        # Empty pages of the file are room as well; a file of next to nothing is not what fills the disk.
+        room = disk.f_bavail * disk.f_frsize + empty
+        return room < self._limits.min_free_bytes and used > 2**20
+
+    def _give_back(self) -> None:
+        """Shrink a file that is mostly empty; rewriting what is left costs less than it gives."""
+        db = self._connection()
+        used, empty = look(lambda: _pages(db))
+        if empty > _WORTH_GIVING_BACK and used < empty / 4:
+            look(lambda: db.execute("VACUUM"))
+            look(lambda: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    async def check(self) -> None:
+        """Whether the file is still the one at its path. Raises BufferUnwritable when it was taken away."""
+        await self._thread.run(self._check)
+
+    def _check(self) -> None:
+        if self._mount is not None and not os.path.ismount(self._mount):
+            raise BufferUnwritable(f"nothing is mounted at {self._mount}", reopen=True)
+        if _inode(self._path) != self._inode:
+            raise BufferUnwritable(f"{self._path} was taken away or replaced", reopen=True)
+
     async def backlog(self) -> Backlog:
-        return Backlog(*await self._file.row(SELECT_BACKLOG))
+        """What has no receipt."""
+        spans = await self._look(self._waiting)
+        delivered = [cut for cut in self._outbox.cuts.values() if self._got(cut)]
+        return Backlog(
+            self._kept - sum(cut.kept for cut in delivered),
+            self._kept_bytes - sum(cut.size for cut in delivered),
+            min((first_us for first_us, _ in spans), default=None),
+        )
+
+    async def backlog_spans(self, limit: int = 32) -> list[tuple[int, int]]:
+        """The times of what has no receipt, ascending and disjoint; the nearest are told as one beyond `limit`."""
+        merged: list[tuple[int, int]] = []
+        for first_us, last_us in sorted(await self._look(self._waiting)):
+            if merged and first_us <= merged[-1][1] + _SAME_SPAN_US:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], last_us))
+            else:
+                merged.append((first_us, last_us))
+        while len(merged) > limit:
+            nearest = min(range(1, len(merged)), key=lambda place: merged[place][0] - merged[place - 1][1])
+            merged[nearest - 1 : nearest + 1] = [(merged[nearest - 1][0], merged[nearest][1])]
+        return merged
+
+    def _waiting(self, db: sqlite3.Connection) -> list[tuple[int, int]]:
+        """First and last time of each run of segments without a receipt."""
+        spans = [
+            (cut.first_us, cut.last_us) for cut in self._outbox.cuts.values() if cut.segments and not self._got(cut)
+        ]
+        for first, last in self._outbox.uncut():
+            ids = (first, 2**63 - 1 if last is None else last)
+            sql = "SELECT {} FROM segment WHERE id BETWEEN ? AND ? ORDER BY id {} LIMIT 1"
+            oldest = db.execute(sql.format("first_us", ""), ids).fetchone()
+            newest = db.execute(sql.format("last_us", "DESC"), ids).fetchone()
+            if oldest and newest:
+                spans.append((min(oldest[0], newest[0]), max(oldest[0], newest[0])))
+        return spans
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _pages(db: sqlite3.Connection) -> tuple[int, int]:
+    """Bytes of pages with content, and without."""
+    [[size]], [[count]], [[empty]] = (
+        db.execute(f"PRAGMA {name}").fetchall() for name in ("page_size", "page_count", "freelist_count")
+    )
+    return size * (count - empty), size * empty

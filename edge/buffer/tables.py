@@ -1,0 +1,80 @@
+"""Statements that several parts of the buffer share; each runs inside its caller's transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from contract.notes import Note
+from edge.buffer.rows import Loss, Rejected
+from edge.buffer.segments import pack, span
+from edge.reading import Reading
+
+INSERT_SEGMENT = (
+    "INSERT INTO segment (id, boot, offset_us, level, readings, first_us, last_us, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+ID_STEP = 1 << 16
+"""Between the ids of two commits: a segment that is split gets ids in between."""
+_DAY_US = 86_400_000_000
+_NOTE = msgspec.msgpack.Encoder()
+_NOTES = msgspec.msgpack.Decoder(Note)
+
+
+def insert_segment(
+    db: sqlite3.Connection, row_id: int, readings: Sequence[Reading], *, boot: int, offset_us: int, level: int = 0
+) -> int:
+    """Returns the bytes of its body."""
+    body = pack(readings)
+    db.execute(INSERT_SEGMENT, (row_id, boot, offset_us, level, len(readings), *span(readings), body))
+    return len(body)
+
+
+def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
+    db.executemany("INSERT INTO note (body) VALUES (?)", [(_NOTE.encode(note),) for note in notes])
+
+
+def notes_of(db: sqlite3.Connection, stream: int, seq: int) -> list[Note]:
+    """Those that went into a batch, in their order."""
+    rows = db.execute("SELECT body FROM note WHERE stream = ? AND seq = ? ORDER BY id", (stream, seq))
+    return [_NOTES.decode(body) for (body,) in rows]
+
+
+def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:
+    """Record `loss`, for people and, as a note, for the cloud. More of it within a day widens the people's row."""
+    insert_notes(db, [loss.note])
+    cursor = db.execute(
+        "UPDATE loss SET readings = readings + ?, first_us = min(first_us, ?), last_us = max(last_us, ?) "
+        "WHERE id = (SELECT max(id) FROM loss WHERE kind = ? AND reason = ?) AND recorded_us > ?",
+        (loss.readings, loss.first_us, loss.last_us, loss.kind, loss.reason, now_us - _DAY_US),
+    )
+    if not cursor.rowcount:
+        db.execute(
+            "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)",
+            (loss.kind, loss.reason, loss.readings, loss.first_us, loss.last_us, now_us),
+        )
+
+
+def insert_rejected(db: sqlite3.Connection, rejected: Sequence[Rejected], *, rows: int, held_bytes: int) -> None:
+    """Keep the newest, at most `rows` of them and `held_bytes` bytes."""
+    db.executemany(
+        "INSERT INTO rejected (topic, payload, reason, received_us) VALUES (?, ?, ?, ?)",
+        [(row.topic, row.payload, row.reason, row.received_us) for row in rejected[-rows:]],
+    )
+    db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (rows,))
+    db.execute(
+        "DELETE FROM rejected WHERE id IN (SELECT id FROM "
+        "(SELECT id, sum(length(payload) + length(topic)) OVER (ORDER BY id DESC) AS held FROM rejected) "
+        "WHERE held > ?)",
+        (held_bytes,),
+    )
+
+
+def insert_frames(db: sqlite3.Connection, frames: Sequence[tuple[str, int, bytes]], *, held_bytes: int) -> None:
+    """Keep the newest frames (device, time in microseconds, body), `held_bytes` at most."""
+    db.executemany("INSERT INTO frame (device, time_us, body) VALUES (?, ?, ?)", frames)
+    db.execute(
+        "DELETE FROM frame WHERE id <= (SELECT max(id) FROM "
+        "(SELECT id, sum(length(body)) OVER (ORDER BY id DESC) AS held FROM frame) WHERE held > ?)",
+        (held_bytes,),
+    )
