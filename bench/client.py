@@ -15,6 +15,7 @@ from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import Line, tcp_line
+from edge.frames import Frame
 from edge.profiles import catalog
 from edge.profiles.modbus.plan import Block
 from edge.profiles.modbus.schema import ModbusProfile
@@ -34,7 +35,9 @@ class _Counter:
         self._committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._committed.set_result(None)
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
         for reading in readings:
             self.last[reading.device] = reading
             self.readings += 1

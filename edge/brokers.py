@@ -13,7 +13,9 @@ from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
 
 
-def client(broker: MqttConfig, trail: str, *, sink: Sink, clock: Clock, beats: Heartbeats) -> BrokerClient:
+def client(
+    broker: MqttConfig, trail: str, *, sink: Sink, clock: Clock, beats: Heartbeats, keep_frames: bool = False
+) -> BrokerClient:
     """A client that puts into `sink`.
 
     Raises ConfigError, under the `trail` of `broker`, when the password or what TLS needs cannot be read.
@@ -36,6 +38,7 @@ def client(broker: MqttConfig, trail: str, *, sink: Sink, clock: Clock, beats: H
         sink=sink,
         clock=clock,
         moving=beats.loop(f"mqtt {broker.host}:{broker.port}"),
+        keep_frames=keep_frames,
     )
 
 

@@ -19,10 +19,17 @@ class BusFactory:
     """Makes drivers that put into `sink`. With `wait_commit` a bus polls on only once its last reading is committed."""
 
     def __init__(
-        self, *, sink: Sink, clock: Clock, beats: Heartbeats, wait_commit: bool, set_aside: SetAside | None = None
+        self,
+        *,
+        sink: Sink,
+        clock: Clock,
+        beats: Heartbeats,
+        wait_commit: bool,
+        set_aside: SetAside | None = None,
+        keep_frames: bool = False,
     ) -> None:
         self._sink, self._clock, self._beats, self._wait_commit = sink, clock, beats, wait_commit
-        self._set_aside = set_aside
+        self._set_aside, self._keep_frames = set_aside, keep_frames
 
     def modbus(self, bus: ModbusConfig, trail: str) -> ModbusBus:
         """Raises ConfigError, under the `trail` of `bus`, when what TLS needs cannot be read."""
@@ -47,6 +54,7 @@ class BusFactory:
             clock=self._clock,
             moving=self._beats.loop(f"modbus {line.endpoint}"),
             wait_commit_s=_COMMIT_PATIENCE_S if self._wait_commit else 0.0,
+            keep_frames=self._keep_frames,
         )
 
 

@@ -17,6 +17,7 @@ from edge.buffer.segments import span
 from edge.buffer.store import PAYLOAD_BYTES, REJECTED_ROWS, Store
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferDamaged, BufferUnwritable
+from edge.frames import Frame
 from edge.reading import Delivery, Reading
 from edge.repeats import Repeats
 
@@ -25,10 +26,6 @@ _RETRY_S = 1.0
 _ROOM_CHECK_S = 10.0
 _MOST_NOTES = 10_000
 _OVERFLOW = "memory was full while the buffer could not be written"
-
-
-Frame = tuple[str, int, bytes]
-"""A device's reply or message as it came: device, time in microseconds, body."""
 
 
 class _Item(msgspec.Struct):

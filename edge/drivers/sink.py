@@ -6,14 +6,17 @@ from typing import Protocol
 
 import msgspec
 
+from edge.frames import Frame
 from edge.reading import Delivery, Reading
 
 
 class Sink(Protocol):
     """A place that keeps readings."""
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
-        """Take `readings`, which came in `deliveries`, to be committed together.
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
+        """Take `readings`, which came in `deliveries` and `frames`, to be committed together.
 
         The future is done once they are committed, and cancelled if they never will be.
         """

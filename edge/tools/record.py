@@ -22,6 +22,7 @@ from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.exchange import Exchange
 from edge.errors import ConfigError, EdgeError
+from edge.frames import Frame
 from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
@@ -218,7 +219,9 @@ class _Track:
 class _Nowhere:
     """A sink for readings that nobody keeps: what is recorded are the exchanges."""
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
         return _done()
 
     def reject(

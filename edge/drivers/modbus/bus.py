@@ -13,6 +13,7 @@ from edge.drivers.modbus.line import Line
 from edge.drivers.modbus.schedule import Schedule
 from edge.drivers.sink import Sink
 from edge.errors import ModbusFault
+from edge.frames import BlockReply, ModbusFrame, frames
 from edge.reading import Reading
 from edge.repeats import Repeats
 
@@ -32,7 +33,7 @@ class ModbusBus:
     """The task of one endpoint: `run` polls until `stop` is set, whatever the endpoint and its devices do.
 
     `moving` is called at every step of the loop. With `wait_commit_s` above 0 the next poll waits that long at most
-    for the commit of the last one.
+    for the commit of the last one. With `keep_frames` the replies go with the reading as they came.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class ModbusBus:
         clock: Clock,
         moving: Callable[[], None] = lambda: None,
         wait_commit_s: float = 0.0,
+        keep_frames: bool = False,
         jitter: random.Random | None = None,
     ) -> None:
         self.line, self.devices = line, tuple(devices)
         self._sink, self._clock, self._moving = sink, clock, moving
-        self._wait_commit_s = wait_commit_s
+        self._wait_commit_s, self._keep_frames = wait_commit_s, keep_frames
         self._jitter = jitter or _JITTER
         self._repeats = Repeats(clock=clock)
 
@@ -120,7 +122,8 @@ class ModbusBus:
         if polled.silent:
             # Whatever it answered before: waiting for it costs the neighbours time, so it is asked less often.
             state.failures_in_a_row = min(failures, _FAILURES_NARROWING) if polled.narrows else failures
-        return self._sink.put((Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms),))
+        readings = (Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms),)
+        return self._sink.put(readings, frames=frames(readings, _frame(polled)) if self._keep_frames else ())
 
     def _failed(self, device: ModbusDevice, polled: Polled) -> None:
         now_us = self._clock.now_us()
@@ -130,3 +133,8 @@ class ModbusBus:
             _LOG.warning(
                 "device failed", device=device.id, reasons=polled.faults, unit=device.unit, failures_not_logged=count
             )
+
+
+def _frame(polled: Polled) -> ModbusFrame:
+    pairs = zip(polled.blocks, polled.replies, strict=True)
+    return ModbusFrame([BlockReply(b.function, b.address, reply.hex()) for b, reply in pairs if reply is not None])

@@ -1,7 +1,7 @@
 """One meter on a bus: how it is read, and what one reading of it brought."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 
 import msgspec
@@ -26,13 +26,16 @@ _PROBE_INTERVAL_S = 3600.0
 
 class Polled(msgspec.Struct, gc=False):
     """`values` are canonical. `arrived_us` is when the last reply came, None without any; `silent` means that the
-    device let the line wait, or lost it; `narrows` that what it is silent on is just being found out."""
+    device let the line wait, or lost it; `narrows` that what it is silent on is just being found out. `replies` are those
+    to `blocks`, None where there was none."""
 
     values: dict[str, int | float]
     faults: list[str]
     arrived_us: int | None
     silent: bool
     narrows: bool = False
+    blocks: Sequence[Block] = ()
+    replies: Sequence[bytes | None] = ()
 
 
 class ModbusDevice:
@@ -109,7 +112,7 @@ class ModbusDevice:
             faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
         if not decoded.values and not faults:
             faults.append("it answers, and every register says that there is no value")
-        polled = Polled(decoded.values, faults, arrived_us, silent)
+        polled = Polled(decoded.values, faults, arrived_us, silent, blocks=blocks, replies=replies)
         if unanswered is not None and layout.waited_for(unanswered, others_answer=arrived_us is not None):
             refused.append(unanswered)
             polled.narrows = True

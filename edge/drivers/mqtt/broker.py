@@ -38,6 +38,7 @@ class BrokerClient:
         sink: Sink,
         clock: Clock,
         moving: Callable[[], None] = lambda: None,
+        keep_frames: bool = False,
         jitter: random.Random | None = None,
     ) -> None:
         self.devices = tuple(devices)
@@ -45,7 +46,14 @@ class BrokerClient:
         self._login, self._moving = login, moving
         self._jitter = jitter or random.Random()
         self._repeats = Repeats(clock=clock)
-        self._intake = Intake(client_id=login.client_id, devices=self.devices, sink=sink, clock=clock, state=self.state)
+        self._intake = Intake(
+            client_id=login.client_id,
+            devices=self.devices,
+            sink=sink,
+            clock=clock,
+            state=self.state,
+            keep_frames=keep_frames,
+        )
         self._attempt = 0
         self._had_session = False
         self._connection: Connection | None = None

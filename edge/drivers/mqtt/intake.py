@@ -16,6 +16,7 @@ from edge.drivers.mqtt.topics import Topics
 from edge.drivers.mqtt.window import Window
 from edge.drivers.sink import Sink
 from edge.errors import PayloadError
+from edge.frames import Frame, MqttFrame, frames
 from edge.profiles.payload.rebirth import Rebirths
 from edge.profiles.payload.said import Said
 from edge.reading import Delivery, Reading
@@ -29,23 +30,35 @@ _MOST_TOGETHER = 500
 class _Burst:
     """What one read of the socket brought: readings that are committed together, and the messages they came in."""
 
-    __slots__ = ("entries", "readings", "unacknowledged")
+    __slots__ = ("entries", "frames", "readings", "unacknowledged")
 
     def __init__(self) -> None:
         self.readings: list[Reading] = []
+        self.frames: list[Frame] = []
         self.entries: list[Entry] = []
         # At QoS 0 nobody waits for a commit: under pressure such readings may be given up, the others may not.
         self.unacknowledged: list[Reading] = []
 
 
 class Intake:
-    """Takes what the connections of one client bring, one after another."""
+    """Takes what the connections of one client bring, one after another.
+
+    With `keep_frames` a message that is a reading by itself goes with it as it came.
+    """
 
     def __init__(
-        self, *, client_id: str, devices: Sequence[MqttDevice], sink: Sink, clock: Clock, state: BrokerState
+        self,
+        *,
+        client_id: str,
+        devices: Sequence[MqttDevice],
+        sink: Sink,
+        clock: Clock,
+        state: BrokerState,
+        keep_frames: bool = False,
     ) -> None:
         self.topics = Topics(devices)
         self.taking = True
+        self._keep_frames = keep_frames
         self._client, self._devices, self._sink, self._clock, self._state = client_id, devices, sink, clock, state
         self._repeats = Repeats(clock=clock)
         self._deliveries = Deliveries()
@@ -136,12 +149,15 @@ class Intake:
         else:
             burst.readings += readings
             burst.entries.append(entry)
+            if self._keep_frames:
+                burst.frames += frames(readings, MqttFrame(message.topic, message.payload))
 
     def _put(self, burst: _Burst) -> None:
         if burst.unacknowledged:
             self._sink.put(burst.unacknowledged)
         if burst.readings:
-            future = self._sink.put(burst.readings, deliveries=[entry.delivery for entry in burst.entries])
+            deliveries = [entry.delivery for entry in burst.entries]
+            future = self._sink.put(burst.readings, deliveries=deliveries, frames=burst.frames)
             future.add_done_callback(functools.partial(self._settled, burst.entries))
 
     def _gather(self, device: MqttDevice, said: Said, entry: Entry | None, now_us: int, burst: _Burst) -> None:

@@ -25,6 +25,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from contract.batch import Batch
 from contract.codec import checksum, decode, decompress
 from contract.receipt import Receipt
+from edge.frames import Frame
 from edge.reading import Delivery, Reading
 
 
@@ -62,7 +63,9 @@ class Kept:
     def of(self, device: str) -> list[Reading]:
         return [reading for reading in self.readings if reading.device == device]
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
         self.readings += readings
         return self._future(deliveries)
 

@@ -15,6 +15,7 @@ from edge.drivers.modbus.line import tcp_line
 from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
 from edge.drivers.mqtt.device import MqttDevice
+from edge.frames import Frame
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
 from edge.profiles.payload.settings import DeviceField, DeviceFields
@@ -96,7 +97,9 @@ class Kept:
         self.rows: dict[str, list[Row]] = {}
         self.rejected: list[str] = []
 
-    def put(self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = ()) -> asyncio.Future[None]:
+    def put(
+        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+    ) -> asyncio.Future[None]:
         for reading in readings:
             values = {name: as_stored(name, value) for name, value in reading.values.items()}
             row = Row(reading.time_us, bool(reading.flags & Flag.TIME_FROM_DEVICE), values)
