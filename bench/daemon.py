@@ -20,6 +20,11 @@ class Usage:
     resident_bytes: int
 
     @classmethod
+    def of_this(cls) -> "Usage":
+        """Of the process that asks."""
+        return cls.of(os.getpid())
+
+    @classmethod
     def of(cls, pid: int) -> "Usage":
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return cls(

@@ -14,7 +14,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, repeat
-from operator import add, sub
+from operator import add, mul, sub, truediv
 
 import msgspec
 
@@ -196,9 +196,9 @@ def _column(name: str, values: list[int | float], shape: _Shape) -> Column:
     if quantity is not None:
         scale = 10**quantity.decimals
         try:
-            scaled = [round(value * scale) for value in values]
+            scaled = list(map(round, map(mul, values, repeat(scale))))
             # What is not its integer, scaled back, is written as it is.
-            if [number / scale for number in scaled] == values:
+            if list(map(truediv, scaled, repeat(scale))) == values:
                 return _integers(scaled, quantity.decimals, shape)
         except (ValueError, OverflowError):
             pass

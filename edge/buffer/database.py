@@ -6,8 +6,11 @@ readings took twice as long as SQLite itself.
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
 from edge.errors import BufferDamaged, BufferUnwritable
@@ -30,25 +33,55 @@ class Thread:
     """Runs what it is given, one after another, off the event loop."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="buffer")
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """The result of `work`. It is not broken off: who is cancelled meanwhile learns its outcome first."""
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        cancelled = False
-        while not future.done():
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="buffer", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Result] = loop.create_future()
+
+        def done() -> None:
             try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
+                _soon(loop, partial(future.set_exception, error))
+            else:
+                _soon(loop, partial(future.set_result, result))
+
+        self._work.put(done)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.done():
+                raise
+        while not future.done():
+            with suppress(asyncio.CancelledError):
                 await asyncio.wait({future})
-            except asyncio.CancelledError:
-                cancelled = True
         task = asyncio.current_task()
-        if cancelled and task is not None:
-            # Again, at the next await: what follows here is the caller's book-keeping.
-            task.cancel()
+        assert task is not None
+        # Again, at the next await: what follows here is the caller's book-keeping.
+        task.cancel()
         return future.result()
 
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
     def end(self) -> None:
-        self._executor.shutdown()
+        """When all that was given has been done."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    # A loop that has ended waits for nothing.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)
 
 
 def change(db: sqlite3.Connection, work: Callable[[], _Result]) -> _Result:
