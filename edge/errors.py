@@ -54,12 +54,15 @@ class BufferUnwritable(EdgeError):
     """
 
     def __init__(self, reason: str, *, reopen: bool = False) -> None:
-        super().__init__(f"the buffer cannot be written: {reason}; free space on its disk")
+        super().__init__(f"the buffer cannot be written: {reason}")
         self.reason, self.reopen = reason, reopen
 
 
-class BufferDamaged(EdgeError):
+class BufferDamaged(BufferUnwritable):
     """The buffer's file is no usable buffer: it is set aside when it is opened anew."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it is damaged: {reason}", reopen=True)
 
 
 class ModbusFault(EdgeError):

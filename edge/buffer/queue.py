@@ -16,7 +16,7 @@ from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import span
 from edge.buffer.store import PAYLOAD_BYTES, REJECTED_ROWS, Store
 from edge.clock import STEP_S, Clock, either, signalled
-from edge.errors import BufferDamaged, BufferUnwritable
+from edge.errors import BufferUnwritable
 from edge.frames import Frame
 from edge.reading import Delivery, Reading
 from edge.repeats import Repeats
@@ -85,6 +85,11 @@ class BufferQueue:
         self._lost: Loss | None = None
         self._repeats = Repeats(clock=clock)
         self._room_checked_s = float("-inf")
+
+    @property
+    def store(self) -> Store:
+        """To be used once it is `opened`."""
+        return self._store
 
     def put(
         self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
@@ -179,14 +184,14 @@ class BufferQueue:
         try:
             await self._store.open()
             self._deliveries.add(await self._store.deliveries())
-        except (BufferUnwritable, BufferDamaged) as error:
+        except BufferUnwritable as error:
             self._refused(error)
             return False
         self.opened.set()
         return True
 
-    def _refused(self, error: BufferUnwritable | BufferDamaged) -> None:
-        self.state.unwritable = getattr(error, "reason", str(error))
+    def _refused(self, error: BufferUnwritable) -> None:
+        self.state.unwritable = error.reason
         if (count := self._repeats.due("buffer")) is not None:
             waiting = self.state.waiting
             _LOG.error("buffer unwritable", reason=self.state.unwritable, waiting=waiting, not_logged=count)
@@ -224,10 +229,10 @@ class BufferQueue:
                     notes=notes,
                     frames=[frame for item in group for frame in item.frames],
                 )
-            except (BufferUnwritable, BufferDamaged) as error:
+            except BufferUnwritable as error:
                 self._return(group)
                 self._refused(error)
-                if isinstance(error, BufferDamaged) or error.reopen:
+                if error.reopen:
                     await self._open()
                 return False
             except BaseException:
@@ -283,9 +288,9 @@ class BufferQueue:
         try:
             await self._store.check()
             losses = await self._store.make_room()
-        except (BufferUnwritable, BufferDamaged) as error:
+        except BufferUnwritable as error:
             self._refused(error)
-            if isinstance(error, BufferDamaged) or error.reopen:
+            if error.reopen:
                 await self._open()
             return
         if not losses:

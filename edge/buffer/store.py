@@ -23,7 +23,7 @@ from edge.buffer.salvage import salvage
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import ID_STEP, insert_frames, insert_loss, insert_notes, insert_rejected, insert_segment
 from edge.clock import Clock
-from edge.errors import BufferDamaged, BufferUnwritable
+from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -107,7 +107,7 @@ class Store:
         try:
             if self._db is not None and self._receipts:
                 await self._change(lambda _: None)
-        except (BufferUnwritable, BufferDamaged) as error:
+        except BufferUnwritable as error:
             _LOG.info("receipts not written down; their batches are sent again", reason=str(error))
         await self._thread.run(self._close)
         self._thread.end()
