@@ -1,6 +1,7 @@
 """`segs-cloud completeness`: what was expected, what came, what is missing, by gateway stream and by meter."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +42,11 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """One meter under one registration. `gaps` has the first hundred silences of more than 1.5 intervals."""
+    """One meter under one registration.
+
+    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the first hundred, each with its reason;
+    `reasons` counts the missing readings of all of them by reason.
+    """
 
     meter_code: str
     gateway: str
@@ -54,6 +59,7 @@ class Meter:
     missing: int
     gap_count: int
     gaps: list[dict[str, str | int]]
+    reasons: dict[str, int]
     quarantined: int
 
 
@@ -87,6 +93,14 @@ class Completeness:
             meters=[meter for meter in self.meters if meter.gateway == gateway],
             quarantine=[block for block in self.quarantine if block.gateway == gateway],
         )
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Missing readings of all meters by reason."""
+        total: Counter[str] = Counter()
+        for meter in self.meters:
+            total.update(meter.reasons)
+        return dict(total)
 
     @property
     def complete(self) -> bool:
@@ -124,7 +138,7 @@ def completeness(
     gateway: Annotated[str | None, typer.Option(help="Only this gateway.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 if anything is missing.")] = False,
 ) -> None:
-    """Name what is missing, of every gateway stream and every meter.
+    """Name what is missing and why, of every gateway stream and every meter.
 
     With --from or --to a meter is expected all of that time, else from its first to its last reading.
     """
@@ -137,7 +151,11 @@ def completeness(
     if gateway is not None:
         found = found.of(gateway)
     if as_json:
-        print(json.dumps(asdict(found) | {"complete": found.complete}, default=datetime.isoformat))
+        print(
+            json.dumps(
+                asdict(found) | {"reasons": found.reasons, "complete": found.complete}, default=datetime.isoformat
+            )
+        )
     else:
         console = Console()
         for table in _tables(found):
@@ -173,7 +191,7 @@ def _tables(found: Completeness) -> Iterator[Table]:
     yield streams
     meters = Table("meter", "device", "expected", "received", "quarantined", "missing", title=f"Readings from {window}")
     for meter in found.meters:
-        silences = [f"{gap['from']} to {gap['to']}" for gap in meter.gaps]
+        silences = [f"{gap['from']} to {gap['to']} {_because(gap)}" for gap in meter.gaps]
         meters.add_row(
             meter.meter_code,
             f"{meter.gateway}/{meter.device}",
@@ -186,6 +204,10 @@ def _tables(found: Completeness) -> Iterator[Table]:
         for block in found.quarantine:
             waiting.add_row(block.gateway, block.device, block.reason, str(block.readings))
         yield waiting
+
+
+def _because(gap: dict[str, str | int]) -> str:
+    return f"({gap['reason']}: {gap['detail']})" if gap["detail"] else f"({gap['reason']})"
 
 
 def _listed(missing: int, where: list[str]) -> str:

@@ -8,6 +8,7 @@ BEGIN;
 \ir telemetry/tables/registry.sql
 \ir telemetry/tables/raw_readings.sql
 \ir telemetry/tables/ingest.sql
+\ir telemetry/tables/gateways.sql
 \ir telemetry/tables/register_minutes.sql
 \ir telemetry/tables/aggregates_1m.sql
 \ir telemetry/tables/aggregates_15m.sql

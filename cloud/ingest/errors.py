@@ -1,5 +1,7 @@
 """Why a batch is not accepted. Each leaf knows its HTTP status and whether the gateway should come again."""
 
+from collections.abc import Sequence
+
 from cloud.errors import CloudError
 
 
@@ -33,9 +35,13 @@ class BodyTooLarge(Refused):
 
 
 class UnsupportedMedia(Refused):
-    """A content type or encoding that the contract does not have."""
+    """A content type or encoding that the contract does not have; `media_types` are the types that it does."""
 
     status, problem = 415, "unsupported-media"
+
+    def __init__(self, detail: str, *, media_types: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.media_types = media_types
 
 
 class Malformed(Refused):

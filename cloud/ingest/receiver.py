@@ -1,6 +1,7 @@
 """The receiver: authentication, limits, decoding, and one transaction per batch; 200 only after it has committed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,15 +12,18 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from cloud.db.queries import Queries
-from cloud.ingest.admission import Admission
-from cloud.ingest.errors import BodyTooLarge, Malformed, Unavailable, UnknownKey, UnsupportedMedia
+from cloud.ingest import body as bodies
+from cloud.ingest import reports
+from cloud.ingest.admission import Admission, Place
+from cloud.ingest.errors import BodyTooLarge, Unavailable, UnknownKey, UnsupportedMedia
+from cloud.ingest.instant import microseconds
 from cloud.ingest.registry import NOTHING, Registry, current_version, load
 from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit
-from contract.batch import Batch, BatchError
-from contract.codec import ENCODINGS, MEDIA_TYPES, TooLarge, checksum, decode, decompress
+from contract.codec import ENCODINGS, JSON, MEDIA_TYPES
 from contract.receipt import Receipt, StreamState
 
 _QUERIES = Queries("ingest")
+_AWAY = (OperationalError, PoolTimeout, TooManyRequests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,11 @@ class Limits:
     """What one request may cost."""
 
     body_bytes: int = 4 * 2**20
+    report_bytes: int = 64 * 2**10
     decompressed_bytes: int = 32 * 2**20
     readings: int = 50_000
     columns: int = 100_000
+    notes: int = 50_000
     body_timeout_s: float = 30.0
     commit_timeout_s: float = 30.0
 
@@ -50,38 +56,70 @@ class Receiver:
         self._limits, self._acceptance = limits, acceptance
         self._registry: Registry = NOTHING
         self._lookup = asyncio.Lock()
+        # Reports have places of their own: a batch does not wait for one, nor a report for batches.
+        self._reporting = Admission(in_flight=8, per_gateway=1)
 
     async def accept(
         self, key: str, media_type: str, encoding: str, body: AsyncIterator[bytes], declared_bytes: int | None
-    ) -> tuple[Receipt, bool]:
-        """Take one batch; return its receipt and whether it was new.
+    ) -> tuple[Receipt, Delivery, bool]:
+        """Take one batch; return its receipt, what was delivered, and whether it was new.
 
         Raises a leaf of `errors.Refused`; the batch is then not stored, and the gateway keeps it.
         """
         gateway_id = await self._authenticate(key)
         if media_type not in MEDIA_TYPES:
-            raise UnsupportedMedia(f"content type {media_type!r}; send one of {', '.join(MEDIA_TYPES)}")
+            raise UnsupportedMedia(
+                f"content type {media_type!r}; send one of {', '.join(MEDIA_TYPES)}", media_types=MEDIA_TYPES
+            )
         if encoding not in ENCODINGS:
-            raise UnsupportedMedia(f"content encoding {encoding!r}; send one of {', '.join(ENCODINGS)}")
-        with self._admission.of(gateway_id):
-            raw = await self._read(body, declared_bytes)
-            batch, sha256 = self._decode(raw, media_type, encoding)
-            return await self._store(key, Delivery(gateway_id, batch, sha256))
+            raise UnsupportedMedia(
+                f"content encoding {encoding!r}; send one of {', '.join(ENCODINGS)}", media_types=MEDIA_TYPES
+            )
+        with self._admission.of(gateway_id) as place:
+            plain = await self._plain(body, encoding, declared_bytes, place)
+            delivery = await self._delivery(gateway_id, plain, media_type)
+            del plain
+            receipt, new = await self._store(key, delivery)
+            return receipt, delivery, new
 
-    async def stream_state(self, key: str, stream: str) -> StreamState:
-        """What has arrived of a stream of the gateway with this key."""
+    async def report(self, key: str, media_type: str, body: AsyncIterator[bytes], declared_bytes: int | None) -> None:
+        """Take a gateway's report in the place of the one before. Raises a leaf of `errors.Refused`."""
+        gateway_id = await self._authenticate(key)
+        if media_type != JSON:
+            raise UnsupportedMedia(f"content type {media_type!r}; send a report as {JSON}", media_types=(JSON,))
+        with self._reporting.of(gateway_id):
+            raw = await bodies.read(
+                body, declared_bytes, limit_bytes=self._limits.report_bytes, timeout_s=self._limits.body_timeout_s
+            )
+            report = reports.parse(raw)
+            try:
+                async with asyncio.timeout(self._limits.commit_timeout_s), self._pool.connection() as connection:
+                    await self._look_again(connection, key, gateway_id)
+                    await reports.keep(connection, report, gateway_id, self._clock())
+            except (*_AWAY, TimeoutError) as error:
+                raise self._away(error) from error
+
+    async def stream_state(self, key: str, stream: str, from_seq: int) -> StreamState:
+        """What has arrived of a stream of the gateway with this key, from a sequence number on."""
         gateway_id = await self._authenticate(key)
         try:
             async with self._pool.connection() as connection:
-                await self._keep_up(connection)
-                if self._registry.gateway_id(key) != gateway_id:
-                    raise UnknownKey("the key was revoked")
+                await self._look_again(connection, key, gateway_id)
                 cursor = await connection.execute(
-                    _QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream}
+                    _QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream, "from_seq": from_seq}
                 )
-                return StreamState(stream, await cursor.fetchall())
-        except (OperationalError, PoolTimeout, TooManyRequests) as error:
-            raise _away(error) from error
+                return StreamState(stream, await cursor.fetchall(), list(MEDIA_TYPES))
+        except _AWAY as error:
+            raise self._away(error) from error
+
+    def now_us(self) -> int:
+        """The receiver's clock, microseconds since 1970."""
+        return microseconds(self._clock())
+
+    def credit(self, key: str) -> int:
+        """How many batches of backlog the gateway with this key may have under way now; 0 for an unknown one."""
+        gateway_id = self._registry.gateway_id(key)
+        return 0 if gateway_id is None else self._admission.credit(gateway_id)
 
     async def _authenticate(self, key: str) -> int:
         """The gateway of `key`; before an unknown key is refused, the registry is looked at again if it has changed."""
@@ -91,8 +129,8 @@ class Receiver:
                 try:
                     async with self._pool.connection() as connection:
                         await self._keep_up(connection)
-                except (OperationalError, PoolTimeout, TooManyRequests) as error:
-                    raise _away(error) from error
+                except _AWAY as error:
+                    raise self._away(error) from error
             gateway_id = self._registry.gateway_id(key)
         if gateway_id is None:
             raise UnknownKey("no gateway has this key, or it was revoked; ask the operator for a new one")
@@ -103,34 +141,30 @@ class Receiver:
         if await current_version(connection) != self._registry.version:
             self._registry = await load(connection)
 
-    async def _read(self, body: AsyncIterator[bytes], declared_bytes: int | None) -> bytes:
-        limit = self._limits.body_bytes
-        if declared_bytes is not None and declared_bytes > limit:
-            raise BodyTooLarge(f"body of {declared_bytes} bytes; the limit is {limit}")
-        raw = bytearray()
-        try:
-            async with asyncio.timeout(self._limits.body_timeout_s):
-                async for chunk in body:
-                    raw += chunk
-                    if len(raw) > limit:
-                        raise BodyTooLarge(f"body of more than {limit} bytes")
-        except TimeoutError:
-            raise Unavailable("the body did not arrive in time", retry_after_s=5) from None
-        return bytes(raw)
+    async def _look_again(self, connection: AsyncConnection, key: str, gateway_id: int) -> None:
+        """Raises UnknownKey where the key is no longer the gateway's."""
+        await self._keep_up(connection)
+        if self._registry.gateway_id(key) != gateway_id:
+            raise UnknownKey("the key was revoked")
 
-    def _decode(self, raw: bytes, media_type: str, encoding: str) -> tuple[Batch, str]:
-        try:
-            plain = decompress(raw, encoding, self._limits.decompressed_bytes)
-            batch = decode(plain, media_type)
-        except TooLarge as error:
-            raise BodyTooLarge(str(error)) from error
-        except BatchError as error:
-            raise Malformed(str(error), where=error.where) from error
+    async def _plain(
+        self, body: AsyncIterator[bytes], encoding: str, declared_bytes: int | None, place: Place
+    ) -> bytes:
+        limits = self._limits
+        raw = await bodies.read(body, declared_bytes, limit_bytes=limits.body_bytes, timeout_s=limits.body_timeout_s)
+        plain = await bodies.plain(raw, encoding, limit_bytes=limits.decompressed_bytes)
+        place.hold(len(plain))
+        return plain
+
+    async def _delivery(self, gateway_id: int, plain: bytes, media_type: str) -> Delivery:
+        batch, sha256 = await bodies.decoded(plain, media_type)
         if batch.readings > self._limits.readings:
             raise BodyTooLarge(f"{batch.readings} readings; the limit is {self._limits.readings}")
         if batch.columns > self._limits.columns:
             raise BodyTooLarge(f"{batch.columns} columns of devices; the limit is {self._limits.columns}")
-        return batch, checksum(plain)
+        if len(batch.notes) > self._limits.notes:
+            raise BodyTooLarge(f"{len(batch.notes)} notes; the limit is {self._limits.notes}")
+        return Delivery(gateway_id, batch, sha256)
 
     async def _store(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:
         """Commit, again after a deadlock, and with the new registry after a change of it."""
@@ -141,10 +175,13 @@ class Receiver:
             wait=wait_random_exponential(multiplier=0.01, max=0.5),
             reraise=True,
         )
+        begun_s = time.monotonic()
         try:
             return await attempts(self._attempt, key, delivery)
-        except (OperationalError, PoolTimeout, TooManyRequests, TimeoutError, RegistryChanged) as error:
-            raise _away(error) from error
+        except (*_AWAY, TimeoutError, RegistryChanged) as error:
+            raise self._away(error) from error
+        finally:
+            self._admission.took(time.monotonic() - begun_s)
 
     async def _attempt(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:
         async with asyncio.timeout(self._limits.commit_timeout_s), self._pool.connection() as connection:
@@ -156,6 +193,6 @@ class Receiver:
                     raise UnknownKey("the key was revoked") from None
                 raise
 
-
-def _away(error: Exception) -> Unavailable:
-    return Unavailable(f"the telemetry database did not take it: {type(error).__name__}", retry_after_s=2)
+    def _away(self, error: Exception) -> Unavailable:
+        why = f"the telemetry database did not take it: {type(error).__name__}"
+        return self._admission.turn_away(why, least_s=2)

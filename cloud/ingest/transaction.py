@@ -1,4 +1,4 @@
-"""One batch, one transaction: ledger, readings, dirty marks, quarantine. Answer once it has committed."""
+"""One batch, one transaction: ledger, readings, notes, dirty marks, quarantine. Answer once it has committed."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from cloud.db.queries import Queries
-from cloud.ingest import binary_copy, conflict
+from cloud.ingest import binary_copy, conflict, notes
 from cloud.ingest.columns import Rows, SetAside, Sorted, Window, sort_out
 from cloud.ingest.errors import SequenceReused
 from cloud.ingest.instant import microseconds, moment
@@ -84,6 +84,7 @@ async def commit(
             raise RegistryChanged(await load(connection))
         stored = await store_rows(connection, found, batch_id, delivery.gateway_id, registry)
         await set_aside(connection, found.set_aside, batch_id, delivery.gateway_id, now)
+        await notes.keep(connection, batch.notes, batch_id, delivery.gateway_id)
         quarantined = _summary(found.set_aside)
         if stored != len(found.rows):
             actual = {"stored": stored, "duplicates": len(found.rows) - stored, "quarantined": Jsonb(quarantined)}

@@ -1,4 +1,4 @@
-"""Lets readings out of the quarantine once their device is registered."""
+"""Lets readings out of the quarantine once their device is registered, or their time has come."""
 
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from cloud.db.queries import Queries
 from cloud.ingest.columns import sort_out
+from cloud.ingest.instant import moment
 from cloud.ingest.registry import load
 from cloud.ingest.transaction import Acceptance, set_aside, store_rows
 from cloud.workers.loop import Work
@@ -27,19 +28,22 @@ def works(acceptance: Acceptance) -> list[Work]:
 
 
 async def release(connection: AsyncConnection, acceptance: Acceptance, now: datetime) -> int:
-    """Store the blocks of devices that are registered by now, at most 50, in one transaction; how many were done.
+    """Store the blocks of devices that are registered by now, and those that came early and are due, at most 50, in one
+    transaction; how many were done.
 
-    What still cannot be stored, because it has grown too old or only part of it falls into the registration, goes
-    back into the quarantine under its reason.
+    What still cannot be stored, because it has grown too old, or only part of it is due or falls into the registration,
+    goes back into the quarantine under its reason.
     """
+    window = acceptance.window(now)
     async with connection.transaction():
-        cursor = await connection.execute(_QUERIES["quarantine_claim"], {"limit": _AT_ONCE})
-        claimed = await cursor.fetchall()
+        claimed = await (await connection.execute(_QUERIES["quarantine_claim"], {"limit": _AT_ONCE})).fetchall()
+        due = {"newest": moment(window.newest_us), "limit": _AT_ONCE - len(claimed)}
+        claimed += await (await connection.execute(_QUERIES["quarantine_claim_due"], due)).fetchall()
         if not claimed:
             return 0
         registry = await load(connection)
         for quarantine_id, batch_id, gateway_id, plain in claimed:
-            found = sort_out([_block(plain)], gateway_id, registry, acceptance.window(now))
+            found = sort_out([_block(plain)], gateway_id, registry, window)
             stored = await store_rows(connection, found, batch_id, gateway_id, registry)
             await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
             done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}

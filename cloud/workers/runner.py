@@ -16,7 +16,7 @@ from cloud.db.pool import make_pool
 from cloud.ingest.transaction import ACCEPTANCE
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
-from cloud.workers import aggregate, quarantine, reconcile, registry, retention
+from cloud.workers import aggregate, quarantine, reconcile, registry, retention, tally
 from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
@@ -45,6 +45,7 @@ def kinds(settings: WorkerSettings) -> list[Work]:
         *registry.works(domain_dsn=settings.domain_dsn, telemetry_dsn=settings.dsn),
         *retention.works(),
         *reconcile.works(),
+        *tally.works(),
     ]
 
 

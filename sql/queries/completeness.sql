@@ -7,7 +7,8 @@ FROM stream_completeness(%(from)s, %(to)s);
 
 -- name: meters
 -- Per meter.
-SELECT meter_code, gateway, device, interval_ms, first_time, last_time, expected, received, missing, gap_count, gaps, quarantined
+SELECT meter_code, gateway, device, interval_ms, first_time, last_time, expected, received, missing, gap_count, gaps,
+    reasons, quarantined
 FROM meter_completeness(%(from)s, %(to)s, %(whole)s);
 
 -- name: quarantine

@@ -35,11 +35,11 @@ SELECT sha256, readings, stored, duplicates, quarantined FROM ingest_batches
 WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq = %(seq)s;
 
 -- name: stream_ranges
--- Inclusive ranges of sequence numbers that a stream has delivered.
+-- Inclusive ranges of sequence numbers that a stream has delivered, from a number on.
 SELECT min(seq), max(seq)
 FROM (
     SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM ingest_batches
-    WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s
+    WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq >= %(from_seq)s
 ) AS numbered
 GROUP BY run ORDER BY run;
 
@@ -53,6 +53,20 @@ FROM unnest(%(meter_id)s::integer[], %(first_us)s::bigint[], %(last_us)s::bigint
 -- Keep what cannot be stored.
 INSERT INTO quarantine (batch_id, gateway_id, device, reason, readings, first_time, last_time, block, created_at)
 VALUES (%(batch_id)s, %(gateway_id)s, %(device)s, %(reason)s, %(readings)s, %(first_time)s, %(last_time)s, %(block)s, %(now)s);
+
+-- name: notes
+-- What a batch says besides its readings.
+INSERT INTO gateway_notes (batch_id, gateway_id, kind, device, first_time, last_time, readings, detail)
+SELECT %(batch_id)s, %(gateway_id)s, n.*
+FROM unnest(%(kind)s::text[], %(device)s::text[], %(first_time)s::timestamptz[], %(last_time)s::timestamptz[],
+            %(readings)s::bigint[], %(detail)s::text[]) AS n;
+
+-- name: report
+-- How a gateway is doing, instead of how it did.
+INSERT INTO gateway_reports (gateway_id, received_at, sent_at, clock_ahead_s, software, report)
+VALUES (%(gateway_id)s, %(now)s, %(sent_at)s, %(clock_ahead_s)s, %(software)s, %(report)s)
+ON CONFLICT (gateway_id) DO UPDATE SET received_at = excluded.received_at, sent_at = excluded.sent_at,
+    clock_ahead_s = excluded.clock_ahead_s, software = excluded.software, report = excluded.report;
 
 -- name: incoming_create
 -- Staging for rows of which some are there already; a release may need it for several blocks in its one transaction.
@@ -175,6 +189,17 @@ WHERE q.released_at IS NULL AND q.reason = 'unknown_device'
 ORDER BY q.quarantine_id
 LIMIT %(limit)s
 FOR UPDATE OF q SKIP LOCKED;
+
+-- name: quarantine_claim_due
+-- Blocks that came before their time, once it has come: when all of a block is due, or part of it for a while. What is
+-- early still is set aside again, at most every quarter of an hour.
+SELECT quarantine_id, batch_id, gateway_id, block
+FROM quarantine
+WHERE released_at IS NULL AND reason = 'future' AND first_time <= %(newest)s
+  AND (last_time <= %(newest)s OR first_time <= %(newest)s::timestamptz - INTERVAL '15 minutes')
+ORDER BY first_time
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED;
 
 -- name: quarantine_release
 -- The block is stored, or set aside again for another reason.

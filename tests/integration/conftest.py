@@ -15,7 +15,7 @@ from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.ingest.transaction import Acceptance
 from contract.batch import Batch, DeviceBlock
-from contract.codec import MSGPACK, compress, encode
+from contract.codec import JSON, MSGPACK, compress, encode
 
 STREAM = "0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -39,6 +39,14 @@ class Cloud:
         wanted = {"content-type": MSGPACK, "content-encoding": "zstd", "authorization": f"Bearer {self.key.text}"}
         changed = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.post("/ingest/v1/batches", content=body, headers=wanted | changed)
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(path, headers={"authorization": f"Bearer {self.key.text}"})
+
+    async def report(self, body: bytes, **headers: str) -> httpx.Response:
+        wanted = {"content-type": JSON, "authorization": f"Bearer {self.key.text}"}
+        changed = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.put("/ingest/v1/report", content=body, headers=wanted | changed)
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

@@ -7,13 +7,14 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 from cloud.ingest.transaction import Acceptance
 from cloud.workers.quarantine import release
 from contract.batch import Batch, DeviceBlock
-from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, compress, encode
+from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, PACKED, compress, encode
 from contract.quantities import QUANTITIES
-from tests.integration.conftest import NOW_US, STREAM, Cloud, batch, register_device
+from tests.integration.conftest import NOW, NOW_US, STREAM, Cloud, batch, register_device
 
 _ACCEPTANCE = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
 COUNTED = "SELECT count(*) FROM raw_readings WHERE time > '2026-01-01'"
@@ -28,7 +29,8 @@ async def test_a_batch_is_stored_and_answered_with_its_receipt(cloud: Cloud, med
 
     assert answer.status_code == 200, answer.text
     assert answer.json() | {"sha256": ""} == {
-        "version": 1, "stream": STREAM, "seq": 1, "sha256": "", "readings": 3, "stored": 3, "duplicates": 0,
+        "version": 2 if media_type == PACKED else 1, "stream": STREAM, "seq": 1, "sha256": "", "readings": 3,
+        "stored": 3, "duplicates": 0,
         "quarantined": [],
     }  # fmt: skip
     stored = cloud.rows("SELECT meter_id, power_w, energy_import_wh FROM raw_readings WHERE time > '2026-01-01'")
@@ -220,6 +222,7 @@ async def test_what_the_contract_does_not_have_is_told_so(cloud: Cloud, headers:
 
     assert answer.status_code == status
     assert answer.json()["status"] == status
+    assert answer.headers.get("accept-post") == (", ".join(MEDIA_TYPES) if status == 415 else None)
 
 
 async def test_garbage_is_refused_with_its_place(cloud: Cloud) -> None:
@@ -242,10 +245,45 @@ async def test_a_stream_says_which_batches_it_has(cloud: Cloud) -> None:
     for seq in (1, 2, 3, 7):
         await cloud.send(batch(seq))
 
-    headers = {"authorization": f"Bearer {cloud.key.text}"}
-    answer = await cloud.client.get(f"/ingest/v1/streams/{STREAM}", headers=headers)
+    answer = await cloud.get(f"/ingest/v1/streams/{STREAM}")
+    later = await cloud.get(f"/ingest/v1/streams/{STREAM}?from=3")
 
-    assert answer.json() == {"stream": STREAM, "received": [[1, 3], [7, 7]]}
+    assert answer.json() == {"stream": STREAM, "received": [[1, 3], [7, 7]], "media_types": list(MEDIA_TYPES)}
+    assert later.json()["received"] == [[3, 3], [7, 7]]
+
+
+@pytest.mark.parametrize("number", ["", "0", "-1", "1.5", "x", str(2**63), "9" * 30])
+async def test_a_number_to_begin_from_is_a_sequence_number(cloud: Cloud, number: str) -> None:
+    answer = await cloud.get(f"/ingest/v1/streams/{STREAM}?from={number}")
+
+    assert (answer.status_code, answer.json()["where"]) == (422, "from")
+
+
+async def test_of_an_unknown_stream_nothing_has_come(cloud: Cloud) -> None:
+    answer = await cloud.get("/ingest/v1/streams/00000000-0000-0000-0000-000000000000")
+
+    assert (answer.status_code, answer.json()["received"]) == (200, [])
+
+
+def test_a_stream_is_asked_for_by_a_range_of_its_index(telemetry_db: str) -> None:
+    """A stream of a year has millions of batches, and a gateway asks each minute."""
+    with psycopg.connect(telemetry_db) as connection:
+        connection.execute(
+            "INSERT INTO gateway_registry VALUES (1, 'attic', '{}')",
+        )
+        connection.execute(
+            "INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates)"
+            " SELECT 1, %s, n, sha256('x'), %s, 1, 1, 0 FROM generate_series(1, 20000) AS n",
+            [STREAM, NOW],
+        )
+        connection.execute("ANALYZE ingest_batches")
+        explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+        parameters = {"gateway_id": 1, "stream": STREAM, "from_seq": 19_990}
+        row = connection.execute(explain + Queries("ingest")["stream_ranges"], parameters).fetchone()
+
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
 
 
 async def test_a_dirty_mark_covers_its_readings_and_not_the_silence_between(cloud: Cloud) -> None:
@@ -275,6 +313,38 @@ async def test_blocks_that_repeat_each_other_all_come_back_once_registered(cloud
         "SELECT reason, block -> 'values' FROM quarantine WHERE released_at IS NULL ORDER BY block::text"
     )
     assert waiting == [("conflict", {"power_w": [3]}), ("conflict", {"power_w": [4]})]
+
+
+async def test_readings_that_came_early_are_stored_once_their_time_has_come(cloud: Cloud) -> None:
+    """E27: a clock that is ahead. What is not due yet waits on, and is looked at again no oftener than needed."""
+    hour_us = 3_600_000_000
+    times = [NOW_US + hour_us, NOW_US + hour_us + 1, NOW_US + 10 * hour_us, 2**62]
+    answer = await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", times, {"power_w": [1, 2, 3, 4]})]))
+    assert answer.json()["quarantined"] == [{"device": "main", "reason": "future", "readings": 4}]
+
+    done = []
+    async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
+        for minutes in (0, 60, 80, 80, 85, 10 * 60 + 20, 10 * 60 + 20):
+            done.append(await release(connection, _ACCEPTANCE, NOW + timedelta(minutes=minutes)))
+
+    assert done == [0, 0, 1, 0, 0, 1, 0]
+    assert cloud.rows("SELECT power_w FROM raw_readings WHERE time > '2026-01-01' ORDER BY time") == [(1,), (2,), (3,)]
+    waiting = cloud.rows("SELECT reason, block -> 'time_us' FROM quarantine WHERE released_at IS NULL")
+    assert waiting == [("future", [2**62])]
+
+
+async def test_early_readings_whose_device_nobody_knows_wait_for_both(cloud: Cloud) -> None:
+    await cloud.send(batch(device="new", first_us=NOW_US + 3_600_000_000))
+    later = NOW + timedelta(hours=2)
+    async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
+        assert await release(connection, _ACCEPTANCE, later) == 1
+        assert cloud.rows("SELECT reason FROM quarantine WHERE released_at IS NULL") == [("unknown_device",)]
+        with psycopg.connect(cloud.dsn, autocommit=True) as other:
+            register_device(other, "new", 2)
+
+        assert await release(connection, _ACCEPTANCE, later) == 1
+
+    assert cloud.rows(COUNTED) == [(3,)]
 
 
 async def test_readings_on_both_sides_of_a_registration_wait_on_undisturbed(cloud: Cloud) -> None:
@@ -324,11 +394,10 @@ async def test_what_differs_is_set_aside_under_the_device_that_it_came_from(clou
 
 
 async def test_a_revoked_key_learns_nothing_of_its_streams(cloud: Cloud) -> None:
-    headers = {"authorization": f"Bearer {cloud.key.text}"}
-    assert (await cloud.client.get(f"/ingest/v1/streams/{STREAM}", headers=headers)).status_code == 200
+    assert (await cloud.get(f"/ingest/v1/streams/{STREAM}")).status_code == 200
     cloud.do("UPDATE gateway_registry SET key_hashes = '{}'")
 
-    assert (await cloud.client.get(f"/ingest/v1/streams/{STREAM}", headers=headers)).status_code == 401
+    assert (await cloud.get(f"/ingest/v1/streams/{STREAM}")).status_code == 401
 
 
 async def test_every_quantity_is_completed_and_held_against_what_is_stored(cloud: Cloud) -> None:

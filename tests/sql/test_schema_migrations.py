@@ -10,7 +10,7 @@ from cloud.schema.apply import apply
 from cloud.schema.check import check
 from cloud.schema.connection import connect, run
 from cloud.schema.errors import DATABASES, Database, DriftError, ScriptError, VersionError
-from cloud.schema.loader import SQL_ROOT, Script
+from cloud.schema.loader import SQL_ROOT, Script, load
 from cloud.schema.status import status
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -25,6 +25,8 @@ class Tree:
     def __init__(self, root: Path, database: Database) -> None:
         shutil.copytree(SQL_ROOT, root)
         self.root, self.database, self.table = root, database, TABLES[database]
+        self.version = load(database).version
+        self.migration = f"migrations/{database}/{self.version + 1:04}-note.sql"
 
     def add_column_to_master(self) -> None:
         """`note text`, after the capacity."""
@@ -35,11 +37,12 @@ class Tree:
             file.write(COMMENT.format(self.table))
 
     def raise_version(self) -> None:
-        self.edit(f"{self.database}/version.sql", "master_version = '1'", "master_version = '2'")
+        before, after = f"master_version = '{self.version}'", f"master_version = '{self.version + 1}'"
+        self.edit(f"{self.database}/version.sql", before, after)
 
     def add_migration(self, statement: str) -> None:
-        (self.root / "migrations" / self.database).mkdir(parents=True, exist_ok=True)
-        (self.root / "migrations" / self.database / "0002-note.sql").write_text(statement)
+        (self.root / self.migration).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / self.migration).write_text(statement)
 
     def edit(self, file: str, old: str, new: str) -> None:
         text = (self.root / file).read_text()
@@ -62,13 +65,30 @@ def live(request: pytest.FixtureRequest, tree: Tree) -> str:
 
 @pytest.mark.parametrize("database", DATABASES)
 def test_version_1_as_it_was_frozen_and_all_migrations_make_the_master(empty_db: str, database: Database) -> None:
-    """D17. Until version 1 is released, an edit of a master is followed by `python tests/sql/freeze.py`."""
+    """D17."""
     with connect(empty_db) as connection:
         run(connection, [Script(f"{database}-1.sql", (BASELINE / f"{database}-1.sql").read_text())])
 
     apply(empty_db, database)
 
     assert [str(difference) for difference in check(empty_db, database).differences] == []
+
+
+def test_what_gateways_delivered_before_version_2_is_counted_by_its_migration(empty_db: str) -> None:
+    with connect(empty_db) as connection:
+        run(connection, [Script("telemetry-1.sql", (BASELINE / "telemetry-1.sql").read_text())])
+        connection.execute("INSERT INTO gateway_registry (gateway_id, name) VALUES (1, 'attic'), (2, 'barn')")
+        connection.execute(
+            "INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates)"
+            " SELECT 1, gen_random_uuid(), n, sha256('x'), '2026-03-01'::timestamptz + n * INTERVAL '1 s', 10, 10, 0"
+            " FROM generate_series(1, 5) AS n"
+        )
+
+    apply(empty_db, "telemetry")
+
+    with connect(empty_db) as connection:
+        found = connection.execute("SELECT gateway_id, batches, readings, last_seq FROM delivery_tallies").fetchall()
+    assert found == [(1, 5, 50, 5)]
 
 
 def test_an_older_database_gets_the_migration_and_is_then_the_new_master(tree: Tree, live: str) -> None:
@@ -78,8 +98,8 @@ def test_an_older_database_gets_the_migration_and_is_then_the_new_master(tree: T
 
     applied = apply(live, tree.database, root=tree.root)
 
-    assert (applied.before, applied.after) == (1, 2)
-    assert applied.migrations == (f"migrations/{tree.database}/0002-note.sql",)
+    assert (applied.before, applied.after) == (tree.version, tree.version + 1)
+    assert applied.migrations == (tree.migration,)
     assert not check(live, tree.database, root=tree.root).differences
     assert status(live, tree.database, root=tree.root).current
     with pytest.raises(VersionError):
@@ -93,7 +113,7 @@ def test_a_master_edited_without_a_migration_is_refused_and_named(tree: Tree, li
     with pytest.raises(DriftError, match=rf"table {tree.table}: missing column note text") as refused:
         apply(live, tree.database, root=tree.root)
 
-    assert f"migrations/{tree.database}/0002-name.sql" in str(refused.value)
+    assert tree.migration.replace("note", "name") in str(refused.value)
     assert f"{tree.database}: table {tree.table}: missing column note text" in [
         str(difference) for difference in check(live, tree.database, root=tree.root).differences
     ]
@@ -130,7 +150,7 @@ def test_a_migration_that_fails_names_file_and_line_and_changes_nothing(tree: Tr
         f"-- a note\nALTER TABLE {tree.table} ADD COLUMN note text;\nALTER TABLE missing ADD COLUMN x text;\n"
     )
 
-    with pytest.raises(ScriptError, match=r"0002-note\.sql(:3)?: relation \"missing\" does not exist"):
+    with pytest.raises(ScriptError, match=rf"{tree.migration}(:3)?: relation \"missing\" does not exist"):
         apply(live, tree.database, root=tree.root)
 
     assert not check(live, tree.database).differences
@@ -146,7 +166,7 @@ def test_functions_rights_and_comments_need_no_migration(tree: Tree, live: str) 
 
     applied = apply(live, tree.database, root=tree.root)
 
-    assert (applied.before, applied.after) == (1, 1)
+    assert (applied.before, applied.after) == (tree.version, tree.version)
     assert not check(live, tree.database, root=tree.root).differences
     assert status(live, tree.database, root=tree.root).current
 

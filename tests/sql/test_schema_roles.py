@@ -55,6 +55,9 @@ def test_the_receiver_stores_readings_and_reads_the_registry_and_nothing_else(te
     assert found == {
         "ingest_batches": {"SELECT", "INSERT", "UPDATE(stored)", "UPDATE(duplicates)", "UPDATE(quarantined)"},
         "quarantine": {"SELECT", "INSERT"},
+        "gateway_notes": {"SELECT", "INSERT"},
+        "gateway_reports": {"SELECT", "INSERT", "UPDATE"},
+        "delivery_tallies": {"SELECT", "INSERT"},
         "dirty_readings": {"SELECT", "INSERT"},
         "gateway_registry": {"SELECT"},
         "device_registry": {"SELECT"},

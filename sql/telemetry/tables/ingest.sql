@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     CHECK ((released_at IS NULL) = (released_stored IS NULL))
 );
 CREATE INDEX IF NOT EXISTS quarantine_open_idx ON quarantine (gateway_id, device, reason) WHERE released_at IS NULL;
+CREATE INDEX IF NOT EXISTS quarantine_future_idx ON quarantine (first_time) WHERE released_at IS NULL AND reason = 'future';
 COMMENT ON TABLE quarantine IS 'Readings and values that were not stored, in the batch''s own columnar form, with the reason; nothing is dropped';
 COMMENT ON COLUMN quarantine.quarantine_id IS 'Row key';
 COMMENT ON COLUMN quarantine.batch_id IS 'ingest_batches.batch_id of the batch they came in';
@@ -60,6 +61,7 @@ COMMENT ON COLUMN quarantine.created_at IS 'When they were set aside';
 COMMENT ON COLUMN quarantine.released_at IS 'When they were stored after all; NULL while they wait';
 COMMENT ON COLUMN quarantine.released_stored IS 'Rows that the release added to raw_readings';
 COMMENT ON INDEX quarantine_open_idx IS 'What waits for a registration';
+COMMENT ON INDEX quarantine_future_idx IS 'What waits for its time to come';
 GRANT SELECT, INSERT ON quarantine TO segs_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO segs_worker;
 GRANT SELECT ON quarantine TO segs_api, segs_readonly;

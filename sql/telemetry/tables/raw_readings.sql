@@ -30,7 +30,7 @@ COMMENT ON TABLE raw_readings IS 'Readings as decoded at the gateway; immutable 
 COMMENT ON INDEX raw_readings_meter_id_time_key IS 'One reading of a meter at one instant; serves every query by meter and time';
 COMMENT ON COLUMN raw_readings.time IS 'When the meter''s reply arrived at the gateway, or the meter''s own clock if flags say so';
 COMMENT ON COLUMN raw_readings.meter_id IS 'device_registry.meter_id; no foreign key, it would deadlock with the creation and dropping of chunks';
-COMMENT ON COLUMN raw_readings.flags IS 'Bit 0 (1): time is the meter''s own clock';
+COMMENT ON COLUMN raw_readings.flags IS 'Bit 0 (1): time is the meter''s own clock. Bit 1 (2): time was corrected by the gateway, whose clock was wrong then';
 COMMENT ON COLUMN raw_readings.batch_id IS 'ingest_batches.batch_id: gateway, stream, sequence number and time of arrival';
 COMMENT ON COLUMN raw_readings.power_w IS 'Active power, all phases, W; positive while energy flows to the customer';
 COMMENT ON COLUMN raw_readings.power_l1_w IS 'Active power, phase L1, W';
