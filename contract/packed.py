@@ -14,7 +14,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, repeat
-from operator import add, mul, sub, truediv
+from operator import add, sub, truediv
 
 import msgspec
 
@@ -196,9 +196,9 @@ def _column(name: str, values: list[int | float], shape: _Shape) -> Column:
     if quantity is not None:
         scale = 10**quantity.decimals
         try:
-            scaled = list(map(round, map(mul, values, repeat(scale))))
+            scaled = [round(value * scale) for value in values]
             # What is not its integer, scaled back, is written as it is.
-            if list(map(truediv, scaled, repeat(scale))) == values:
+            if (scaled if scale == 1 else list(map(truediv, scaled, repeat(scale)))) == values:
                 return _integers(scaled, quantity.decimals, shape)
         except (ValueError, OverflowError):
             pass
@@ -207,8 +207,11 @@ def _column(name: str, values: list[int | float], shape: _Shape) -> Column:
 
 def _integers(numbers: list[int], decimals: int, shape: _Shape, steps: Sequence[int] = ()) -> Column:
     """Firsts and differences, these less the device's step. Raises OverflowError."""
-    if max(max(numbers), -min(numbers)) >= _LARGEST:
+    low = min(numbers)
+    if max(max(numbers), -low) >= _LARGEST:
         raise OverflowError("a difference may not fit 64 bits")
+    if shape.each == 1:
+        return Column(decimals, low, *_planes([number - low for number in numbers]))
     firsts, rest = shape.firsts(numbers), shape.differences(numbers)
     if rest and any(steps):
         each = chain.from_iterable(repeat(step, count - 1) for step, count in zip(steps, shape.counts, strict=True))
@@ -227,7 +230,7 @@ def _planes(numbers: list[int]) -> tuple[int, bytes]:
     if not numbers:
         return 0, b""
     largest = max(numbers)
-    width = next(width for width in _TYPE_OF_WIDTH if largest < 1 << 8 * width)
+    width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4 if largest < 1 << 32 else 8
     items = array(_TYPE_OF_WIDTH[width], numbers)
     if sys.byteorder == "big":
         items.byteswap()

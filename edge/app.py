@@ -10,32 +10,41 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge import VERSION
+from contract.report import Report
+from edge import VERSION, kernel
 from edge.buffer.lock import BufferLock
 from edge.buffer.queue import BufferQueue
-from edge.buffer.rows import Backlog
-from edge.buffer.store import Store
+from edge.buffer.store import Limits, Store
 from edge.buses import BusFactory
-from edge.clock import Clock, signalled
+from edge.clock import STEP_S, Clock, either, signalled
+from edge.condition import Condition
 from edge.config.models import Config
 from edge.config.warnings import warnings
 from edge.drivers.modbus.bus import ModbusBus
-from edge.errors import BufferUnwritable, ConfigError, DataDirUnusable, EdgeError
+from edge.drivers.sink import DeviceState
+from edge.errors import ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
+from edge.report import report
 from edge.set_aside_file import SetAsideFile
+from edge.silences import Silences
 from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE, Running, write_soon
+from edge.status_socket import StatusServer
 from edge.systemd import Notifier
-from edge.uplink import Uplink
+from edge.timekeeping import Timekeeper
+from edge.uplink.uplink import Uplink
+from edge.wear import Wear
 
 if TYPE_CHECKING:
     from edge.drivers.mqtt.broker import BrokerClient
 
 _LOG = structlog.get_logger("edge.app")
 _LOOK_S = 1.0
-# Replacing a file costs a flash card a few pages each time; the metrics are always fresh.
-_STATUS_INTERVAL_S = 10.0
+# Who asks is answered by the daemon itself; the file is for who asks when it is gone.
+_STATUS_INTERVAL_S = 600.0
 _SHORTEST_STUCK_S = 60.0
+# Live readings are those since the last batch, and some more where the disk or the network was slow.
+_LIVE_INTERVALS, _SHORTEST_LIVE_S = 3, 10.0
 
 
 class Unfinished(EdgeError):
@@ -50,8 +59,19 @@ def main(config: Config) -> None:
         factory = uvloop.new_event_loop
     except ImportError:
         factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_until_signal(config))
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_until_signal(config))
+    except ExceptionGroup as group:
+        # One task could not go on, and the others were ended for it.
+        if isinstance(first := _first(group), EdgeError):
+            raise first from group
+        raise
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
 async def _until_signal(config: Config) -> None:
@@ -80,13 +100,14 @@ async def run(config: Config, *, stop: asyncio.Event, notifier: Notifier, clock:
 
 
 class Gateway:
-    """The parts of a running gateway. `assemble` opens them, `serve` runs them."""
+    """The parts of a running gateway. `assemble` makes them, `serve` runs them."""
 
     def __init__(self, *, config: Config, clock: Clock, notifier: Notifier) -> None:
         self._config, self._clock, self._notifier = config, clock, notifier
         self._beats = Heartbeats(clock=clock)
         self._started_us = clock.now_us()
-        self._backlog = Backlog(0, 0, None)
+        self._timekeeper = Timekeeper(clock=clock, boot_id=kernel.boot_id(), synchronized=kernel.synchronized)
+        self._silences = Silences(clock=clock, timekeeper=self._timekeeper)
         self._buses: list[ModbusBus] = []
         self._brokers: list[BrokerClient] = []
 
@@ -94,7 +115,7 @@ class Gateway:
         config, clock = self._config, self._clock
         for warning in warnings(config):
             _LOG.warning("configuration", warning=warning)
-        self._store = await Store.open(config.data_dir / BUFFER_FILE, clock=clock, max_bytes=config.buffer.max_bytes)
+        self._store = self._make_store()
         stack.push_async_callback(self._store.close)
         self._queue = BufferQueue(
             store=self._store,
@@ -102,20 +123,30 @@ class Gateway:
             commit_interval_s=config.buffer.commit_interval_s,
             commit_readings=config.buffer.commit_readings,
             memory_readings=config.buffer.memory_readings,
-            committed_before=await self._store.deliveries(),
+            offset_us=lambda: self._timekeeper.look().offset_us,
             moving=self._beats.loop("buffer"),
+        )
+        self._condition = Condition(
+            config=config,
+            clock=clock,
+            timekeeper=self._timekeeper,
+            wear=Wear(clock=clock),
+            queue=self._queue,
+            store=self._store,
         )
         self._uplink = await stack.enter_async_context(
             Uplink(
-                store=self._store,
+                queue=self._queue,
                 url=config.uplink.url,
                 key_file=Path(config.uplink.key_file),
                 clock=clock,
-                news=self._queue.news,
+                timekeeper=self._timekeeper,
+                report=self._report,
+                beats=self._beats,
                 send_interval_s=config.uplink.send_interval_s,
                 timeout_s=config.uplink.timeout_s,
                 max_readings=config.uplink.max_readings,
-                moving=self._beats.loop("uplink"),
+                keep_delivered_s=config.uplink.keep_delivered_s,
             )
         )
         make = BusFactory(
@@ -124,28 +155,49 @@ class Gateway:
             beats=self._beats,
             wait_commit=not config.buffer.commit_interval_s,
             set_aside=SetAsideFile(config.data_dir / SET_ASIDE_FILE),
+            keep_frames=config.buffer.keep_frames_bytes > 0,
         )
         self._buses = [make.modbus(bus, f"modbus[{n}]") for n, bus in enumerate(config.modbus)]
-        collector = EdgeCollector(running=self._running, backlog=lambda: self._backlog, clock=clock)
+        collector = EdgeCollector(running=self._running, clock=clock)
         try:
             stack.enter_context(MetricsServer(port=config.metrics.port, collector=collector))
         except OSError as error:
             raise ConfigError(
                 [f"metrics.port: {config.metrics.port}: {error.strerror}; choose another, or 0"]
             ) from error
+        await stack.enter_async_context(StatusServer(data_dir=config.data_dir, running=self._running))
         # After all that can be refused: a client that connects takes the session from another of its name.
         if config.mqtt:
             await self._assemble_brokers(stack)
         # Left first: whatever ends the daemon, what is in memory goes to disk before the brokers' sessions are left.
         stack.push_async_callback(self._last_commit)
 
+    def _make_store(self) -> Store:
+        buffer, uplink = self._config.buffer, self._config.uplink
+        limits = Limits(
+            max_bytes=buffer.max_bytes, min_free_bytes=buffer.min_free_bytes, frames_bytes=buffer.keep_frames_bytes
+        )
+        return Store(
+            path=self._config.data_dir / BUFFER_FILE,
+            clock=self._clock,
+            limits=limits,
+            boot_id=self._timekeeper.boot_id,
+            truth=self._timekeeper.true_offset_us,
+            mount=None if buffer.mount is None else Path(buffer.mount),
+            live_span_us=round(max(_SHORTEST_LIVE_S, _LIVE_INTERVALS * uplink.send_interval_s) * 1e6),
+            live_readings=uplink.max_readings,
+        )
+
     async def _assemble_brokers(self, stack: AsyncExitStack) -> None:
         # A gateway without meters on MQTT is smaller by the client and all dialects.
         from edge import brokers
         from edge.drivers.mqtt.broker import together
 
+        keep_frames = self._config.buffer.keep_frames_bytes > 0
         self._brokers = [
-            brokers.client(broker, f"mqtt[{n}]", sink=self._queue, clock=self._clock, beats=self._beats)
+            brokers.client(
+                broker, f"mqtt[{n}]", sink=self._queue, clock=self._clock, beats=self._beats, keep_frames=keep_frames
+            )
             for n, broker in enumerate(self._config.mqtt)
         ]
         await stack.enter_async_context(together(self._brokers))
@@ -156,18 +208,20 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             drivers = {
                 *(group.create_task(bus.run(stop), name=f"modbus {bus.line.endpoint}") for bus in self._buses),
-                *(group.create_task(bus.run(stop), name=f"mqtt {bus.state.broker}") for bus in self._brokers),
+                *(group.create_task(self._take(bus, stop), name=f"mqtt {bus.state.broker}") for bus in self._brokers),
             }
             committing = group.create_task(self._queue.run(drained), name="buffer")
             sending = group.create_task(self._uplink.run(stop), name="uplink")
-            group.create_task(self._report(done), name="status")
+            group.create_task(self._watch(done), name="status")
             group.create_task(self._watchdog(done), name="watchdog")
             self._notifier.ready()
-            _LOG.info("running", gateway=self._config.gateway.name, version=VERSION, stream=self._store.stream)
+            _LOG.info("running", gateway=self._config.gateway.name, version=VERSION)
             await stop.wait()
             self._notifier.stopping()
             deadline_s = self._clock.monotonic_s() + self._config.gateway.stop_timeout_s
             await self._end(drivers, deadline_s)
+            for note in self._silences.end(self._devices()):
+                self._queue.note(note)
             drained.set()
             await self._end({committing}, deadline_s)
             while not await self._queue.commit() and self._clock.monotonic_s() < deadline_s:
@@ -179,7 +233,17 @@ class Gateway:
             raise Unfinished(
                 f"{self._queue.state.waiting} readings could not be written: {self._queue.state.unwritable}"
             )
-        _LOG.info("stopped", backlog=self._backlog.readings)
+        backlog = self._condition.backlog
+        _LOG.info("stopped", backlog=None if backlog is None else backlog.readings)
+
+    async def _take(self, broker: "BrokerClient", stop: asyncio.Event) -> None:
+        """Take messages once the buffer is open: only then it is known which of them were taken before."""
+        beat = self._beats.loop(f"mqtt {broker.state.broker}")
+        while not stop.is_set() and not self._queue.opened.is_set():
+            beat()
+            await either(stop, self._queue.opened, STEP_S)
+        if not stop.is_set():
+            await broker.run(stop)
 
     async def _end(self, tasks: set[asyncio.Task[None]], deadline_s: float) -> None:
         """Wait for `tasks`, and cancel what is left at the deadline, which leaves no work half done."""
@@ -193,36 +257,64 @@ class Gateway:
     async def _last_commit(self) -> None:
         await asyncio.shield(self._queue.commit())
 
-    def _running(self) -> Running:
+    def _devices(self) -> list[DeviceState]:
         devices = [device.state for bus in self._buses for device in bus.devices]
-        devices += [state for bus in self._brokers for device in bus.devices for state in device.states.values()]
+        return devices + [state for bus in self._brokers for device in bus.devices for state in device.states.values()]
+
+    def _running(self) -> Running:
+        condition = self._condition
         return Running(
             pid=os.getpid(),
             version=VERSION,
             started_us=self._started_us,
             written_us=self._clock.now_us(),
-            devices=devices,
+            devices=self._devices(),
             brokers=[bus.state for bus in self._brokers],
             buffer=self._queue.state,
             uplink=self._uplink.state,
             stuck=self._beats.stuck(self._stuck_after_s),
+            backlog=condition.backlog,
+            disk=condition.disk,
+            clock=condition.clock,
+            time_known=condition.time_known,
+            given_up=condition.given_up,
+            written_bytes=condition.written_bytes,
         )
 
-    async def _report(self, done: asyncio.Event) -> None:
-        """Write the status file now and then, as soon as some trouble begins or ends, and once more at the end."""
+    async def _report(self) -> Report:
+        await self._condition.look()
+        return report(
+            self._running(),
+            boot_id=self._timekeeper.boot_id,
+            stream=self._store.stream,
+            next_seq=self._store.next_seq,
+            loss_window_s=self._config.buffer.commit_interval_s,
+        )
+
+    async def _watch(self, done: asyncio.Event) -> None:
+        """Look at everything each second: note silences, report trouble that begins or ends, keep the status file."""
         last, written_s, told = False, float("-inf"), None
+        noted = False
         while not last:
             last = await signalled(done, _LOOK_S)
-            with contextlib.suppress(BufferUnwritable):
-                self._backlog = await self._store.backlog()
+            await self._condition.look()
+            if self._queue.opened.is_set():
+                if not noted:
+                    self._silences.not_running_since(self._store.newest_us)
+                    noted = True
+                for note in () if last else self._silences.look(self._devices()):
+                    self._queue.note(note)
             running = self._running()
+            waiting = 0 if running.backlog is None else running.backlog.readings
             self._notifier.status(
                 f"{len(running.devices)} meters, {running.buffer.committed} readings buffered, "
-                f"{running.uplink.readings} synced, backlog {self._backlog.readings}"
+                f"{running.uplink.readings} synced, backlog {waiting}"
             )
-            trouble = running.trouble()
-            if last or trouble != told or self._clock.monotonic_s() - written_s >= _STATUS_INTERVAL_S:
-                written_s, told = self._clock.monotonic_s(), trouble
+            if (trouble := running.trouble()) != told:
+                told = trouble
+                self._uplink.report_soon()
+            if last or self._clock.monotonic_s() - written_s >= _STATUS_INTERVAL_S:
+                written_s = self._clock.monotonic_s()
                 # A full disk must not end the metering that it keeps from being stored.
                 with contextlib.suppress(OSError):
                     await write_soon(running, self._config.data_dir)

@@ -1,7 +1,7 @@
 """Bodies of segments: readings to bytes and back, and what is left of them when space runs out."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 
 import msgspec
 import zstandard
@@ -35,21 +35,22 @@ def pack(readings: Iterable[Reading]) -> bytes:
 
 
 def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
-    counts: dict[str, int] = {}
-    for reading in rows:
-        counts[reading.device] = counts.get(reading.device, 0) + 1
-    if len(counts) < len(rows):
-        # Stable: a device's readings stay in their order.
-        place = {device: number for number, device in enumerate(counts)}
-        rows = sorted(rows, key=lambda reading: place[reading.device])
     interval_ms = {reading.device: reading.interval_ms for reading in rows}
+    counts = [1] * len(rows)
+    if len(interval_ms) < len(rows):
+        by_device: dict[str, list[Reading]] = {device: [] for device in interval_ms}
+        for reading in rows:
+            by_device[reading.device].append(reading)
+        rows = list(chain.from_iterable(by_device.values()))
+        counts = list(map(len, by_device.values()))
+    columns = map(list, zip(*[reading.values.values() for reading in rows], strict=True))
     return Flat(
-        devices=list(counts),
-        counts=list(counts.values()),
+        devices=list(interval_ms),
+        counts=counts,
         interval_ms=list(interval_ms.values()),
         time_us=[reading.time_us for reading in rows],
         flags=[reading.flags for reading in rows],
-        values={name: [reading.values[name] for reading in rows] for name in names},
+        values=dict(zip(names, columns, strict=True)),
     )
 
 
