@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -22,9 +22,11 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from contract.answer import CREDIT, TIME
 from contract.batch import Batch
-from contract.codec import checksum, decode, decompress
-from contract.receipt import Receipt
+from contract.codec import JSON, MEDIA_TYPES, MSGPACK, checksum, decode, decompress
+from contract.receipt import Receipt, StreamState
+from contract.report import Report
 from edge.frames import Frame
 from edge.reading import Delivery, Reading
 
@@ -91,21 +93,40 @@ class Kept:
 
 
 class Receiver(AbstractContextManager["Receiver"]):
-    """An HTTP receiver with a ledger. `script` holds what to do with the next requests; then they are accepted.
+    """An HTTP receiver with a ledger. `script` holds what to do with the next batches; then they are accepted.
 
     A step is a status code, or (status, headers), or the bytes of a whole HTTP response, or "hang", or
-    "reset-after-commit", or "foreign-receipt".
-    `batches` are those committed, `bodies` every body that arrived, by sequence number.
+    "reset-after-commit", or "foreign-receipt", or "commit" to accept. `judge` may give a step for each batch that the
+    script has none for; `scripts` has such steps for the questions and the reports.
+    `media_types` is None for a receiver of release 0.1.0, which knows no reports either. `credit` and `clock_us` go
+    into the headers of answers. All bodies share a link of `bytes_per_s`; each batch takes `seconds` more to arrive.
+    `batches` are those committed, `stored` the readings by device and time, `bodies` every body that arrived, by
+    sequence number, `arrivals` when each batch was first committed.
     """
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, *, media_types: Sequence[str] | None = MEDIA_TYPES) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.media_types = media_types
+        self.credit: int | None = None
+        self.clock_us: Callable[[], int] | None = None
+        self.bytes_per_s: float | None = None
+        self.seconds: Callable[[Batch], float] = lambda batch: 0.0
+        self.judge: Callable[[Batch], Any] = lambda batch: None
         self.script: deque[Any] = deque()
+        self.scripts: dict[str, deque[Any]] = {"GET": deque(), "PUT": deque()}
         self.batches: dict[tuple[str, int], Batch] = {}
+        self.stored: dict[tuple[str, int], dict[str, Any]] = {}
         self.bodies: list[tuple[int, bytes]] = []
+        self.arrivals: list[tuple[float, Batch]] = []
         self.requests: list[float] = []
+        self.questions: list[tuple[str, int]] = []
+        self.reports: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.connections: set[Any] = set()
+        self.most_under_way = 0
+        self._under_way = 0
+        self._link = asyncio.Lock()
         self._receipts: dict[tuple[str, int], Receipt] = {}
 
     def __enter__(self) -> "Receiver":
@@ -124,62 +145,166 @@ class Receiver(AbstractContextManager["Receiver"]):
         self._thread.join(5)
 
     def rows(self) -> list[tuple[str, int, dict[str, Any]]]:
-        """Every reading that was committed: device, time, values."""
-        return [
-            (block.device, time_us, {name: column[row] for name, column in block.values.items()})
-            for batch in list(self.batches.values())
-            for block in batch.devices
-            for row, time_us in enumerate(block.time_us)
-        ]
+        """Every reading that was committed, as often as it was: device, time, values."""
+        return [row for batch in list(self.batches.values()) for row in _rows(batch)]
+
+    def forget(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Lose the batches with these streams and numbers, as a database does that falls back to an older copy."""
+        for key in keys:
+            del self._receipts[key]
+            for device, time_us, _ in _rows(self.batches.pop(key)):
+                del self.stored[device, time_us]
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.connections.add(scope["client"])
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.keys.append(headers["authorization"])
         body = b""
         while True:
             message = await receive()
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        self.requests.append(time.monotonic())
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.keys.append(headers["authorization"])
-        step = self.script.popleft() if self.script else None
-        plain = decompress(body, headers["content-encoding"], 2**26)
-        batch = decode(plain, headers["content-type"])
-        self.bodies.append((batch.seq, plain))
-        if step == "hang":
-            await asyncio.sleep(60)
-        if isinstance(step, int | tuple):
-            status, extra = step if isinstance(step, tuple) else (step, {})
-            await _answer(send, status, {"title": f"scripted {status}", "where": "$.devices[0]"}, extra)
+        answer = _Answer(send, credit=self.credit if scope["method"] != "GET" else None, clock_us=self.clock_us)
+        if scope["method"] == "POST":
+            self.requests.append(time.monotonic())
+            self._under_way += 1
+            self.most_under_way = max(self.most_under_way, self._under_way)
+            try:
+                if await self._arrives(body, headers, receive):
+                    await self._post(body, headers, answer)
+            finally:
+                self._under_way -= 1
             return
-        if isinstance(step, bytes):
-            send.__self__.transport.write(step)
-            send.__self__.transport.close()
+        steps = self.scripts[scope["method"]]
+        if steps and await answer.step(steps.popleft()):
+            return
+        if scope["method"] == "PUT":
+            await self._report(body, answer)
+        else:
+            await self._tell(scope, answer)
+
+    async def _post(self, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
+        media_type = headers["content-type"]
+        if media_type not in (self.media_types or (MSGPACK, JSON)):
+            await answer.step(415)
+            return
+        plain = decompress(body, headers["content-encoding"], 2**26)
+        batch = decode(plain, media_type)
+        self.bodies.append((batch.seq, plain))
+        step = self.script.popleft() if self.script else self.judge(batch)
+        if await answer.step(step):
             return
         receipt = self._commit(batch, checksum(plain))
         if receipt is None:
-            await _answer(send, 409, {"title": "another batch has this number"}, {})
+            await answer.step(409)
         elif step == "reset-after-commit":
-            send.__self__.transport.abort()
+            answer.reset()
         elif step == "foreign-receipt":
-            await _answer(send, 200, msgspec.to_builtins(msgspec.structs.replace(receipt, sha256="0" * 64)), {})
+            await answer.give(200, msgspec.structs.replace(receipt, sha256="0" * 64))
         else:
-            await _answer(send, 200, msgspec.to_builtins(receipt), {})
+            await answer.give(200, receipt)
+
+    async def _arrives(self, body: bytes, headers: dict[str, str], receive: Any) -> bool:
+        """Take as long as the link needs; False when the gateway has given up by then."""
+        arriving = asyncio.create_task(self._transmit(body, headers))
+        leaving = asyncio.create_task(receive())
+        await asyncio.wait({arriving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        arriving.cancel()
+        return arriving.done()
+
+    async def _transmit(self, body: bytes, headers: dict[str, str]) -> None:
+        """Slice by slice, others' between them."""
+        for _ in range(0, len(body) if self.bytes_per_s else 0, 512):
+            async with self._link:
+                await asyncio.sleep(512 / (self.bytes_per_s or 1))
+        plain = decompress(body, headers["content-encoding"], 2**26)
+        await asyncio.sleep(self.seconds(decode(plain, headers["content-type"])))
+
+    async def _tell(self, scope: Any, answer: "_Answer") -> None:
+        stream = scope["path"].rpartition("/")[2]
+        first = int(scope["query_string"].decode().partition("from=")[2])
+        self.questions.append((stream, first))
+        known = sorted(seq for name, seq in self._receipts if name == stream)
+        if self.media_types is None:
+            await answer.give(200, {"stream": stream, "received": _ranges(known)})
+        else:
+            known = [seq for seq in known if seq >= first]
+            await answer.give(200, StreamState(stream, _ranges(known), list(self.media_types)))
+
+    async def _report(self, body: bytes, answer: "_Answer") -> None:
+        if self.media_types is None:
+            await answer.step(404)
+            return
+        msgspec.json.decode(body, type=Report)
+        self.reports.append(msgspec.json.decode(body))
+        await answer.give(200, {})
 
     def _commit(self, batch: Batch, sha256: str) -> Receipt | None:
         key = (batch.stream, batch.seq)
         if key not in self._receipts:
+            self.arrivals.append((time.monotonic(), batch))
             self.batches[key] = batch
-            self._receipts[key] = Receipt(1, batch.stream, batch.seq, sha256, batch.readings, batch.readings, 0, [])
+            rows = {(device, time_us): values for device, time_us, values in _rows(batch)}
+            fresh = len(rows.keys() - self.stored.keys())
+            self.stored.update(rows)
+            self._receipts[key] = Receipt(
+                1, batch.stream, batch.seq, sha256, batch.readings, fresh, batch.readings - fresh, []
+            )
         found = self._receipts[key]
         return found if found.sha256 == sha256 else None
 
 
-async def _answer(send: Any, status: int, document: Any, headers: dict[str, str]) -> None:
-    kind = b"application/json" if status == 200 else b"application/problem+json"
-    encoded = [(b"content-type", kind), *((k.encode(), v.encode()) for k, v in headers.items())]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": msgspec.json.encode(document)})
+class _Answer:
+    """The answer to one request."""
+
+    def __init__(self, send: Any, *, credit: int | None, clock_us: Callable[[], int] | None) -> None:
+        self._send, self._credit, self._clock_us = send, credit, clock_us
+
+    async def step(self, step: Any) -> bool:
+        """Answer as a step of a script says; False when it leaves that to the receiver."""
+        if step == "hang":
+            await asyncio.sleep(60)
+        if isinstance(step, bytes):
+            self._send.__self__.transport.write(step)
+            self._send.__self__.transport.close()
+            return True
+        if not isinstance(step, int | tuple):
+            return False
+        status, extra = step if isinstance(step, tuple) else (step, {})
+        await self.give(status, {"title": f"scripted {status}", "where": "$.devices[0]"}, extra)
+        return True
+
+    async def give(self, status: int, document: Any, extra: Mapping[str, str] | None = None) -> None:
+        headers = {"Content-Type": "application/json" if status == 200 else "application/problem+json"}
+        if self._credit is not None:
+            headers[CREDIT] = str(self._credit)
+        if self._clock_us is not None:
+            headers[TIME] = str(self._clock_us())
+        encoded = [(name.encode(), value.encode()) for name, value in (headers | dict(extra or {})).items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+        await self._send({"type": "http.response.body", "body": msgspec.json.encode(document)})
+
+    def reset(self) -> None:
+        self._send.__self__.transport.abort()
+
+
+def _rows(batch: Batch) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for block in batch.devices:
+        for row, time_us in enumerate(block.time_us):
+            yield block.device, time_us, {name: column[row] for name, column in block.values.items()}
+
+
+def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as inclusive ranges."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
 
 
 class ModbusMeters(AbstractContextManager["ModbusMeters"]):
