@@ -1,0 +1,142 @@
+"""The backlog lane: everything older than the live lane's, as fast as the receiver grants it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from edge.buffer.batches import CutBatch, Lane
+from edge.buffer.store import Store
+from edge.clock import STEP_S, Clock, either
+from edge.errors import BufferUnwritable
+from edge.uplink.agreement import Agreement
+from edge.uplink.delivery import Delivery
+from edge.uplink.pace import BatchSize, Credit, pause_s
+from edge.uplink.receiver import NotSent, Refused
+
+_LOG = structlog.get_logger("edge.uplink")
+_AHEAD = 2
+# Those under way at the stop may end; the live lane's last batch waits for that.
+_GRACE_S = 2.0
+_SLOW_FAILURES = 3
+_REQUEST_TIMEOUT = 408
+
+
+class BacklogLane:
+    """As many batches under way as the receiver's credit allows, while the live lane has an agreement with it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        delivery: Delivery,
+        agreement: Agreement,
+        credit: Credit,
+        clock: Clock,
+        jitter: random.Random,
+        max_readings: int,
+        timeout_s: float,
+        moving: Callable[[], None],
+    ) -> None:
+        self._store, self._delivery, self._agreement, self._credit = store, delivery, agreement, credit
+        self._clock, self._jitter, self._moving = clock, jitter, moving
+        self._size = BatchSize(max_readings, timeout_s)
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._turn = asyncio.Event()
+        self._failures, self._held_until_s = 0, float("-inf")
+        self._slow_failures: dict[int, int] = {}
+
+    def hold(self, seconds: float) -> None:
+        """Begin no batch for so long."""
+        self._held_until_s = max(self._held_until_s, self._clock.monotonic_s() + seconds)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until `stop`, and what is under way then a moment longer."""
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                self._moving()
+                self._turn.clear()
+                try:
+                    for batch in await self._next():
+                        if not await self._part(batch):
+                            task = group.create_task(self._send(batch), name=f"batch {batch.seq}")
+                            self._under_way[batch.seq] = task
+                except BufferUnwritable as error:
+                    self._unwritable(error)
+                await self._wait(stop)
+            if self._under_way:
+                await asyncio.wait(self._under_way.values(), timeout=_GRACE_S)
+            for task in self._under_way.values():
+                task.cancel()
+
+    async def _next(self) -> list[CutBatch]:
+        """Batches that may begin now: those that wait, and as many more as are cut. Raises BufferUnwritable."""
+        free = self._free()
+        if free <= 0:
+            return []
+        batches = await self._store.outstanding(Lane.BACKLOG, free, without=set(self._under_way))
+        missing = free - len(batches)
+        if missing and await self._store.cut_backlog(self._size.readings, max(missing, _AHEAD)):
+            taken = {*self._under_way, *(batch.seq for batch in batches)}
+            batches += await self._store.outstanding(Lane.BACKLOG, missing, without=taken)
+        return batches
+
+    def _free(self) -> int:
+        if not self._agreement.agreed.is_set() or self._clock.monotonic_s() < self._held_until_s:
+            return 0
+        return self._credit.now - len(self._under_way)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        wait_s = min(STEP_S, max(0.0, self._held_until_s - self._clock.monotonic_s()) or STEP_S)
+        if self._agreement.agreed.is_set():
+            await either(stop, self._turn, wait_s)
+        else:
+            await either(stop, self._agreement.agreed, STEP_S)
+
+    async def _send(self, batch: CutBatch) -> None:
+        began_s = self._clock.monotonic_s()
+        try:
+            refused = await self._delivery.send(batch)
+            self._succeeded(batch, refused, self._clock.monotonic_s() - began_s)
+        except NotSent as error:
+            self._failed(batch, error, self._clock.monotonic_s() - began_s)
+        except BufferUnwritable as error:
+            self._unwritable(error)
+        finally:
+            del self._under_way[batch.seq]
+            self._turn.set()
+
+    def _succeeded(self, batch: CutBatch, refused: Refused | None, took_s: float) -> None:
+        self._failures = 0
+        self._slow_failures.pop(batch.seq, None)
+        self._delivery.succeeded(Lane.BACKLOG)
+        if refused is None:
+            self._size.sent(batch.readings, took_s)
+        elif refused.too_large:
+            self._size.halve()
+
+    def _failed(self, batch: CutBatch, error: NotSent, took_s: float) -> None:
+        if not error.busy:
+            self._agreement.lost()
+        if not (error.busy and self._credit.granted == 0):
+            self._delivery.failed(Lane.BACKLOG, error.reason)
+        # Those that were under way together have failed together.
+        if self._clock.monotonic_s() >= self._held_until_s:
+            self._failures += 1
+        self.hold(pause_s(error, self._failures, self._jitter))
+        if self._size.failed(batch.readings, took_s):
+            self._slow_failures[batch.seq] = self._slow_failures.get(batch.seq, 0) + 1
+
+    def _unwritable(self, error: BufferUnwritable) -> None:
+        self._delivery.failed(Lane.BACKLOG, str(error))
+        self.hold(STEP_S)
+
+    async def _part(self, batch: CutBatch) -> bool:
+        """Send `batch` in halves if it never gets through in the time there is. Raises BufferUnwritable."""
+        if batch.readings < 2 or self._slow_failures.get(batch.seq, 0) < _SLOW_FAILURES:
+            return False
+        del self._slow_failures[batch.seq]
+        _LOG.warning("batch takes too long, sent in halves", seq=batch.seq, readings=batch.readings)
+        await self._delivery.split(batch, status=_REQUEST_TIMEOUT, reason="takes too long to send")
+        return True
