@@ -13,12 +13,20 @@ def _unix_us() -> int:
     return time.time_ns() // 1000
 
 
+def _boottime_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back."""
+    """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back.
+
+    `boottime_us()` is microseconds since the machine started, those that it slept among them: nobody can set it.
+    """
 
     now_us: Callable[[], int] = _unix_us
     monotonic_s: Callable[[], float] = time.monotonic
+    boottime_us: Callable[[], int] = _boottime_us
 
 
 async def signalled(event: asyncio.Event, timeout_s: float) -> bool:
