@@ -5,48 +5,54 @@ from pathlib import Path
 
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp
 from edge.buffer.queue import BufferQueue
+from edge.buffer.store import Store
+from edge.clock import Clock
 from edge.config.models import Config
 from edge.errors import BufferDamaged, BufferUnwritable
 from edge.status import BUFFER_FILE, free_bytes
-from edge.stored import MOST_SPANS, Totals, Unreadable, files_set_aside, totals_in
+from edge.stored import Totals, Unreadable, files_set_aside, totals_in
 from edge.timekeeping import Timekeeper
 from edge.wear import Wear
 
+# What only changes slowly costs a look at the disk.
+_DISK_S = 10.0
+
 
 class Condition:
-    """Counts and clocks are of the moment; what has to be asked of the disk is as of the last `look`."""
+    """Clocks are of the moment, the backlog is as of the last `look`, and the disk of ten seconds before at most."""
 
-    def __init__(self, *, config: Config, timekeeper: Timekeeper, wear: Wear, queue: BufferQueue) -> None:
-        self._config, self._timekeeper, self._wear, self._queue = config, timekeeper, wear, queue
+    def __init__(
+        self, *, config: Config, clock: Clock, timekeeper: Timekeeper, wear: Wear, queue: BufferQueue, store: Store
+    ) -> None:
+        self.backlog: BacklogReport | None = None
+        """Running totals; None before the buffer is open."""
+        self._config, self._clock, self._timekeeper, self._wear = config, clock, timekeeper, wear
+        self._queue, self._store = queue, store
         self._path = config.data_dir / BUFFER_FILE
-        self._spans: list[tuple[int, int]] = []
+        self._due_s = float("-inf")
         self._used_bytes = 0
         self._free_bytes: int | None = None
         self._set_aside: list[str] = []
         self._totals = Totals()
 
     async def look(self) -> None:
-        """Ask the disk; about once in ten seconds. What it does not say stays as it was."""
+        """To be called about once a second. What the disk does not say stays as it was."""
         self._wear.look()
-        self._free_bytes = await asyncio.to_thread(free_bytes, self._config.data_dir)
-        store = self._queue.store
-        if store is None:
-            return
         try:
-            self._used_bytes = await store.used_bytes()
-            self._spans = await store.backlog_spans(MOST_SPANS)
-            self._totals, self._set_aside = await asyncio.to_thread(_asked, self._path)
+            if self._queue.opened.is_set():
+                found, spans = await self._store.backlog(), await self._store.backlog_spans()
+                self.backlog = BacklogReport(found.readings, found.bytes, found.oldest_us, spans)
+            if self._clock.monotonic_s() >= self._due_s:
+                self._due_s = self._clock.monotonic_s() + _DISK_S
+                await self._look_at_disk()
         except (BufferUnwritable, BufferDamaged, Unreadable, OSError):
             return  # The buffer says so itself.
 
-    @property
-    def backlog(self) -> BacklogReport | None:
-        store = self._queue.store
-        if store is None:
-            return None
-        found = store.backlog
-        spans = self._spans if found.readings else []
-        return BacklogReport(found.readings, found.bytes, spans[0][0] if spans else None, spans)
+    async def _look_at_disk(self) -> None:
+        self._free_bytes = await asyncio.to_thread(free_bytes, self._config.data_dir)
+        if self._queue.opened.is_set():
+            self._used_bytes = await self._store.used_bytes()
+            self._totals, self._set_aside = await asyncio.to_thread(_asked, self._path)
 
     @property
     def disk(self) -> BufferReport:
@@ -65,10 +71,9 @@ class Condition:
 
     @property
     def clock(self) -> ClockReport:
-        keeper = self._timekeeper
-        offset_s = keeper.offset_s
+        offset_s = self._timekeeper.offset_s
         rounded_s = None if offset_s is None else round(offset_s, 3)
-        return ClockReport(rounded_s, keeper.synchronized, self._totals.corrected)
+        return ClockReport(rounded_s, self._timekeeper.synchronized, self._totals.corrected)
 
     @property
     def time_known(self) -> bool:

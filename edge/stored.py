@@ -13,9 +13,9 @@ from edge.buffer.rows import Backlog, Loss
 from edge.errors import EdgeError
 
 FORMAT = 2
-MOST_SPANS = 32
 _PATIENCE_S = 5.0
-_QUARTER_HOUR_US = 900_000_000
+_MOST_SPANS, _SAME_SPAN_US = 32, 1_000_000
+_LAST_ID = 2**63 - 1
 _LANES = ("live", "backlog")
 # Segments that can be counted while somebody waits: their rows lie strewn over the file.
 _COUNTED_BYTES = 64 * 2**20
@@ -55,7 +55,7 @@ class Stored(msgspec.Struct):
     """`losses` are totals of what was given up, by reason and day; `refused` the newest readings set aside, `set_aside`
     the newest damaged file that was kept, `set_aside_files` all of them.
 
-    `backlog_spans` are the times of the backlog, neighbours as one where there are many.
+    `backlog_spans` are the times of the backlog, at most 32, those that lie next to each other as one.
     """
 
     stream: str
@@ -141,10 +141,12 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
     ).fetchone()
     aside = files_set_aside(path)
     used_bytes = _used_bytes(db)
+    spans = _spans(db)
+    oldest_us = spans[0][0] if spans else None
     if known is None or used_bytes <= _COUNTED_BYTES:
-        backlog, spans = _counted(db)
+        backlog = Backlog(*_counted(db), oldest_us)
     else:
-        backlog, spans = Backlog(known.readings, known.bytes, _oldest_us(db)), list(known.spans)
+        backlog = Backlog(known.readings, known.bytes, oldest_us)
     refused = db.execute(
         "SELECT device, time_us, status, reason, refused_us FROM refused ORDER BY id DESC LIMIT ?", (_SHOWN_REFUSED,)
     )
@@ -199,57 +201,56 @@ def _totals(db: sqlite3.Connection) -> Totals:
     return Totals(given_up, int(str(_meta(db).get("corrected_readings", 0))))
 
 
-def undelivered(db: sqlite3.Connection) -> Iterator[tuple[int, int]]:
-    """Inclusive ranges of the ids that segments without a receipt can have, ascending."""
+def _receipts(db: sqlite3.Connection, *, given: bool) -> list[tuple[int, int, int, int]]:
+    """First and last id and time of the batches that are here with a receipt, or without one, by their segments."""
+    return db.execute(
+        "SELECT first_id, last_id, first_us, last_us FROM batch WHERE confirmed_us IS NULL AND first_id IS NOT NULL "
+        f"AND receipt IS {'NOT ' if given else ''}NULL ORDER BY first_id"
+    ).fetchall()
+
+
+def _without(taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Inclusive ranges of ids that are in none of the ascending ranges `taken`."""
     first = 0
-    for begin, end in db.execute(
-        "SELECT first_id, last_id FROM batch WHERE receipt IS NOT NULL AND confirmed_us IS NULL "
-        "AND first_id IS NOT NULL ORDER BY first_id"
-    ):
+    for begin, end in taken:
         if begin > first:
             yield first, begin - 1
         first = max(first, end + 1)
-    yield first, 2**63 - 1
+    yield first, _LAST_ID
 
 
-def _counted(db: sqlite3.Connection) -> tuple[Backlog, list[tuple[int, int]]]:
-    """The backlog, by a look at each segment's row; of its body only the length, which stands in the row."""
+def _counted(db: sqlite3.Connection) -> tuple[int, int]:
+    """Readings and bytes without a receipt, by a look at each segment's row; the length of its body stands there."""
     readings = size = 0
-    spans: list[tuple[int, int]] = []
-    for ids in undelivered(db):
-        rows = db.execute(
-            "SELECT sum(readings), sum(length(body)), min(first_us), max(last_us) FROM segment "
-            "WHERE id BETWEEN ? AND ? GROUP BY first_us / ?",
-            (*ids, _QUARTER_HOUR_US),
-        )
-        for count, length, first_us, last_us in rows:
-            readings, size = readings + count, size + length
-            spans.append((first_us, last_us))
-    oldest_us = min((first_us for first_us, _ in spans), default=None)
-    return Backlog(readings, size, oldest_us), merged(spans)
+    for ids in _without([(first, last) for first, last, *_ in _receipts(db, given=True)]):
+        sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
+        count, length = db.execute(sql, ids).fetchone()
+        readings, size = readings + count, size + length
+    return readings, size
 
 
-def _oldest_us(db: sqlite3.Connection) -> int | None:
-    """Ids ascend with the commits."""
-    for ids in undelivered(db):
-        sql = "SELECT first_us FROM segment WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1"
-        if row := db.execute(sql, ids).fetchone():
-            return int(row[0])
-    return None
+def _spans(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The times without a receipt: of batches, and of each run of segments that are in none. Ids ascend with time."""
+    waiting, delivered = _receipts(db, given=False), _receipts(db, given=True)
+    spans = [(first_us, last_us) for _, _, first_us, last_us in waiting]
+    for ids in _without(sorted((first, last) for first, last, *_ in waiting + delivered)):
+        sql = "SELECT {} FROM segment WHERE id BETWEEN ? AND ? ORDER BY id {} LIMIT 1"
+        oldest = db.execute(sql.format("first_us", ""), ids).fetchone()
+        newest = db.execute(sql.format("last_us", "DESC"), ids).fetchone()
+        if oldest and newest:
+            spans.append((min(oldest[0], newest[0]), max(oldest[0], newest[0])))
+    return _merged(spans)
 
 
-def merged(spans: Sequence[tuple[int, int]], *, most: int = MOST_SPANS) -> list[tuple[int, int]]:
-    """`spans` ascending and disjoint, at most `most`: those with the least between them become one.
-
-    What lies within a quarter of an hour of each other is one.
-    """
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """`spans` ascending and disjoint; those with the least between them are one where they are many."""
     found: list[tuple[int, int]] = []
     for first_us, last_us in sorted(spans):
-        if found and first_us - found[-1][1] <= _QUARTER_HOUR_US:
+        if found and first_us - found[-1][1] <= _SAME_SPAN_US:
             found[-1] = (found[-1][0], max(found[-1][1], last_us))
         else:
             found.append((first_us, last_us))
-    while len(found) > most:
-        place = min(range(len(found) - 1), key=lambda place: found[place + 1][0] - found[place][1])
-        found[place : place + 2] = [(found[place][0], found[place + 1][1])]
+    while len(found) > _MOST_SPANS:
+        nearest = min(range(1, len(found)), key=lambda place: found[place][0] - found[place - 1][1])
+        found[nearest - 1 : nearest + 1] = [(found[nearest - 1][0], found[nearest][1])]
     return found

@@ -1,6 +1,6 @@
 """Raw frames that the buffer kept, decoded once more by the profile of their device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -10,6 +10,7 @@ from edge.config.models import Config
 from edge.config.mqtt import MqttDeviceConfig
 from edge.drivers.mqtt.device import MqttDevice
 from edge.errors import ConfigError, PayloadError
+from edge.frames import BlockReply, ModbusFrame, MqttFrame
 from edge.profiles import catalog
 from edge.tools.lines.image import Image
 from edge.tools.outcome import escaped
@@ -18,43 +19,15 @@ from edge.tools.trace.found import FoundFrame
 _SHOWN_BYTES = 500
 
 
-class _Block(msgspec.Struct):
-    function: int
-    address: int
-    hex: str
-
-
-class _Modbus(msgspec.Struct, tag_field="kind", tag="modbus"):
-    blocks: list[_Block]
-
-
-class _Mqtt(msgspec.Struct, tag_field="kind", tag="mqtt"):
-    topic: str
-    payload: bytes
-
-
-_DECODER = msgspec.msgpack.Decoder(_Modbus | _Mqtt)
-
-
 def decoded(config: Config, device: str, time_us: int, body: bytes, values: Mapping[str, float]) -> FoundFrame:
     """The frame `body` of `device`, and whether it says `values`, which may be fewer: a full buffer gives some up."""
     try:
-        frame = _DECODER.decode(body)
+        frame = _frame(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return FoundFrame(utc(time_us), "unknown", [], {}, None, f"no frame that this release knows: {error}")
-    if isinstance(frame, _Modbus):
-        kind, raw = (
-            "modbus",
-            [f"function {one.function}, address {one.address:#06x}: {one.hex}" for one in frame.blocks],
-        )
-    else:
-        kind, raw = "mqtt", [f"topic {escaped(frame.topic)}: {_shown(frame.payload)}"]
+    raw, kind = list(_raw(frame)), frame.kind
     try:
-        again = (
-            _of_modbus(config, device, frame)
-            if isinstance(frame, _Modbus)
-            else _of_mqtt(config, device, time_us, frame)
-        )
+        again = _again(config, device, time_us, frame)
     except (ConfigError, PayloadError, LookupError, ValueError) as error:
         return FoundFrame(utc(time_us), kind, raw, {}, None, str(error))
     # A message may bring a part of a reading, and a reading have lost a part of what it brought.
@@ -63,7 +36,27 @@ def decoded(config: Config, device: str, time_us: int, body: bytes, values: Mapp
     return FoundFrame(utc(time_us), kind, raw, again, same, None)
 
 
-def _of_modbus(config: Config, device: str, frame: _Modbus) -> dict[str, int | float]:
+def _frame(body: bytes) -> ModbusFrame | MqttFrame:
+    found = msgspec.msgpack.decode(body, type=dict[str, object])
+    if found.get("kind") == "mqtt":
+        return msgspec.convert(found, MqttFrame)
+    return msgspec.convert(found, ModbusFrame)
+
+
+def _raw(frame: ModbusFrame | MqttFrame) -> Iterator[str]:
+    if isinstance(frame, MqttFrame):
+        yield f"topic {escaped(frame.topic)}: {_shown(frame.payload)}"
+    else:
+        yield from (f"function {one.function}, address {one.address:#06x}: {one.hex}" for one in frame.blocks)
+
+
+def _again(config: Config, device: str, time_us: int, frame: ModbusFrame | MqttFrame) -> dict[str, int | float]:
+    if isinstance(frame, MqttFrame):
+        return _of_mqtt(config, device, time_us, frame)
+    return _of_modbus(config, device, frame)
+
+
+def _of_modbus(config: Config, device: str, frame: ModbusFrame) -> dict[str, int | float]:
     profile = next((meter.profile for bus in config.modbus for meter in bus.device if meter.id == device), None)
     if profile is None:
         raise LookupError(f"{device} is no Modbus device of this configuration any more")
@@ -75,14 +68,14 @@ def _of_modbus(config: Config, device: str, frame: _Modbus) -> dict[str, int | f
     return dict(image.sample(catalog.modbus(profile)).values)
 
 
-def _words(block: _Block) -> list[int]:
+def _words(block: BlockReply) -> list[int]:
     data = bytes.fromhex(block.hex)
     if block.function <= 2:
         return [data[place // 8] >> place % 8 & 1 for place in range(8 * len(data))]
     return [int.from_bytes(data[place : place + 2], "big") for place in range(0, len(data), 2)]
 
 
-def _of_mqtt(config: Config, device: str, time_us: int, frame: _Mqtt) -> dict[str, int | float]:
+def _of_mqtt(config: Config, device: str, time_us: int, frame: MqttFrame) -> dict[str, int | float]:
     found = [one for broker in config.mqtt for one in broker.device if device in one.keys]
     if not found:
         raise LookupError(f"{device} is no MQTT device of this configuration any more")
