@@ -177,7 +177,8 @@ def in_trouble(device: DeviceState) -> bool:
 
 def ahead(seconds: float) -> str:
     """Which clock is ahead, in words; `seconds` is by how much the gateway's is."""
-    return f"{abs(seconds):.3g} s {'ahead of' if seconds >= 0 else 'behind'} the receiver's"
+    exact = f"{abs(seconds):.3f}".rstrip("0").rstrip(".")
+    return f"{exact} s {'ahead of' if seconds >= 0 else 'behind'} the receiver's"
 
 
 async def write_soon(running: Running, data_dir: Path) -> None:

@@ -26,8 +26,8 @@ _PROBE_INTERVAL_S = 3600.0
 
 class Polled(msgspec.Struct, gc=False):
     """`values` are canonical. `arrived_us` is when the last reply came, in whole milliseconds, None without any;
-    `silent` means that the device let the line wait, or lost it; `narrows` that what it is silent on is just being found out. `replies` are those
-    to `blocks`, None where there was none."""
+    `silent` means that the device let the line wait, or lost it; `narrows` that what it is silent on is just being
+    found out. `replies` are those to `blocks`, None where there was none."""
 
     values: dict[str, int | float]
     faults: list[str]
