@@ -136,8 +136,7 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
     meta, totals = _meta(db), _totals(db)
     stream_id, stream = db.execute("SELECT id, name FROM stream ORDER BY id DESC LIMIT 1").fetchone()
     newest = db.execute(
-        "SELECT receipt_us, seq FROM batch WHERE receipt_us IS NOT NULL "
-        "ORDER BY receipt_us DESC, stream DESC, seq DESC LIMIT 1"
+        "SELECT receipt_us, seq FROM batch WHERE receipt_us IS NOT NULL ORDER BY receipt_us DESC, id DESC LIMIT 1"
     ).fetchone()
     aside = files_set_aside(path)
     used_bytes = _used_bytes(db)
@@ -156,7 +155,9 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
         backlog=backlog,
         backlog_spans=spans,
         synced_readings=int(str(meta.get("synced_readings", 0)))
-        + _one(db, "SELECT coalesce(sum(readings), 0) FROM batch WHERE receipt IS NOT NULL AND confirmed_us IS NULL"),
+        + _one(
+            db, "SELECT coalesce(sum(readings), 0) FROM batch WHERE receipt_us IS NOT NULL AND confirmed_us IS NULL"
+        ),
         last_receipt_us=newest[0] if newest else None,
         last_receipt_seq=newest[1] if newest else None,
         next_seq=_one(db, "SELECT coalesce(max(seq), 0) + 1 FROM batch WHERE stream = ?", stream_id),
@@ -188,8 +189,9 @@ def _used_bytes(db: sqlite3.Connection) -> int:
 
 def _lane(db: sqlite3.Connection, number: int) -> LaneStored:
     row = db.execute(
-        "SELECT count(*) FILTER (WHERE receipt IS NULL), coalesce(sum(readings) FILTER (WHERE receipt IS NULL), 0), "
-        "max(last_us) FILTER (WHERE receipt IS NOT NULL AND readings > 0) FROM batch WHERE lane = ?",
+        "SELECT count(*) FILTER (WHERE receipt_us IS NULL), "
+        "coalesce(sum(readings) FILTER (WHERE receipt_us IS NULL), 0), "
+        "max(last_us) FILTER (WHERE receipt_us IS NOT NULL AND readings > 0) FROM batch WHERE lane = ?",
         (number,),
     ).fetchone()
     return LaneStored(*row)
@@ -205,7 +207,7 @@ def _receipts(db: sqlite3.Connection, *, given: bool) -> list[tuple[int, int, in
     """First and last id and time of the batches that are here with a receipt, or without one, by their segments."""
     return db.execute(
         "SELECT first_id, last_id, first_us, last_us FROM batch WHERE confirmed_us IS NULL AND first_id IS NOT NULL "
-        f"AND receipt IS {'NOT ' if given else ''}NULL ORDER BY first_id"
+        f"AND receipt_us IS {'NOT ' if given else ''}NULL ORDER BY first_id"
     ).fetchall()
 
 

@@ -126,7 +126,7 @@ def _said(answer: Answer) -> str:
     if answer.batches:
         return f"delivered, if it was read: batch {answer.batches[-1].seq} was confirmed, and its readings deleted here"
     if answer.given_up:
-        return f"given up: {answer.given_up[0].detail}"
+        return f"given up: {answer.given_up[-1].detail}"
     return "it came over the wire, and made no reading"
 
 

@@ -140,7 +140,7 @@ class Search:
         )
 
     def _batches(self, where: str, value: int) -> Iterator[FoundBatch]:
-        rows = self._db.execute(f"{_BATCHES} WHERE {where} ORDER BY b.stream, b.seq", (value,))
+        rows = self._db.execute(f"{_BATCHES} WHERE {where} ORDER BY b.id", (value,))
         for stream, seq, lane, cut_us, readings, first_us, last_us, sha256, receipt_us, receipt, confirmed_us in rows:
             yield FoundBatch(
                 stream=stream,
@@ -151,11 +151,13 @@ class Search:
                 first=utc(first_us),
                 last=utc(last_us),
                 sha256=sha256.hex(),
-                receipt=None if receipt is None else self._receipt(receipt_us, receipt),
+                receipt=None if receipt_us is None else self._receipt(receipt_us, receipt, readings),
                 confirmed=None if confirmed_us is None else utc(confirmed_us),
             )
 
-    def _receipt(self, receipt_us: int, text: str) -> FoundReceipt:
+    def _receipt(self, receipt_us: int, text: str | None, readings: int) -> FoundReceipt:
+        if text is None:  # It says that all of it is stored.
+            return FoundReceipt(utc(receipt_us), readings, readings, 0, [])
         receipt = _RECEIPT.decode(text)
         quarantined = [
             {"reason": entry.reason, "readings": entry.readings}
