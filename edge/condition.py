@@ -19,7 +19,8 @@ _DISK_S = 10.0
 
 
 class Condition:
-    """Clocks are of the moment, the backlog is as of the last `look`, and the disk of ten seconds before at most."""
+    """Clocks are of the moment, the backlog is as of the last `look`, the disk and spans of ten seconds before at
+    most."""
 
     def __init__(
         self, *, config: Config, clock: Clock, timekeeper: Timekeeper, wear: Wear, queue: BufferQueue, store: Store
@@ -30,6 +31,7 @@ class Condition:
         self._queue, self._store = queue, store
         self._path = config.data_dir / BUFFER_FILE
         self._due_s = float("-inf")
+        self._spans: list[tuple[int, int]] = []
         self._used_bytes = 0
         self._free_bytes: int | None = None
         self._set_aside: list[str] = []
@@ -40,8 +42,8 @@ class Condition:
         self._wear.look()
         try:
             if self._queue.opened.is_set():
-                found, spans = await self._store.backlog(), await self._store.backlog_spans()
-                self.backlog = BacklogReport(found.readings, found.bytes, found.oldest_us, spans)
+                found = await self._store.backlog()
+                self.backlog = BacklogReport(found.readings, found.bytes, found.oldest_us, self._spans)
             if self._clock.monotonic_s() >= self._due_s:
                 self._due_s = self._clock.monotonic_s() + _DISK_S
                 await self._look_at_disk()
@@ -51,7 +53,7 @@ class Condition:
     async def _look_at_disk(self) -> None:
         self._free_bytes = await asyncio.to_thread(free_bytes, self._config.data_dir)
         if self._queue.opened.is_set():
-            self._used_bytes = await self._store.used_bytes()
+            self._used_bytes, self._spans = await self._store.used_bytes(), await self._store.backlog_spans()
             self._totals, self._set_aside = await asyncio.to_thread(_asked, self._path)
 
     @property

@@ -7,7 +7,8 @@ from edge.buffer.rows import Loss
 from edge.clock import utc
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.status import Status, ahead, in_trouble
+from edge.running import ahead, in_trouble
+from edge.status import Status
 from edge.stored import Stored
 from edge.wear import card_years
 

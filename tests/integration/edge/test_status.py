@@ -12,7 +12,8 @@ from edge.buffer.lock import BufferLock
 from edge.buffer.queue import BufferState
 from edge.buffer.rows import Loss
 from edge.clock import Clock
-from edge.status import LOCK_FILE, Running, Status
+from edge.running import Running
+from edge.status import LOCK_FILE, Status
 from edge.status_lines import lines
 from edge.stored import stored_in
 from edge.uplink.state import UplinkState

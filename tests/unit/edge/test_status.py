@@ -7,7 +7,8 @@ from contract.report import ClockReport
 from edge.buffer.queue import BufferState
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.status import Running, Status
+from edge.running import Running
+from edge.status import Status
 from edge.status_lines import lines, size
 from edge.uplink.state import UplinkState
 
