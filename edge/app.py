@@ -26,9 +26,10 @@ from edge.errors import ConfigError, DataDirUnusable, EdgeError
 from edge.heartbeat import Heartbeats
 from edge.metrics import EdgeCollector, MetricsServer
 from edge.report import report
+from edge.running import Running, write_soon
 from edge.set_aside_file import SetAsideFile
 from edge.silences import Silences
-from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE, Running, write_soon
+from edge.status import BUFFER_FILE, LOCK_FILE, SET_ASIDE_FILE
 from edge.status_socket import StatusServer
 from edge.systemd import Notifier
 from edge.timekeeping import Timekeeper

@@ -19,7 +19,7 @@ _APP = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
 _OWN = ("run", "check-config", "status")
-_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "profiles")
+_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "explain", "profiles")
 _CONFIG_ERROR = 2
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _ConfigOption = Annotated[Path, typer.Option("--config", help="the gateway's TOML file")]
@@ -74,6 +74,7 @@ def show_status(
 
     from edge import status
     from edge.clock import Clock
+    from edge.status_lines import lines
 
     try:
         found = status.read(_load(config_file), clock=Clock())
@@ -82,7 +83,7 @@ def show_status(
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
-        typer.echo("\n".join(status.lines(found)))
+        typer.echo("\n".join(lines(found)))
 
 
 def _load(path: Path) -> "Config":

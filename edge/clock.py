@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 STEP_S = 2.0
 """How long a loop of the daemon waits at most before it shows that it moves."""
@@ -13,12 +14,33 @@ def _unix_us() -> int:
     return time.time_ns() // 1000
 
 
+def _boottime_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back."""
+    """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back.
+
+    `boottime_us()` is microseconds since the machine started, those that it slept among them: nobody can set it.
+    """
 
     now_us: Callable[[], int] = _unix_us
     monotonic_s: Callable[[], float] = time.monotonic
+    boottime_us: Callable[[], int] = _boottime_us
+
+
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc(time_us: int) -> str:
+    """ISO 8601 of microseconds since 1970, as exact as they are; as a number where no calendar reaches."""
+    try:
+        moment = _1970 + timedelta(microseconds=time_us)
+    except OverflowError:
+        return f"{time_us} microseconds since 1970"
+    kept = "microseconds" if time_us % 1000 else "milliseconds" if time_us % 1_000_000 else "seconds"
+    return moment.isoformat(timespec=kept).replace("+00:00", "Z")
 
 
 async def signalled(event: asyncio.Event, timeout_s: float) -> bool:

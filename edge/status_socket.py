@@ -7,12 +7,11 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 import structlog
 
-from edge.status import Running
+from edge.running import Running
 
 _LOG = structlog.get_logger("edge.status")
 _SOCKET = "status.sock"
@@ -40,7 +39,9 @@ class StatusServer:
             _LOG.warning("status is answered from its file", reason=str(error))
         return self
 
-    async def __aexit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(OSError):

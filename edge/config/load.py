@@ -82,6 +82,9 @@ def _absolute(config: Config, folder: Path) -> Config:
     here = folder.resolve()
     gateway = config.gateway.model_copy(update={"data_dir": str(here / config.gateway.data_dir)})
     uplink = config.uplink.model_copy(update={"key_file": str(here / config.uplink.key_file)})
+    # Without links: of one, nobody can say whether it is a mount.
+    mount = config.buffer.mount and os.path.realpath(here / config.buffer.mount)
+    buffer = config.buffer.model_copy(update={"mount": mount})
     mqtt = [
         broker.model_copy(
             update={
@@ -102,7 +105,9 @@ def _absolute(config: Config, folder: Path) -> Config:
         )
         for bus in config.modbus
     ]
-    return config.model_copy(update={"gateway": gateway, "uplink": uplink, "mqtt": mqtt, "modbus": modbus})
+    return config.model_copy(
+        update={"gateway": gateway, "uplink": uplink, "buffer": buffer, "mqtt": mqtt, "modbus": modbus}
+    )
 
 
 def _with_absolute_profile(device: _Device, here: Path) -> _Device:
@@ -114,6 +119,7 @@ def _contradictions(data: dict[str, object], folder: Path) -> Iterator[str]:
     these are reported together with the rest."""
     if not data.get("modbus") and not data.get("mqtt"):
         yield "no meter configured; add a [[modbus]] or [[mqtt]] table with its devices"
+    yield from _elsewhere(data, folder)
     owners: dict[object, str] = {}
     clients: dict[object, str] = {}
     for kind in ("modbus", "mqtt"):
@@ -137,6 +143,17 @@ def _contradictions(data: dict[str, object], folder: Path) -> Iterator[str]:
                 value = device.get(place)
                 todo = "two meters cannot answer to one" if kind == "modbus" else "a message belongs to one device"
                 yield from _twice(places, value, f"{trail}.{place}", repr(value), todo)
+
+
+def _elsewhere(data: dict[str, object], folder: Path) -> Iterator[str]:
+    """A mount that the data folder is not on, so that looking for it would tell nothing."""
+    gateway, buffer = data.get("gateway"), data.get("buffer")
+    data_dir = gateway.get("data_dir") if isinstance(gateway, dict) else None
+    mount = buffer.get("mount") if isinstance(buffer, dict) else None
+    if isinstance(data_dir, str) and isinstance(mount, str) and mount:
+        below, above = (Path(os.path.realpath(folder / path)) for path in (data_dir, mount))
+        if not below.is_relative_to(above):
+            yield f"buffer.mount: {mount!r}: gateway.data_dir {data_dir!r} does not lie under it; put it there"
 
 
 def _tables(value: object, trail: str) -> Iterator[tuple[str, dict[str, object]]]:

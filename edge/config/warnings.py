@@ -21,6 +21,9 @@ def warnings(config: Config, *, by_id: Path = _BY_ID) -> Iterator[str]:
     url = urlsplit(config.uplink.url)
     if url.scheme == "http" and not _is_here(url.hostname or ""):
         yield f"uplink.url: {config.uplink.url}: the gateway's key goes over the network as it is; use https"
+    mount = config.buffer.mount
+    if mount is not None and not os.path.ismount(mount):
+        yield f"buffer.mount: {mount}: nothing is mounted there; readings wait in memory until the disk is"
     for number, bus in enumerate(config.modbus):
         if bus.serial is not None and _NUMBERED.fullmatch(bus.serial):
             # Neither has to be there: a port may be unplugged, and a link outlive what it led to.

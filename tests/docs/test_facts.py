@@ -19,15 +19,14 @@ from contract.batch import BatchError
 from contract.codec import JSON, decode
 from contract.quantities import QUANTITIES
 from edge.buffer.queue import BufferState
-from edge.buffer.store import Backlog
 from edge.clock import Clock
 from edge.config.models import Config
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.metrics import EdgeCollector
 from edge.profiles import catalog
-from edge.status import Running
-from edge.uplink import UplinkState
+from edge.running import Running
+from edge.uplink.state import UplinkState
 from local.display import Display
 from local.progress import Progress
 from tests.docs.pages import ROOT, blocks, masked
@@ -56,7 +55,7 @@ def _gateway_metrics() -> Iterator[str]:
         buffer=BufferState(),
         uplink=UplinkState(),
     )
-    for family in EdgeCollector(running=lambda: running, backlog=lambda: Backlog(0, 0, None), clock=Clock()).collect():
+    for family in EdgeCollector(running=lambda: running, clock=Clock()).collect():
         yield family.name + ("_total" if family.type == "counter" else "")
 
 

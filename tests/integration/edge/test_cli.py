@@ -120,7 +120,7 @@ def test_a_metrics_port_that_is_taken_is_a_configuration_error(tmp_path: Path) -
         assert f"metrics.port: {receiver.port}: Address already in use" in edge.log
 
 
-_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "profiles")
+_TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "explain", "profiles")
 
 
 def test_the_help_names_every_command() -> None:

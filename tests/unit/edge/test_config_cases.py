@@ -52,6 +52,26 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.uplink.key_file == str(tmp_path / "gateway.key")
 
 
+def _mounted(mount: object) -> str:
+    return GOOD.replace("[[modbus]]", f'[buffer]\nmount = "{mount}"\n[[modbus]]', 1)
+
+
+def test_a_mount_is_warned_of_while_nothing_is_mounted_there(tmp_path: Path) -> None:
+    config = parse(_mounted("."), "gateway.toml", tmp_path)
+    assert config.buffer.mount == str(tmp_path)
+    assert list(warnings(config)) == [
+        f"buffer.mount: {tmp_path}: nothing is mounted there; readings wait in memory until the disk is"
+    ]
+    assert not list(warnings(parse(_mounted("/"), "gateway.toml", tmp_path)))
+
+
+def test_a_data_folder_that_is_a_link_to_the_mount_lies_under_it(tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "card")
+    (tmp_path / "other").symlink_to(tmp_path / "card")
+    assert parse(_mounted("other"), "gateway.toml", tmp_path).buffer.mount == str(tmp_path / "card")
+
+
 def test_devices_are_listed_for_registration_with_a_key_per_channel(tmp_path: Path) -> None:
     config = parse(GOOD, "gateway.toml", tmp_path)
     assert list(config.devices()) == [

@@ -1,21 +1,28 @@
-"""What `segs-edge status` tells a person."""
+"""What `segs-edge status` tells a person of meters, brokers and the gateway's own troubles."""
 
 import msgspec
+import pytest
 
+from contract.report import ClockReport
 from edge.buffer.queue import BufferState
-from edge.buffer.store import Backlog
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.status import Running, Status, Stored, lines
-from edge.uplink import UplinkState
+from edge.running import Running
+from edge.status import Status
+from edge.status_lines import lines, size
+from edge.uplink.state import UplinkState
 
 NOW_US = 1_000_000_000
 
 
+def _running(*devices: DeviceState, brokers: tuple[BrokerState, ...] = (), **more: object) -> Running:
+    plain = Running(1, "0", 0, NOW_US, list(devices), list(brokers), BufferState(), UplinkState())
+    return msgspec.structs.replace(plain, **more)
+
+
 def _lines(*devices: DeviceState, brokers: tuple[BrokerState, ...] = ()) -> list[str]:
-    stored = Stored("s", Backlog(0, 0, None), 0, None, None, 1, 0, 0, 0, [], None)
-    daemon = Running(1, "0", 0, NOW_US, list(devices), list(brokers), BufferState(), UplinkState())
-    return lines(Status("attic", "0", True, NOW_US, 1.0, None, stored, daemon))
+    daemon = _running(*devices, brokers=brokers)
+    return lines(Status("attic", "0", "ok", [], True, NOW_US, 1.0, None, None, None, None, None, daemon))
 
 
 def test_a_meter_that_was_never_reached_says_why() -> None:
@@ -46,3 +53,35 @@ def test_messages_that_hold_nothing_of_a_meter_are_told() -> None:
     broker = BrokerState(broker="192.0.2.20:1883", connected=True, messages=9, without_readings=9)
 
     assert "broker 192.0.2.20:1883: connected, 9 messages, 9 without a reading" in _lines(brokers=(broker,))
+
+
+def test_a_meter_that_says_nothing_is_a_trouble_after_three_intervals() -> None:
+    """E13: a publisher that went away gives no error."""
+    device = DeviceState(device="plug", interval_ms=10_000, last_reading_us=NOW_US - 31_000_000)
+    running = _running(device)
+    assert running.silent_meters == 1
+    assert running.troubles() == ["plug: no message for more than three intervals"]
+    device.read(NOW_US - 29_000_000)
+    assert (running.silent_meters, running.troubles()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"stuck": ["uplink live"]}, "loop uplink live: does not move"),
+        ({"buffer": BufferState(unwritable="full", waiting=7)}, "buffer: full; 7 readings in memory"),
+        ({"uplink": UplinkState(trouble="no gateway key")}, "uplink: no gateway key"),
+        ({"clock": ClockReport(-3600.0)}, "clock: 3600 s behind the receiver's"),
+        ({"time_known": False}, "clock: nobody vouches for the time yet; readings are kept, and sent once it is known"),
+    ],
+)
+def test_each_trouble_of_the_gateway_is_a_line(more: dict[str, object], said: str) -> None:
+    assert _running(**more).troubles() == [said]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (1_234_567, "1.23 MB"), (40 * 10**12, "40 TB")],
+)
+def test_sizes_are_in_the_largest_unit_that_they_fill(count: int, said: str) -> None:
+    assert size(count) == said

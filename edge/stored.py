@@ -1,0 +1,258 @@
+"""What the buffer file says, looked at from outside: whether a daemon runs or not, and without holding it up."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from contract.notes import NoteKind
+from contract.report import BacklogReport, GivenUp
+from edge.buffer.rows import Backlog, Loss
+from edge.errors import EdgeError
+
+FORMAT = 2
+_PATIENCE_S = 5.0
+_MOST_SPANS, _SAME_SPAN_US = 32, 1_000_000
+_LAST_ID = 2**63 - 1
+_LANES = ("live", "backlog")
+# Segments that can be counted while somebody waits: their rows lie strewn over the file.
+_COUNTED_BYTES = 64 * 2**20
+_SHOWN_REFUSED = 20
+
+
+class Unreadable(EdgeError):
+    """There is a buffer file, and it cannot be read; the message says why and what becomes of it."""
+
+
+class LaneStored(msgspec.Struct):
+    """Batches of a lane without a receipt, the readings in them, and the time of its newest reading with one."""
+
+    batches: int = 0
+    readings: int = 0
+    newest_delivered_us: int | None = None
+
+
+class RefusedReading(msgspec.Struct):
+    """A single reading that the receiver will not have, with its words."""
+
+    device: str
+    time_us: int
+    status: int
+    reason: str
+    refused_us: int
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Readings that were given up, by what took them, and those whose time was corrected."""
+
+    given_up: GivenUp = msgspec.field(default_factory=GivenUp)
+    corrected: int = 0
+
+
+class Stored(msgspec.Struct):
+    """`losses` are totals of what was given up, by reason and day; `refused` the newest readings set aside, `set_aside`
+    the newest damaged file that was kept, `set_aside_files` all of them.
+
+    `backlog_spans` are the times of the backlog, at most 32, those that lie next to each other as one.
+    """
+
+    stream: str
+    backlog: Backlog
+    backlog_spans: list[tuple[int, int]]
+    synced_readings: int
+    last_receipt_us: int | None
+    last_receipt_seq: int | None
+    next_seq: int
+    lanes: dict[str, LaneStored]
+    rejected: int
+    refused_readings: int
+    refused: list[RefusedReading]
+    losses: list[Loss]
+    given_up: GivenUp
+    corrected: int
+    set_aside: str | None
+    set_aside_files: list[str]
+    used_bytes: int
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """The buffer at `path` for reading; None where there is none yet. Raises Unreadable."""
+    if not path.exists() or not path.stat().st_size:
+        yield None
+        return
+    try:
+        with closing(_connection(path)) as db:
+            db.execute("BEGIN")
+            yield db if _known(db) else None
+    except sqlite3.Error as error:
+        code = (error.sqlite_errorcode or 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise Unreadable(f"{path}: damaged: {error}; the gateway sets it aside and goes on") from error
+        raise Unreadable(f"{path}: {error}; is this the gateway's buffer, and may this user read it?") from error
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    """Without a write-ahead log nobody is at the file: it then needs no shared memory, nor a place for it."""
+    idle = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro{idle}", uri=True, timeout=_PATIENCE_S, isolation_level=None
+    )
+
+
+def _known(db: sqlite3.Connection) -> bool:
+    if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]:
+        return False
+    found = _meta(db).get("format")
+    if found != FORMAT:
+        raise Unreadable(f"the buffer has format {found}, this release reads {FORMAT}; the gateway takes it over")
+    return True
+
+
+def stored_in(path: Path, *, known: BacklogReport | None = None) -> Stored | None:
+    """What is in the buffer at `path`; None where there is none yet. Raises Unreadable.
+
+    Of a large file the backlog is not counted where `known` says it: that is the daemon's running total.
+    """
+    with opened(path) as db:
+        return None if db is None else _stored(db, path, known)
+
+
+def totals_in(path: Path) -> Totals:
+    """What became of readings by the buffer at `path`. Raises Unreadable."""
+    with opened(path) as db:
+        return Totals() if db is None else _totals(db)
+
+
+def files_set_aside(path: Path) -> list[str]:
+    """Damaged buffers beside the one at `path`, the oldest first."""
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted(str(file) for file in found if not file.name.endswith(("-wal", "-shm")))
+
+
+def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> Stored:
+    meta, totals = _meta(db), _totals(db)
+    stream_id, stream = db.execute("SELECT id, name FROM stream ORDER BY id DESC LIMIT 1").fetchone()
+    newest = db.execute(
+        "SELECT receipt_us, seq FROM batch WHERE receipt_us IS NOT NULL ORDER BY receipt_us DESC, id DESC LIMIT 1"
+    ).fetchone()
+    aside = files_set_aside(path)
+    used_bytes = _used_bytes(db)
+    spans = _spans(db)
+    oldest_us = spans[0][0] if spans else None
+    if known is None or used_bytes <= _COUNTED_BYTES:
+        backlog = Backlog(*_counted(db), oldest_us)
+    else:
+        backlog = Backlog(known.readings, known.bytes, oldest_us)
+    refused = db.execute(
+        "SELECT device, time_us, status, reason, refused_us FROM refused ORDER BY id DESC LIMIT ?", (_SHOWN_REFUSED,)
+    )
+    losses = db.execute("SELECT reason, readings, first_us, last_us, kind FROM loss ORDER BY id")
+    return Stored(
+        stream=stream,
+        backlog=backlog,
+        backlog_spans=spans,
+        synced_readings=int(str(meta.get("synced_readings", 0)))
+        + _one(
+            db, "SELECT coalesce(sum(readings), 0) FROM batch WHERE receipt_us IS NOT NULL AND confirmed_us IS NULL"
+        ),
+        last_receipt_us=newest[0] if newest else None,
+        last_receipt_seq=newest[1] if newest else None,
+        next_seq=_one(db, "SELECT coalesce(max(seq), 0) + 1 FROM batch WHERE stream = ?", stream_id),
+        lanes={name: _lane(db, number) for number, name in enumerate(_LANES)},
+        rejected=_one(db, "SELECT count(*) FROM rejected"),
+        refused_readings=_one(db, "SELECT count(*) FROM refused"),
+        refused=[RefusedReading(*row) for row in refused],
+        losses=[Loss(row[0], row[1], row[2], row[3], NoteKind(row[4])) for row in losses],
+        given_up=totals.given_up,
+        corrected=totals.corrected,
+        set_aside=aside[-1] if aside else None,
+        set_aside_files=aside,
+        used_bytes=used_bytes,
+    )
+
+
+def _meta(db: sqlite3.Connection) -> dict[str, object]:
+    return dict(db.execute("SELECT key, value FROM meta"))
+
+
+def _one(db: sqlite3.Connection, sql: str, *values: object) -> int:
+    return int(db.execute(sql, values).fetchone()[0])
+
+
+def _used_bytes(db: sqlite3.Connection) -> int:
+    pages = _one(db, "PRAGMA page_count") - _one(db, "PRAGMA freelist_count")
+    return _one(db, "PRAGMA page_size") * pages
+
+
+def _lane(db: sqlite3.Connection, number: int) -> LaneStored:
+    row = db.execute(
+        "SELECT count(*) FILTER (WHERE receipt_us IS NULL), "
+        "coalesce(sum(readings) FILTER (WHERE receipt_us IS NULL), 0), "
+        "max(last_us) FILTER (WHERE receipt_us IS NOT NULL AND readings > 0) FROM batch WHERE lane = ?",
+        (number,),
+    ).fetchone()
+    return LaneStored(*row)
+
+
+def _totals(db: sqlite3.Connection) -> Totals:
+    by_kind = dict(db.execute("SELECT kind, sum(readings) FROM loss GROUP BY kind"))
+    given_up = GivenUp(**{name: by_kind.get(name, 0) for name in GivenUp.__struct_fields__})
+    return Totals(given_up, int(str(_meta(db).get("corrected_readings", 0))))
+
+
+def _receipts(db: sqlite3.Connection, *, given: bool) -> list[tuple[int, int, int, int]]:
+    """First and last id and time of the batches that are here with a receipt, or without one, by their segments."""
+    return db.execute(
+        "SELECT first_id, last_id, first_us, last_us FROM batch WHERE confirmed_us IS NULL AND first_id IS NOT NULL "
+        f"AND receipt_us IS {'NOT ' if given else ''}NULL ORDER BY first_id"
+    ).fetchall()
+
+
+def _without(taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Inclusive ranges of ids that are in none of the ascending ranges `taken`."""
+    first = 0
+    for begin, end in taken:
+        if begin > first:
+            yield first, begin - 1
+        first = max(first, end + 1)
+    yield first, _LAST_ID
+
+
+def _counted(db: sqlite3.Connection) -> tuple[int, int]:
+    """Readings and bytes without a receipt, by a look at each segment's row; the length of its body stands there."""
+    readings = size = 0
+    for ids in _without([(first, last) for first, last, *_ in _receipts(db, given=True)]):
+        sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
+        count, length = db.execute(sql, ids).fetchone()
+        readings, size = readings + count, size + length
+    return readings, size
+
+
+def _spans(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The times without a receipt: of batches, and of each run of segments that are in none. Ids ascend with time."""
+    waiting, delivered = _receipts(db, given=False), _receipts(db, given=True)
+    spans = [(first_us, last_us) for _, _, first_us, last_us in waiting]
+    for ids in _without(sorted((first, last) for first, last, *_ in waiting + delivered)):
+        sql = "SELECT {} FROM segment WHERE id BETWEEN ? AND ? ORDER BY id {} LIMIT 1"
+        oldest = db.execute(sql.format("first_us", ""), ids).fetchone()
+        newest = db.execute(sql.format("last_us", "DESC"), ids).fetchone()
+        if oldest and newest:
+            spans.append((min(oldest[0], newest[0]), max(oldest[0], newest[0])))
+    return _merged(spans)
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """`spans` ascending and disjoint; those with the least between them are one where they are many."""
+    found: list[tuple[int, int]] = []
+    for first_us, last_us in sorted(spans):
+        if found and first_us - found[-1][1] <= _SAME_SPAN_US:
+            found[-1] = (found[-1][0], max(found[-1][1], last_us))
+        else:
+            found.append((first_us, last_us))
+    while len(found) > _MOST_SPANS:
+        nearest = min(range(1, len(found)), key=lambda place: found[place][0] - found[place - 1][1])
+        found[nearest - 1 : nearest + 1] = [(found[nearest - 1][0], found[nearest][1])]
+    return found
