@@ -43,9 +43,11 @@ def read(config: Config, *, clock: Clock) -> Status:
     data_dir, now_us = config.data_dir, clock.now_us()
     running = held(data_dir / LOCK_FILE)
     daemon = (ask(data_dir) if running else None) or running_in(data_dir)
+    # What a daemon said long before it was killed is not known any more.
+    known = daemon.backlog if running and daemon else None
     stored, unreadable = None, _missing_mount(config)
     try:
-        stored = None if unreadable else stored_in(data_dir / BUFFER_FILE, known=daemon.backlog if daemon else None)
+        stored = None if unreadable else stored_in(data_dir / BUFFER_FILE, known=known)
     except Unreadable as error:
         unreadable = str(error)
     troubles = [f"buffer: {unreadable}"] if unreadable else []

@@ -31,17 +31,12 @@ class StatusServer:
 
     async def __aenter__(self) -> "StatusServer":
         try:
-            with _short(self._data_dir) as path:
-                Path(path).unlink(missing_ok=True)
-                self._server = await asyncio.start_unix_server(self._answer, path)
-                os.chmod(path, 0o660)
+            self._server = await asyncio.start_unix_server(self._answer, sock=_listener(self._data_dir))
         except OSError as error:
             _LOG.warning("status is answered from its file", reason=str(error))
         return self
 
-    async def __aexit__(
-        self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(OSError):
@@ -70,9 +65,22 @@ def ask(data_dir: Path) -> Running | None:
         return None
 
 
+def _listener(data_dir: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(data_dir) as path:
+            Path(path).unlink(missing_ok=True)
+            listener.bind(path)
+            os.chmod(path, 0o660)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 @contextmanager
 def _short(data_dir: Path) -> Iterator[str]:
-    """The socket's path by way of an open folder: a socket's address has room for 107 bytes, and paths may be longer."""
+    """The socket's path by way of an open folder: an address has room for 107 bytes, and paths may be longer."""
     folder = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{_SOCKET}"
