@@ -11,12 +11,13 @@ from typing import Annotated
 import psycopg
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cloud.db.queries import Queries
 from cloud.gateways.devices import Device, DeviceFileError, read_devices
+from cloud.gateways.health import Gateway, look
 from cloud.gateways.key import Key
 from cloud.gateways.registry_copy import copy_registry
+from cloud.gateways.show import details, overview
 from cloud.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Gateways, their keys and devices.")
@@ -99,32 +100,29 @@ def key_revoke(name: Name, key_id: Annotated[int, typer.Argument(help="From `seg
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Gateways with their valid keys, devices and last batch."""
+    """Gateways with their keys and devices, and how they are doing."""
+    gateways = _look()
+    if as_json:
+        typer.echo(json.dumps([gateway.summary() for gateway in gateways], indent=2))
+    else:
+        Console().print(overview(gateways))
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Everything that is known of one gateway."""
+    found = [gateway for gateway in _look() if gateway.registered.name == name]
+    if not found:
+        typer.echo(f"segs-cloud: there is no gateway {name}; segs-cloud gateway list names them", err=True)
+        raise typer.Exit(1)
+    for line in details(found[0]):
+        typer.echo(line)
+
+
+def _look() -> list[Gateway]:
     settings = Settings()
     with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
-        heard = {row[0]: row[1:] for row in telemetry.execute(_QUERIES["deliveries"])}
-        rows = [
-            {
-                "name": name,
-                "keys": keys,
-                "devices": count,
-                "last_batch_at": None if gateway_id not in heard else heard[gateway_id][0].isoformat(),
-                "batches": 0 if gateway_id not in heard else heard[gateway_id][1],
-                "readings": 0 if gateway_id not in heard else heard[gateway_id][2],
-            }
-            for gateway_id, name, keys, count in domain.execute(_QUERIES["gateways"])
-        ]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    table = Table("gateway", "key ids", "devices", "last batch (UTC)", "batches", "readings")
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    Console().print(table)
-
-
-def _cell(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")
+        return look(domain, telemetry, _now())
 
 
 @devices.command("add")

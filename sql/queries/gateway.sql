@@ -1,4 +1,4 @@
--- Statements of `segs-cloud gateway`. All but deliveries run in the domain database.
+-- Statements of `segs-cloud gateway`. All but heard run in the domain database.
 
 -- name: gateway_add
 -- A gateway with its first key.
@@ -16,14 +16,21 @@ SELECT gateway_key_revoke(%(name)s, (SELECT key_hash FROM gateway_keys WHERE gat
 -- Gateways with the numbers of their valid keys and how many devices they have now.
 SELECT g.gateway_id, g.name,
     COALESCE((SELECT array_agg(k.gateway_key_id ORDER BY k.gateway_key_id) FROM gateway_keys AS k
-              WHERE k.gateway_id = g.gateway_id AND k.revoked_at IS NULL), '{}'),
-    (SELECT count(*) FROM devices AS d WHERE d.gateway_id = g.gateway_id AND upper(d.valid) = 'infinity')
+              WHERE k.gateway_id = g.gateway_id AND k.revoked_at IS NULL), '{}') AS keys,
+    (SELECT count(*) FROM devices AS d WHERE d.gateway_id = g.gateway_id AND upper(d.valid) = 'infinity') AS devices
 FROM gateways AS g
 ORDER BY g.name;
 
--- name: deliveries
--- Telemetry database: what each gateway has delivered.
-SELECT gateway_id, max(received_at), count(*), sum(readings)::bigint FROM ingest_batches GROUP BY gateway_id;
+-- name: heard
+-- Telemetry database: what each gateway has delivered, and how it last said that it is doing. The ledger is not read.
+SELECT gateway_id, t.last_batch_at, COALESCE(t.batches, 0) AS batches, COALESCE(t.readings, 0) AS readings,
+    t.last_stream, t.last_seq, r.received_at AS last_report_at, r.clock_ahead_s, r.report
+FROM (SELECT gateway_id, sum(batches)::bigint AS batches, sum(readings)::bigint AS readings,
+             max(last_received_at) AS last_batch_at,
+             (array_agg(last_stream ORDER BY last_received_at DESC, tally_id DESC))[1] AS last_stream,
+             (array_agg(last_seq ORDER BY last_received_at DESC, tally_id DESC))[1] AS last_seq
+      FROM delivery_tallies GROUP BY gateway_id) AS t
+FULL JOIN gateway_reports AS r USING (gateway_id);
 
 -- name: region_make
 -- A region that a registration names first.

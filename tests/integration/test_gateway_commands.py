@@ -2,17 +2,24 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
+from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 from cloud.gateways.registry_copy import copy_registry
+from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp, Report
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HEADING = "device,model,region,interval_ms\n"
@@ -226,6 +233,168 @@ def test_an_interval_beyond_measure_is_refused_in_words(run: Run) -> None:
 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+STREAM = "0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11"
+
+
+def report(**said: Any) -> Report:
+    now_us = int(datetime.now(UTC).timestamp() * 1e6)
+    return Report(
+        **{
+            "software": "segs-edge 0.2.0",
+            "boot_id": "b",
+            "started_us": now_us - 3_600_000_000,
+            "sent_us": now_us,
+            "stream": STREAM,
+            "next_seq": 8,
+            "loss_window_s": 1.0,
+            "backlog": BacklogReport(readings=1200, bytes=2**20, oldest_us=now_us - 120_000_000),
+            "buffer": BufferReport(used_bytes=2**21, max_bytes=2**30, set_aside=["buffer.sqlite.damaged-1"]),
+            "clock": ClockReport(offset_s=2.0, synchronized=True),
+            "given_up": GivenUp(thinned=7),
+            "last_receipt_us": now_us - 1_000_000,
+            "meters": 5,
+            "silent_meters": 2,
+            "troubles": ["meter [m1] has been silent since 12:00", "the disk is full"],
+        }
+        | said
+    )
+
+
+def heard(dsn: str, *, batch_ago: timedelta | None = None, report_ago: timedelta | None = None, **said: Any) -> None:
+    """What the gateway with the number 1 sent, and how long ago."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if batch_ago is not None:
+            connection.execute(
+                "INSERT INTO ingest_batches"
+                " (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates)"
+                " SELECT 1, %s, n, sha256('x'), %s, 10, 10, 0 FROM generate_series(1, 7) AS n",
+                [STREAM, datetime.now(UTC) - batch_ago],
+            )
+        if report_ago is not None:
+            at = datetime.now(UTC) - report_ago
+            connection.execute(
+                "INSERT INTO gateway_reports VALUES (1, %s, %s, 2.0, 'x', %s)",
+                [at, at, Jsonb(msgspec.to_builtins(report(**said)))],
+            )
+
+
+@pytest.mark.parametrize(
+    ("sent", "health"),
+    [
+        ({}, "never"),
+        ({"batch_ago": timedelta(seconds=10)}, "ok"),
+        ({"batch_ago": timedelta(minutes=6)}, "silent"),
+        ({"batch_ago": timedelta(minutes=6), "report_ago": timedelta(minutes=1), "troubles": []}, "ok"),
+        ({"report_ago": timedelta(minutes=1)}, "troubled"),
+        ({"batch_ago": timedelta(seconds=10), "report_ago": timedelta(hours=1), "troubles": []}, "ok"),
+        ({"report_ago": timedelta(minutes=6)}, "silent"),
+    ],
+)
+def test_a_gateway_s_health_is_what_was_heard_of_it(
+    run: Run, telemetry_db: str, sent: dict[str, Any], health: str
+) -> None:
+    """C10: who is silent is forgotten, and nobody is told."""
+    run("add", "attic")
+    heard(telemetry_db, **sent)
+
+    (listed,) = json.loads(run("list", "--json").stdout)
+
+    assert listed["health"] == health
+
+
+def test_the_list_for_machines_has_all_that_a_gateway_said(run: Run, telemetry_db: str) -> None:
+    run("add", "attic")
+    heard(telemetry_db, batch_ago=timedelta(seconds=10), report_ago=timedelta(seconds=5))
+
+    (listed,) = json.loads(run("list", "--json").stdout)
+
+    assert (listed["name"], listed["keys"], listed["devices"]) == ("attic", [1], 0)
+    assert (listed["batches"], listed["readings"]) == (7, 70)
+    assert listed["last_batch"] == {"stream": STREAM, "seq": 7, "at": listed["last_batch_at"]}
+    assert listed["software"] == "segs-edge 0.2.0"
+    assert {name: listed["backlog"][name] for name in ("readings", "bytes")} == {"readings": 1200, "bytes": 2**20}
+    assert listed["backlog"]["age_s"] == pytest.approx(120, abs=30)
+    assert (listed["loss_window_s"], listed["meters"], listed["silent_meters"]) == (1.0, 5, 2)
+    assert listed["clock"] == {"ahead_s": 2.0, "offset_s": 2.0, "synchronized": True, "corrected": 0}
+    assert listed["given_up"] == {"thinned": 7, "reduced": 0, "overflowed": 0, "damaged": 0, "refused": 0}
+    assert listed["set_aside_files"] == ["buffer.sqlite.damaged-1"]
+    assert listed["troubles"] == ["meter [m1] has been silent since 12:00", "the disk is full"]
+    now = datetime.now(UTC)
+    for name, ago_s in (("last_receipt_at", 1), ("last_report_at", 5), ("started_at", 3600)):
+        assert (now - datetime.fromisoformat(listed[name])).total_seconds() == pytest.approx(ago_s, abs=30)
+
+
+def test_a_gateway_that_never_reported_has_the_same_keys(run: Run, telemetry_db: str) -> None:
+    run("add", "attic")
+    (silent,) = json.loads(run("list", "--json").stdout)
+    heard(telemetry_db, report_ago=timedelta(0))
+    (heard_of,) = json.loads(run("list", "--json").stdout)
+
+    assert silent.keys() == heard_of.keys()
+    assert (silent["software"], silent["backlog"], silent["batches"]) == (None, None, 0)
+
+
+def test_the_list_for_people_fits_into_100_columns(
+    run: Run, telemetry_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    run("add", "north-substation-12")
+    run("key-add", "north-substation-12")
+    heard(telemetry_db, batch_ago=timedelta(days=1), report_ago=timedelta(seconds=5))
+
+    lines = run("list").stdout.splitlines()
+
+    assert max(map(len, lines)) <= 100
+    assert "…" not in "".join(lines)
+    for text in ("north-substation-12", "troubled", "meter [m1]", "1, 2", "1 d 0 h ago", "1200", "2 min"):
+        assert any(text in line for line in lines), text
+
+
+def test_one_gateway_is_shown_with_everything(run: Run, telemetry_db: str) -> None:
+    run("add", "attic")
+    assert "last report: none" in run("show", "attic").stdout.splitlines()
+    heard(telemetry_db, batch_ago=timedelta(seconds=70), report_ago=timedelta(seconds=5))
+
+    lines = run("show", "attic").stdout.splitlines()
+
+    assert lines[0] == "attic: troubled"
+    assert "delivered: 70 readings in 7 batches" in lines
+    assert any(re.fullmatch(rf"last batch: 1 min \d+ s ago, number 7 of stream {STREAM}", line) for line in lines)
+    assert "clock: +2.000 s against the receiver's when the report came" in lines
+    assert "given up: thinned 7, reduced 0, overflowed 0, damaged 0, refused 0" in lines
+    assert "damaged file that was kept: buffer.sqlite.damaged-1" in lines
+    assert lines[-2:] == ["trouble: meter [m1] has been silent since 12:00", "trouble: the disk is full"]
+
+
+def test_a_gateway_that_nobody_has_cannot_be_shown(run: Run) -> None:
+    done = run("show", "attic")
+
+    assert done.returncode == 1
+    assert "there is no gateway attic" in done.stderr
+
+
+def test_a_clock_without_measure_is_shown_all_the_same(run: Run, telemetry_db: str) -> None:
+    """E27"""
+    run("add", "attic")
+    wild = {
+        "started_us": -(2**62),
+        "sent_us": 2**62,
+        "last_receipt_us": 2**62,
+        "backlog": BacklogReport(oldest_us=2**62),
+    }
+    heard(telemetry_db, report_ago=timedelta(0), **wild)
+
+    assert [run(*command).returncode for command in (("list",), ("list", "--json"), ("show", "attic"))] == [0, 0, 0]
+
+
+def test_the_list_does_not_read_the_ledger(telemetry_db: str) -> None:
+    """It grows by a row a batch for good."""
+    with psycopg.connect(telemetry_db) as connection:
+        plan = connection.execute("EXPLAIN " + Queries("gateway")["heard"]).fetchall()
+
+    assert "ingest_batches" not in str(plan)
 
 
 def test_without_a_database_the_message_says_so() -> None:

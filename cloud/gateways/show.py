@@ -1,0 +1,92 @@
+"""Gateways for people: a table of all, readable at 100 columns, and the details of one."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.markup import escape
+from rich.table import Table
+
+from cloud.gateways.health import Gateway
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def overview(gateways: list[Gateway]) -> Table:
+    """One row a gateway; the second line of a cell has the lesser part of it."""
+    table = Table(
+        "gateway", "health", "keys", "devices", "last batch\nlast report", "backlog\nage", "delivered\nbatches"
+    )
+    for one in gateways:
+        waiting = None if one.report is None else one.report.backlog
+        table.add_row(
+            escape(f"{one.registered.name}\n{one.report.software if one.report else ''}".rstrip()),
+            escape(f"{one.health}\n{_first_trouble(one)}".rstrip()),
+            ", ".join(map(str, one.registered.keys)) or "-",
+            str(one.registered.devices),
+            f"{_ago(one, one.heard.last_batch_at)}\n{_ago(one, one.heard.last_report_at)}",
+            "-" if waiting is None else f"{waiting.readings}\n{_span(one.backlog_age_s)}",
+            f"{one.heard.readings}\n{one.heard.batches}",
+        )
+    return table
+
+
+def details(gateway: Gateway) -> Iterator[str]:
+    """Lines of name and value; what a gateway has not said has no line."""
+    heard, report = gateway.heard, gateway.report
+    yield f"{gateway.registered.name}: {gateway.health}"
+    yield f"keys: {', '.join(map(str, gateway.registered.keys)) or 'none'}"
+    yield f"devices: {gateway.registered.devices}"
+    yield f"delivered: {heard.readings} readings in {heard.batches} batches"
+    if heard.last_seq is not None:
+        yield f"last batch: {_ago(gateway, heard.last_batch_at)}, number {heard.last_seq} of stream {heard.last_stream}"
+    if report is None:
+        yield "last report: none"
+        return
+    backlog, buffer, clock, lost = report.backlog, report.buffer, report.clock, report.given_up
+    yield f"last report: {_ago(gateway, heard.last_report_at)}, by {report.software}"
+    yield f"running for: {_span((report.sent_us - report.started_us) / 1e6)}"
+    yield f"backlog: {backlog.readings} readings, {_size(backlog.bytes)}, the oldest {_span(gateway.backlog_age_s)} old"
+    yield f"loss window: {report.loss_window_s:g} s"
+    yield f"clock: {heard.clock_ahead_s or 0:+.3f} s against the receiver's when the report came"
+    yield f"clock by the gateway: {_offset(clock.offset_s)}, {'' if clock.synchronized else 'not '}synchronized"
+    yield f"buffer: {_size(buffer.used_bytes)} of {_size(buffer.max_bytes)}"
+    yield f"given up: {', '.join(f'{name} {getattr(lost, name)}' for name in lost.__struct_fields__)}"
+    yield f"meters: {report.meters}, silent: {report.silent_meters}"
+    yield f"rejected messages: {report.rejected_messages}"
+    for file in buffer.set_aside:
+        yield f"damaged file that was kept: {file}"
+    for trouble in report.troubles:
+        yield f"trouble: {trouble}"
+
+
+def _first_trouble(gateway: Gateway) -> str:
+    troubles = gateway.report.troubles if gateway.report else []
+    if not troubles:
+        return ""
+    more = f" (+{len(troubles) - 1})" if len(troubles) > 1 else ""
+    return f"{troubles[0][:40]}{more}"
+
+
+def _ago(gateway: Gateway, time: datetime | None) -> str:
+    return "never" if time is None else f"{_span((gateway.now - time).total_seconds())} ago"
+
+
+def _span(seconds: float | None) -> str:
+    """In its largest unit and the one below."""
+    if seconds is None:
+        return "-"
+    left = max(0, round(seconds))
+    largest = next((place for place, (length, _) in enumerate(_UNITS) if left >= length), len(_UNITS) - 1)
+    parts = []
+    for length, unit in _UNITS[largest : largest + 2]:
+        parts.append(f"{left // length} {unit}")
+        left %= length
+    return " ".join(parts)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"
+
+
+def _offset(seconds: float | None) -> str:
+    return "no offset known" if seconds is None else f"{seconds:+.3f} s"
