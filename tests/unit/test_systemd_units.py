@@ -207,6 +207,26 @@ def test_a_late_database_does_not_leave_a_host_without_receiver_or_workers() -> 
         assert not [line for line in lines if line.startswith(("Requires=", "BindsTo="))]
 
 
+def test_a_gateway_may_ask_whether_its_clock_is_synchronized(tmp_path: Path) -> None:
+    """E27: refused, it would have to take the time from the receiver alone."""
+    unit = ROOT / "systemd" / "segs-edge.service"
+    asks = "import ctypes; raise SystemExit(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) < 0)"
+
+    run = subprocess.run(
+        [sys.executable, str(SANDBOX), str(unit), sys.executable, "-c", asks],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+
+    if run.returncode == CANNOT:
+        pytest.skip(run.stderr.strip())
+    assert run.returncode == 0, run.stderr
+    assert not [line for line in _lines(unit) if line.startswith("ProtectClock=")]
+
+
 @each_unit
 def test_what_the_programs_load_runs_under_the_units_system_call_filter(unit: Path, tmp_path: Path) -> None:
     kind = "edge" if unit.stem == "segs-edge" else "cloud"
