@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from contract.batch import Batch, BatchError, DeviceBlock, Flag
 from contract.codec import MSGPACK, PACKED, compress, decode, encode
+from contract.columns import Column
 from contract.notes import Note, NoteKind
-from contract.packed import Column, Group, pack, unpack
+from contract.packed import Group, pack, unpack
 from contract.quantities import BY_NAME, QUANTITIES, Kind
 
 GOLDEN = Path(__file__).parents[2] / "cases" / "contract-v2"
