@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from cloud.app import build
+from cloud.connections import Connections, room
 from cloud.db.pool import make_pool
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
@@ -24,7 +25,9 @@ from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
 
 _LOG = structlog.get_logger("segs.serve")
-_CONNECTIONS = 8
+_DATABASE_CONNECTIONS = 8
+_HTTP_CONNECTIONS = 2000
+_BACKLOG = 256
 
 
 class _Server(uvicorn.Server):
@@ -51,13 +54,13 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=256)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise OSError(f"{host} port {port}: {error.strerror}; choose others with --host and --port") from error
-    async with make_pool(dsn, name="segs-receiver", size=_CONNECTIONS, statement_timeout_s=60) as pool:
+    async with make_pool(dsn, name="segs-receiver", size=_DATABASE_CONNECTIONS, statement_timeout_s=60) as pool:
         receiver = Receiver(
             pool=pool,
-            admission=Admission(in_flight=4 * _CONNECTIONS, per_gateway=4),
+            admission=Admission(in_flight=4 * _DATABASE_CONNECTIONS, per_gateway=4),
             clock=lambda: datetime.now(UTC),
             limits=Limits(),
             acceptance=ACCEPTANCE,
@@ -67,7 +70,17 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
             return await _obstacle(pool)
 
         app = build(receiver=receiver, ready=ready)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="off")
+        connections = Connections(limit=room(_HTTP_CONNECTIONS, _BACKLOG))
+        config = uvicorn.Config(
+            app,
+            http=connections.protocol,
+            backlog=_BACKLOG,
+            timeout_keep_alive=round(connections.idle_timeout_s),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+            lifespan="off",
+        )
         server = _Server(config)
         notifier = Notifier()
         async with asyncio.TaskGroup() as group:

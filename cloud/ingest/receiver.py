@@ -56,8 +56,10 @@ class Receiver:
         self._limits, self._acceptance = limits, acceptance
         self._registry: Registry = NOTHING
         self._lookup = asyncio.Lock()
-        # Reports have places of their own: a batch does not wait for one, nor a report for batches.
-        self._reporting = Admission(in_flight=8, per_gateway=1)
+        self._lookups = 0
+        self._lookup_failed: Exception | None = None
+        # Reports and questions have places of their own: a batch does not wait for them, nor they for batches.
+        self._asides = Admission(in_flight=16, per_gateway=2)
 
     async def accept(
         self, key: str, media_type: str, encoding: str, body: AsyncIterator[bytes], declared_bytes: int | None
@@ -87,7 +89,7 @@ class Receiver:
         gateway_id = await self._authenticate(key)
         if media_type != JSON:
             raise UnsupportedMedia(f"content type {media_type!r}; send a report as {JSON}", media_types=(JSON,))
-        with self._reporting.of(gateway_id):
+        with self._asides.of(gateway_id):
             raw = await bodies.read(
                 body, declared_bytes, limit_bytes=self._limits.report_bytes, timeout_s=self._limits.body_timeout_s
             )
@@ -102,15 +104,15 @@ class Receiver:
     async def stream_state(self, key: str, stream: str, from_seq: int) -> StreamState:
         """What has arrived of a stream of the gateway with this key, from a sequence number on."""
         gateway_id = await self._authenticate(key)
-        try:
-            async with self._pool.connection() as connection:
-                await self._look_again(connection, key, gateway_id)
-                cursor = await connection.execute(
-                    _QUERIES["stream_ranges"], {"gateway_id": gateway_id, "stream": stream, "from_seq": from_seq}
-                )
-                return StreamState(stream, await cursor.fetchall(), list(MEDIA_TYPES))
-        except _AWAY as error:
-            raise self._away(error) from error
+        wanted = {"gateway_id": gateway_id, "stream": stream, "from_seq": from_seq}
+        with self._asides.of(gateway_id):
+            try:
+                async with self._pool.connection() as connection:
+                    await self._look_again(connection, key, gateway_id)
+                    cursor = await connection.execute(_QUERIES["stream_ranges"], wanted)
+                    return StreamState(stream, await cursor.fetchall(), list(MEDIA_TYPES))
+            except _AWAY as error:
+                raise self._away(error) from error
 
     def now_us(self) -> int:
         """The receiver's clock, microseconds since 1970."""
@@ -125,16 +127,26 @@ class Receiver:
         """The gateway of `key`; before an unknown key is refused, the registry is looked at again if it has changed."""
         gateway_id = self._registry.gateway_id(key)
         if gateway_id is None:
-            async with self._lookup:
-                try:
-                    async with self._pool.connection() as connection:
-                        await self._keep_up(connection)
-                except _AWAY as error:
-                    raise self._away(error) from error
+            await self._catch_up()
             gateway_id = self._registry.gateway_id(key)
         if gateway_id is None:
             raise UnknownKey("no gateway has this key, or it was revoked; ask the operator for a new one")
         return gateway_id
+
+    async def _catch_up(self) -> None:
+        """Looks at the registry, once for all who ask meanwhile: a thousand gateways come back at the same time."""
+        begun_before = self._lookups
+        async with self._lookup:
+            if self._lookups == begun_before:
+                self._lookups += 1
+                self._lookup_failed = None
+                try:
+                    async with self._pool.connection() as connection:
+                        await self._keep_up(connection)
+                except _AWAY as error:
+                    self._lookup_failed = error
+            if self._lookup_failed is not None:
+                raise self._away(self._lookup_failed) from self._lookup_failed
 
     async def _keep_up(self, connection: AsyncConnection) -> None:
         """Loads the registry if it has changed."""

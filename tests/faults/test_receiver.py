@@ -28,7 +28,7 @@ COUNTED = "SELECT count(*) FROM raw_readings WHERE time > now() - INTERVAL '1 ho
 class Process:
     """A real `segs-cloud serve` and a client with a valid key."""
 
-    def __init__(self, dsn: str, port: int, key: Key) -> None:
+    def __init__(self, dsn: str, port: int, key: Key, before_start: Callable[[], None] | None = None) -> None:
         command = [sys.executable, "-m", "cloud", "serve", "--port", str(port)]
         self.url, self.key = f"http://127.0.0.1:{port}", key
         self.headers = {
@@ -37,13 +37,20 @@ class Process:
             "content-encoding": "zstd",
         }
         self.process = subprocess.Popen(
-            command, env=os.environ | {"SEGS_TELEMETRY_DSN": dsn}, stderr=subprocess.PIPE, text=True
+            command,
+            env=os.environ | {"SEGS_TELEMETRY_DSN": dsn},
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=before_start,
         )
 
-    def send(self, seq: int = 1, rows: int = 3) -> httpx.Response:
+    def body(self, seq: int = 1, rows: int = 3) -> bytes:
         now_us = time.time_ns() // 1_000_000_000 * 1_000_000 - 60_000_000
-        body = compress(encode(batch(seq, rows=rows, first_us=now_us + seq * 1000)), "zstd")
-        return httpx.post(f"{self.url}/ingest/v1/batches", content=body, headers=self.headers, timeout=20)
+        return compress(encode(batch(seq, rows=rows, first_us=now_us + seq * 1000)), "zstd")
+
+    def send(self, seq: int = 1, rows: int = 3) -> httpx.Response:
+        url = f"{self.url}/ingest/v1/batches"
+        return httpx.post(url, content=self.body(seq, rows), headers=self.headers, timeout=20)
 
     def answers(self, path: str = "/readyz", status: int = 200) -> None:
         deadline = time.monotonic() + 20
