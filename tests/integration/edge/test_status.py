@@ -18,6 +18,7 @@ from edge.status_lines import lines
 from edge.stored import stored_in
 from edge.uplink.state import UplinkState
 from tests.integration.edge.buffers import NOON_US, Folder, commit, deliver, reading, readings
+from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, modbus_table, wait_until
 
 _NOW_US = NOON_US + 60_000_000
 
@@ -207,3 +208,23 @@ async def test_the_json_of_0_1_0_is_still_there(folder: Folder) -> None:
     assert stored <= shown["stored"].keys()
     assert {"loss_window_s", "running", "daemon", "name", "version", "backlog_oldest_age_s"} <= shown.keys()
     assert shown["daemon"]["devices"] == []
+
+
+def test_the_receiver_is_told_why_a_meter_has_no_readings(tmp_path: Path) -> None:
+    """E1, E18: a dead meter and a restart, each with its span."""
+    with Receiver() as receiver, ModbusMeters([1, 7]) as meters:
+        meters.ignore[7] = set(range(0x6000))
+        table = modbus_table(meters.port, [1, 7], interval_s=0.5, timeout_s=0.2)
+        edge = EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table)
+        for _ in range(2):
+            edge.start()
+            before = len(receiver.rows())
+            wait_until(lambda before=before: len(receiver.rows()) > before + 5, timeout_s=20)
+            assert edge.stop() == 0
+    notes = [note for batch in receiver.batches.values() for note in batch.notes]
+    silences = [note for note in notes if note.kind is NoteKind.SILENT and note.device == "meter-7"]
+    [stopped] = [note for note in notes if note.kind is NoteKind.NOT_RUNNING]
+    assert silences[0].last_us <= stopped.last_us <= silences[-1].first_us + 1
+    assert "no reply within 0.2 s" in silences[0].detail
+    read_us = sorted(time_us for device, time_us, _ in receiver.rows() if device == "meter-1")
+    assert not [time_us for time_us in read_us if stopped.first_us + 1_000_000 < time_us < stopped.last_us]
