@@ -43,7 +43,9 @@ class Thread:
                 cancelled = True
         task = asyncio.current_task()
         if cancelled and task is not None:
-            # Again, at the next await: what follows here is the caller's book-keeping.
+            # Again, at the next await: what follows here is the caller's book-keeping. It stays one cancellation, or
+            # `asyncio.timeout` takes it for another's.
+            task.uncancel()
             task.cancel()
         return future.result()
 
