@@ -48,9 +48,9 @@ class BufferFormat(EdgeError):
 
 
 class BufferUnwritable(EdgeError):
-    """The buffer's disk refuses writes for now: full, read-only, failing, not there. What was asked may be asked again.
+    """The buffer's disk refuses writes for now: full, read-only, failing or not there.
 
-    `reopen` says that the file has to be opened anew for that.
+    What was asked may be asked again; `reopen` says that the file has to be opened anew for that.
     """
 
     def __init__(self, reason: str, *, reopen: bool = False) -> None:

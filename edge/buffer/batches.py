@@ -100,8 +100,8 @@ class Content(msgspec.Struct):
         return encode(Batch(version=1, stream=stream, seq=seq, devices=blocks), media_type)
 
 
-def content(db: sqlite3.Connection, *, ids: tuple[int, int] | None, true_us: int | None, notes: list[Note]) -> Content:
-    """Of the segments in the inclusive range `ids`, in the order of their commits, device by device."""
+def content(db: sqlite3.Connection, *, ids: tuple[int, int] | None, true_us: int | None) -> Content:
+    """Of the segments in the inclusive range `ids`, in the order of their commits, device by device. Without notes."""
     merged: dict[tuple[str, ...], _Merged] = {}
     damaged = []
     if ids is not None:
@@ -115,7 +115,7 @@ def content(db: sqlite3.Connection, *, ids: tuple[int, int] | None, true_us: int
             shift_us = correction_us(offset_us, true_us)
             for flat in found:
                 merged.setdefault(tuple(flat.values), _Merged(list(flat.values))).add(flat, shift_us)
-    return Content([one.flat() for one in merged.values()], notes, damaged)
+    return Content([one.flat() for one in merged.values()], [], damaged)
 
 
 def correction_us(offset_us: int, true_us: int | None) -> int:
@@ -126,7 +126,8 @@ def correction_us(offset_us: int, true_us: int | None) -> int:
 def made(db: sqlite3.Connection, cut: Cut, *, stream_id: int, stream: str) -> CutBatch:
     """`cut` with its bytes. Raises DamagedSegment where they are not those any more that it was cut with."""
     if cut.body is None:
-        found = content(db, ids=cut.segments, true_us=cut.true_us, notes=notes_of(db, stream_id, cut.seq))
+        found = content(db, ids=cut.segments, true_us=cut.true_us)
+        found.notes = notes_of(db, stream_id, cut.seq)
         body = found.encoded(stream=stream, seq=cut.seq, media_type=cut.media_type)
         if found.damaged or bytes.fromhex(checksum(body)) != cut.sha256:
             raise DamagedSegment(f"batch {cut.seq} cannot be made as it was cut")

@@ -53,18 +53,20 @@ class Thread:
                 _soon(loop, partial(future.set_result, result))
 
         self._work.put(done)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if future.done():
-                raise
+        cancelled = False
         while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({future})
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError:
+                cancelled = True
+            except BaseException:  # noqa: BLE001 - that of the work: it is raised below
+                break
         task = asyncio.current_task()
-        assert task is not None
-        # Again, at the next await: what follows here is the caller's book-keeping.
-        task.cancel()
+        if cancelled and task is not None:
+            # Again, at the next await: what follows here is the caller's book-keeping. It stays one cancellation, or
+            # `asyncio.timeout` takes it for another's.
+            task.uncancel()
+            task.cancel()
         return future.result()
 
     def _serve(self) -> None:

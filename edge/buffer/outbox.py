@@ -3,17 +3,17 @@
 import hashlib
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from contract.codec import PACKED, compress
-from contract.notes import NoteKind
+from contract.notes import Note, NoteKind
 from contract.receipt import Receipt
 from edge.buffer.batches import ENCODING, Content, Cut, Lane, content
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, pack, span, unpack
-from edge.buffer.tables import ID_STEP, insert_loss, insert_segment, notes_of
+from edge.buffer.tables import ID_STEP, decoded_note, insert_loss, insert_segment
 
 _COLUMNS = (
     "seq",
@@ -36,9 +36,13 @@ _STREAM_STEP = 1 << 40
 
 
 class Outbox:
-    """The batches of the current stream that are not confirmed. `truth` is the true offset of each boot, by its id."""
+    """The batches of the current stream that are not confirmed. `truth` is the true offset of each boot, by its id.
+
+    `dropped` is set when segments are found damaged, and are gone.
+    """
 
     def __init__(self, *, stream_id: int, stream: str, next_seq: int, cuts: Iterable[Cut]) -> None:
+        self.dropped = False
         self.stream_id, self.stream, self.next_seq = stream_id, stream, next_seq
         self.cuts = {cut.seq: cut for cut in cuts}
 
@@ -53,6 +57,9 @@ class Outbox:
             cut = Cut(**dict(zip(_COLUMNS, row, strict=True)), kept=0, size=0)
             cut.lane = Lane(cut.lane)
             cut.kept, cut.size = _extent(db, cut.segments)
+            if cut.kept != cut.readings:
+                # These are not its segments: what the receipt was for is not known any more.
+                cut.receipt_us = cut.receipt = None
             cuts.append(cut)
         return cls(stream_id=stream_id, stream=stream, next_seq=last + 1, cuts=cuts)
 
@@ -89,7 +96,7 @@ class Outbox:
 
         Nothing of the boot `running` is cut while its true time is not known.
         """
-        *_, (first, _) = self.uncut()
+        first = 1 + max((cut.last_id or 0 for cut in self.cuts.values()), default=0)
         chosen: list[tuple[int, int, int, int]] = []
         readings = 0
         sql = "SELECT id, boot, readings, last_us FROM segment WHERE id >= ? ORDER BY id DESC"
@@ -101,12 +108,9 @@ class Outbox:
                 return False
             chosen.append((row_id, boot, count, last_us))
             readings += count
-        if not chosen and not self._has_notes(db, media_type):
-            return False
         ids = (chosen[-1][0], chosen[0][0]) if chosen else None
         true_us = truth.get(chosen[0][1]) if chosen else None
-        self._cut(db, Lane.LIVE, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
-        return True
+        return self._cut(db, Lane.LIVE, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
 
     def cut_backlog(
         self,
@@ -128,9 +132,10 @@ class Outbox:
                 ids, boot = self._oldest(db, first, last, max_readings)
                 if ids is None or (boot == running and truth.get(boot) is None):
                     break
-                self._cut(db, Lane.BACKLOG, ids=ids, true_us=truth.get(boot), media_type=media_type, now_us=now_us)
+                done += self._cut(
+                    db, Lane.BACKLOG, ids=ids, true_us=truth.get(boot), media_type=media_type, now_us=now_us
+                )
                 first = ids[1] + 1
-                done += 1
         return done
 
     def _oldest(
@@ -147,11 +152,6 @@ class Outbox:
             readings, of_boot = readings + count, boot
         return ((ids[0], ids[-1]) if ids else None), of_boot
 
-    def _has_notes(self, db: sqlite3.Connection, media_type: str) -> bool:
-        return (
-            media_type == PACKED and db.execute("SELECT 1 FROM note WHERE seq IS NULL LIMIT 1").fetchone() is not None
-        )
-
     def _cut(
         self,
         db: sqlite3.Connection,
@@ -161,19 +161,45 @@ class Outbox:
         true_us: int | None,
         media_type: str,
         now_us: int,
-        with_notes: bool = True,
-    ) -> Cut:
-        """A batch of the segments in `ids`, with the notes that wait. Damaged segments are recorded, and gone."""
-        seq = self.next_seq
-        if with_notes and media_type == PACKED:
-            db.execute(
-                "UPDATE note SET stream = ?, seq = ? WHERE id IN "
-                "(SELECT id FROM note WHERE seq IS NULL ORDER BY id LIMIT ?)",
-                (self.stream_id, seq, _MOST_NOTES),
+        notes: Sequence[int] | None = None,
+    ) -> bool:
+        """A batch of the segments in `ids`, with notes of these ids, or those that wait. False when it were empty.
+
+        Damaged segments are recorded, and gone.
+        """
+        found = content(db, ids=ids, true_us=true_us)
+        self._drop(db, found.damaged, now_us)
+        if media_type == PACKED:
+            found.notes = self._take_notes(db, notes)
+        if not found.groups:
+            ids = true_us = None
+        if found.groups or found.notes:
+            self._number(db, lane, found, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
+        return bool(found.groups or found.notes)
+
+    def _take_notes(self, db: sqlite3.Connection, ids: Sequence[int] | None) -> list[Note]:
+        """Notes of `ids`, or those that wait, for the next batch. What cannot be read any more is gone."""
+        if ids is None:
+            rows = db.execute("SELECT id, body FROM note WHERE seq IS NULL ORDER BY id LIMIT ?", (_MOST_NOTES,))
+        else:
+            rows = db.execute(f"SELECT id, body FROM note WHERE id IN ({', '.join(map(str, ids))}) ORDER BY id")
+        taken = [(row_id, decoded_note(body)) for row_id, body in rows.fetchall()]
+        db.executemany("DELETE FROM note WHERE id = ?", [(row_id,) for row_id, note in taken if note is None])
+        db.executemany(
+            "UPDATE note SET stream = ?, seq = ? WHERE id = ?",
+            [(self.stream_id, self.next_seq, row_id) for row_id, note in taken if note is not None],
+        )
+        return [note for _, note in taken if note is not None]
+
+    def _drop(self, db: sqlite3.Connection, ids: Iterable[int], now_us: int) -> None:
+        """Segments that cannot be read any more are gone, and recorded."""
+        for row_id in ids:
+            [(readings, first_us, last_us)] = db.execute(
+                "SELECT readings, first_us, last_us FROM segment WHERE id = ?", (row_id,)
             )
-        found = content(db, ids=ids, true_us=true_us, notes=notes_of(db, self.stream_id, seq))
-        drop_damaged(db, found.damaged, now_us)
-        return self._number(db, lane, found, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
+            db.execute("DELETE FROM segment WHERE id = ?", (row_id,))
+            insert_loss(db, Loss("damaged on the disk", readings, first_us, last_us, NoteKind.DAMAGED), now_us)
+            self.dropped = True
 
     def _number(
         self,
@@ -185,7 +211,7 @@ class Outbox:
         true_us: int | None,
         media_type: str,
         now_us: int,
-    ) -> Cut:
+    ) -> None:
         seq, self.next_seq = self.next_seq, self.next_seq + 1
         body = found.encoded(stream=self.stream, seq=seq, media_type=media_type)
         sha256 = hashlib.sha256(body).digest()
@@ -225,25 +251,29 @@ class Outbox:
                 now_us,
             ),
         )
-        return cut
 
     def receive(self, db: sqlite3.Connection, receipts: Mapping[int, tuple[int, Receipt]]) -> None:
         """Write down receipts, by sequence number, with when they came."""
         for seq, (receipt_us, receipt) in receipts.items():
-            if (cut := self.cuts.get(seq)) is not None:
+            cut = self.cuts.get(seq)
+            # It may have become another's number, or another batch, since the receipt came.
+            if cut is not None and (receipt.stream, receipt.sha256) == (self.stream, cut.sha256.hex()):
                 # What says nothing but that all of it is stored is not worth its bytes.
                 plain = receipt.stored == cut.readings and not receipt.quarantined
                 cut.receipt = None if plain else msgspec.json.encode(receipt).decode()
                 cut.receipt_us, cut.body = receipt_us, None
                 self._update(db, seq, receipt_us=receipt_us, receipt=cut.receipt)
 
-    def lost(self, received: list[tuple[int, int]], asked_us: int) -> list[Cut]:
-        """Batches whose receipt came before `asked_us`, and that the receiver does not have now."""
+    def lost(self, received: list[tuple[int, int]], *, asked_us: int, now_us: int) -> list[Cut]:
+        """Batches whose receipt came before `asked_us`, and that the receiver does not have now.
+
+        A receipt of the future is from before the clock went back.
+        """
         return [
             cut
             for cut in self.cuts.values()
             if cut.receipt_us is not None
-            and cut.receipt_us <= asked_us
+            and (cut.receipt_us <= asked_us or cut.receipt_us > now_us)
             and not any(first <= cut.seq <= last for first, last in received)
         ]
 
@@ -254,48 +284,73 @@ class Outbox:
 
         What it has lost is outstanding again.
         """
-        for cut in self.lost(received, asked_us):
+        for cut in self.lost(received, asked_us=asked_us, now_us=now_us):
             cut.receipt_us = cut.receipt = None
             self._update(db, cut.seq, receipt_us=None, receipt=None)
-        confirmed = [
-            cut
-            for cut in self.cuts.values()
-            if cut.receipt_us is not None and cut.receipt_us <= min(asked_us, before_us)
-        ]
-        for cut in confirmed:
+        confirmed = []
+        for cut in self.cuts.values():
+            if cut.receipt_us is None:
+                continue
+            if cut.receipt_us > now_us:
+                # Or it were kept until that time comes.
+                cut.receipt_us = now_us
+                self._update(db, cut.seq, receipt_us=now_us)
+            if cut.receipt_us <= min(asked_us, before_us):
+                confirmed.append(cut)
+        self._forget(db, confirmed, now_us)
+        return confirmed
+
+    def release(self, db: sqlite3.Connection, *, readings: int, now_us: int) -> list[Cut]:
+        """Delete some of the oldest that have a receipt, confirmed or not: there is no room for them any longer."""
+        released: list[Cut] = []
+        for _, cut in sorted(self.cuts.items()):
+            if cut.delivered:
+                released.append(cut)
+                readings -= cut.readings
+            if readings <= 0:
+                break
+        self._forget(db, released, now_us)
+        return released
+
+    def _forget(self, db: sqlite3.Connection, cuts: Iterable[Cut], now_us: int) -> None:
+        """What was in `cuts` is deleted; of some batches the rows stay, as history."""
+        for cut in cuts:
             if cut.segments is not None:
                 db.execute("DELETE FROM segment WHERE id BETWEEN ? AND ?", cut.segments)
             db.execute("DELETE FROM note WHERE stream = ? AND seq = ?", (self.stream_id, cut.seq))
             self._update(db, cut.seq, confirmed_us=now_us)
             del self.cuts[cut.seq]
-        if confirmed:
-            oldest = self._row_id(self.next_seq) - _HISTORY
-            db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
-        return confirmed
+        oldest = self._row_id(self.next_seq) - _HISTORY
+        db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
 
-    def refuse(self, db: sqlite3.Connection, seq: int, *, status: int, reason: str, now_us: int) -> int:
+    def refuse(
+        self, db: sqlite3.Connection, seq: int, *, status: int, reason: str, media_type: str, now_us: int
+    ) -> int:
         """The receiver will not have batch `seq`: what was in it is cut anew, in halves; alone, it is set aside.
 
         The number itself is sent empty, so that none is missing. Returns how many readings were set aside.
         """
         cut = self.cuts[seq]
-        ids, with_notes = cut.segments, bool(notes_of(db, self.stream_id, seq))
-        db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE stream = ? AND seq = ?", (self.stream_id, seq))
-        self.void(db, seq)
-        if with_notes and ids is None:
-            # Not one word of it is understood over there: it would come back for ever.
-            db.execute("DELETE FROM note WHERE seq IS NULL")
+        ids, options = cut.segments, {"media_type": media_type, "now_us": now_us}
+        sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
+        notes = [row_id for (row_id,) in db.execute(sql, (self.stream_id, seq))]
+        self._void(db, seq)
+        if ids is not None:
+            parts = [ids] if notes else list(self._halves(db, ids))
+            if parts == [ids] and not notes:
+                return self._set_aside(db, ids[0], status=status, reason=reason, now_us=now_us)
+            for part in parts:
+                self._cut(db, cut.lane, ids=part, true_us=cut.true_us, notes=(), **options)  # type: ignore[arg-type]
+            halves = [notes]
+        elif len(notes) == 1:
+            # The readings that it tells of are counted in `loss`; nobody over there can be told.
+            db.execute("DELETE FROM note WHERE id = ?", notes)
             return 0
-        if ids is None:
-            return 0
-        parts = [ids] if with_notes else list(self._halves(db, ids))
-        if parts == [ids] and not with_notes:
-            return self._set_aside(db, ids[0], status=status, reason=reason, now_us=now_us)
-        for part in parts:
-            options = {"true_us": cut.true_us, "media_type": cut.media_type, "now_us": now_us}
-            self._cut(db, cut.lane, ids=part, with_notes=False, **options)  # type: ignore[arg-type]
-        if with_notes:
-            self._cut(db, cut.lane, ids=None, true_us=None, media_type=cut.media_type, now_us=now_us)
+        else:
+            halves = [notes[: len(notes) // 2], notes[len(notes) // 2 :]]
+        for half in halves if media_type == PACKED else ():
+            if half:
+                self._cut(db, cut.lane, ids=None, true_us=None, notes=half, **options)  # type: ignore[arg-type]
         return 0
 
     def _halves(self, db: sqlite3.Connection, ids: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -317,7 +372,7 @@ class Outbox:
         try:
             readings = unpack(body)
         except DamagedSegment:
-            drop_damaged(db, [row_id], now_us)
+            self._drop(db, [row_id], now_us)
             return 0
         db.execute("DELETE FROM segment WHERE id = ?", (row_id,))
         for reading in readings:
@@ -329,24 +384,34 @@ class Outbox:
         insert_loss(db, loss, now_us)
         return len(readings)
 
-    def void(self, db: sqlite3.Connection, seq: int) -> None:
-        """Batch `seq` has nothing in it any more; its segments are in no batch."""
+    def _void(self, db: sqlite3.Connection, seq: int) -> None:
+        """Batch `seq` has nothing in it any more; its segments are in no batch, and its notes wait."""
         cut = self.cuts[seq]
+        db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE stream = ? AND seq = ?", (self.stream_id, seq))
         empty = Content([], [], []).encoded(stream=self.stream, seq=seq, media_type=cut.media_type)
         cut.sha256, cut.body = hashlib.sha256(empty).digest(), compress(empty, ENCODING)
-        cut.first_id = cut.last_id = cut.true_us = None
+        cut.first_id = cut.last_id = cut.true_us = cut.receipt_us = cut.receipt = None
         cut.readings = cut.kept = cut.size = cut.first_us = cut.last_us = 0
         self._update(
-            db, seq, first_id=None, last_id=None, true_us=None, readings=0, first_us=0, last_us=0, sha256=cut.sha256
+            db,
+            seq,
+            first_id=None,
+            last_id=None,
+            true_us=None,
+            readings=0,
+            first_us=0,
+            last_us=0,
+            sha256=cut.sha256,
+            receipt_us=None,
+            receipt=None,
         )
 
     def repair(self, db: sqlite3.Connection, seq: int, now_us: int) -> None:
         """Batch `seq` cannot be made any more as it was cut: what is left of it goes in another."""
         cut = self.cuts[seq]
-        found = content(db, ids=cut.segments, true_us=cut.true_us, notes=[])
-        db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE stream = ? AND seq = ?", (self.stream_id, seq))
-        self.void(db, seq)
-        drop_damaged(db, found.damaged, now_us)
+        found = content(db, ids=cut.segments, true_us=cut.true_us)
+        self._void(db, seq)
+        self._drop(db, found.damaged, now_us)
 
     def renumber(self, db: sqlite3.Connection, now_us: int) -> None:
         """A new stream: everything that is not confirmed is cut anew under it."""
@@ -375,16 +440,6 @@ def begin_stream(db: sqlite3.Connection, now_us: int) -> int:
     cursor = db.execute("INSERT INTO stream (name, began_us) VALUES (?, ?)", (str(uuid.uuid4()), now_us))
     assert cursor.lastrowid is not None
     return cursor.lastrowid
-
-
-def drop_damaged(db: sqlite3.Connection, ids: Iterable[int], now_us: int) -> None:
-    """Segments that cannot be read any more are gone, and recorded."""
-    for row_id in ids:
-        [(readings, first_us, last_us)] = db.execute(
-            "SELECT readings, first_us, last_us FROM segment WHERE id = ?", (row_id,)
-        )
-        db.execute("DELETE FROM segment WHERE id = ?", (row_id,))
-        insert_loss(db, Loss("damaged on the disk", readings, first_us, last_us, NoteKind.DAMAGED), now_us)
 
 
 def _split(db: sqlite3.Connection, row_id: int) -> list[int]:

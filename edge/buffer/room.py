@@ -1,7 +1,7 @@
 """When the buffer is full: what is given up first, and how that is said."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from contract.notes import NoteKind
 from edge.buffer.rows import Loss
@@ -12,25 +12,30 @@ from edge.reading import Reading
 # Of the room for the buffer, what readings that the receiver refused may take before the oldest of them go.
 _REFUSED_SHARE = 0.1
 # Given up at a time: few enough to be held in memory on a small board, many enough to outpace what comes in.
-_STEP_READINGS = 20_000
+STEP_READINGS = 20_000
 # What is left of a step is written in parts that fit a batch.
 _PART_READINGS = 2_000
 WHOLE, REDUCED, REGISTERS = 0, 1, 2
 """Levels of a segment: as it was read; instantaneous values at quarter-hours alone; quarter-hour registers alone."""
 
 
-def give_up(db: sqlite3.Connection, max_bytes: int, taken: Sequence[tuple[int, int]]) -> list[Loss]:
-    """Give up some of the oldest, inside the caller's transaction; nothing when there is nothing but the newest.
+Gaps = Sequence[tuple[int, int | None]]
+"""First and last id of where segments are that may go, the last one open."""
+
+
+def give_up(db: sqlite3.Connection, max_bytes: int, gaps: Gaps) -> list[Loss] | None:
+    """Give up some of the oldest in `gaps`, inside the caller's transaction; None when there is only the newest.
 
     Instantaneous values go first, down to quarter-hours, then energy registers, down to quarter-hours too, and when
-    nothing else is left the oldest of these. Segments in the ranges of ids `taken` are in a batch, and stay.
+    nothing else is left the oldest of these. A step may have found nothing to give up in what it looked at.
     """
     if loss := _drop_refused(db, max_bytes):
         return [loss]
     for level, what_is_left in ((WHOLE, reduce), (REDUCED, thin)):
-        if losses := _thin(db, level, what_is_left, taken):
+        losses = _thin(db, level, what_is_left, gaps)
+        if losses is not None:
             return losses
-    return _drop_oldest(db, taken)
+    return _drop_oldest(db, gaps)
 
 
 def _drop_refused(db: sqlite3.Connection, max_bytes: int) -> Loss | None:
@@ -47,11 +52,11 @@ def _thin(
     db: sqlite3.Connection,
     level: int,
     what_is_left: Callable[[Sequence[Reading]], list[Reading]],
-    taken: Sequence[tuple[int, int]],
-) -> list[Loss]:
-    found = _oldest(db, level, taken)
+    gaps: Gaps,
+) -> list[Loss] | None:
+    found = _oldest(db, level, gaps)
     if not found.ids:
-        return found.losses
+        return found.losses or None
     kept = what_is_left(found.readings)
     _delete(db, found.ids)
     # Not more parts than there were segments: each takes the place of one, and at least one of them has room for all.
@@ -67,18 +72,17 @@ def _losses(level: int, before: Sequence[Reading], kept: Sequence[Reading]) -> l
     if gone := len(before) - len(kept):
         reasons = ("thinned to energy registers", "thinned to quarter-hour energy registers")
         losses.append(Loss(f"{reasons[level]}: the buffer is full", gone, *span(before), NoteKind.THINNED))
-    whole = {(reading.device, reading.time_us): len(reading.values) for reading in before}
-    fewer = sum(1 for reading in kept if len(reading.values) < whole[reading.device, reading.time_us])
-    if fewer:
+    whole = {id(reading) for reading in before}
+    if fewer := [reading for reading in kept if id(reading) not in whole]:
         reason = "reduced to their energy registers: the buffer is full"
-        losses.append(Loss(reason, fewer, *span(before), NoteKind.REDUCED))
+        losses.append(Loss(reason, len(fewer), *span(fewer), NoteKind.REDUCED))
     return losses
 
 
-def _drop_oldest(db: sqlite3.Connection, taken: Sequence[tuple[int, int]]) -> list[Loss]:
-    found = _oldest(db, REGISTERS, taken)
+def _drop_oldest(db: sqlite3.Connection, gaps: Gaps) -> list[Loss] | None:
+    found = _oldest(db, REGISTERS, gaps)
     if not found.ids:
-        return found.losses
+        return found.losses or None
     _delete(db, found.ids)
     reason = "dropped: the buffer is full of energy registers"
     return [*found.losses, Loss(reason, len(found.readings), *span(found.readings), NoteKind.THINNED)]
@@ -94,17 +98,11 @@ class _Oldest:
         self.losses: list[Loss] = []
 
 
-def _oldest(db: sqlite3.Connection, level: int, taken: Sequence[tuple[int, int]]) -> _Oldest:
+def _oldest(db: sqlite3.Connection, level: int, gaps: Gaps) -> _Oldest:
     """The oldest segments of `level`, some thousand readings, never the newest of all; damaged ones are deleted."""
     found = _Oldest()
-    sql = (
-        "SELECT id, boot, offset_us, readings, first_us, last_us, body FROM segment "
-        "WHERE level = ? AND id < (SELECT coalesce(max(id), 0) FROM segment) ORDER BY id"
-    )
     damaged = []
-    for row_id, boot, offset_us, readings, first_us, last_us, body in db.execute(sql, (level,)):
-        if any(first <= row_id <= last for first, last in taken):
-            continue
+    for row_id, boot, offset_us, readings, first_us, last_us, body in _segments(db, level, gaps):
         if found.ids and (boot, offset_us) != (found.boot, found.offset_us):
             break
         try:
@@ -115,10 +113,20 @@ def _oldest(db: sqlite3.Connection, level: int, taken: Sequence[tuple[int, int]]
             continue
         found.ids.append(row_id)
         found.boot, found.offset_us = boot, offset_us
-        if len(found.readings) >= _STEP_READINGS:
+        if len(found.readings) >= STEP_READINGS:
             break
     _delete(db, damaged)
     return found
+
+
+def _segments(db: sqlite3.Connection, level: int, gaps: Gaps) -> Iterator[tuple[int, int, int, int, int, int, bytes]]:
+    [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
+    sql = (
+        "SELECT id, boot, offset_us, readings, first_us, last_us, body FROM segment "
+        "WHERE id BETWEEN ? AND ? AND level = ? ORDER BY id"
+    )
+    for first, last in gaps:
+        yield from db.execute(sql, (first, newest - 1 if last is None else min(last, newest - 1), level))
 
 
 def _delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:

@@ -87,13 +87,13 @@ def reduce(readings: Sequence[Reading]) -> list[Reading]:
 
     What has no energy register is then gone, but for that last one.
     """
-    last = _last_of_quarters(readings)
+    last = {id(reading) for reading in _last_of_quarters(readings)}
     kept = []
     for reading in readings:
-        if reading is last[reading.device, reading.time_us // QUARTER_HOUR_US]:
+        if id(reading) in last:
             kept.append(reading)
-        elif registers := _registers(reading):
-            kept.append(msgspec.structs.replace(reading, values=registers))
+        elif (registers := _registers(reading)) is not None:
+            kept.append(registers)
     return kept
 
 
@@ -103,20 +103,23 @@ def thin(readings: Iterable[Reading]) -> list[Reading]:
     Kept is the last read in each quarter, at the time when it was read: a register read late still tells the energy
     up to it, and nothing is interpolated here.
     """
-    with_registers = [
-        msgspec.structs.replace(reading, values=registers) for reading in readings if (registers := _registers(reading))
-    ]
-    return sorted(_last_of_quarters(with_registers).values(), key=lambda reading: (reading.time_us, reading.device))
+    with_registers = [registers for reading in readings if (registers := _registers(reading)) is not None]
+    return sorted(_last_of_quarters(with_registers), key=lambda reading: (reading.time_us, reading.device))
 
 
-def _last_of_quarters(readings: Iterable[Reading]) -> dict[tuple[str, int], Reading]:
-    last: dict[tuple[str, int], Reading] = {}
+def _last_of_quarters(readings: Iterable[Reading]) -> Iterable[Reading]:
+    """A device whose readings have now these and then those quantities has a last one of each kind."""
+    last: dict[tuple[str, int, frozenset[str]], Reading] = {}
     for reading in readings:
-        key = (reading.device, reading.time_us // QUARTER_HOUR_US)
+        key = (reading.device, reading.time_us // QUARTER_HOUR_US, frozenset(reading.values))
         if key not in last or last[key].time_us <= reading.time_us:
             last[key] = reading
-    return last
+    return last.values()
 
 
-def _registers(reading: Reading) -> dict[str, int | float]:
-    return {name: value for name, value in reading.values.items() if BY_NAME[name].kind is Kind.CUMULATIVE}
+def _registers(reading: Reading) -> Reading | None:
+    """`reading` with its energy registers alone, itself where it has nothing else, None where it has none."""
+    registers = {name: value for name, value in reading.values.items() if BY_NAME[name].kind is Kind.CUMULATIVE}
+    if len(registers) == len(reading.values):
+        return reading if registers else None
+    return msgspec.structs.replace(reading, values=registers) if registers else None

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from edge.buffer.database import Thread, change, look
 from edge.buffer.deliveries import keep, kept
 from edge.buffer.file import closed, meta, open_file, set_meta
 from edge.buffer.outbox import Outbox
-from edge.buffer.room import give_up
+from edge.buffer.room import STEP_READINGS, give_up
 from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.salvage import salvage
 from edge.buffer.segments import DamagedSegment
@@ -196,8 +196,16 @@ class Store:
 
     def _changed(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         db = self._connection()
+
+        def all_of_it() -> _Result:
+            result = work(db)
+            if self._outbox.dropped:
+                self._outbox.dropped = False
+                self._count(db)
+            return result
+
         try:
-            return change(db, lambda: work(db))
+            return change(db, all_of_it)
         except BaseException:
             # Nothing of it happened: what was noted beside the file is read from it again.
             self._reload(db)
@@ -243,12 +251,13 @@ class Store:
 
         `offset_us` is the wall clock less the monotonic one when the readings were stamped.
         """
-        row_id, size, now_us, live = self._next_id, 0, self._clock.now_us(), self.want_live
+        now_us, live = self._clock.now_us(), self.want_live
 
         def work(db: sqlite3.Connection) -> bool:
-            nonlocal size
             if readings:
-                size = insert_segment(db, row_id, readings, boot=self._boot, offset_us=offset_us)
+                size = insert_segment(db, self._next_id, readings, boot=self._boot, offset_us=offset_us)
+                self._next_id += ID_STEP
+                self._kept, self._kept_bytes = self._kept + len(readings), self._kept_bytes + size
             if rejected:
                 held_bytes = round(self._limits.max_bytes * _REJECTED_SHARE)
                 insert_rejected(db, rejected, rows=REJECTED_ROWS, held_bytes=held_bytes)
@@ -261,11 +270,7 @@ class Store:
                 insert_frames(db, frames, held_bytes=self._limits.frames_bytes)
             return live and self._cut_live(db, self._live_readings, now_us)
 
-        cut = await self._change(work)
-        if readings:
-            self._next_id = row_id + ID_STEP
-            self._kept, self._kept_bytes = self._kept + len(readings), self._kept_bytes + size
-        if cut:
+        if await self._change(work):
             self.want_live = False
 
     async def deliveries(self) -> list[Delivery]:
@@ -310,21 +315,32 @@ class Store:
 
         One that cannot be made any more as it was cut is emptied, and what is left of it is cut anew.
         """
-        waiting = [cut for cut in self._outbox.outstanding(lane, limit + len(self._receipts)) if not self._got(cut)]
-        found = []
-        for cut in waiting[:limit]:
-            make = partial(made, cut=cut, stream_id=self._outbox.stream_id, stream=self._outbox.stream)
-            try:
-                found.append(await self._look(make))
-            except DamagedSegment as error:
-                _LOG.error("batch damaged, cut anew", seq=cut.seq, reason=str(error))
-                await self._change(partial(self._repair, seq=cut.seq, now_us=self._clock.now_us()))
-                found.append(await self._look(make))
-        return found
+        while True:
+            got = set(self._receipts)
+            found, damaged = await self._look(partial(self._made, lane=lane, limit=limit, got=got))
+            if not damaged:
+                return found
+            for seq, reason in damaged.items():
+                _LOG.error("batch damaged, cut anew", seq=seq, reason=reason)
+            await self._change(partial(self._repair, seqs=damaged, now_us=self._clock.now_us()))
 
-    def _repair(self, db: sqlite3.Connection, *, seq: int, now_us: int) -> None:
-        self._outbox.repair(db, seq, now_us)
-        self._count(db)
+    def _made(
+        self, db: sqlite3.Connection, *, lane: Lane, limit: int, got: Collection[int]
+    ) -> tuple[list[CutBatch], dict[int, str]]:
+        """Batches that wait, and what is wrong with those that cannot be made."""
+        waiting = [cut for cut in self._outbox.outstanding(lane, limit + len(got)) if cut.seq not in got]
+        found, damaged = [], {}
+        for cut in waiting[:limit]:
+            try:
+                found.append(made(db, cut, stream_id=self._outbox.stream_id, stream=self._outbox.stream))
+            except DamagedSegment as error:
+                damaged[cut.seq] = str(error)
+        return found, damaged
+
+    def _repair(self, db: sqlite3.Connection, *, seqs: Iterable[int], now_us: int) -> None:
+        for seq in seqs:
+            if seq in self._outbox.cuts:
+                self._outbox.repair(db, seq, now_us)
 
     def _got(self, cut: Cut) -> bool:
         return cut.delivered or cut.seq in self._receipts
@@ -342,21 +358,23 @@ class Store:
 
         It was asked at `asked_us`: what it got later is not among `received`. Deleting waits for the next transaction.
         """
-        self._confirmation = (received, asked_us, self._clock.now_us() - round(keep_s * 1e6))
-        lost = self._outbox.lost(received, asked_us)
+        now_us = self._clock.now_us()
+        self._confirmation = (received, asked_us, now_us - round(keep_s * 1e6))
+        lost = await self._look(lambda _: self._outbox.lost(received, asked_us=asked_us, now_us=now_us))
         if lost:
             await self._change(lambda _: None)
         return len(lost)
 
     def _confirm(self, db: sqlite3.Connection, received: list[tuple[int, int]], asked_us: int, before_us: int) -> None:
-        confirmed = self._outbox.confirm(
-            db, received, asked_us=asked_us, before_us=before_us, now_us=self._clock.now_us()
-        )
-        if confirmed:
-            synced = int(str(meta(db, "synced_readings"))) + sum(cut.readings for cut in confirmed)
+        now_us = self._clock.now_us()
+        self._deleted(db, self._outbox.confirm(db, received, asked_us=asked_us, before_us=before_us, now_us=now_us))
+
+    def _deleted(self, db: sqlite3.Connection, cuts: Sequence[Cut]) -> None:
+        if cuts:
+            synced = int(str(meta(db, "synced_readings"))) + sum(cut.readings for cut in cuts)
             set_meta(db, "synced_readings", synced)
-        self._kept -= sum(cut.kept for cut in confirmed)
-        self._kept_bytes -= sum(cut.size for cut in confirmed)
+        self._kept -= sum(cut.kept for cut in cuts)
+        self._kept_bytes -= sum(cut.size for cut in cuts)
 
     def lowest_unconfirmed(self) -> int | None:
         """The number from which to ask the receiver what it has; None when all is confirmed."""
@@ -367,7 +385,9 @@ class Store:
         now_us = self._clock.now_us()
 
         def work(db: sqlite3.Connection) -> int:
-            alone = self._outbox.refuse(db, seq, status=status, reason=reason, now_us=now_us)
+            alone = self._outbox.refuse(
+                db, seq, status=status, reason=reason, media_type=self.media_type, now_us=now_us
+            )
             self._count(db)
             return alone
 
@@ -395,23 +415,26 @@ class Store:
         Every loss is recorded, and the newest readings are never given up. What has a receipt goes first.
         """
         losses: list[Loss] = []
-        now_us = self._clock.now_us()
         for _ in range(_MOST_STEPS):
             if not await self._look(self._is_full):
                 break
-
-            def work(db: sqlite3.Connection) -> list[Loss]:
-                given_up = give_up(db, self._limits.max_bytes, self._outbox.covered())
-                for loss in given_up:
-                    insert_loss(db, loss, now_us)
-                self._count(db)
-                return given_up
-
-            step = await self._change(work)
-            if not step:
+            step = await self._change(self._give_up)
+            if step is None:
                 break
             losses += step
         await self._thread.run(self._give_back)
+        return losses
+
+    def _give_up(self, db: sqlite3.Connection) -> list[Loss] | None:
+        """One step; None when nothing is left that may go."""
+        now_us = self._clock.now_us()
+        if released := self._outbox.release(db, readings=STEP_READINGS, now_us=now_us):
+            self._deleted(db, released)
+            return []
+        losses = give_up(db, self._limits.max_bytes, list(self._outbox.uncut()))
+        for loss in losses or ():
+            insert_loss(db, loss, now_us)
+        self._count(db)
         return losses
 
     def _is_full(self, db: sqlite3.Connection) -> bool:
@@ -428,8 +451,12 @@ class Store:
         db = self._connection()
         used, empty = look(lambda: _pages(db))
         if empty > _WORTH_GIVING_BACK and used < empty / 4:
-            look(lambda: db.execute("VACUUM"))
-            look(lambda: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+            try:
+                look(lambda: db.execute("VACUUM"))
+                look(lambda: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+            except BufferUnwritable as error:
+                # It needs room for a copy of what is left. The file is as good as before.
+                _LOG.info("the buffer's file does not shrink", reason=error.reason)
 
     async def check(self) -> None:
         """Whether the file is still the one at its path. Raises BufferUnwritable when it was taken away."""
@@ -443,18 +470,20 @@ class Store:
 
     async def backlog(self) -> Backlog:
         """What has no receipt."""
-        spans = await self._look(self._waiting)
-        delivered = [cut for cut in self._outbox.cuts.values() if self._got(cut)]
+        return await self._look(partial(self._backlog, got=set(self._receipts)))
+
+    def _backlog(self, db: sqlite3.Connection, *, got: Collection[int]) -> Backlog:
+        delivered = [cut for cut in self._outbox.cuts.values() if cut.delivered or cut.seq in got]
         return Backlog(
             self._kept - sum(cut.kept for cut in delivered),
             self._kept_bytes - sum(cut.size for cut in delivered),
-            min((first_us for first_us, _ in spans), default=None),
+            min((first_us for first_us, _ in self._waiting(db, got=got)), default=None),
         )
 
     async def backlog_spans(self, limit: int = 32) -> list[tuple[int, int]]:
         """The times of what has no receipt, ascending and disjoint; the nearest are told as one beyond `limit`."""
         merged: list[tuple[int, int]] = []
-        for first_us, last_us in sorted(await self._look(self._waiting)):
+        for first_us, last_us in sorted(await self._look(partial(self._waiting, got=set(self._receipts)))):
             if merged and first_us <= merged[-1][1] + _SAME_SPAN_US:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], last_us))
             else:
@@ -464,10 +493,12 @@ class Store:
             merged[nearest - 1 : nearest + 1] = [(merged[nearest - 1][0], merged[nearest][1])]
         return merged
 
-    def _waiting(self, db: sqlite3.Connection) -> list[tuple[int, int]]:
+    def _waiting(self, db: sqlite3.Connection, *, got: Collection[int]) -> list[tuple[int, int]]:
         """First and last time of each run of segments without a receipt."""
         spans = [
-            (cut.first_us, cut.last_us) for cut in self._outbox.cuts.values() if cut.segments and not self._got(cut)
+            (cut.first_us, cut.last_us)
+            for cut in self._outbox.cuts.values()
+            if cut.segments and not cut.delivered and cut.seq not in got
         ]
         for first, last in self._outbox.uncut():
             ids = (first, 2**63 - 1 if last is None else last)

@@ -35,9 +35,17 @@ def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
 
 
 def notes_of(db: sqlite3.Connection, stream: int, seq: int) -> list[Note]:
-    """Those that went into a batch, in their order."""
+    """Those that went into a batch and can be read, in their order."""
     rows = db.execute("SELECT body FROM note WHERE stream = ? AND seq = ? ORDER BY id", (stream, seq))
-    return [_NOTES.decode(body) for (body,) in rows]
+    return [note for (body,) in rows if (note := decoded_note(body)) is not None]
+
+
+def decoded_note(body: bytes) -> Note | None:
+    """None when it is no longer what was written."""
+    try:
+        return _NOTES.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:
