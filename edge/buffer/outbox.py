@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -111,6 +112,11 @@ class Outbox:
         ids = (chosen[-1][0], chosen[0][0]) if chosen else None
         true_us = truth.get(chosen[0][1]) if chosen else None
         return self._cut(db, Lane.LIVE, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
+
+    def has_backlog(self, db: sqlite3.Connection) -> bool:
+        """Whether there are readings in no batch, older than the newest batch."""
+        sql = "SELECT 1 FROM segment WHERE id BETWEEN ? AND ? LIMIT 1"
+        return any(last is not None and db.execute(sql, (first, last)).fetchone() for first, last in self.uncut())
 
     def cut_backlog(
         self,
@@ -264,29 +270,38 @@ class Outbox:
                 cut.receipt_us, cut.body = receipt_us, None
                 self._update(db, seq, receipt_us=receipt_us, receipt=cut.receipt)
 
-    def lost(self, received: list[tuple[int, int]], *, asked_us: int, now_us: int) -> list[Cut]:
+    def lost(
+        self,
+        received: list[tuple[int, int]],
+        *,
+        asked_us: int,
+        now_us: int,
+        noted: Mapping[int, int] = MappingProxyType({}),
+    ) -> list[Cut]:
         """Batches whose receipt came before `asked_us`, and that the receiver does not have now.
 
-        A receipt of the future is from before the clock went back.
+        A receipt of the future is from before the clock went back. `noted` says when those came that are not written
+        down yet, by number.
         """
-        return [
-            cut
-            for cut in self.cuts.values()
-            if cut.receipt_us is not None
-            and (cut.receipt_us <= asked_us or cut.receipt_us > now_us)
-            and not any(first <= cut.seq <= last for first, last in received)
-        ]
+        found = []
+        for cut in self.cuts.values():
+            receipt_us = noted.get(cut.seq, cut.receipt_us)
+            if receipt_us is None or asked_us < receipt_us <= now_us:
+                continue
+            if not any(first <= cut.seq <= last for first, last in received):
+                found.append(cut)
+        return found
 
     def confirm(
         self, db: sqlite3.Connection, received: list[tuple[int, int]], *, asked_us: int, before_us: int, now_us: int
     ) -> list[Cut]:
         """What the receiver still has, with a receipt from before `before_us`, is deleted, and returned.
 
-        What it has lost is outstanding again.
+        What it has lost is outstanding again, as backlog: what is newest does not wait for it.
         """
         for cut in self.lost(received, asked_us=asked_us, now_us=now_us):
-            cut.receipt_us = cut.receipt = None
-            self._update(db, cut.seq, receipt_us=None, receipt=None)
+            cut.receipt_us, cut.receipt, cut.lane = None, None, Lane.BACKLOG
+            self._update(db, cut.seq, receipt_us=None, receipt=None, lane=int(Lane.BACKLOG))
         confirmed = []
         for cut in self.cuts.values():
             if cut.receipt_us is None:

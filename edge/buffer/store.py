@@ -294,7 +294,12 @@ class Store:
         return await self._change(lambda db: self._cut_live(db, max_readings, now_us))
 
     async def cut_backlog(self, max_readings: int, count: int) -> int:
-        """Cut up to `count` batches of the oldest readings that are in none; how many there were."""
+        """Cut up to `count` batches of the oldest readings that are in none; how many there were.
+
+        Without any, nothing is written.
+        """
+        if not await self._look(lambda db: self._outbox.has_backlog(db)):
+            return 0
         now_us = self._clock.now_us()
 
         def work(db: sqlite3.Connection) -> int:
@@ -310,13 +315,13 @@ class Store:
 
         return await self._change(work)
 
-    async def outstanding(self, lane: Lane, limit: int = 1) -> list[CutBatch]:
-        """Batches of `lane` without a receipt, the oldest first, at most `limit` of them.
+    async def outstanding(self, lane: Lane, limit: int = 1, *, without: Collection[int] = ()) -> list[CutBatch]:
+        """Batches of `lane` without a receipt, the oldest first: at most `limit`, none that is numbered in `without`.
 
         One that cannot be made any more as it was cut is emptied, and what is left of it is cut anew.
         """
         while True:
-            got = set(self._receipts)
+            got = {*self._receipts, *without}
             found, damaged = await self._look(partial(self._made, lane=lane, limit=limit, got=got))
             if not damaged:
                 return found
@@ -360,7 +365,8 @@ class Store:
         """
         now_us = self._clock.now_us()
         self._confirmation = (received, asked_us, now_us - round(keep_s * 1e6))
-        lost = await self._look(lambda _: self._outbox.lost(received, asked_us=asked_us, now_us=now_us))
+        noted = {seq: receipt_us for seq, (receipt_us, _) in self._receipts.items()}
+        lost = await self._look(lambda _: self._outbox.lost(received, asked_us=asked_us, now_us=now_us, noted=noted))
         if lost:
             await self._change(lambda _: None)
         return len(lost)

@@ -43,9 +43,9 @@ class Agreement:
         self._store, self._receiver, self._state = store, receiver, state
         self._clock, self._jitter, self._keep_s = clock, jitter, keep_s
         self._media_types: frozenset[str] = frozenset()
+        self._received: list[tuple[int, int]] = []
         self._due_s = float("-inf")
         self._route_seen = False
-        self._settled: set[int] = set()
         self._renumbering = asyncio.Lock()
         self._renumbered_s = float("-inf")
 
@@ -53,9 +53,9 @@ class Agreement:
         """Something went wrong on the way, or the receiver is another: ask before anything else is sent."""
         self.agreed.clear()
 
-    def settled(self, seq: int) -> None:
-        """The receipt for `seq` has come; an answer that is on its way may not know of it."""
-        self._settled.add(seq)
+    def arrived(self, seq: int) -> bool:
+        """Whether the receiver had batch `seq` when it was asked last."""
+        return any(first <= seq <= last for first, last in self._received)
 
     def takes(self, media_type: str) -> bool:
         return media_type in self._media_types
@@ -65,7 +65,7 @@ class Agreement:
         if self.agreed.is_set() and self._clock.monotonic_s() < self._due_s:
             return
         stream = self._store.stream
-        self._settled = set()
+        asked_us = self._clock.now_us()
         try:
             found = await self._ask(stream)
         except NotSent as error:
@@ -76,11 +76,12 @@ class Agreement:
         if stream != self._store.stream:
             return  # Numbered anew meanwhile: what was asked for is of the past.
         self._take_form(found)
+        self._received = list(found.received)
         if any(last >= self._store.next_seq for _, last in found.received):
             # This file is an older copy of itself, or another gateway has one: its numbers mean something else.
             await self.renumber(stream, f"the receiver has numbers beyond {self._store.next_seq - 1}, never given here")
         else:
-            await self._confirm(found)
+            await self._confirm(asked_us)
         self._due_s = self._clock.monotonic_s() + _AGAIN_S * self._jitter.uniform(0.8, 1.0)
         self.agreed.set()
 
@@ -95,10 +96,9 @@ class Agreement:
             await self._store.renumber(reason)
             self._renumbered_s = self._clock.monotonic_s()
             self._state.renumbered += 1
-            _LOG.warning("a new stream begins", reason=reason, before=stream, stream=self._store.stream)
 
     async def _ask(self, stream: str) -> StreamState:
-        first = await self._store.lowest_unconfirmed()
+        first = self._store.lowest_unconfirmed()
         try:
             found = await self._receiver.ask(stream, self._store.next_seq if first is None else first)
         except NotSent as error:
@@ -117,9 +117,8 @@ class Agreement:
             raise NotSent(f"the receiver takes only {', '.join(sorted(self._media_types))}", slow=True)
         self._store.media_type, self._state.version = media_type, _VERSION_OF[media_type]
 
-    async def _confirm(self, found: StreamState) -> None:
-        received = [*found.received, *((seq, seq) for seq in sorted(self._settled))]
-        resent = await self._store.confirm(received, keep_s=self._keep_s)
+    async def _confirm(self, asked_us: int) -> None:
+        resent = await self._store.confirm(self._received, keep_s=self._keep_s, asked_us=asked_us)
         if resent:
             self._state.resent += resent
             _LOG.warning("the receiver has lost batches, they are sent again", batches=resent)

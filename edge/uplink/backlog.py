@@ -4,8 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 
-import structlog
-
 from edge.buffer.batches import CutBatch, Lane
 from edge.buffer.store import Store
 from edge.clock import STEP_S, Clock, either
@@ -15,12 +13,9 @@ from edge.uplink.delivery import Delivery
 from edge.uplink.pace import BatchSize, Credit, pause_s
 from edge.uplink.receiver import NotSent, Refused
 
-_LOG = structlog.get_logger("edge.uplink")
 _AHEAD = 2
 # Those under way at the stop may end; the live lane's last batch waits for that.
 _GRACE_S = 2.0
-_SLOW_FAILURES = 3
-_REQUEST_TIMEOUT = 408
 
 
 class BacklogLane:
@@ -36,16 +31,15 @@ class BacklogLane:
         clock: Clock,
         jitter: random.Random,
         max_readings: int,
-        timeout_s: float,
+        long_s: float,
         moving: Callable[[], None],
     ) -> None:
         self._store, self._delivery, self._agreement, self._credit = store, delivery, agreement, credit
         self._clock, self._jitter, self._moving = clock, jitter, moving
-        self._size = BatchSize(max_readings, timeout_s)
+        self._size = BatchSize(max_readings, long_s)
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._turn = asyncio.Event()
         self._failures, self._held_until_s = 0, float("-inf")
-        self._slow_failures: dict[int, int] = {}
 
     def hold(self, seconds: float) -> None:
         """Begin no batch for so long."""
@@ -59,9 +53,8 @@ class BacklogLane:
                 self._turn.clear()
                 try:
                     for batch in await self._next():
-                        if not await self._part(batch):
-                            task = group.create_task(self._send(batch), name=f"batch {batch.seq}")
-                            self._under_way[batch.seq] = task
+                        task = group.create_task(self._send(batch), name=f"batch {batch.seq}")
+                        self._under_way[batch.seq] = task
                 except BufferUnwritable as error:
                     self._unwritable(error)
                 await self._wait(stop)
@@ -109,7 +102,6 @@ class BacklogLane:
 
     def _succeeded(self, batch: CutBatch, refused: Refused | None, took_s: float) -> None:
         self._failures = 0
-        self._slow_failures.pop(batch.seq, None)
         self._delivery.succeeded(Lane.BACKLOG)
         if refused is None:
             self._size.sent(batch.readings, took_s)
@@ -125,18 +117,8 @@ class BacklogLane:
         if self._clock.monotonic_s() >= self._held_until_s:
             self._failures += 1
         self.hold(pause_s(error, self._failures, self._jitter))
-        if self._size.failed(batch.readings, took_s):
-            self._slow_failures[batch.seq] = self._slow_failures.get(batch.seq, 0) + 1
+        self._size.failed(batch.readings, took_s)
 
     def _unwritable(self, error: BufferUnwritable) -> None:
         self._delivery.failed(Lane.BACKLOG, str(error))
         self.hold(STEP_S)
-
-    async def _part(self, batch: CutBatch) -> bool:
-        """Send `batch` in halves if it never gets through in the time there is. Raises BufferUnwritable."""
-        if batch.readings < 2 or self._slow_failures.get(batch.seq, 0) < _SLOW_FAILURES:
-            return False
-        del self._slow_failures[batch.seq]
-        _LOG.warning("batch takes too long, sent in halves", seq=batch.seq, readings=batch.readings)
-        await self._delivery.split(batch, status=_REQUEST_TIMEOUT, reason="takes too long to send")
-        return True

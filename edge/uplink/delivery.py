@@ -14,7 +14,9 @@ from edge.uplink.receiver import NotSent, ReceiverClient, Refused
 from edge.uplink.state import LaneState, UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")
-_SEQUENCE_REUSED, _UNSUPPORTED_MEDIA = 409, 415
+_REQUEST_TIMEOUT, _SEQUENCE_REUSED, _UNSUPPORTED_MEDIA = 408, 409, 415
+# A batch that takes so long, so often, was cut for a faster link.
+_SLOW_FAILURES = 3
 
 
 class Delivery:
@@ -28,12 +30,14 @@ class Delivery:
         agreement: Agreement,
         state: UplinkState,
         clock: Clock,
+        long_s: float,
         changed: Callable[[], None],
     ) -> None:
         self._store, self._receiver, self._agreement, self._state = store, receiver, agreement, state
-        self._clock, self._changed = clock, changed
+        self._clock, self._long_s, self._changed = clock, long_s, changed
         self._repeats = Repeats(clock=clock)
         self._emptied: set[tuple[str, int]] = set()
+        self._slow_failures: dict[tuple[str, int], int] = {}
 
     async def send(self, batch: CutBatch) -> Refused | None:
         """Send `batch` once, unless its stream has ended. Raises NotSent, and BufferUnwritable.
@@ -45,16 +49,25 @@ class Delivery:
         if not self._agreement.takes(batch.media_type):
             await self._agreement.renumber(batch.stream, f"the receiver takes no {batch.media_type} any more")
             return None
+        if self._takes_too_long(batch):
+            _LOG.warning("batch takes too long, sent in halves", seq=batch.seq, readings=batch.readings)
+            await self._split(batch, status=_REQUEST_TIMEOUT, reason="takes too long to send")
+            return None
+        began_s = self._clock.monotonic_s()
         self._state.attempts += 1
         try:
             receipt = await self._receiver.post(batch)
-            settled = await self._store.settle(receipt)
         except Refused as refused:
             await self._refused(batch, refused)
             return refused
+        except NotSent:
+            if self._clock.monotonic_s() - began_s > self._long_s:
+                key = (batch.stream, batch.seq)
+                self._slow_failures[key] = self._slow_failures.get(key, 0) + 1
+            raise
+        settled = await self._store.settle(receipt)
         if not settled and batch.stream == self._store.stream:
             raise NotSent(f"the receipt is for batch {receipt.seq} of {receipt.stream}, {receipt.sha256}", slow=True)
-        self._agreement.settled(batch.seq)
         self._count(batch, receipt)
         return None
 
@@ -72,14 +85,24 @@ class Delivery:
         _LOG.error(
             "batch refused", seq=batch.seq, readings=batch.readings, status=refused.status, reason=refused.reason
         )
-        await self.split(batch, status=refused.status, reason=refused.reason)
+        alone = await self._split(batch, status=refused.status, reason=refused.reason)
         self._state.refused += 1
-        self._state.refused_readings += batch.readings == 1
+        self._state.refused_readings += alone
 
-    async def split(self, batch: CutBatch, *, status: int, reason: str) -> None:
-        """Send the readings of `batch` in halves; a single one is set aside. Its number goes empty."""
-        await self._store.refuse(batch.seq, status=status, reason=reason)
+    async def _split(self, batch: CutBatch, *, status: int, reason: str) -> int:
+        """Send the readings of `batch` in halves; its number goes empty. How many were set aside, alone."""
+        alone = await self._store.refuse(batch.seq, status=status, reason=reason)
         self._emptied.add((batch.stream, batch.seq))
+        self._slow_failures.pop((batch.stream, batch.seq), None)
+        return alone
+
+    def _takes_too_long(self, batch: CutBatch) -> bool:
+        """Whether `batch` has failed in the middle again and again, while the receiver answered questions meanwhile.
+
+        What has arrived is not split: only its receipt is missing.
+        """
+        failures = self._slow_failures.get((batch.stream, batch.seq), 0)
+        return batch.readings > 1 and failures >= _SLOW_FAILURES and not self._agreement.arrived(batch.seq)
 
     def failed(self, lane: Lane, reason: str) -> None:
         """Remember and tell why the batches of `lane` cannot be sent."""
@@ -113,6 +136,7 @@ class Delivery:
             state.readings += batch.readings
         self._state.last_receipt_us = self._clock.now_us()
         self._emptied.discard((batch.stream, batch.seq))
+        self._slow_failures.pop((batch.stream, batch.seq), None)
         for entry in receipt.quarantined:
             self._state.quarantined += entry.readings
             subject = f"{entry.device} {entry.reason}"

@@ -42,7 +42,9 @@ class LiveLane:
         self._store, self._news, self._delivery, self._agreement = store, news, delivery, agreement
         self._clock, self._jitter, self._moving, self._hold = clock, jitter, moving, hold
         self._send_interval_s, self._max_readings = send_interval_s, max_readings
-        self._news_s = float("-inf")
+        self._news_s = clock.monotonic_s()
+        # There are readings that no commit has cut.
+        self._uncut, self._stream = False, ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`."""
@@ -75,7 +77,11 @@ class LiveLane:
         self._moving()
         await self._agreement.keep()
         self._moving()
+        news = self._news.is_set()
+        self._news.clear()
         batches = await self._store.outstanding(Lane.LIVE)
+        self._uncut = not batches and (news or self._stream != self._store.stream)
+        self._stream = self._store.stream
         if batches:
             await self._delivery.send(batches[0])
         self._delivery.succeeded(Lane.LIVE)
@@ -86,15 +92,12 @@ class LiveLane:
 
         Where no commit follows, what the last one brought is cut by itself, which costs a write of its own.
         """
-        waiting = self._news.is_set()
-        self._news.clear()
         self._store.want_live = True
-        await either(stop, self._news, min(STEP_S, self._send_interval_s) if waiting else STEP_S)
+        await either(stop, self._news, min(STEP_S, self._send_interval_s) if self._uncut else STEP_S)
         now_s = self._clock.monotonic_s()
         if self._news.is_set():
-            self._news.clear()
             self._news_s = now_s
-        elif waiting or now_s - self._news_s > _IDLE_S:
+        elif self._uncut or now_s - self._news_s > _IDLE_S:
             self._news_s = now_s
             await self._store.cut_live(self._max_readings)
 

@@ -10,7 +10,6 @@ _SLOW_S = (5.0, 300.0)
 _LONGEST_RETRY_AFTER_S = 900.0
 _MOST_CREDIT = 8
 _CREDIT_AGAIN_S = 60.0
-_LONG_S = 10.0
 _FEWEST, _FIRST = 50, 1_000
 
 
@@ -49,13 +48,13 @@ class Credit:
 
 
 class BatchSize:
-    """Readings in a batch of backlog: as many as go in ten seconds, so that live batches never wait for long.
+    """Readings in a batch of backlog: as many as go in `long_s`, so that live batches never wait for longer.
 
     It begins small: a batch that is cut does not become smaller on a link that turns out to be slow.
     """
 
-    def __init__(self, most: int, timeout_s: float) -> None:
-        self._most, self._long_s = most, min(_LONG_S, timeout_s / 2)
+    def __init__(self, most: int, long_s: float) -> None:
+        self._most, self._long_s = most, long_s
         self.readings = min(_FIRST, most)
 
     def sent(self, readings: int, seconds: float) -> None:
@@ -65,11 +64,10 @@ class BatchSize:
         elif seconds < self._long_s / 4 and readings * 2 > self.readings:
             self.readings = min(self._most, self.readings * 2)
 
-    def failed(self, readings: int, seconds: float) -> bool:
-        """A batch of `readings` did not arrive within `seconds`; whether these were many."""
+    def failed(self, readings: int, seconds: float) -> None:
+        """A batch of `readings` did not arrive within `seconds`."""
         if seconds > self._long_s:
             self._shrink(readings)
-        return seconds > self._long_s
 
     def too_large(self, readings: int) -> None:
         """The receiver takes no batch of that many readings, on no link."""

@@ -171,17 +171,19 @@ class ReceiverClient:
 
     def _hear(self, response: httpx.Response, asked_s: float) -> None:
         """The receiver's clock, from any answer of its own; a proxy's page or a stored answer tells nothing."""
-        if "Age" in response.headers or _kind(response) not in ("application/json", _PROBLEM):
+        if "Age" in response.headers:
             return
         receiver_us, resolution_us = _number(response, TIME), 1
         if receiver_us is None:
+            if _kind(response) not in ("application/json", _PROBLEM):
+                return
             try:
-                receiver_us = parsedate_to_datetime(response.headers.get("Date", "")).timestamp() * 1e6
+                receiver_us = int(parsedate_to_datetime(response.headers.get("Date", "")).timestamp() * 1e6)
             except (ValueError, OverflowError):
                 return
             resolution_us = 1_000_000
         self._timekeeper.heard(
-            int(receiver_us), asked_s=asked_s, answered_s=self._clock.monotonic_s(), resolution_us=resolution_us
+            receiver_us, asked_s=asked_s, answered_s=self._clock.monotonic_s(), resolution_us=resolution_us
         )
 
     def _key(self) -> str:

@@ -24,16 +24,17 @@ from edge.uplink.reports import Reports
 from edge.uplink.state import UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")
+_LONG_S = 10.0
 
 
 class Source(Protocol):
-    """Where batches come from. `news` is set at each commit, `opened` once there is a store."""
+    """Where batches come from. `news` is set at each commit, `opened` once the store can be used."""
 
     opened: asyncio.Event
     news: asyncio.Event
 
     @property
-    def store(self) -> Store | None: ...
+    def store(self) -> Store: ...
 
 
 class Uplink:
@@ -61,7 +62,9 @@ class Uplink:
     ) -> None:
         self.state = UplinkState()
         self._queue, self._clock, self._jitter = queue, clock, jitter or random.Random()
-        self._send_interval_s, self._timeout_s, self._max_readings = send_interval_s, timeout_s, max_readings
+        self._send_interval_s, self._max_readings = send_interval_s, max_readings
+        # Longer than that a live batch is not to wait for one of backlog.
+        self._long_s = min(_LONG_S, timeout_s / 2)
         self._keep_s = keep_delivered_s
         self._beats = {name: beats.loop(f"uplink {name}") for name in ("live", "backlog", "reports")}
         self._credit = Credit(clock=clock, jitter=self._jitter)
@@ -97,9 +100,9 @@ class Uplink:
             for moving in self._beats.values():
                 moving()
             await either(stop, self._queue.opened, STEP_S)
-        store = self._queue.store
-        if store is None or stop.is_set():
+        if stop.is_set():
             return
+        store = self._queue.store
         agreement, delivery = self._open(store)
         backlog = BacklogLane(
             store=store,
@@ -109,7 +112,7 @@ class Uplink:
             clock=self._clock,
             jitter=self._jitter,
             max_readings=self._max_readings,
-            timeout_s=self._timeout_s,
+            long_s=self._long_s,
             moving=self._beats["backlog"],
         )
         live = LiveLane(
@@ -134,9 +137,9 @@ class Uplink:
 
         The first failure ends it too.
         """
-        store = self._queue.store
-        if store is None:
+        if not self._queue.opened.is_set():
             return
+        store = self._queue.store
         try:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic_s())):
                 agreement, delivery = self._open(store)
@@ -173,6 +176,7 @@ class Uplink:
                 agreement=agreement,
                 state=self.state,
                 clock=self._clock,
+                long_s=self._long_s,
                 changed=self._reports.soon,
             )
             self._common = agreement, delivery

@@ -95,9 +95,9 @@ class Kept:
 class Receiver(AbstractContextManager["Receiver"]):
     """An HTTP receiver with a ledger. `script` holds what to do with the next batches; then they are accepted.
 
-    A step is a status code, or (status, headers), or the bytes of a whole HTTP response, or "hang", or
-    "reset-after-commit", or "foreign-receipt", or "commit" to accept. `judge` may give a step for each batch that the
-    script has none for; `scripts` has such steps for the questions and the reports.
+    A step is a status code, or (status, headers), or the bytes of a whole HTTP response, or "hang",
+    "reset-after-commit", "hang-after-commit" or "foreign-receipt", or "commit" to accept. `judge` may give a step for
+    each batch that the script has none for; `scripts` has such steps for the questions and the reports.
     `media_types` is None for a receiver of release 0.1.0, which knows no reports either. `credit` and `clock_us` go
     into the headers of answers. All bodies share a link of `bytes_per_s`; each batch takes `seconds` more to arrive.
     `batches` are those committed, `stored` the readings by device and time, `bodies` every body that arrived, by
@@ -200,6 +200,8 @@ class Receiver(AbstractContextManager["Receiver"]):
             await answer.step(409)
         elif step == "reset-after-commit":
             answer.reset()
+        elif step == "hang-after-commit":
+            await asyncio.sleep(60)
         elif step == "foreign-receipt":
             await answer.give(200, msgspec.structs.replace(receipt, sha256="0" * 64))
         else:

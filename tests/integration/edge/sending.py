@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp, Report
-from edge.buffer.store import Store
+from edge.buffer.store import Limits, Store
 from edge.clock import Clock
 from edge.heartbeat import Heartbeats
 from edge.reading import Reading
@@ -67,8 +67,12 @@ class Site:
     async def put_singly(self, receiver: Receiver, *which: int) -> None:
         """Each as a batch of its own, once the one before has arrived."""
         for number in which:
+            before = self.uplink.state.live.batches
             await self.put(number)
-            await eventually(lambda wanted=number: wanted in numbers(receiver))  # type: ignore[misc]
+            await self._delivered(receiver, number, before)
+
+    async def _delivered(self, receiver: Receiver, number: int, batches: int) -> None:
+        await eventually(lambda: number in numbers(receiver) and self.uplink.state.live.batches > batches)
 
     async def commit(self, which: Iterable[int]) -> None:
         await self.store.commit([reading(number) for number in which])
@@ -111,7 +115,8 @@ async def sending(
     if key is not None:
         key_file.write_text(key + "\n")
     stop = asyncio.Event()
-    site.store = await Store.open(site.file, clock=site.clock, max_bytes=2**30)
+    site.store = Store(path=site.file, clock=site.clock, limits=Limits(max_bytes=2**30))
+    await site.store.open()
     for group_of_numbers in backlog:
         await site.commit(group_of_numbers)
     site.uplink = Uplink(

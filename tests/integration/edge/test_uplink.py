@@ -21,7 +21,7 @@ async def test_a_batch_goes_with_the_key_and_leaves_the_backlog_on_its_receipt(t
         async with sending(tmp_path, receiver.url) as site:
             await site.put(1, 2, 3)
             await eventually(lambda: site.uplink.state.batches == 1)
-            assert site.store.backlog.readings == 0
+            assert (await site.store.backlog()).readings == 0
         assert set(receiver.keys) == {"Bearer segs_secret"}
         assert numbers_as_sent(receiver) == [1, 2, 3]
 
@@ -56,7 +56,7 @@ async def test_a_key_that_is_refused_keeps_everything_and_a_new_one_needs_no_res
         async with sending(tmp_path, receiver.url, key="segs_revoked") as site:
             await site.put(1)
             await eventually(lambda: site.uplink.state.trouble == "401: scripted 401; $.devices[0]")
-            assert site.store.backlog.readings == 1
+            assert (await site.store.backlog()).readings == 1
             (tmp_path / "gateway.key").write_text("segs_renewed")
             await eventually(lambda: site.uplink.state.batches == 1)
             assert site.uplink.state.trouble is None
@@ -81,7 +81,7 @@ async def test_a_missing_key_is_said_and_waited_for(tmp_path: Path) -> None:
         async with sending(tmp_path, receiver.url, key=None) as site:
             await site.put(1)
             await eventually(lambda: "no gateway key" in (site.uplink.state.trouble or ""))
-            assert site.store.backlog.readings == 1
+            assert (await site.store.backlog()).readings == 1
         assert not receiver.keys
 
 
@@ -92,7 +92,7 @@ async def test_a_receipt_for_another_batch_settles_nothing(tmp_path: Path) -> No
         async with sending(tmp_path, receiver.url) as site:
             await site.put(1)
             await eventually(lambda: "the receipt is for" in (site.uplink.state.trouble or ""))
-            assert site.store.backlog.readings == 1
+            assert (await site.store.backlog()).readings == 1
 
 
 def _response(status: int, body: bytes, *headers: str, kind: str = "application/json") -> bytes:
@@ -147,7 +147,7 @@ async def test_a_proxy_that_refuses_a_batch_costs_no_batch(tmp_path: Path, statu
         async with sending(tmp_path, receiver.url) as site:
             await site.put(1)
             await eventually(lambda: site.uplink.state.trouble == f"{status}: <html>nginx</html>")
-            assert site.store.backlog.readings == 1
+            assert (await site.store.backlog()).readings == 1
             assert (site.uplink.state.refused, site.uplink.state.renumbered) == (0, 0)
 
 

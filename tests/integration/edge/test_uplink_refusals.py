@@ -33,7 +33,7 @@ async def test_a_reading_that_is_refused_is_set_aside_with_the_reason_and_the_ne
             await site.put(2)
             await eventually(lambda: len(receiver.stored) == 1)
             assert _refused(tmp_path) == [("meter", status, f"scripted {status}; $.devices[0]")]
-            assert (site.uplink.state.trouble, site.store.backlog.readings) == (None, 0)
+            assert (site.uplink.state.trouble, (await site.store.backlog()).readings) == (None, 0)
         assert numbers(receiver) == [2]
 
 

@@ -80,7 +80,7 @@ def test_without_credit_and_without_a_time_it_is_asked_for_after_a_minute_of_sil
 
 
 def test_batches_grow_on_a_fast_link_up_to_what_is_configured() -> None:
-    size = BatchSize(5_000, 30.0)
+    size = BatchSize(5_000, 10.0)
     sizes = []
     for _ in range(5):
         size.sent(size.readings, 0.1)
@@ -90,7 +90,7 @@ def test_batches_grow_on_a_fast_link_up_to_what_is_configured() -> None:
 
 def test_batches_shrink_until_one_takes_less_than_ten_seconds() -> None:
     """E24: on a slow link live batches wait for one batch of backlog at most, and never for long."""
-    size, readings_per_s = BatchSize(5_000, 30.0), 20.0
+    size, readings_per_s = BatchSize(5_000, 10.0), 20.0
     for _ in range(8):
         size.sent(size.readings, size.readings / readings_per_s)
     assert 2.5 < size.readings / readings_per_s <= 10.0
@@ -98,21 +98,21 @@ def test_batches_shrink_until_one_takes_less_than_ten_seconds() -> None:
 
 def test_a_small_batch_makes_the_next_no_larger() -> None:
     """It was short because there was no more, and says nothing of the link."""
-    size = BatchSize(5_000, 30.0)
+    size = BatchSize(5_000, 10.0)
     size.sent(10, 0.1)
     assert size.readings == 1_000
 
 
 @pytest.mark.parametrize(("seconds", "readings"), [(0.1, 1_000), (30.0, 500)])
 def test_a_batch_that_fails_makes_the_next_smaller_only_when_it_took_long(seconds: float, readings: int) -> None:
-    size = BatchSize(5_000, 30.0)
-    assert size.failed(1_000, seconds) == (seconds > 10)
+    size = BatchSize(5_000, 10.0)
+    size.failed(1_000, seconds)
     assert size.readings == readings
 
 
 def test_what_the_receiver_finds_too_large_is_not_tried_again() -> None:
     """E24"""
-    size = BatchSize(5_000, 30.0)
+    size = BatchSize(5_000, 10.0)
     size.too_large(1_000)
     for _ in range(5):
         size.sent(size.readings, 0.1)
