@@ -179,6 +179,7 @@ async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Rece
         raise SequenceReused(
             f"stream {delivery.batch.stream} has another batch {delivery.batch.seq}; start a new stream with a new id"
         )
+    await connection.execute(_QUERIES["ledger_confirm"])
     return _receipt(delivery, *row[1:])
 
 

@@ -34,6 +34,11 @@ WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq = %(seq)s;
 SELECT sha256, readings, stored, duplicates, quarantined FROM ingest_batches
 WHERE gateway_id = %(gateway_id)s AND stream = %(stream)s AND seq = %(seq)s;
 
+-- name: ledger_confirm
+-- A commit record of this transaction's own: its commit then waits for the disk, and for a synchronous standby, like
+-- that of the first delivery, whose wait for the standby may have been cut short.
+SELECT pg_current_xact_id();
+
 -- name: stream_ranges
 -- Inclusive ranges of sequence numbers that a stream has delivered, from a number on.
 SELECT min(seq), max(seq)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import cloud.connections
 import cloud.ingest.routes
 import cloud.workers.metrics
 from cloud.ingest.receiver import Limits

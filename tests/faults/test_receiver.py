@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import LiteralString
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
@@ -18,11 +20,12 @@ from cloud.gateways.key import Key
 from cloud.ingest.admission import Admission
 from cloud.ingest.errors import TooManyRequests, Unavailable
 from cloud.schema.apply import apply
-from contract.codec import MSGPACK, compress, encode
+from contract.codec import MSGPACK, PACKED, compress, encode
+from contract.notes import Note, NoteKind
 from local.servers import PostgresServer
 from tests.integration.conftest import batch, register
 
-COUNTED = "SELECT count(*) FROM raw_readings WHERE time > now() - INTERVAL '1 hour'"
+COUNTED: LiteralString = "SELECT count(*) FROM raw_readings WHERE time > now() - INTERVAL '1 hour'"
 
 
 class Process:
@@ -94,9 +97,9 @@ def own_server(folder_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         yield server
 
 
-def count(dsn: str) -> int:
+def count(dsn: str, query: LiteralString = COUNTED) -> int:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(COUNTED).fetchone()
+        row = connection.execute(query).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -160,29 +163,33 @@ def test_a_receiver_killed_within_its_transaction_leaves_nothing_of_it(start: St
     assert count(telemetry_db) == 3
 
 
+@pytest.mark.parametrize("media_type", [MSGPACK, PACKED])
 def test_a_receiver_killed_between_commit_and_reply_gives_the_first_answer_to_the_repeat(
-    start: Start, telemetry_db: str
+    start: Start, telemetry_db: str, media_type: str
 ) -> None:
     """E23: a reply that is lost after the commit doubles the batch."""
     register(telemetry_db, KEY)
     first, second = start(telemetry_db), start(telemetry_db)
     first.answers()
     second.answers()
-    body = compress(encode(batch(1, first_us=time.time_ns() // 1000 - 60_000_000)), "zstd")
-    host, port = first.url.removeprefix("http://").split(":")
-    head = "POST /ingest/v1/batches HTTP/1.1\r\nhost: x\r\n" + "".join(
-        f"{k}: {v}\r\n" for k, v in first.headers.items()
+    noted = msgspec.structs.replace(
+        batch(1, first_us=time.time_ns() // 1000 - 60_000_000), version=2, notes=[Note(NoteKind.SILENT, 0, 1)]
     )
+    body = compress(encode(noted, media_type), "zstd")
+    headers = first.headers | {"content-type": media_type}
+    host, port = first.url.removeprefix("http://").split(":")
+    head = "POST /ingest/v1/batches HTTP/1.1\r\nhost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         while count(telemetry_db) == 0:
             time.sleep(0.01)
         first.process.kill()
 
-    answer = httpx.post(f"{second.url}/ingest/v1/batches", content=body, headers=second.headers, timeout=20)
+    answer = httpx.post(f"{second.url}/ingest/v1/batches", content=body, headers=headers, timeout=20)
 
     assert (answer.status_code, answer.json()["stored"], answer.json()["duplicates"]) == (200, 3, 0)
     assert count(telemetry_db) == 3
+    assert count(telemetry_db, "SELECT count(*) FROM gateway_notes") == 1
 
 
 def _later(delay_s: float, action: Callable[[], None]) -> Callable[[], None]:
@@ -193,6 +200,7 @@ def _later(delay_s: float, action: Callable[[], None]) -> Callable[[], None]:
 
 
 def test_two_receivers_that_get_one_batch_at_once_store_it_once(start: Start, telemetry_db: str) -> None:
+    """C3, C11, E23: each takes it for new, or one answers before the other has committed."""
     register(telemetry_db, KEY)
     receivers = [start(telemetry_db), start(telemetry_db)]
     for one in receivers:

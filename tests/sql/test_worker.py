@@ -180,7 +180,7 @@ def _again(dsn: str) -> Telemetry:
 
 
 async def test_a_mark_that_cannot_be_computed_holds_up_no_other(telemetry: Telemetry) -> None:
-    """C8: one claim must not fail for ever."""
+    """C8, C12: one claim must not fail for ever, nor be forgotten."""
     meters = [telemetry.meter() for _ in range(5)]
     telemetry.do("ALTER TABLE aggregates_1m ADD CONSTRAINT broken CHECK (meter_id <> 3)")
     for meter_id in meters:
