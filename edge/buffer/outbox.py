@@ -34,6 +34,7 @@ _MOST_NOTES = 500
 # Confirmed batches that are still known, for who asks what became of a reading.
 _HISTORY = 2_000
 _STREAM_STEP = 1 << 40
+_LAST_ID = 2**63 - 1
 
 
 class Outbox:
@@ -120,7 +121,10 @@ class Outbox:
         done = 0
         for first, last in list(self.uncut()):
             if last is None:
-                break
+                if truth.get(running) is not None:
+                    break
+                # The newest is not for the live lane yet; what is of earlier starts need not wait for that.
+                last = _LAST_ID
             while done < count:
                 ids, boot = self._oldest(db, first, last, max_readings)
                 if ids is None or (boot == running and truth.get(boot) is None):
@@ -321,9 +325,12 @@ class Outbox:
     ) -> int:
         """The receiver will not have batch `seq`: what was in it is cut anew, in halves; alone, it is set aside.
 
-        The number itself is sent empty, so that none is missing. Returns how many readings were set aside.
+        The number itself is sent empty, so that none is missing. Returns how many readings were set aside, none where
+        `seq` is no batch that waits.
         """
-        cut = self.cuts[seq]
+        cut = self.cuts.get(seq)
+        if cut is None or cut.delivered:
+            return 0
         ids, options = cut.segments, {"media_type": media_type, "now_us": now_us}
         sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
         notes = [row_id for (row_id,) in db.execute(sql, (self.stream_id, seq))]
