@@ -61,7 +61,6 @@ class Cut(msgspec.Struct):
     kept: int
     size: int
     receipt_us: int | None = None
-    receipt: str | None = None
     body: bytes | None = None
     """Compressed, while it waits for its receipt; made anew where this is None."""
 

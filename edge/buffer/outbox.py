@@ -5,10 +5,11 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
-from contract.codec import PACKED, compress
+from contract.codec import MEDIA_TYPES, PACKED, compress
 from contract.notes import Note, NoteKind
 from contract.receipt import Receipt
 from edge.buffer.batches import ENCODING, Content, Cut, Lane, content
@@ -26,14 +27,15 @@ _COLUMNS = (
     "first_us",
     "last_us",
     "sha256",
-    "media_type",
+    # A text that is no text any more is not to keep the buffer from being opened.
+    "CAST(media_type AS BLOB)",
     "receipt_us",
-    "receipt",
 )
 _MOST_NOTES = 500
 # Confirmed batches that are still known, for who asks what became of a reading.
 _HISTORY = 2_000
 _STREAM_STEP = 1 << 40
+_LAST_ID = 2**63 - 1
 
 
 class Outbox:
@@ -53,15 +55,7 @@ class Outbox:
         [[last]] = db.execute("SELECT coalesce(max(seq), 0) FROM batch WHERE id > ?", (stream_id * _STREAM_STEP,))
         sql = f"SELECT {', '.join(_COLUMNS)} FROM batch WHERE id > ? AND confirmed_us IS NULL"
         rows = db.execute(sql, (stream_id * _STREAM_STEP,))
-        cuts = []
-        for row in rows:
-            cut = Cut(**dict(zip(_COLUMNS, row, strict=True)), kept=0, size=0)
-            cut.lane = Lane(cut.lane)
-            cut.kept, cut.size = _extent(db, cut.segments)
-            if cut.kept != cut.readings:
-                # These are not its segments: what the receipt was for is not known any more.
-                cut.receipt_us = cut.receipt = None
-            cuts.append(cut)
+        cuts = [_loaded(db, row) for row in rows]
         return cls(stream_id=stream_id, stream=stream, next_seq=last + 1, cuts=cuts)
 
     def outstanding(self, lane: Lane, limit: int) -> list[Cut]:
@@ -133,7 +127,10 @@ class Outbox:
         done = 0
         for first, last in list(self.uncut()):
             if last is None:
-                break
+                if truth.get(running) is not None:
+                    break
+                # The newest is not for the live lane yet; what is of earlier starts need not wait for that.
+                last = _LAST_ID
             while done < count:
                 ids, boot = self._oldest(db, first, last, max_readings)
                 if ids is None or (boot == running and truth.get(boot) is None):
@@ -266,9 +263,9 @@ class Outbox:
             if cut is not None and (receipt.stream, receipt.sha256) == (self.stream, cut.sha256.hex()):
                 # What says nothing but that all of it is stored is not worth its bytes.
                 plain = receipt.stored == cut.readings and not receipt.quarantined
-                cut.receipt = None if plain else msgspec.json.encode(receipt).decode()
                 cut.receipt_us, cut.body = receipt_us, None
-                self._update(db, seq, receipt_us=receipt_us, receipt=cut.receipt)
+                text = None if plain else msgspec.json.encode(receipt).decode()
+                self._update(db, seq, receipt_us=receipt_us, receipt=text)
 
     def lost(
         self,
@@ -300,7 +297,7 @@ class Outbox:
         What it has lost is outstanding again, as backlog: what is newest does not wait for it.
         """
         for cut in self.lost(received, asked_us=asked_us, now_us=now_us):
-            cut.receipt_us, cut.receipt, cut.lane = None, None, Lane.BACKLOG
+            cut.receipt_us, cut.lane = None, Lane.BACKLOG
             self._update(db, cut.seq, receipt_us=None, receipt=None, lane=int(Lane.BACKLOG))
         confirmed = []
         for cut in self.cuts.values():
@@ -343,9 +340,12 @@ class Outbox:
     ) -> int:
         """The receiver will not have batch `seq`: what was in it is cut anew, in halves; alone, it is set aside.
 
-        The number itself is sent empty, so that none is missing. Returns how many readings were set aside.
+        The number itself is sent empty, so that none is missing. Returns how many readings were set aside, none where
+        `seq` is no batch that waits.
         """
-        cut = self.cuts[seq]
+        cut = self.cuts.get(seq)
+        if cut is None or cut.delivered:
+            return 0
         ids, options = cut.segments, {"media_type": media_type, "now_us": now_us}
         sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
         notes = [row_id for (row_id,) in db.execute(sql, (self.stream_id, seq))]
@@ -405,7 +405,7 @@ class Outbox:
         db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE stream = ? AND seq = ?", (self.stream_id, seq))
         empty = Content([], [], []).encoded(stream=self.stream, seq=seq, media_type=cut.media_type)
         cut.sha256, cut.body = hashlib.sha256(empty).digest(), compress(empty, ENCODING)
-        cut.first_id = cut.last_id = cut.true_us = cut.receipt_us = cut.receipt = None
+        cut.first_id = cut.last_id = cut.true_us = cut.receipt_us = None
         cut.readings = cut.kept = cut.size = cut.first_us = cut.last_us = 0
         self._update(
             db,
@@ -441,6 +441,30 @@ class Outbox:
 
     def _row_id(self, seq: int) -> int:
         return self.stream_id * _STREAM_STEP + seq
+
+
+def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
+    """The batch of a row with `_COLUMNS`. What is damaged of it shows when it is made, by its checksum."""
+    seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us = row
+    ids = None if first_id is None or last_id is None else (first_id, last_id)
+    kept, size = _extent(db, ids)
+    text = media_type.decode("ascii", "replace")
+    return Cut(
+        seq=seq,
+        lane=Lane(lane),
+        first_id=first_id,
+        last_id=last_id,
+        true_us=true_us,
+        readings=readings,
+        first_us=first_us,
+        last_us=last_us,
+        sha256=sha256,
+        media_type=text if text in MEDIA_TYPES else PACKED,
+        kept=kept,
+        size=size,
+        # Where these are not its segments, it is not known any more what the receipt was for.
+        receipt_us=receipt_us if kept == readings else None,
+    )
 
 
 def _extent(db: sqlite3.Connection, ids: tuple[int, int] | None) -> tuple[int, int]:
