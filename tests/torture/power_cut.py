@@ -1,9 +1,9 @@
 """A power cut for one folder: what its files' last changes did is undone, but for what was synced before.
 
-The model is a Linux file system on a disk with a volatile cache. What fsync or fdatasync of a file returned for is kept.
-Of the writes since, any subset may have reached the disk, in sectors of 512 bytes, in any order. Names (create, rename,
-unlink) and lengths (truncate) go through the file system's journal: they survive up to some one of them and not beyond,
-unless their folder, or for a created file the file itself, was synced since. SQLite's shared memory is gone.
+The model is a Linux file system on a disk with a volatile cache. What fsync or fdatasync of a file returned for is
+kept. Of the writes since, any subset may have reached the disk, in sectors of 512 bytes, in any order. Names (create,
+rename, unlink) and lengths (truncate) go through the file system's journal: they survive up to some one of them and not
+beyond, unless their folder, or for a created file the file itself, was synced since. SQLite's shared memory is gone.
 """
 
 import os
@@ -29,9 +29,9 @@ _WRITTEN, _TRUNCATED, _SYNCED, _CREATED, _RENAMED, _UNLINKED, _FOLDER_SYNCED = r
 class _Change:
     """One change that is not synced.
 
-    A write of `length` bytes at `offset`, or a truncation to `offset`, of a file that had `size_before` bytes; `data` is
-    what was overwritten or cut off, later what was written. Of other changes `names` has the paths: created; old, new,
-    grave of what was replaced; unlinked, grave.
+    A write of `length` bytes at `offset`, or a truncation to `offset`, of a file that had `size_before` bytes; `data`
+    is what was overwritten or cut off, later what was written. Of other changes `names` has the paths: created; old,
+    new, grave of what was replaced; unlinked, grave.
     """
 
     kind: int

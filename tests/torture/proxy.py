@@ -18,8 +18,8 @@ _CONNECT_S = 5.0
 class Weather:
     """How the link is. Connections that are there when it changes are under the new one from then on.
 
-    `refusing`: they are reset, and new ones too. `silent`: nothing passes, nobody is told. `deaf`: requests pass, what is
-    answered is dropped. `delay_s` goes on top of each piece, either way; `bytes_per_s` bounds each direction of each
+    `refusing`: they are reset, and new ones too. `silent`: nothing passes, nobody is told. `deaf`: requests pass, what
+    is answered is dropped. `delay_s` goes on top of each piece, either way; `bytes_per_s` bounds each direction of each
     connection, 0 for no bound. `resets` is the chance that a piece of an answer becomes a reset instead.
     """
 
@@ -35,7 +35,7 @@ FAIR = Weather()
 
 
 class Proxy:
-    """Listens on `port` of 127.0.0.1 in a thread of its own; each connection goes to the next of `targets` that takes it.
+    """Listens on `port` of 127.0.0.1 in a thread of its own; a connection goes to the next of `targets` that takes it.
 
     A context manager. `weather` may be set at any time, by any thread.
     """
@@ -46,6 +46,7 @@ class Proxy:
         self._chance = random.Random(seed)
         self._weather = FAIR
         self._connections: set[_Connection] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -94,7 +95,7 @@ class Proxy:
     async def _serve(self) -> None:
         self._loop, self._stop, self._changed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         try:
-            server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+            server = await asyncio.start_server(self._accepted, "127.0.0.1", self._port)
         except OSError as error:
             self._error = error
             self._ready.set()
@@ -102,7 +103,14 @@ class Proxy:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        self._abort_all()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.get_running_loop().create_task(self._accept(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._weather.refusing or (target := await self._connected()) is None:

@@ -1,7 +1,7 @@
 """The library that is preloaded into one process, and the file through which it is told what to do.
 
-It steps the process's clock, kills it at the n-th call of a kind, makes calls on the files of one folder fail, and notes
-what is not synced yet, so that `power_cut` can undo it after the process is dead.
+It steps the process's clock, kills it at the n-th call of a kind, makes calls on the files of one folder fail, and
+notes what is not synced yet, so that `power_cut` can undo it after the process is dead.
 """
 
 import hashlib
@@ -69,8 +69,8 @@ def library() -> Path:
 class Shim:
     """What is told to one process, now and after each of its restarts.
 
-    `folder` is the one whose files are meant; with `undoable` what is not synced of it is noted in `log`, and `graveyard`
-    keeps what was unlinked. Both are beside the folder, on the same file system.
+    `folder` is the one whose files are meant; with `undoable` what is not synced of it is noted in `log`, and
+    `graveyard` keeps what was unlinked, which has to be on the folder's file system.
     """
 
     def __init__(self, *, control: Path, folder: Path | None = None, undoable: bool = False) -> None:
