@@ -25,7 +25,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """The gateway's buffer was damaged at `at_us`; nothing committed before `drained_us` was in it without a receipt."""
+    """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then."""
 
     drained_us: int
     at_us: int
@@ -60,7 +60,7 @@ class History:
     def unanswered(self, at_us: int) -> bool:
         """Whether nobody can tell if an answer noted at `at_us` reached the gateway.
 
-        The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for the answer.
+        The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for it.
         """
         spans = self.deaths.get("simulator", []) + self.stops.get("simulator", []) + self.stops.get("edge", [])
         return any(span.first_us - _LINGER_US <= at_us <= span.last_us + _LINGER_US for span in spans)

@@ -111,6 +111,7 @@ def _inject(stack: Stack, planned: list[Fault], outcome: Outcome) -> None:
         try:
             for fault in planned:
                 stack.wait(max(0.0, began + fault.at_s - time.monotonic()))
+                stack.queue(fault.number, fault.subject, *KINDS[fault.kind].lanes)
                 pending.add(pool.submit(_one, stack, fault, outcome, began))
                 done, pending = wait(pending, timeout=0)
                 for future in done:
@@ -125,7 +126,7 @@ def _inject(stack: Stack, planned: list[Fault], outcome: Outcome) -> None:
 
 def _one(stack: Stack, fault: Fault, outcome: Outcome, began: float) -> None:
     kind = KINDS[fault.kind]
-    with stack.lane(fault.subject, *kind.lanes):
+    with stack.alone(fault.number, fault.subject, *kind.lanes):
         stack.say(f"{time.monotonic() - began:6.1f} s  {fault.number:3} {fault}")
         try:
             kind.inject(stack, fault.subject, fault.settings)

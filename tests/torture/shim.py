@@ -69,18 +69,17 @@ def library() -> Path:
 class Shim:
     """What is told to one process, now and after each of its restarts.
 
-    `folder` is the one whose files are meant; with `undoable` what is not synced of it is noted in `log`, and
-    `graveyard` keeps what was unlinked, which has to be on the folder's file system.
+    `folder` is the one whose files are meant. With `log` what is not synced of it is noted there, and what was unlinked
+    is kept in `graveyard`, beside the folder.
     """
 
-    def __init__(self, *, control: Path, folder: Path | None = None, undoable: bool = False) -> None:
+    def __init__(self, *, control: Path, folder: Path | None = None, log: Path | None = None) -> None:
         self._library = library()
         self._control = control
         self.folder = folder.resolve() if folder else None
-        self.log: Path | None = None
+        self.log = log
         self.graveyard: Path | None = None
-        if self.folder and undoable:
-            self.log = self.folder.with_name(f"{self.folder.name}.undo")
+        if self.folder and log:
             self.graveyard = self.folder.with_name(f"{self.folder.name}.graveyard")
             self.graveyard.mkdir(parents=True, exist_ok=True)
         control.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -54,7 +54,8 @@ class Stack:
         self.over = threading.Event()
         self.history = History(COMMIT_INTERVAL_S + _COMMIT_S)
         self.ended: Counter[str] = Counter()
-        self.lanes: dict[str, threading.Lock] = {}
+        self.lanes: dict[str, deque[int]] = {}
+        self.broken: BaseException | None = None
         self.parts: dict[str, Part] = {}
         self.shims: dict[str, Shim] = {}
         self.skipped: dict[str, str] = {}
@@ -150,7 +151,9 @@ class Stack:
             self.skipped["shim"] = str(reason)
             return
         self.shims = {name: Shim(control=self.home / "shim" / name) for name in RECEIVERS}
-        self.shims["edge"] = Shim(control=self.home / "shim" / "edge", folder=self.data, undoable=True)
+        self.shims["edge"] = Shim(
+            control=self.home / "shim" / "edge", folder=self.data, log=self.home / "shim" / "undo"
+        )
         for shim in self.shims.values():
             self._exits.callback(shim.close)
 
@@ -177,7 +180,7 @@ class Stack:
             self.parts[name] = Part(name, service, before_start=before)
         self.parts["postgresql"] = Part("postgresql", self._databases.server)
         self.parts["mosquitto"] = Part("mosquitto", self._broker)
-        self.lanes = {name: threading.Lock() for name in (*self.parts, "link")}
+        self.lanes = {name: deque() for name in (*self.parts, "link")}
 
     def _close(self) -> None:
         self.over.set()
@@ -246,9 +249,9 @@ class Stack:
         self.history.stopped(name, from_us, now_us())
 
     def wait(self, seconds: float) -> None:
-        """Raises Aborted when the run is over before."""
+        """Raises Aborted when the run is over before, or the supervisor is gone."""
         if self.over.wait(seconds):
-            raise Aborted
+            raise Aborted from self.broken
 
     def waited(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for `condition`; whether it came true. Raises Aborted."""
@@ -265,16 +268,26 @@ class Stack:
             tails = "\n".join(f"{name}: {part.tail()}" for name, part in self.parts.items() if part.tail())
             raise ServiceError(f"{what}: not there after {timeout_s:g} s\n{tails}")
 
+    def queue(self, ticket: int, *lanes: str) -> None:
+        """Line up for these processes, in the order of the calls."""
+        for lane in lanes:
+            self.lanes[lane].append(ticket)
+
     @contextmanager
-    def lane(self, *names: str) -> Iterator[None]:
-        """Alone with these processes: one fault of each at a time. Always taken in the same order."""
-        with ExitStack() as held:
-            for name in sorted(names):
-                while not self.lanes[name].acquire(timeout=0.1):
-                    if self.over.is_set():
-                        raise Aborted
-                held.callback(self.lanes[name].release)
+    def alone(self, ticket: int, *lanes: str) -> Iterator[None]:
+        """Alone with these processes, once those that lined up before are done. Raises Aborted."""
+        while any(self.lanes[lane][0] != ticket for lane in lanes):
+            self.wait(0.02)
+        try:
             yield
+        finally:
+            for lane in lanes:
+                self.lanes[lane].popleft()
+
+    def let_live(self, name: str, seconds: float) -> None:
+        """Wait until it has run for so long, whoever started it."""
+        part = self.parts[name]
+        self.waited(lambda: part.pid is not None and now_us() - part.started_us >= seconds * 1e6, seconds + 15)
 
     # What everybody sees.
 
@@ -335,11 +348,18 @@ class Stack:
         self.proxy.weather = FAIR
         for part in self.parts.values():
             part.thaw()
-            if part.down:
-                self.start(part.name)
+            self.start(part.name)
 
     def _supervise(self) -> None:
         """Start again what ended, after a short while, as systemd would."""
+        try:
+            self._look_after_all()
+        except BaseException as error:
+            self.broken = error
+            self.over.set()
+            raise
+
+    def _look_after_all(self) -> None:
         due_s: dict[str, float] = {}
         while not self.over.wait(_LOOK_S):
             for part in self.parts.values():

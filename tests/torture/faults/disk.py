@@ -22,6 +22,7 @@ _WRITTEN_AGAIN_S = 8.0
 
 def _power_cut(stack: "Stack", subject: str, settings: Settings) -> None:
     shim = stack.shims[subject]
+    stack.let_live(subject, float(settings["lived_s"]))
     stack.kill(subject)
     if shim.untracked:
         raise AssertionError("the gateway changes files in a way that the power cut does not know")
@@ -71,7 +72,7 @@ def _until_written_again(stack: "Stack") -> None:
 
 
 def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
-    """While the gateway is down. Nothing is in the file alone then: it was drained before, or the fault does not count."""
+    """While the gateway is down, and nothing is in the file alone: drained before, or the fault does not count."""
     if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
         raise Missed("the gateway has a backlog")
     drained_us = now_us()
@@ -121,7 +122,12 @@ def _mode(settings: Settings) -> Mode:
 
 
 def _cut(chance: random.Random) -> Settings:
-    return {"mode": chance.choice(MODES), "seed": chance.randrange(2**32), "down_s": round(chance.uniform(0, 2), 3)}
+    return {
+        "mode": chance.choice(MODES),
+        "seed": chance.randrange(2**32),
+        "lived_s": round(chance.uniform(0, 4), 3),
+        "down_s": round(chance.uniform(0, 2), 3),
+    }
 
 
 def _errors(chance: random.Random) -> Settings:

@@ -21,12 +21,14 @@ _REACHED_S = 15.0
 
 
 def _kill(stack: "Stack", subject: str, settings: Settings) -> None:
+    stack.let_live(subject, float(settings["lived_s"]))
     stack.kill(subject)
     stack.wait(float(settings["down_s"]))
     stack.start(subject)
 
 
 def _restart(stack: "Stack", subject: str, settings: Settings) -> None:
+    stack.let_live(subject, float(settings["lived_s"]))
     stack.stop(subject)
     stack.wait(float(settings["down_s"]))
     stack.start(subject)
@@ -46,7 +48,7 @@ def _kill_backend(stack: "Stack", subject: str, settings: Settings) -> None:
 
 
 def _kill_at_call(stack: "Stack", subject: str, settings: Settings) -> None:
-    """Armed at any time; the process dies at the n-th such call from then on, and is started again by the supervisor."""
+    """Armed at any time; the process dies at the n-th such call from then on, and the supervisor starts it again."""
     shim, part = stack.shims[subject], stack.parts[subject]
     if not stack.waited(lambda: part.pid is not None, _REACHED_S):
         raise Missed(f"{subject} does not run")
@@ -70,7 +72,9 @@ def _freeze(stack: "Stack", subject: str, settings: Settings) -> None:
 
 
 def _down(chance: random.Random) -> Settings:
-    return {"down_s": round(chance.choice((0.0, chance.uniform(0, 1), chance.uniform(0, 4))), 3)}
+    """It has lived for a while, perhaps not long enough to be there, and then it is down for a while."""
+    down_s = chance.choice((0.0, chance.uniform(0, 1), chance.uniform(0, 4)))
+    return {"lived_s": round(chance.uniform(0, 4), 3), "down_s": round(down_s, 3)}
 
 
 def _backend(chance: random.Random) -> Settings:

@@ -20,9 +20,9 @@ class Missed(Exception):
 class Kind:
     """`subjects` are whom it hits, one at a time; `lanes` are who else must not be hit by another fault meanwhile.
 
-    `settle` draws everything that is left to chance, so that a schedule says it all; `inject` does it, in a thread of its
-    own, and returns when everything is as before. `takes_s` is about how long that is. `needs` names what the machine
-    must have: "shim" (a C compiler), "small disk" (root, to mount one).
+    `settle` draws everything that is left to chance, so that a schedule says it all; `inject` does it, in a thread of
+    its own, and returns when everything is as before. `takes_s` is about how long that is. `needs` names what the
+    machine must have: "shim" (a C compiler), "small disk" (root, to mount one).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A program that commits to SQLite and says so: `committer.py FILE SYNCHRONOUS`, one number a line after each commit."""
+"""A program that commits to SQLite and says so: `committer.py FILE SYNCHRONOUS` prints each number once it is kept."""
 
 import sqlite3
 import sys

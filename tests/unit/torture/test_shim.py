@@ -1,4 +1,4 @@
-"""The library under the torture, proven on programs that are known to be right, and on some that are known to be wrong."""
+"""The library under the torture, on programs that are known to be right, and on some that are known to be wrong."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def shim(tmp_path: Path) -> Iterator[Shim]:
         pytest.skip(str(reason))
     folder = tmp_path / "data"
     folder.mkdir()
-    shim = Shim(control=tmp_path / "control", folder=folder, undoable=True)
+    shim = Shim(control=tmp_path / "control", folder=folder, log=tmp_path / "undo")
     yield shim
     shim.close()
 
@@ -148,7 +148,10 @@ def test_a_kill_at_a_call_on_a_connection_minds_its_port(shim: Shim) -> None:
 
 
 def test_the_clock_steps_and_the_monotonic_one_does_not(shim: Shim) -> None:
-    code = "import time, datetime; print(time.time_ns() // 10**9, int(datetime.datetime.now().timestamp()), time.monotonic())"
+    code = (
+        "import time, datetime\n"
+        "print(time.time_ns() // 10**9, int(datetime.datetime.now().timestamp()), time.monotonic())"
+    )
     shim.step_clock(-3600)
     wall, moment, monotonic = _python(shim, code).split()
     assert abs(int(wall) - (time.time() - 3600)) < 30
