@@ -71,7 +71,8 @@ def compare(
         findings.readings += 1
         setattr(findings, fate, getattr(findings, fate) + 1)
         if fate == "lost":
-            findings.example("lost", meter=meter, t_us=reading[0].t_us, values=reading[0].values)
+            near = history.near(reading[0].t_us)
+            findings.example("lost", meter=meter, t_us=reading[0].t_us, values=reading[0].values, near=near)
     findings.readings += findings.stored
     return findings
 

@@ -43,12 +43,19 @@ class History:
     deaths: dict[str, list[Span]] = field(default_factory=dict)
     stops: dict[str, list[Span]] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
+    faults: list[tuple[Span, str]] = field(default_factory=list)
+    """Each from its beginning to its end, in words; for people, and no ground for anything."""
 
     def died(self, name: str, killed_us: int, dead_us: int) -> None:
         self.deaths.setdefault(name, []).append(Span(killed_us, dead_us))
 
     def stopped(self, name: str, from_us: int, until_us: int) -> None:
         self.stops.setdefault(name, []).append(Span(from_us, until_us))
+
+    def near(self, at_us: int) -> list[str]:
+        """The faults about `at_us`, for whoever has to find out why a reading is missing."""
+        around = 5_000_000
+        return [words for span, words in self.faults if span.first_us - around <= at_us <= span.last_us + around]
 
     def in_loss_window(self, at_us: int) -> bool:
         """Whether a poll at `at_us` may have been in memory only when the gateway was killed."""

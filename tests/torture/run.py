@@ -15,6 +15,7 @@ from tests.torture import journal
 from tests.torture.comparison import Findings, compare
 from tests.torture.faults.kind import Missed
 from tests.torture.faults.table import KINDS
+from tests.torture.history import Span, now_us
 from tests.torture.schedule import Fault, plan
 from tests.torture.stack import GATEWAY, Aborted, Stack
 
@@ -128,6 +129,7 @@ def _one(stack: Stack, fault: Fault, outcome: Outcome, began: float) -> None:
     kind = KINDS[fault.kind]
     with stack.alone(fault.number, fault.subject, *kind.lanes):
         stack.say(f"{time.monotonic() - began:6.1f} s  {fault.number:3} {fault}")
+        from_us = now_us()
         try:
             kind.inject(stack, fault.subject, fault.settings)
         except Missed as reason:
@@ -137,6 +139,8 @@ def _one(stack: Stack, fault: Fault, outcome: Outcome, began: float) -> None:
             return
         else:
             outcome.faults[fault.kind] += 1
+        finally:
+            stack.history.faults.append((Span(from_us, now_us()), f"{fault.number} {fault}"))
 
 
 def _drain(stack: Stack) -> None:
