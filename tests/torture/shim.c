@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,6 +49,9 @@ struct control {
     _Atomic int64_t killed_ns; /* Unix time of the last kill here. */
     _Atomic uint64_t sequence;
     _Atomic uint64_t seen[8];
+    _Atomic int64_t boottime_offset_ns;
+    _Atomic uint32_t synchronized; /* What the kernel says of the clock: 0 its own word, 1 yes, 2 no. */
+    char boot_id[64];              /* Empty for the kernel's own. */
 };
 #define MAGIC 0x314d494853474553ull
 
@@ -490,9 +494,21 @@ int remove(const char *name)
     return unlinkat(AT_FDCWD, name, is_folder ? AT_REMOVEDIR : 0);
 }
 
+/* A file with the name of a boot that this process is told. */
+static int told_boot_id(void)
+{
+    int fd = syscall(SYS_memfd_create, "boot_id", MFD_CLOEXEC);
+    if (fd >= 0) {
+        syscall(SYS_write, fd, control->boot_id, strlen(control->boot_id));
+        syscall(SYS_lseek, fd, 0, SEEK_SET);
+    }
+    return fd;
+}
+
 static int opened(int at, const char *name, int flags, mode_t mode)
 {
     char path[PATH_MAX];
+    if (control && control->boot_id[0] && !strcmp(name, "/proc/sys/kernel/random/boot_id")) return told_boot_id();
     int changes = (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC));
     if (!control || !changes) return syscall(SYS_openat, at, name, flags, mode);
     absolute(at, name, path);
@@ -591,12 +607,18 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     ON_SOCKET(fd, RECEIVE, syscall(SYS_recvmsg, fd, message, flags));
 }
 
-static int64_t offset_ns(void) { return control ? atomic_load(&control->clock_offset_ns) : 0; }
+/* Not the monotonic clock, by which the C library and the kernel agree on when to wake up. */
+static int64_t offset_ns(clockid_t clock)
+{
+    if (!control) return 0;
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) return atomic_load(&control->clock_offset_ns);
+    return clock == CLOCK_BOOTTIME ? atomic_load(&control->boottime_offset_ns) : 0;
+}
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int done = syscall(SYS_clock_gettime, clock, now);
-    int64_t offset = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE ? offset_ns() : 0;
+    int64_t offset = offset_ns(clock);
     if (!done && offset) {
         int64_t moved = now->tv_sec * 1000000000ll + now->tv_nsec + offset;
         now->tv_sec = moved / 1000000000;
@@ -620,4 +642,14 @@ time_t time(time_t *at)
     clock_gettime(CLOCK_REALTIME, &now);
     if (at) *at = now.tv_sec;
     return now.tv_sec;
+}
+
+int adjtimex(struct timex *timex)
+{
+    int done = syscall(SYS_adjtimex, timex);
+    uint32_t told = control ? atomic_load(&control->synchronized) : 0;
+    if (done >= 0 && told == 1) timex->status &= ~STA_UNSYNC;
+    if (done >= 0 && told == 2) timex->status |= STA_UNSYNC;
+    if (done >= 0 && told) done = told == 1 ? TIME_OK : TIME_ERROR;
+    return done;
 }

@@ -25,6 +25,7 @@ _CLOCK_OFFSET, _COUNTDOWN = (8, "q"), (16, "q")
 _COUNTED, _AFTER, _PORT, _FAILING = (24, "I"), (28, "I"), (32, "I"), (36, "I")
 _ERROR, _UNTRACKED, _KILLED, _SEQUENCE = (40, "i"), (44, "I"), (48, "q"), (56, "Q")
 _SEEN = (64, "8Q")
+_BOOTTIME_OFFSET, _SYNCHRONIZED, _BOOT_ID = (128, "q"), (136, "I"), (140, "64s")
 
 
 class ShimUnavailable(Exception):
@@ -101,9 +102,14 @@ class Shim:
         """The process's time of day is `offset_s` ahead of this machine's from now on."""
         self._set(_CLOCK_OFFSET, round(offset_s * 1e9))
 
-    @property
-    def clock_offset_s(self) -> float:
-        return self._get(_CLOCK_OFFSET) / 1e9
+    def synchronize(self, synchronized: bool | None) -> None:
+        """What the kernel says from now on of a time service that disciplines the clock; None for its own word."""
+        self._set(_SYNCHRONIZED, 0 if synchronized is None else 1 if synchronized else 2)
+
+    def boot(self, name: str, uptime_s: float) -> None:
+        """The process, which does not run, starts next on a machine that has booted anew, `uptime_s` ago by then."""
+        self._set(_BOOTTIME_OFFSET, round(uptime_s * 1e9) - time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        struct.pack_into(_BOOT_ID[1], self._map, _BOOT_ID[0], name.encode())
 
     def kill_at(self, calls: Call, count: int, *, after: bool = False, port: int = 0) -> None:
         """kill -9 before or after the `count`-th of `calls` from now; of sockets, only those with `port` at an end."""
@@ -132,9 +138,10 @@ class Shim:
         self._set(_FAILING, int(calls))
 
     def heal(self) -> None:
-        """Nothing fails any more, and the clock is this machine's."""
+        """Nothing fails any more, and the time of day is right."""
         self._set(_FAILING, 0)
         self._set(_CLOCK_OFFSET, 0)
+        self.synchronize(True)
         self.disarm()
 
     @property

@@ -132,6 +132,8 @@ class Stack:
             settings={
                 "gateway": {"data_dir": str(self.data)},
                 "uplink": {"timeout_s": 5.0, "send_interval_s": 0.5, "max_readings": 400},
+                # The disk is small, and what is tried is what happens when it is full.
+                "buffer": {"min_free_bytes": 0},
             },
         )
         self._cloud("gateway", "add", GATEWAY, "--key-file", str(self._field / "gateway.key"))
@@ -155,6 +157,7 @@ class Stack:
             control=self.home / "shim" / "edge", folder=self.data, log=self.home / "shim" / "undo"
         )
         for shim in self.shims.values():
+            shim.synchronize(True)
             self._exits.callback(shim.close)
 
     def _make_parts(self) -> None:
@@ -334,6 +337,10 @@ class Stack:
         stored = (self.status() or {}).get("stored") or {}
         readings = stored.get("backlog", {}).get("readings")
         return readings if isinstance(readings, int) else None
+
+    def time_is_known(self) -> bool:
+        """Whether the gateway says that somebody vouches for its time."""
+        return bool(((self.status() or {}).get("daemon") or {}).get("time_known", True))
 
     def backends(self, application: str) -> list[int]:
         """Processes of PostgreSQL that serve `application`."""

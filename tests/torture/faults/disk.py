@@ -2,6 +2,7 @@
 
 import errno
 import random
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ def _power_cut(stack: "Stack", subject: str, settings: Settings) -> None:
     if shim.untracked:
         raise AssertionError("the gateway changes files in a way that the power cut does not know")
     outcome = power_cut.cut(shim, mode=_mode(settings), chance=random.Random(int(settings["seed"])))
+    shim.boot(str(uuid.UUID(int=random.Random(int(settings["seed"])).getrandbits(128))), uptime_s=5.0)
     stack.say(f"    {outcome.undone} of {outcome.unsynced} unsynced changes undone")
     stack.wait(float(settings["down_s"]))
     stack.start(subject)

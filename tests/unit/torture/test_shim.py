@@ -159,6 +159,20 @@ def test_the_clock_steps_and_the_monotonic_one_does_not(shim: Shim) -> None:
     assert abs(float(monotonic) - time.monotonic()) < 30
 
 
+def test_another_boot_has_another_name_and_another_uptime_and_the_kernels_word_on_the_clock(shim: Shim) -> None:
+    code = """
+import time
+from edge import kernel
+print(kernel.boot_id(), int(time.clock_gettime(time.CLOCK_BOOTTIME)), kernel.synchronized())
+"""
+    shim.boot("a-boot", 42.0)
+    for word in (True, False):
+        shim.synchronize(word)
+        name, uptime_s, synchronized = _python(shim, code).split()
+        assert (name, synchronized) == ("a-boot", str(word))
+        assert 42 <= int(uptime_s) < 72
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=errno.errorcode.get)
 def test_calls_on_the_folder_fail_as_told_and_no_others(shim: Shim, tmp_path: Path, error: int) -> None:
     assert shim.folder is not None
