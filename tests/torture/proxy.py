@@ -1,8 +1,9 @@
 """The link between the gateway and its receivers: a TCP proxy that shares the load, and fails as links do."""
 
 import asyncio
-import itertools
 import random
+import socket
+import struct
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,8 +42,8 @@ class Proxy:
     """
 
     def __init__(self, *, port: int, targets: Sequence[int], seed: int = 0) -> None:
-        self._port, self._targets = port, itertools.cycle(targets)
-        self._count = len(targets)
+        self._port, self._targets = port, list(targets)
+        self._turn = 0
         self._chance = random.Random(seed)
         self._weather = FAIR
         self._connections: set[_Connection] = set()
@@ -114,7 +115,7 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._weather.refusing or (target := await self._connected()) is None:
-            writer.transport.abort()
+            _reset(writer)
             return
         connection = _Connection((reader, writer), target)
         self._connections.add(connection)
@@ -129,7 +130,9 @@ class Proxy:
             self._connections.discard(connection)
 
     async def _connected(self) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter] | None":
-        for port in itertools.islice(self._targets, self._count):
+        self._turn += 1
+        first = self._turn % len(self._targets)
+        for port in self._targets[first:] + self._targets[:first]:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_CONNECT_S):
                     return await asyncio.open_connection("127.0.0.1", port)
@@ -165,8 +168,7 @@ class _Connection:
 
     def abort(self) -> None:
         for _, writer in self._sides:
-            with suppress(OSError):
-                writer.transport.abort()
+            _reset(writer)
 
     def end(self, side: asyncio.StreamWriter) -> None:
         """Close after what was written to `side` has left, and the other side at once."""
@@ -175,3 +177,10 @@ class _Connection:
                 writer.close()
             else:
                 writer.transport.abort()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End the connection by RST, as a router does that has forgotten it."""
+    if not writer.is_closing():
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
