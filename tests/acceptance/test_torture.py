@@ -21,7 +21,7 @@ def test_faults_of_every_kind_lose_nothing_and_double_nothing() -> None:
     assert (found.lost, found.doubled, found.altered) == (0, 0, 0), found.examples
     assert outcome.undrained is None
     assert outcome.energy_error_wh == 0
-    assert outcome.quarantined == 0
+    assert outcome.quarantined == {}, outcome.set_aside
     assert outcome.ended == {}
     assert outcome.faults.keys() | outcome.missed.keys() == KINDS.keys() - outcome.skipped.keys()
     assert sum(outcome.faults.values()) > 0.8 * _FAULTS

@@ -32,7 +32,15 @@ def main() -> int:
         )
     except (ServerError, SchemaError, ServiceError) as error:
         print(f"torture: {error}", file=sys.stderr)
-        print(json.dumps({"seed": asked.seed, "seconds": round(time.monotonic() - began, 1), "failed": str(error)}))
+        print(
+            json.dumps(
+                {
+                    "seed": asked.seed,
+                    "seconds": round(time.monotonic() - began, 1),
+                    "failed": str(error).splitlines()[0],
+                }
+            )
+        )
         return 1
     except KeyboardInterrupt:
         print("torture: interrupted", file=sys.stderr)

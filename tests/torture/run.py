@@ -24,6 +24,7 @@ _DRAIN_S = 150.0
 _STEADY_S = 3.0
 _REGISTERS = ("energy_import_wh", "energy_export_wh")
 _TOGETHER = 24
+_EXAMPLES = 5
 
 
 class Undrained(Exception):
@@ -39,9 +40,10 @@ class Outcome:
     missed: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
-    quarantined: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
     energy_error_wh: int = 0
     findings: Findings = field(default_factory=Findings)
+    set_aside: list[dict[str, object]] = field(default_factory=list)
     undrained: str | None = None
     seconds: float = 0.0
 
@@ -53,7 +55,7 @@ class Outcome:
         found = asdict(self.findings)
         examples = found.pop("examples")
         told: dict[str, object] = {"seed": self.seed, "seconds": round(self.seconds, 1), "faults": dict(self.faults)}
-        told |= found | {"quarantined": self.quarantined, "energy_error_wh": self.energy_error_wh}
+        told |= found | {"quarantined": dict(self.quarantined), "energy_error_wh": self.energy_error_wh}
         told |= {"missed": dict(self.missed), "skipped": self.skipped, "ended": self.ended}
         if self.undrained:
             told["undrained"] = self.undrained
@@ -183,12 +185,21 @@ def _compare(stack: Stack, outcome: Outcome) -> None:
             rows[meter] = stored.rows(connection, number, until - timedelta(days=8), until + timedelta(days=1))
             for register in _REGISTERS:
                 outcome.energy_error_wh += _energy_error_wh(connection, number, register, until)
-        outcome.quarantined = _one_number(
-            connection,
-            "SELECT coalesce(sum(readings), 0) FROM quarantine AS q JOIN gateway_registry AS g USING (gateway_id)"
-            f" WHERE g.name = '{GATEWAY}' AND q.released_at IS NULL",
-        )
+        _look_into_the_quarantine(connection, outcome)
     outcome.findings = compare(told, rows, history=stack.history, given_up=given_up)
+    outcome.findings.examples += outcome.set_aside
+
+
+def _look_into_the_quarantine(connection: psycopg.Connection, outcome: Outcome) -> None:
+    query = """
+        SELECT reason, device, readings, first_time, created_at, block
+        FROM quarantine WHERE released_at IS NULL ORDER BY quarantine_id
+    """
+    for reason, device, readings, first_time, created_at, block in connection.execute(query):
+        outcome.quarantined[reason] += readings
+        if len(outcome.set_aside) < _EXAMPLES:
+            told: dict[str, object] = {"what": "quarantined", "reason": reason, "meter": device, "block": block}
+            outcome.set_aside.append(told | {"time": first_time.isoformat(), "set_aside": created_at.isoformat()})
 
 
 def _energy_error_wh(connection: psycopg.Connection, meter: int, register: str, until: datetime) -> int:

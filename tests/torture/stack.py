@@ -240,16 +240,17 @@ class Stack:
                 self.wait(0.5)
         raise ServiceError(f"{name} does not start")
 
-    def freeze(self, name: str, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after `seconds`."""
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT in the end."""
         part = self.parts[name]
         from_us = now_us()
         part.freeze()
         try:
-            self.over.wait(seconds)
+            yield
         finally:
             part.thaw()
-        self.history.stopped(name, from_us, now_us())
+            self.history.stopped(name, from_us, now_us())
 
     def wait(self, seconds: float) -> None:
         """Raises Aborted when the run is over before, or the supervisor is gone."""

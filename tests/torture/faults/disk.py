@@ -74,21 +74,23 @@ def _until_written_again(stack: "Stack") -> None:
 
 
 def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
-    """While the gateway is down, and nothing is in the file alone: drained before, or the fault does not count."""
-    if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
-        raise Missed("the gateway has a backlog")
-    drained_us = now_us()
-    if settings["by"] == "kill":
-        stack.kill(subject)
-    else:
-        stack.stop(subject)
-    try:
-        if stack.backlog() != 0:
+    """While the gateway is down, and nothing is in the file alone: the meters are stopped until all has its receipt."""
+    with stack.frozen("simulator"):
+        stack.wait(2.0)
+        if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
             raise Missed("the gateway has a backlog")
-        _spoil(stack.data, settings)
-        stack.history.damages.append(Damage(drained_us, now_us()))
-    finally:
-        stack.start(subject)
+        drained_us = now_us()
+        if settings["by"] == "kill":
+            stack.kill(subject)
+        else:
+            stack.stop(subject)
+        try:
+            if stack.backlog() != 0:
+                raise Missed("the gateway has a backlog")
+            _spoil(stack.data, settings)
+            stack.history.damages.append(Damage(drained_us, now_us()))
+        finally:
+            stack.start(subject)
     stack.wait(1.0)
 
 
@@ -155,5 +157,5 @@ KINDS = (
     Kind("power cut", ("edge",), _power_cut, _cut, takes_s=4, weight=4, needs=("shim",)),
     Kind("disk fails", ("edge",), _failing, _errors, takes_s=6, weight=2, needs=("shim",)),
     Kind("disk full", ("edge",), _full, _while, takes_s=6, needs=("small disk",)),
-    Kind("buffer damaged", ("edge",), _damage, _ways, lanes=("link",), takes_s=6),
+    Kind("buffer damaged", ("edge",), _damage, _ways, lanes=("link", "simulator"), takes_s=6),
 )

@@ -68,7 +68,8 @@ def _kill_at_call(stack: "Stack", subject: str, settings: Settings) -> None:
 
 
 def _freeze(stack: "Stack", subject: str, settings: Settings) -> None:
-    stack.freeze(subject, float(settings["for_s"]))
+    with stack.frozen(subject):
+        stack.wait(float(settings["for_s"]))
 
 
 def _down(chance: random.Random) -> Settings:
