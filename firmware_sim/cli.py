@@ -49,13 +49,14 @@ def run(
     fleet: Annotated[Path, typer.Argument(help="TOML file that lists endpoints and meters")],
     journal: Annotated[Path | None, typer.Option(help="append every value served to this file, JSON lines")] = None,
     control: Annotated[Path | None, typer.Option(help="take commands of segs-sim fault on this Unix socket")] = None,
+    acknowledgements: Annotated[bool, typer.Option(help="a line in the journal for each of the broker's too")] = False,
 ) -> None:
     """Serve and publish until SIGTERM or SIGINT; prints one line of JSON when everything is up."""
     with _errors():
         _allow_files()
         described = load(fleet)
         meters = sum(1 for _ in described.meters())
-        with Journal(journal) as writing:
+        with Journal(journal, acknowledgements=acknowledgements) as writing:
             _until_stopped(
                 lambda stop, ready: simulator.run(described, writing, stop=stop, ready=ready, control=control), meters
             )

@@ -1,4 +1,4 @@
-"""The journal: one JSON line per served response, written before it is sent, or per published message."""
+"""The journal: one JSON line per served response or published message, written before it is sent."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,12 @@ Values = dict[str, int | float]
 class Journal:
     """Appends to `path`, one write per line, so that what was served is known after a kill -9 too.
 
-    A context manager. Without a path it keeps nothing. Raises JournalError when a line cannot be written whole.
+    A context manager. Without a path it keeps nothing. With `acknowledgements` it has a line for each of the broker's
+    too. Raises JournalError when a line cannot be written whole.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, acknowledgements: bool = False) -> None:
+        self._path, self._acknowledgements = path, acknowledgements
         self._encoder = msgspec.json.Encoder()
         self._file: int | None = None
 
@@ -40,12 +41,17 @@ class Journal:
         self._write({"t_us": t_us, "meter": meter, "kind": "modbus", "values": values})
 
     def published(self, *, t_us: int, meter: str, seq: int, device_time_us: int | None, values: Values) -> None:
-        """Message `seq` of `meter` was handed to the MQTT client, which keeps it until the broker has it."""
+        """Message `seq` of `meter` is about to be handed to the MQTT client, which keeps it until the broker has it."""
         line: dict[str, object] = {"t_us": t_us, "meter": meter, "kind": "mqtt", "seq": seq}
         self._write(line | {"device_time_us": device_time_us, "values": values})
 
+    def acknowledged(self, *, t_us: int, meter: str, seq: int) -> None:
+        """The broker has message `seq` of `meter`: the simulator forgets it."""
+        if self._acknowledgements:
+            self._write({"t_us": t_us, "meter": meter, "kind": "acknowledged", "seq": seq})
+
     def withdrawn(self, *, t_us: int, meter: str, seq: int) -> None:
-        """The simulator ends and the broker never acknowledged message `seq`: nobody may ever have seen it."""
+        """Message `seq` was not taken, or the simulator ends without the broker's word: perhaps nobody saw it."""
         self._write({"t_us": t_us, "meter": meter, "kind": "unacknowledged", "seq": seq})
 
     def _write(self, line: dict[str, object]) -> None:

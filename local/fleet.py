@@ -2,10 +2,11 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from types import MappingProxyType
 
 REGIONS = ("north", "south")
 _MODBUS_MODELS = ("eastron-sdm630", "abb-b23", "schneider-iem3155")
@@ -31,15 +32,27 @@ class Fleet:
     mqtt: tuple[Meter, ...]
     interval_s: float
     seed: int
+    timeout_s: float = 1.0
 
     @property
     def meters(self) -> list[Meter]:
         return [meter for endpoint in self.modbus for meter in endpoint] + list(self.mqtt)
 
-    def write(self, folder: Path, ports: "Ports", *, name: str, commit_interval_s: float) -> None:
-        """fleet.toml, gateway.toml and devices.csv in `folder`, which exists."""
+    def write(
+        self,
+        folder: Path,
+        ports: "Ports",
+        *,
+        name: str,
+        commit_interval_s: float,
+        settings: Mapping[str, Mapping[str, str | float]] = MappingProxyType({}),
+    ) -> None:
+        """fleet.toml, gateway.toml and devices.csv in `folder`, which exists.
+
+        `settings` go over what the gateway's configuration has, by table and key.
+        """
         (folder / "fleet.toml").write_text(self._simulator(ports))
-        (folder / "gateway.toml").write_text(self._gateway(folder, ports, name, commit_interval_s))
+        (folder / "gateway.toml").write_text(self._gateway(folder, ports, name, commit_interval_s, settings))
         with (folder / "devices.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
@@ -61,19 +74,29 @@ class Fleet:
                 lines += ["pv_peak_w = 1500", f"energy_interval_s = {5 * self.interval_s}"]
         return "\n".join(lines) + "\n"
 
-    def _gateway(self, folder: Path, ports: "Ports", name: str, commit_interval_s: float) -> str:
-        lines = ["[gateway]", f'name = "{name}"', f"data_dir = {_quoted(folder / 'gateway')}"]
-        lines += [
-            "[uplink]",
-            f'url = "http://127.0.0.1:{ports.receiver}"',
-            f"key_file = {_quoted(folder / 'gateway.key')}",
-        ]
-        lines += ["[buffer]", f"commit_interval_s = {commit_interval_s}", "[metrics]", f"port = {ports.edge_metrics}"]
+    def _gateway(
+        self,
+        folder: Path,
+        ports: "Ports",
+        name: str,
+        commit_interval_s: float,
+        settings: Mapping[str, Mapping[str, str | float]],
+    ) -> str:
+        tables: dict[str, dict[str, str | float]] = {
+            "gateway": {"name": name, "data_dir": str(folder / "gateway")},
+            "uplink": {"url": f"http://127.0.0.1:{ports.receiver}", "key_file": str(folder / "gateway.key")},
+            "buffer": {"commit_interval_s": commit_interval_s},
+            "metrics": {"port": ports.edge_metrics},
+        }
+        lines = []
+        for table, keys in tables.items():
+            # JSON's strings and numbers are TOML's.
+            lines += [f"[{table}]", *(f"{k} = {json.dumps(v)}" for k, v in {**keys, **settings.get(table, {})}.items())]
         for port, endpoint in zip(ports.modbus, self.modbus, strict=True):
             lines += ["[[modbus]]", 'host = "127.0.0.1"', f"port = {port}"]
             for unit, meter in enumerate(endpoint, start=1):
                 lines += ["[[modbus.device]]", f'id = "{meter.name}"', f"unit = {unit}", f'profile = "{meter.model}"']
-                lines += [f"interval_s = {self.interval_s}", "timeout_s = 1.0"]
+                lines += [f"interval_s = {self.interval_s}", f"timeout_s = {self.timeout_s}"]
         lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}", f'client_id = "segs-{name}"']
         for meter in self.mqtt:
             lines += ["[[mqtt.device]]", f'id = "{meter.name}"', f'profile = "{meter.model}"']
@@ -95,7 +118,9 @@ class Ports:
         return asdict(self)
 
 
-def build(*, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7) -> Fleet:
+def build(
+    *, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7, timeout_s: float = 1.0
+) -> Fleet:
     """`modbus` meters on endpoints of at most `per_endpoint` units, and `mqtt` meters, of every model in turn."""
     peaks, regions = cycle(_PEAKS_W), cycle(REGIONS)
 
@@ -107,7 +132,7 @@ def build(*, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 
 
     on_buses = meters(_MODBUS_MODELS, modbus)
     endpoints = tuple(tuple(on_buses[start : start + per_endpoint]) for start in range(0, len(on_buses), per_endpoint))
-    return Fleet(endpoints, tuple(meters(_MQTT_MODELS, mqtt)), interval_s, seed)
+    return Fleet(endpoints, tuple(meters(_MQTT_MODELS, mqtt)), interval_s, seed, timeout_s)
 
 
 def _named(meter: Meter) -> list[str]:
@@ -116,8 +141,3 @@ def _named(meter: Meter) -> list[str]:
 
 def _topic(meter: Meter) -> str:
     return f"tele/{meter.name}/SENSOR" if meter.model == "tasmota" else f"{meter.name}/events/rpc"
-
-
-def _quoted(path: Path) -> str:
-    """A TOML basic string; JSON's escapes are a subset of TOML's."""
-    return json.dumps(str(path))

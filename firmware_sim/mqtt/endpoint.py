@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from firmware_sim.clock import Clock, now_us
-from firmware_sim.dialects.dialect import Message
+from firmware_sim.dialects.dialect import Message, Number
 from firmware_sim.errors import JournalError
 from firmware_sim.journal import Journal
 from firmware_sim.mqtt.publisher import Compose, Publisher
@@ -133,28 +133,29 @@ class MqttEndpoint:
 
     def _send(self, name: str, message: Message) -> None:
         self._take_acknowledgements()
-        # Before it is handed over: from then on somebody may have it.
-        told_us = self._clock()
+        # The meters of a device are called as the gateway calls them: meter/1, meter/2.
+        meters = {name: message.values} | {f"{name}/{number}": values for number, values in message.channels.items()}
+        told = [(meter, self._journaled(meter, message, values)) for meter, values in meters.items() if values]
         info = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE or (message.qos == 0 and info.rc):
             # All 65,535 message numbers wait for the broker, or nobody keeps it: it was never handed over.
-            return
-        told: list[tuple[str, int]] = []
-        if message.qos:
+            for meter, seq in told:
+                self._journal.withdrawn(t_us=self._clock(), meter=meter, seq=seq)
+        elif message.qos:
             self._unacknowledged[info.mid] = told
-        # The meters of a device are called as the gateway calls them: meter/1, meter/2.
-        meters = {name: message.values} | {f"{name}/{number}": values for number, values in message.channels.items()}
-        for meter, values in meters.items():
-            if values:
-                seq = self._seq[meter] = self._seq.get(meter, 0) + 1
-                told.append((meter, seq))
-                self._journal.published(
-                    t_us=told_us, meter=meter, seq=seq, device_time_us=message.device_time_us, values=values
-                )
+
+    def _journaled(self, meter: str, message: Message, values: dict[str, Number]) -> int:
+        """The number of what the journal says before it is handed over: from then on somebody may have it."""
+        seq = self._seq[meter] = self._seq.get(meter, 0) + 1
+        self._journal.published(
+            t_us=self._clock(), meter=meter, seq=seq, device_time_us=message.device_time_us, values=values
+        )
+        return seq
 
     def _take_acknowledgements(self) -> None:
         while self._acknowledged:
-            self._unacknowledged.pop(self._acknowledged.popleft(), None)
+            for meter, seq in self._unacknowledged.pop(self._acknowledged.popleft(), []):
+                self._journal.acknowledged(t_us=self._clock(), meter=meter, seq=seq)
 
     async def _finish(self) -> None:
         if self._connected.is_set():

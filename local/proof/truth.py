@@ -74,7 +74,7 @@ def _readings(path: Path, lines: list[_Line]) -> list[Served]:
     kinds = {line.kind for line in lines}
     if kinds == {"modbus"}:
         return _polls(lines)
-    if kinds <= {"mqtt", "unacknowledged"}:
+    if kinds <= {"mqtt", "acknowledged", "unacknowledged"}:
         return _messages(lines)
     raise ProofError(where=str(path), found=f"{lines[0].meter} has lines of {sorted(kinds)}", todo="use one per meter")
 
@@ -132,7 +132,7 @@ def _messages(lines: list[_Line]) -> list[Served]:
         if line.kind == "mqtt":
             message = newest[line.seq] = Served(line.t_us, _canonical(line.values), line.device_time_us)
             messages.append(message)
-        elif line.seq in newest:
+        elif line.kind == "unacknowledged" and line.seq in newest:
             newest[line.seq].acknowledged = False
     return sorted(messages, key=lambda message: message.sort_us)
 

@@ -1,0 +1,84 @@
+"""What was done to whom and when: the only grounds on which a reading may be missing."""
+
+import time
+from dataclasses import dataclass, field
+
+_LINGER_US = 300_000
+"""Around a death or a stop: what was on its way then."""
+
+
+def now_us() -> int:
+    """This machine's clock, which no fault steps."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time with both ends in it, microseconds since 1970."""
+
+    first_us: int
+    last_us: int
+
+    def __contains__(self, at_us: int) -> bool:
+        return self.first_us <= at_us <= self.last_us
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then."""
+
+    drained_us: int
+    at_us: int
+
+
+@dataclass(slots=True)
+class History:
+    """`window_s` is the gateway's loss window and what its commit may take besides.
+
+    `deaths` has, by name of the process, from when it was killed until it was seen dead; `stops` from when it was
+    stopped until it went on.
+    """
+
+    window_s: float
+    deaths: dict[str, list[Span]] = field(default_factory=dict)
+    stops: dict[str, list[Span]] = field(default_factory=dict)
+    damages: list[Damage] = field(default_factory=list)
+    faults: list[tuple[Span, str]] = field(default_factory=list)
+    """Each from its beginning to its end, in words; for people, and no ground for anything."""
+
+    def died(self, name: str, killed_us: int, dead_us: int) -> None:
+        self.deaths.setdefault(name, []).append(Span(killed_us, dead_us))
+
+    def stopped(self, name: str, from_us: int, until_us: int) -> None:
+        self.stops.setdefault(name, []).append(Span(from_us, until_us))
+
+    def near(self, at_us: int) -> list[str]:
+        """The faults about `at_us`, for whoever has to find out why a reading is missing."""
+        around = 5_000_000
+        return [words for span, words in self.faults if span.first_us - around <= at_us <= span.last_us + around]
+
+    def in_loss_window(self, at_us: int) -> bool:
+        """Whether a poll at `at_us` may have been in memory only when the gateway was killed."""
+        window_us = round(self.window_s * 1e6)
+        return any(
+            span.first_us - window_us <= at_us <= span.last_us + _LINGER_US for span in self.deaths.get("edge", [])
+        )
+
+    def unanswered(self, at_us: int) -> bool:
+        """Whether nobody can tell if an answer noted at `at_us` reached the gateway.
+
+        The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for it.
+        """
+        spans = self.deaths.get("simulator", []) + self.stops.get("simulator", []) + self.stops.get("edge", [])
+        return any(span.first_us - _LINGER_US <= at_us <= span.last_us + _LINGER_US for span in spans)
+
+    def meters_died_after(self, at_us: int) -> bool:
+        """Whether the meters' process was killed later, with whatever it had not handed over."""
+        return any(span.last_us >= at_us for span in self.deaths.get("simulator", []))
+
+    def broker_forgot(self, at_us: int) -> bool:
+        """Whether the broker was killed so soon after `at_us` that what it had confirmed was not on its disk yet."""
+        return any(
+            span.first_us - _LINGER_US <= at_us <= span.last_us + _LINGER_US
+            for span in self.deaths.get("mosquitto", [])
+        )

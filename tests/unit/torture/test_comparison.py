@@ -1,0 +1,174 @@
+"""The books of the torture: what is missing is lost unless there is a stated ground, and nothing hides behind one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from local.proof.stored import Row
+from tests.torture.comparison import Findings, compare
+from tests.torture.history import Damage, History
+from tests.torture.journal import Told, read
+
+_S = 1_000_000
+_Values = dict[str, int | float]
+
+
+def _answer(at_s: float, **values: float) -> Told:
+    return Told(round(at_s * _S), dict(values), message=False)
+
+
+def _message(at_s: float, *, confirmed_s: float | None = None, withdrawn: bool = False, **values: float) -> Told:
+    confirmed_us = None if confirmed_s is None else round(confirmed_s * _S)
+    return Told(round(at_s * _S), dict(values), message=True, confirmed_us=confirmed_us, withdrawn=withdrawn)
+
+
+def _row(at_s: float, **values: float) -> Row:
+    return Row(round(at_s * _S), False, dict(values))
+
+
+def _found(told: list[Told], rows: list[Row], history: History | None = None, given_up: int = 0) -> Findings:
+    return compare({"m": told}, {"m": rows}, history=history or History(1.0), given_up=given_up)
+
+
+def _fates(found: Findings) -> dict[str, int]:
+    names = ("stored", "lost", "doubled", "altered", "in_loss_window", "unanswered", "undelivered", "forgotten")
+    return {name: getattr(found, name) for name in (*names, "thinned") if getattr(found, name)}
+
+
+def _poll(at_s: float, number: int) -> list[Told]:
+    """A reading in two blocks."""
+    return [_answer(at_s, power_w=100.5 + number, voltage_l1_v=230.25), _answer(at_s + 0.01, energy_import_wh=number)]
+
+
+def _stored(at_s: float, number: int) -> Row:
+    return _row(at_s, power_w=100.5 + number, voltage_l1_v=230.25, energy_import_wh=number)
+
+
+def test_what_was_told_and_is_there_once_is_right_whatever_time_the_row_has() -> None:
+    """E27: a clock that was stepped alters times, and no content."""
+    told = _poll(10, 1) + _poll(11, 2)
+    found = _found(told, [_stored(11, 2), _stored(99_999, 1)])
+    assert _fates(found) == {"stored": 2}
+    assert found.clean
+    assert found.readings == 2
+
+
+def test_a_reading_that_is_nowhere_is_lost() -> None:
+    found = _found(_poll(10, 1) + _poll(11, 2), [_stored(10, 1)])
+    assert _fates(found) == {"stored": 1, "lost": 1}
+    assert not found.clean
+    assert found.examples[0]["what"] == "lost"
+
+
+def test_a_reading_that_is_there_twice_is_doubled_even_under_another_time() -> None:
+    """E23."""
+    assert _fates(_found(_poll(10, 1), [_stored(10, 1), _stored(14, 1)])) == {"stored": 1, "doubled": 1}
+
+
+def test_equal_readings_are_counted_and_not_only_known() -> None:
+    for rows, fates in ((2, {"stored": 2, "lost": 1}), (4, {"stored": 3, "doubled": 1})):
+        told = _poll(10, 1) + _poll(11, 1) + _poll(12, 1)
+        assert _fates(_found(told, [_stored(10 + number, 1) for number in range(rows)])) == fates
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        _row(10, power_w=101.6, voltage_l1_v=230.25, energy_import_wh=1),
+        _row(10, power_w=101.5, voltage_l1_v=230.25),
+        _row(10, power_w=101.5, voltage_l1_v=230.25, energy_import_wh=1, frequency_hz=50.0),
+        _row(10, energy_import_wh=7),
+    ],
+    ids=["another value", "half a response less", "a value more", "never told"],
+)
+def test_a_row_that_no_meter_told_is_altered(row: Row) -> None:
+    """E5. A whole block that is missing is not altered: what it had is lost."""
+    found = _found(_poll(10, 1), [row])
+    if row.values.keys() == {"power_w", "voltage_l1_v"}:
+        assert _fates(found) == {"stored": 1, "lost": 1}
+    else:
+        assert found.altered == 1
+        assert found.lost == 1
+
+
+def test_a_row_of_two_polls_that_lie_far_apart_is_no_reading() -> None:
+    """E5: blocks of different polls in one row."""
+    told = [*_poll(10, 1), *_poll(60, 2)]
+    mixed = _row(10, power_w=101.5, voltage_l1_v=230.25, energy_import_wh=2)
+    assert _found(told, [mixed]).doubled == 1
+
+
+def test_polls_are_excused_within_the_loss_window_before_a_kill_and_not_before_it() -> None:
+    """E18."""
+    history = History(1.0)
+    history.died("edge", 20 * _S, 20 * _S + 50_000)
+    told = _poll(18.9, 1) + _poll(19.1, 2) + _poll(20.2, 3) + _poll(20.6, 4)
+    assert _fates(_found(told, [], history)) == {"lost": 2, "in_loss_window": 2}
+
+
+def test_messages_are_never_excused_by_a_kill_of_the_gateway() -> None:
+    """E13: they are acknowledged once they are safe."""
+    history = History(1.0)
+    history.died("edge", 20 * _S, 20 * _S)
+    assert _fates(_found([_message(19.8, confirmed_s=19.9, power_w=1.5)], [], history)) == {"lost": 1}
+
+
+def test_answers_count_as_unanswered_only_around_deaths_and_stops() -> None:
+    history = History(1.0)
+    history.died("simulator", 20 * _S, 20 * _S)
+    history.stopped("edge", 30 * _S, 32 * _S)
+    told = _poll(19.9, 1) + _poll(25, 2) + _poll(31, 3)
+    assert _fates(_found(told, [], history)) == {"lost": 1, "unanswered": 2}
+
+
+def test_a_message_that_no_broker_confirmed_is_undelivered_only_if_the_meters_died_with_it() -> None:
+    history = History(1.0)
+    told = [_message(10, power_w=1.5)]
+    assert _fates(_found(told, [], history)) == {"lost": 1}
+    history.died("simulator", 20 * _S, 20 * _S)
+    assert _fates(_found(told, [], history)) == {"undelivered": 1}
+    assert _fates(_found([_message(10, withdrawn=True, power_w=1.5)], [])) == {"undelivered": 1}
+
+
+def test_a_broker_is_blamed_only_for_what_it_confirmed_just_before_its_kill() -> None:
+    history = History(1.0)
+    history.died("mosquitto", 20 * _S, 20 * _S)
+    told = [_message(19.8, confirmed_s=19.85, power_w=1.5), _message(18, confirmed_s=18.1, power_w=2.5)]
+    assert _fates(_found(told, [], history)) == {"forgotten": 1, "lost": 1}
+
+
+def test_what_the_gateway_gave_up_is_excused_by_its_own_count_and_no_further() -> None:
+    """E20, E21: only what could have been in the file that was damaged."""
+    history = History(1.0)
+    history.damages.append(Damage(drained_us=15 * _S, at_us=25 * _S))
+    told = _poll(10, 1) + _poll(20, 2) + _poll(21, 3) + _poll(30, 4)
+    assert _fates(_found(told, [], history, given_up=1)) == {"lost": 3, "thinned": 1}
+    assert _fates(_found(told, [], history)) == {"lost": 4}
+
+
+def test_an_empty_journal_proves_nothing() -> None:
+    assert not compare({}, {}, history=History(1.0)).clean
+
+
+def test_the_journal_says_what_was_confirmed_withdrawn_and_torn(tmp_path: Path) -> None:
+    lines: list[dict[str, object]] = [
+        {"t_us": 1, "meter": "a", "kind": "modbus", "values": {"power_w": 1.2345}},
+        {"t_us": 2, "meter": "b", "kind": "mqtt", "seq": 1, "device_time_us": 0, "values": {"energy_import_wh": 7.4}},
+        {"t_us": 3, "meter": "b", "kind": "acknowledged", "seq": 1},
+        # The meters' process began anew, and its numbers with it.
+        {"t_us": 4, "meter": "b", "kind": "mqtt", "seq": 1, "device_time_us": None, "values": {"energy_import_wh": 8}},
+        {"t_us": 5, "meter": "b", "kind": "unacknowledged", "seq": 1},
+    ]
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"t_us": 6, "me')
+
+    told = read(path)
+
+    assert [one.message for one in told["a"]] == [False]
+    # At the contract's resolution of a tenth, and as a single of 32 bits.
+    assert told["a"][0].values == {"power_w": 1.2000000476837158}
+    assert [(one.values, one.confirmed_us, one.withdrawn) for one in told["b"]] == [
+        ({"energy_import_wh": 7}, 3, False),
+        ({"energy_import_wh": 8}, None, True),
+    ]
