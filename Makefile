@@ -9,12 +9,15 @@ READY := $(VENV)/.ready-$(notdir $(PYTHON))
 SEGS_HOME ?= $(CURDIR)/.segs
 export SEGS_HOME
 DEMO_SECONDS ?= 120
+FAULTS ?= 100
+SEED ?= 1
 
-.PHONY: help demo test check bench clean docs
+.PHONY: help demo test torture check bench clean docs
 
 help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test, on real servers"
+	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1)"
 	@echo "make check   style, types, import contracts"
 	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
 	@echo "make docs    regenerate the generated documents"
@@ -35,6 +38,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+torture: $(READY)
+	@$(BIN)/python -m tests.torture --faults $(FAULTS) --seed $(SEED)
 
 check: $(READY)
 	@$(BIN)/ruff check .
