@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import buffer, ingest, line, mqtt, polling, requests, wire
+from bench import buffer, drain, ingest, line, mqtt, polling, requests, wire
 from bench.result import Result
 from local.servers import segs_home
 
@@ -17,6 +17,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "wire": lambda _rounds, _home: wire.run(),
     "buffer": lambda rounds, home: [buffer.append(commits=2_000, rounds=rounds, home=home)],
     "flash": lambda _rounds, home: buffer.flash(seconds=1_800, home=home),
+    "drain": lambda _rounds, home: drain.run(hours=2, home=home),
     "ingest": lambda rounds, home: [ingest.run(batches=200, rounds=rounds, home=home)],
     "mqtt": lambda rounds, home: [mqtt.run(messages=100_000, rounds=rounds, home=home)],
     "requests": lambda rounds, home: requests.run(seconds=5, rounds=rounds, home=home),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+KEY = "bench-key"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,7 +44,7 @@ def _number(file: Path, name: str) -> int:
 def gateway(folder: Path, config: str, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """`segs-edge run` with the meters of `config`, sending to `url`. Raises RuntimeError if it does not end cleanly."""
     (folder / "key").touch(mode=0o600)
-    (folder / "key").write_text("bench-key")
+    (folder / "key").write_text(KEY)
     head = f"""
 [gateway]
 name = "bench"

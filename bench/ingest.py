@@ -5,22 +5,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
 import psycopg
-from psycopg import sql
 
+from bench.cluster import cluster, database
 from bench.load import Load, wire
 from bench.result import Result
 from cloud.gateways.key import Key
 from cloud.ingest import binary_copy
 from cloud.ingest.columns import Window, sort_out
 from cloud.ingest.registry import Assignment, Registry
-from cloud.schema.apply import apply
 from contract.batch import Batch
 from contract.codec import MSGPACK
 from local.servers import PostgresServer, free_port
@@ -37,15 +34,18 @@ def run(*, batches: int, rounds: int, home: Path) -> Result:
     span_us = batches // (load.meters // load.devices) * load.per_device * 1_000_000
     made = list(load.batches(batches, start_us=now_us - span_us - 3_600_000_000))
     key = Key.generate()
-    with TemporaryDirectory(dir=home, prefix="bench-") as folder, _cluster(Path(folder), load, key) as server:
+    with (
+        TemporaryDirectory(dir=home, prefix="bench-") as folder,
+        cluster(Path(folder), names, key) as server,
+    ):
         files = _copy_files(Path(folder), made, load)
         bodies = [wire(batch) for batch in made]
         ours, peers = [], []
         for number in range(rounds):
-            with _database(server, f"ours_{number}") as dsn:
+            with database(server, f"ours_{number}") as dsn:
                 ours.append(load.readings_per_batch * batches / _post_all(dsn, key, bodies))
                 _expect_rows(dsn, load.readings_per_batch * batches)
-            with _database(server, f"peer_{number}") as dsn:
+            with database(server, f"peer_{number}") as dsn:
                 peers.append(load.readings_per_batch * batches / _psql(server, dsn, files))
                 _expect_rows(dsn, load.readings_per_batch * batches)
         return Result(
@@ -57,42 +57,6 @@ def run(*, batches: int, rounds: int, home: Path) -> Result:
             at_least=0.4,
             edition=server.edition,
         )
-
-
-@contextmanager
-def _cluster(folder: Path, load: Load, key: Key) -> Iterator[PostgresServer]:
-    """A durable server, as in production, with a template database whose registry knows every meter."""
-    folder.chmod(0o755)
-    server = PostgresServer(data_dir=folder / "pg", settings={"max_wal_size": "4GB"}, bound_to_parent=True)
-    with server:
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE template_bench TEMPLATE template0")
-        apply(server.dsn("template_bench"), "telemetry")
-        with psycopg.connect(server.dsn("template_bench")) as connection:
-            connection.execute("INSERT INTO gateway_registry VALUES (1, 'bench', %s)", [[key.digest]])
-            connection.execute("INSERT INTO region_registry VALUES ('bench', 1e9)")
-            connection.execute(
-                "INSERT INTO device_registry (gateway_id, device, meter_id, meter_code, region, timezone, interval_ms)"
-                " SELECT 1, 'm' || n, n + 1, 'MTR-' || lpad((n + 1)::text, 8, '0'), 'bench', 'UTC', 1000"
-                " FROM generate_series(0, %s) AS n",
-                [load.meters - 1],
-            )
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            # Nobody may be connected to what is cloned, TimescaleDB's scheduler included.
-            connection.execute("ALTER DATABASE template_bench ALLOW_CONNECTIONS false")
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'template_bench'"
-            )
-        yield server
-
-
-@contextmanager
-def _database(server: PostgresServer, name: str) -> Iterator[str]:
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template_bench").format(sql.Identifier(name)))
-        connection.execute("CHECKPOINT")
-        yield server.dsn(name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _copy_files(folder: Path, made: list[Batch], load: Load) -> list[Path]:

@@ -20,7 +20,7 @@ def punctuality(*, seconds: float, home: Path) -> list[Result]:
     with TemporaryDirectory(dir=home, prefix="bench-") as name, Sink() as sink:
         folder = Path(name)
         with libmodbus.tcp_server(devices=200, registers=profiles.served()) as ports:
-            config = _buses(ports, profiles.floats(folder, 40))
+            config = buses(ports, profiles.floats(folder, 40))
             used, after = _measured(folder, config, sink, seconds)
         times = {device: sorted(times_us) for device, times_us in sink.times_us.items()}
     _expect(times, devices=200, readings=seconds)
@@ -41,7 +41,7 @@ def against_thingsboard(*, seconds: float, rounds: int, home: Path) -> Result:
         for _ in range(rounds):
             with TemporaryDirectory(dir=home, prefix="bench-") as name, Sink() as sink:
                 folder = Path(name)
-                used, _after = _measured(folder, _buses(ports, profiles.integers(folder, 10)), sink, seconds)
+                used, _after = _measured(folder, buses(ports, profiles.integers(folder, 10)), sink, seconds)
                 _expect(sink.times_us, devices=50, readings=seconds)
                 ours.append(100 * used.cpu_s / seconds)
             with TemporaryDirectory(dir=home, prefix="bench-") as name:
@@ -90,7 +90,8 @@ def _measured(folder: Path, config: str, sink: Sink, seconds: float) -> tuple[Us
     return Usage(after.cpu_s - before.cpu_s, written, after.resident_bytes), after
 
 
-def _buses(ports: Sequence[int], profile: Path) -> str:
+def buses(ports: Sequence[int], profile: Path) -> str:
+    """The [[modbus]] tables of a device `meter-PORT` at each of `ports`, read each second."""
     return "\n".join(
         f"""
 [[modbus]]
