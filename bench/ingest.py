@@ -33,7 +33,7 @@ def run(*, batches: int, rounds: int, home: Path) -> Result:
     # The newest reading is an hour old, and the oldest well inside what the receiver takes.
     span_us = batches // (load.meters // load.devices) * load.per_device * 1_000_000
     made = list(load.batches(batches, start_us=now_us - span_us - 3_600_000_000))
-    key = Key.generate()
+    key, names = Key.generate(), [f"m{n}" for n in range(load.meters)]
     with (
         TemporaryDirectory(dir=home, prefix="bench-") as folder,
         cluster(Path(folder), names, key) as server,
