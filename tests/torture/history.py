@@ -3,8 +3,14 @@
 import time
 from dataclasses import dataclass, field
 
-_LINGER_US = 300_000
-"""Around a death or a stop: what was on its way then."""
+_ON_ITS_WAY_US = 100_000
+"""Between a meter's note of an answer and the gateway's taking it, on a busy machine."""
+_DYING_US = 200_000
+"""Requests that were on their way when the gateway died are still answered, to nobody."""
+_STALE_US = 500_000
+"""Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more."""
+_UNSAVED_US = 300_000
+"""The broker saves at each change, and not before it has confirmed it."""
 
 
 def now_us() -> int:
@@ -61,7 +67,7 @@ class History:
         """Whether a poll at `at_us` may have been in memory only when the gateway was killed."""
         window_us = round(self.window_s * 1e6)
         return any(
-            span.first_us - window_us <= at_us <= span.last_us + _LINGER_US for span in self.deaths.get("edge", [])
+            span.first_us - window_us <= at_us <= span.last_us + _DYING_US for span in self.deaths.get("edge", [])
         )
 
     def unanswered(self, at_us: int) -> bool:
@@ -69,8 +75,16 @@ class History:
 
         The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for it.
         """
-        spans = self.deaths.get("simulator", []) + self.stops.get("simulator", []) + self.stops.get("edge", [])
-        return any(span.first_us - _LINGER_US <= at_us <= span.last_us + _LINGER_US for span in spans)
+        unclear = [
+            (self.deaths.get("simulator", []), _ON_ITS_WAY_US),
+            (self.stops.get("simulator", []), _STALE_US),
+            (self.stops.get("edge", []), _ON_ITS_WAY_US),
+        ]
+        return any(
+            span.first_us - _ON_ITS_WAY_US <= at_us <= span.last_us + after_us
+            for spans, after_us in unclear
+            for span in spans
+        )
 
     def meters_died_after(self, at_us: int) -> bool:
         """Whether the meters' process was killed later, with whatever it had not handed over."""
@@ -79,6 +93,6 @@ class History:
     def broker_forgot(self, at_us: int) -> bool:
         """Whether the broker was killed so soon after `at_us` that what it had confirmed was not on its disk yet."""
         return any(
-            span.first_us - _LINGER_US <= at_us <= span.last_us + _LINGER_US
+            span.first_us - _UNSAVED_US <= at_us <= span.last_us + _ON_ITS_WAY_US
             for span in self.deaths.get("mosquitto", [])
         )

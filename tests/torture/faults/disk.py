@@ -10,6 +10,7 @@ from tests.torture import power_cut
 from tests.torture.faults.kind import Kind, Missed, Settings
 from tests.torture.history import Damage, now_us
 from tests.torture.power_cut import MODES, Mode
+from tests.torture.proxy import FAIR, Weather
 from tests.torture.shim import CHANGES, Call
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _ERRORS = {"full": errno.ENOSPC, "broken": errno.EIO, "read-only": errno.EROFS}
 _DRAINED_S = 12.0
+_COMMIT_US = 3_000_000
 # What the gateway waited with goes to disk within its time of trying again.
 _WRITTEN_AGAIN_S = 8.0
 
@@ -94,6 +96,25 @@ def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
     stack.wait(1.0)
 
 
+def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
+    """With readings in the file that are nowhere else: what it cannot read of them any more, the gateway has to say."""
+    if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
+        raise Missed("the gateway has a backlog")
+    drained_us = now_us()
+    stack.proxy.weather = Weather(refusing=True)
+    try:
+        stack.wait(float(settings["for_s"]))
+        stack.stop(subject)
+        try:
+            _spoil(stack.data, settings)
+            stack.history.damages.append(Damage(drained_us - _COMMIT_US, now_us()))
+        finally:
+            stack.start(subject)
+    finally:
+        stack.proxy.weather = FAIR
+    stack.wait(1.0)
+
+
 def _spoil(data: Path, settings: Settings) -> None:
     """Change the buffer's file, or its log, in one of the ways in which cards fail."""
     chance = random.Random(int(settings["seed"]))
@@ -153,9 +174,14 @@ def _ways(chance: random.Random) -> Settings:
     return {"how": how, "by": by, "seed": chance.randrange(2**32)}
 
 
+def _flips(chance: random.Random) -> Settings:
+    return {"how": "bytes", "for_s": round(chance.uniform(2, 6), 3), "seed": chance.randrange(2**32)}
+
+
 KINDS = (
     Kind("power cut", ("edge",), _power_cut, _cut, takes_s=4, weight=4, needs=("shim",)),
     Kind("disk fails", ("edge",), _failing, _errors, takes_s=6, weight=2, needs=("shim",)),
     Kind("disk full", ("edge",), _full, _while, takes_s=6, needs=("small disk",)),
+    Kind("backlog damaged", ("edge",), _damage_backlog, _flips, lanes=("link",), takes_s=10),
     Kind("buffer damaged", ("edge",), _damage, _ways, lanes=("link", "simulator"), takes_s=6),
 )

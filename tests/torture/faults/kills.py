@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tests.torture.faults.kind import Kind, Missed, Settings
+from tests.torture.history import now_us
 from tests.torture.shim import Call
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 RECEIVERS = ("receiver-1", "receiver-2")
 _EVERYBODY = ("edge", *RECEIVERS, "worker", "postgresql", "mosquitto", "simulator")
-_FILE_CALLS = (Call.WRITE, Call.SYNC, Call.TRUNCATE, Call.NAME, Call.OPEN)
+_RARE = (Call.TRUNCATE, Call.NAME, Call.OPEN)
+_FILE_CALLS = (Call.WRITE, Call.SYNC, *_RARE)
 _REACHED_S = 15.0
 
 
@@ -59,11 +61,19 @@ def _kill_at_call(stack: "Stack", subject: str, settings: Settings) -> None:
         "database": stack.database_port,
         "gateway": stack.receiver_ports.get(subject, 0),
     }[str(settings.get("with", ""))]
-    shim.kill_at(Call[str(settings["call"])], int(settings["count"]), after=bool(settings["after"]), port=port)
+    call = Call[str(settings["call"])]
+    before = shim.seen(call)
+    shim.kill_at(call, int(settings["count"]), after=bool(settings["after"]), port=port)
+    if call in _RARE:
+        # Made on the way down and on the way up, and hardly in between.
+        stack.stop(subject)
+        if not shim.armed:
+            stack.history.died(subject, shim.killed_us, now_us())
+        stack.start(subject)
     reached = stack.waited(lambda: not shim.armed, _REACHED_S)
     shim.disarm()
     if not reached:
-        raise Missed(f"{subject} made no {settings['count']} calls of {settings['call']} in {_REACHED_S:g} s")
+        raise Missed(f"{subject} made {shim.seen(call) - before} calls of {settings['call']} in {_REACHED_S:g} s")
     stack.waited(lambda: part.started_us > shim.killed_us, _REACHED_S)
 
 
@@ -87,8 +97,8 @@ def _stop(chance: random.Random) -> Settings:
 
 
 def _file_call(chance: random.Random) -> Settings:
-    call = chance.choices(_FILE_CALLS, (6, 6, 1, 1, 1))[0]
-    most = 60 if call == Call.WRITE else 12 if call == Call.SYNC else 2
+    call = chance.choices(_FILE_CALLS, (6, 6, 1, 2, 2))[0]
+    most = 60 if call == Call.WRITE else 12 if call == Call.SYNC else 4
     return {"call": call.name or "", "after": chance.random() < 0.5, "count": chance.randint(1, most)}
 
 
