@@ -108,10 +108,10 @@ def content(db: sqlite3.Connection, *, ids: tuple[int, int] | None, true_us: int
         for row_id, offset_us, body in rows:
             try:
                 found = flats(body)
-            except DamagedSegment:
+                shift_us = correction_us(offset_us, true_us)
+            except (DamagedSegment, TypeError):
                 damaged.append(row_id)
                 continue
-            shift_us = correction_us(offset_us, true_us)
             for flat in found:
                 merged.setdefault(tuple(flat.values), _Merged(list(flat.values))).add(flat, shift_us)
     return Content([one.flat() for one in merged.values()], [], damaged)

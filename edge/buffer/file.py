@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import msgspec
 import structlog
 
 from edge.buffer.database import change, primary_code, translated
-from edge.buffer.outbox import begin_stream
-from edge.buffer.salvage import salvage
+from edge.buffer.outbox import Outbox, begin_stream
+from edge.buffer.salvage import Salvaged, salvage
 from edge.buffer.upgrade import FORMAT, from_format_1
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 
@@ -19,6 +20,8 @@ _LOG = structlog.get_logger("edge.buffer")
 _PAGE_BYTES = 512
 # A log that grew while somebody read for long is cut back to this.
 _LOG_BYTES = 4 * 2**20
+# A damaged file that is set aside, before and after it is read; a copy of one that was taken away.
+_UNREAD, _DAMAGED, _RESCUED = ".unread-", ".damaged-", ".rescued-"
 
 
 def open_file(path: Path, *, mount: Path | None, now_us: int) -> sqlite3.Connection:
@@ -32,26 +35,57 @@ def open_file(path: Path, *, mount: Path | None, now_us: int) -> sqlite3.Connect
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _open(path, now_us)
+            db = _open(path, now_us)
         except BufferDamaged as damage:
-            aside = _set_aside(path, now_us)
-            _LOG.error("buffer damaged, set aside", file=str(aside), reason=str(damage))
-        return _begin_after(path, aside, now_us)
+            _set_aside(path, now_us)
+            _LOG.error("buffer damaged, set aside: a new stream begins", file=str(path), reason=str(damage))
+            db = _open(path, now_us)
+        try:
+            _take_over(db, path, now_us)
+        except BaseException:
+            closed(db)
+            raise
     except OSError as error:
         raise BufferUnwritable(f"{path}: {error.strerror}", reopen=True) from error
-
-
-def _begin_after(path: Path, aside: Path, now_us: int) -> sqlite3.Connection:
-    db = _open(path, now_us)
-    try:
-        before = named_aside(db)
-        found = change(db, lambda: salvage(aside, db, now_us))
-        change(db, lambda: set_meta(db, "set_aside", msgspec.json.encode([*before, str(aside)]).decode()))
-    except BaseException:
-        db.close()
-        raise
-    _LOG.warning("a new stream begins", taken_over=found.readings, known_to_be_lost=found.lost)
     return db
+
+
+def rescue_name(path: Path, now_us: int) -> Path:
+    """Where a copy of the buffer is to be put, whole, for the next opening to take over."""
+    return path.with_name(f"{path.name}{_RESCUED}{now_us}")
+
+
+def _take_over(db: sqlite3.Connection, path: Path, now_us: int) -> None:
+    """What is in files that were set aside, and that nobody has taken over yet: the disk may have been full."""
+    for state, keep in ((_UNREAD, True), (_RESCUED, False)):
+        for part in sorted(path.parent.glob(f"{path.name}{state}*")):
+            if part.suffix.endswith(("-wal", "-shm", "-journal")):
+                continue
+            aside = part.with_name(part.name.replace(_UNREAD, _DAMAGED))
+            if str(aside) not in [*named_aside(db), meta(db, "rescued")]:
+                try:
+                    found = change(db, partial(_taken_over, db, part, aside, keep=keep, now_us=now_us))
+                except BufferUnwritable as error:
+                    # What comes now goes first; the file is there at the next opening too.
+                    _LOG.error("not taken over yet", file=str(part), reason=error.reason)
+                    continue
+                _LOG.warning("taken over", file=str(part), readings=found.readings, known_to_be_lost=found.lost)
+            for suffix in ("-wal", "-shm", ""):
+                piece = part.with_name(part.name + suffix)
+                if piece.exists() and keep:
+                    piece.rename(aside.with_name(aside.name + suffix))
+                elif piece.exists():
+                    piece.unlink()
+
+
+def _taken_over(db: sqlite3.Connection, part: Path, aside: Path, *, keep: bool, now_us: int) -> Salvaged:
+    reason = f"damaged on the disk; what is left is kept at {aside.name}" if keep else "the buffer was taken away"
+    found = salvage(part, db, now_us, reason=reason)
+    if keep:
+        set_meta(db, "set_aside", msgspec.json.encode([*named_aside(db), str(aside)]).decode())
+    else:
+        set_meta(db, "rescued", str(aside))
+    return found
 
 
 def _open(path: Path, now_us: int) -> sqlite3.Connection:
@@ -88,6 +122,10 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     # Columns that another program's tables of these names lack.
     for table, columns in (("segment", "boot, level, body"), ("batch", "true_us, confirmed_us"), ("boot", "boot_id")):
         db.execute(f"SELECT {columns} FROM {table} LIMIT 0")
+    try:
+        Outbox.load(db)
+    except (TypeError, ValueError) as error:
+        raise BufferDamaged(f"batches: {error}") from error
 
 
 def _format(db: sqlite3.Connection) -> int | None:
@@ -142,19 +180,23 @@ def named_aside(db: sqlite3.Connection) -> list[str]:
     return msgspec.json.decode(found, type=list[str]) if isinstance(found, str) and found[:1] == "[" else []
 
 
-def _set_aside(path: Path, now_us: int) -> Path:
+def _set_aside(path: Path, now_us: int) -> None:
     """Rename the file and what belongs to it; nothing is deleted."""
-    aside = path.with_name(f"{path.name}.damaged-{now_us}")
+    aside = path.with_name(f"{path.name}{_UNREAD}{now_us}")
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names in it are on the disk when this returns."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(fd)
     finally:
-        os.close(folder)
-    return aside
+        os.close(fd)
 
 
 def closed(db: sqlite3.Connection) -> None:

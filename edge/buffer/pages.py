@@ -1,10 +1,12 @@
 """Rows out of the raw pages of a SQLite file that SQLite itself will not open any more.
 
 Format: https://www.sqlite.org/fileformat2.html, "B-tree Pages", "Record Format" and "The WAL File Format". Every page
-is looked at as if it were a leaf of a table, whether the file still says so or not; the newest image of a page in the
-write-ahead log counts, and the one in the file beside it.
+is looked at as if it were a leaf of a table, whether the file still says so or not: each image of it in the write-ahead
+log, and the one in the file. The log may hold images that are older than the file's; none is known to be the newest
+where its headers are damaged too.
 """
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,12 @@ _LEAF = 0x0D
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 # Of one value: more is no row of a buffer but nonsense read as a length.
 _LONGEST = 64 * 2**20
+# What buffers were made with, by this release and by 0.1.0, for where no header says it.
+_USUAL_SIZES = (512, 4096)
 
 Value = int | bytes | str | float | None
+Place = tuple[bool, int, int]
+"""Where a row is: whether in the log, at which byte its page begins, and which of the page's rows."""
 
 
 class Pages:
@@ -22,63 +28,86 @@ class Pages:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._stack = contextlib.ExitStack()
         self._file: mmap.mmap | bytes = b""
+        self._frames: mmap.mmap | bytes = b""
         self._size, self._usable = 0, 0
-        self._log: dict[int, bytes] = {}
+        # Where the image of a page begins in the log, by its number: the newest, as far as the log says.
+        self._log: dict[int, int] = {}
 
     def __enter__(self) -> "Pages":
-        with self._path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell():
-                self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        log = self._path.with_name(self._path.name + "-wal")
-        frames = log.read_bytes() if log.exists() else b""
-        self._size = self._page_size(frames)
-        reserved = self._file[20] if len(self._file) >= 100 and self._file[:6] == b"SQLite" else 0
-        self._usable = self._size - reserved
-        step = _FRAME_HEADER + self._size
-        for start in range(_WAL_HEADER, len(frames) - step + 1, step):
-            number = int.from_bytes(frames[start : start + 4], "big")
-            self._log[number] = frames[start + _FRAME_HEADER : start + step]
+        self._file = self._mapped(self._path)
+        self._frames = self._mapped(self._path.with_name(self._path.name + "-wal"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if isinstance(self._file, mmap.mmap):
-            self._file.close()
+        self._stack.close()
 
-    def _page_size(self, frames: bytes) -> int:
-        size = int.from_bytes(self._file[16:18], "big")
-        size = 65_536 if size == 1 else size
-        if len(self._file) < 100 or size < 512 or size & (size - 1):
-            size = int.from_bytes(frames[8:12], "big")
-        # The size that every buffer was made with, where both headers are gone.
-        return size if 512 <= size <= 65_536 and not size & (size - 1) else 1024
+    def _mapped(self, path: Path) -> mmap.mmap | bytes:
+        if not path.exists() or not path.stat().st_size:
+            return b""
+        with path.open("rb") as file:
+            return self._stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
-    def rows(self, columns: int) -> Iterator[tuple[int, list[Value]]]:
-        """Row id and values of everything that reads as a row of that many columns, in no order, some of it twice."""
-        for number in sorted(self._log):
-            yield from self._rows(number, self._log[number], columns)
-        for number in range(1, len(self._file) // self._size + 1):
-            yield from self._rows(number, self._in_file(number), columns)
+    def sizes(self) -> list[int]:
+        """Sizes that the pages may have, the likeliest first."""
+        said = int.from_bytes(self._file[16:18], "big"), int.from_bytes(self._frames[8:12], "big")
+        sizes = [65_536 if size == 1 else size for size in said]
+        return list(dict.fromkeys(size for size in (*sizes, *_USUAL_SIZES) if _possible(size)))
 
-    def _in_file(self, number: int) -> bytes:
-        return self._file[(number - 1) * self._size : number * self._size]
+    def take(self, size: int) -> None:
+        """Pages are of `size` from now on."""
+        self._size = size
+        self._usable = size - (self._file[20] if self._file[:15] == b"SQLite format 3" else 0)
+        self._log = {}
+        salts = self._frames[16:24]
+        for current in (False, True):
+            for start in self._starts():
+                if (self._frames[start - 16 : start - 8] == salts) is current:
+                    number = int.from_bytes(self._frames[start - _FRAME_HEADER : start - 20], "big")
+                    self._log[number] = start
 
-    def _rows(self, number: int, page: bytes, columns: int) -> Iterator[tuple[int, list[Value]]]:
-        head = 100 if number == 1 else 0
+    def _starts(self) -> range:
+        """Where in the log the images of pages begin."""
+        first = _WAL_HEADER + _FRAME_HEADER
+        return range(first, len(self._frames) - self._size + 1, _FRAME_HEADER + self._size)
+
+    def rows(self) -> Iterator[tuple[Place, int, list[Value]]]:
+        """Place, row id and values of everything that reads as a row, in no order, some of it many times."""
+        for in_log, starts in ((True, self._starts()), (False, range(0, len(self._file), self._size))):
+            for start in starts:
+                page = self._page(in_log, start)
+                for number in range(self._count(page, start, in_log)):
+                    try:
+                        yield (in_log, start, number), *self._row(page, self._head(start, in_log), number)
+                    except (IndexError, ValueError):
+                        continue
+
+    def row(self, place: Place) -> tuple[int, list[Value]]:
+        """The row that `rows` has found there."""
+        in_log, start, number = place
+        return self._row(self._page(in_log, start), self._head(start, in_log), number)
+
+    def _page(self, in_log: bool, start: int) -> bytes:
+        return (self._frames if in_log else self._file)[start : start + self._size]
+
+    def _head(self, start: int, in_log: bool) -> int:
+        """Where the b-tree's header is in a page: the first one begins with the file's."""
+        first = int.from_bytes(self._frames[start - _FRAME_HEADER : start - 20], "big") == 1 if in_log else start == 0
+        return 100 if first else 0
+
+    def _count(self, page: bytes, start: int, in_log: bool) -> int:
+        head = self._head(start, in_log)
         if len(page) != self._size or page[head] != _LEAF:
-            return
-        count = int.from_bytes(page[head + 3 : head + 5], "big")
-        for place in range(min(count, (self._size - head - 8) // 2)):
-            at = int.from_bytes(page[head + 8 + 2 * place : head + 10 + 2 * place], "big")
-            try:
-                length, at = _varint(page, at)
-                row_id, at = _varint(page, at)
-                values = _record(self._payload(page, at, length), columns)
-            except (IndexError, ValueError):
-                continue
-            if values is not None:
-                yield row_id, values
+            return 0
+        return min(int.from_bytes(page[head + 3 : head + 5], "big"), (self._size - head - 8) // 2)
+
+    def _row(self, page: bytes, head: int, number: int) -> tuple[int, list[Value]]:
+        """Raises IndexError, ValueError."""
+        at = int.from_bytes(page[head + 8 + 2 * number : head + 10 + 2 * number], "big")
+        length, at = _varint(page, at)
+        row_id, at = _varint(page, at)
+        return row_id, _record(self._payload(page, at, length))
 
     def _payload(self, page: bytes, at: int, length: int) -> bytes:
         """The payload that begins at `at` and may go on in other pages. Raises ValueError."""
@@ -92,12 +121,17 @@ class Pages:
         payload = bytearray(page[at : at + local])
         follows = int.from_bytes(page[at + local : at + local + 4], "big")
         while len(payload) < length:
-            more = self._log.get(follows) or self._in_file(follows)
+            in_log = follows in self._log
+            more = self._page(in_log, self._log[follows] if in_log else (follows - 1) * self._size)
             if not follows or len(more) != self._size:
                 raise ValueError("the chain is broken")
             payload += more[4 : 4 + min(length - len(payload), self._usable - 4)]
             follows = int.from_bytes(more[:4], "big")
         return bytes(payload)
+
+
+def _possible(size: int) -> bool:
+    return 512 <= size <= 65_536 and not size & (size - 1)
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
@@ -115,15 +149,15 @@ def _varint(page: bytes, at: int) -> tuple[int, int]:
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
-def _record(payload: bytes, columns: int) -> list[Value] | None:
-    """The values of `payload`, None when it has another number of them. Raises IndexError, ValueError."""
+def _record(payload: bytes) -> list[Value]:
+    """The values of `payload`. Raises IndexError, ValueError."""
     header, at = _varint(payload, 0)
     kinds = []
     while at < header:
         kind, at = _varint(payload, at)
         kinds.append(kind)
-    if len(kinds) != columns or at != header:
-        return None
+    if at != header:
+        raise ValueError("no record")
     values: list[Value] = []
     for kind in kinds:
         size = _INTEGERS.get(kind, 8 if kind == 7 else (kind - 12) // 2 if kind >= 12 else 0)

@@ -5,7 +5,8 @@ The file may be opened late, and anew: while its disk is full, failing or not th
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -20,6 +21,8 @@ from edge.errors import BufferUnwritable
 from edge.frames import Frame
 from edge.reading import Delivery, Reading
 from edge.repeats import Repeats
+
+_Result = TypeVar("_Result")
 
 _LOG = structlog.get_logger("edge.buffer")
 _RETRY_S = 1.0
@@ -182,13 +185,26 @@ class BufferQueue:
         """Raises BufferFormat."""
         self._moving()
         try:
-            await self._store.open()
+            # A large file takes its time to be looked through.
+            await self._while_moving(self._store.open())
             self._deliveries.add(await self._store.deliveries())
         except BufferUnwritable as error:
             self._refused(error)
             return False
         self.opened.set()
         return True
+
+    async def _while_moving(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        task = asyncio.create_task(work, name="buffer")
+        try:
+            while not task.done():
+                self._moving()
+                await asyncio.wait({task}, timeout=STEP_S)
+        finally:
+            # Its thread is not broken off, and is waited for where this task is.
+            task.cancel()
+            await asyncio.wait({task})
+        return task.result()
 
     def _refused(self, error: BufferUnwritable) -> None:
         self.state.unwritable = error.reason
@@ -287,7 +303,7 @@ class BufferQueue:
             return
         try:
             await self._store.check()
-            losses = await self._store.make_room()
+            losses = await self._while_moving(self._store.make_room())
         except BufferUnwritable as error:
             self._refused(error)
             if error.reopen:

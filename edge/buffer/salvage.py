@@ -1,19 +1,18 @@
 """What can still be read of a damaged buffer, into a new one."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from contract.notes import NoteKind
-from edge.buffer.pages import Pages, Value
+from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import ID_STEP, INSERT_SEGMENT, insert_loss
 
-_SEGMENT_COLUMNS = 8
 _MAGIC = b"\x28\xb5\x2f\xfd"
+_INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -24,40 +23,68 @@ class Salvaged(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct):
-    """The best copy of a segment so far; `whole` is false while its body cannot be read."""
+    """The best copy of a row so far; `whole` is false while its body cannot be read."""
 
-    row_id: int
-    row: tuple[Value, ...]
+    place: Place
+    whole: bool
     readings: int
     first_us: int
     last_us: int
-    whole: bool
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        return self.whole, self.readings
 
 
-def salvage(aside: Path, db: sqlite3.Connection, now_us: int) -> Salvaged:
+def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
     """Put every segment of the file at `aside` that can be read into `db`, inside the caller's transaction.
 
     What had been delivered and is still found in a page comes too: the receiver knows it again. What is seen to be
-    there and cannot be read is recorded as lost; what cannot even be seen, nobody can count.
+    there and cannot be read is recorded as lost, under `reason`; what cannot even be seen, nobody can count.
     """
-    found: dict[int, _Found] = {}
     with Pages(aside) as pages:
-        for row_id, values in pages.rows(_SEGMENT_COLUMNS):
-            one = _segment(row_id, values)
-            before = found.get(row_id)
-            if one and (before is None or (one.whole, one.readings) > (before.whole, before.readings)):
-                found[row_id] = one
-    good = [one for one in found.values() if one.whole]
-    bad = [one for one in found.values() if not one.whole]
-    [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
-    for number, one in enumerate(sorted(good, key=lambda one: one.row_id), start=newest // ID_STEP + 1):
-        db.execute(INSERT_SEGMENT, (number * ID_STEP, *one.row))
-    for loss in _losses(aside, bad, now_us):
-        insert_loss(db, loss, now_us)
-    return Salvaged(sum(one.readings for one in good), sum(one.readings for one in bad))
+        segments: dict[int, _Found] = {}
+        refused: dict[int, _Found] = {}
+        for size in pages.sizes():
+            pages.take(size)
+            # Places alone are kept: a backlog may be larger than the memory.
+            segments, refused = _survey(pages)
+            if segments or refused:
+                break
+        [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
+        good = sorted(row_id for row_id, one in segments.items() if one.whole)
+        for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
+            one = segments[row_id]
+            _, (_, _, offset_us, level, *_, body) = pages.row(one.place)
+            # The boot is one of the old file: nothing vouches for it any more, and its times stay as they are.
+            row = (number * ID_STEP, 0, offset_us, level, one.readings, one.first_us, one.last_us, body)
+            db.execute(INSERT_SEGMENT, row)
+        for _, one in sorted(refused.items()):
+            _, values = pages.row(one.place)
+            db.execute(_INSERT_REFUSED, values[1:])
+    lost = [one for one in segments.values() if not one.whole]
+    insert_loss(db, _loss(lost, reason, now_us), now_us)
+    return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))
 
 
-def _segment(row_id: int, values: list[Value]) -> _Found | None:
+def _survey(pages: Pages) -> tuple[dict[int, _Found], dict[int, _Found]]:
+    """The best copy of each segment and of each refused reading, by row id."""
+    segments: dict[int, _Found] = {}
+    refused: dict[int, _Found] = {}
+    for place, row_id, values in pages.rows():
+        if len(values) == 8:
+            _keep(segments, row_id, _segment(place, values))
+        elif len(values) == 7:
+            _keep(refused, row_id, _refused(place, values))
+    return segments, refused
+
+
+def _keep(found: dict[int, _Found], row_id: int, one: _Found | None) -> None:
+    if one is not None and row_id > 0 and (row_id not in found or one.worth > found[row_id].worth):
+        found[row_id] = one
+
+
+def _segment(place: Place, values: list[Value]) -> _Found | None:
     _, boot, offset_us, level, readings, first_us, last_us, body = values
     if not (
         isinstance(boot, int)
@@ -71,21 +98,36 @@ def _segment(row_id: int, values: list[Value]) -> _Found | None:
         and 0 <= level <= 2
         and 0 < readings < 1_000_000
         and first_us <= last_us
-        and row_id > 0
     ):
         return None
     try:
-        whole = sum(len(flat.time_us) for flat in flats(body)) == readings
+        # What the row says of its body may be damaged where the body is not.
+        times = [time_us for flat in flats(body) for time_us in flat.time_us]
+        return _Found(place, True, len(times), min(times), max(times))
     except DamagedSegment:
-        whole = False
-    # The boot is one of the old file: nothing vouches for it any more, and its times stay as they are.
-    return _Found(row_id, (0, offset_us, level, readings, first_us, last_us, body), readings, first_us, last_us, whole)
+        return _Found(place, False, readings, first_us, last_us)
 
 
-def _losses(aside: Path, bad: list[_Found], now_us: int) -> Iterator[Loss]:
-    reason = f"damaged on the disk; what is left is kept at {aside.name}"
-    if bad:
-        first_us, last_us = min(one.first_us for one in bad), max(one.last_us for one in bad)
-        yield Loss(reason, sum(one.readings for one in bad), first_us, last_us, NoteKind.DAMAGED)
-    else:
-        yield Loss(reason, 0, now_us, now_us, NoteKind.DAMAGED)
+def _refused(place: Place, values: list[Value]) -> _Found | None:
+    _, device, time_us, body, status, reason, refused_us = values
+    if not (
+        isinstance(device, str)
+        and isinstance(time_us, int)
+        and isinstance(body, bytes)
+        and body[:4] == _MAGIC
+        and isinstance(status, int)
+        and isinstance(reason, str)
+        and isinstance(refused_us, int)
+    ):
+        return None
+    try:
+        return _Found(place, True, sum(len(flat.time_us) for flat in flats(body)), time_us, time_us)
+    except DamagedSegment:
+        return None
+
+
+def _loss(lost: list[_Found], reason: str, now_us: int) -> Loss:
+    if not lost:
+        return Loss(reason, 0, now_us, now_us, NoteKind.DAMAGED)
+    first_us, last_us = min(one.first_us for one in lost), max(one.last_us for one in lost)
+    return Loss(reason, sum(one.readings for one in lost), first_us, last_us, NoteKind.DAMAGED)

@@ -15,11 +15,10 @@ from contract.receipt import Receipt
 from edge.buffer.batches import Cut, CutBatch, Lane, made
 from edge.buffer.database import Thread, change, look
 from edge.buffer.deliveries import keep, kept
-from edge.buffer.file import closed, meta, open_file, set_meta
+from edge.buffer.file import closed, meta, open_file, rescue_name, set_meta, sync_folder
 from edge.buffer.outbox import Outbox
 from edge.buffer.room import STEP_READINGS, give_up
 from edge.buffer.rows import Backlog, Loss, Rejected
-from edge.buffer.salvage import salvage
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import ID_STEP, insert_frames, insert_loss, insert_notes, insert_rejected, insert_segment
 from edge.clock import Clock
@@ -81,7 +80,7 @@ class Store:
         self._boot = 0
         self._next_id = ID_STEP
         self._kept = self._kept_bytes = 0
-        self._inode: tuple[int, int] | None = None
+        self._inodes: tuple[object, ...] = (None, None)
         self._confirmation: tuple[list[tuple[int, int]], int, int] | None = None
         # Receipts that came and are not written down yet: the next transaction does.
         self._receipts: dict[int, tuple[int, Receipt]] = {}
@@ -118,36 +117,44 @@ class Store:
         self._db = None
 
     def _open(self) -> None:
-        now_us = self._clock.now_us()
-        rescued = self._rescue(now_us)
+        self._rescue()
         self._close()
-        db = open_file(self._path, mount=self._mount, now_us=now_us)
+        db = open_file(self._path, mount=self._mount, now_us=self._clock.now_us())
         try:
-            if rescued is not None:
-                change(db, lambda: salvage(rescued, db, now_us))
-                rescued.unlink()
             change(db, lambda: self._begin(db))
-            self._load(db)
-            self._inode = _inode(self._path)
+            look(lambda: self._load(db))
+            self._inodes = self._there()
         except BaseException:
             closed(db)
             raise
         self._db = db
 
-    def _rescue(self, now_us: int) -> Path | None:
-        """A copy of the open file, where it is not at its path any more."""
-        if self._db is None or self._inode in (None, _inode(self._path)):
-            return None
+    def _there(self) -> tuple[object, ...]:
+        """Which files are at the path of the buffer, and of its log."""
+        return tuple(_inode(self._path.with_name(self._path.name + suffix)) for suffix in ("", "-wal"))
+
+    def _rescue(self) -> None:
+        """Copy the open file where another is at its path, or none. Raises BufferUnwritable; it stays open then."""
+        if self._db is None or self._there()[0] == self._inodes[0]:
+            return
         if self._mount is not None and not os.path.ismount(self._mount):
-            return None
-        copy = self._path.with_name(f"{self._path.name}.rescued-{now_us}")
+            return
+        copy = rescue_name(self._path, self._clock.now_us())
         try:
-            self._db.execute("VACUUM INTO ?", (str(copy),))
-        except sqlite3.Error as error:
+            look(lambda: self._connection().execute("VACUUM INTO ?", (str(copy),)))
+            _on_disk(copy)
+        except BufferUnwritable as error:
+            copy.unlink(missing_ok=True)
+            raise BufferUnwritable(error.reason, reopen=True) from error
+        except (BufferDamaged, OSError) as error:
             _LOG.error("the buffer was taken away, and cannot be copied", reason=str(error))
-            return None
-        _LOG.error("the buffer was taken away; what it held goes into a new one", file=str(self._path))
-        return copy
+        else:
+            _LOG.error("the buffer was taken away; what it held goes into a new one", file=str(self._path))
+        # SQLite leaves the log of a file that is not there any more: it is not for the file that has come instead.
+        log = self._path.with_name(self._path.name + "-wal")
+        self._close()
+        if _inode(log) == self._inodes[1]:
+            log.unlink(missing_ok=True)
 
     def _begin(self, db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO boot (boot_id) VALUES (?) ON CONFLICT DO NOTHING", (self._boot_id,))
@@ -159,7 +166,7 @@ class Store:
         self._receipts.clear()
         self._confirmation = None
         self._outbox = Outbox.load(db)
-        self._boots = dict(db.execute("SELECT id, offset_us FROM boot"))
+        self._boots = _boots(db)
         self._count(db)
         [[newest_id]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
         [[cut_id]] = db.execute("SELECT coalesce(max(last_id), 0) FROM batch")
@@ -214,7 +221,7 @@ class Store:
     def _reload(self, db: sqlite3.Connection) -> None:
         try:
             self._outbox = Outbox.load(db)
-            self._boots = dict(db.execute("SELECT id, offset_us FROM boot"))
+            self._boots = _boots(db)
             self._count(db)
         except sqlite3.Error as error:
             _LOG.warning("the buffer is opened anew", reason=str(error))
@@ -377,8 +384,9 @@ class Store:
 
     def _deleted(self, db: sqlite3.Connection, cuts: Sequence[Cut]) -> None:
         if cuts:
-            synced = int(str(meta(db, "synced_readings"))) + sum(cut.readings for cut in cuts)
-            set_meta(db, "synced_readings", synced)
+            before = meta(db, "synced_readings")
+            synced = sum(cut.readings for cut in cuts)
+            set_meta(db, "synced_readings", synced + (before if isinstance(before, int) else 0))
         self._kept -= sum(cut.kept for cut in cuts)
         self._kept_bytes -= sum(cut.size for cut in cuts)
 
@@ -471,7 +479,7 @@ class Store:
     def _check(self) -> None:
         if self._mount is not None and not os.path.ismount(self._mount):
             raise BufferUnwritable(f"nothing is mounted at {self._mount}", reopen=True)
-        if _inode(self._path) != self._inode:
+        if self._there() != self._inodes:
             raise BufferUnwritable(f"{self._path} was taken away or replaced", reopen=True)
 
     async def backlog(self) -> Backlog:
@@ -522,6 +530,18 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _boots(db: sqlite3.Connection) -> dict[int, int | None]:
+    """The true offset of each boot, where it is known."""
+    rows = db.execute("SELECT id, offset_us FROM boot")
+    return {row_id: offset_us if isinstance(offset_us, int) else None for row_id, offset_us in rows}
+
+
+def _on_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
 
 
 def _pages(db: sqlite3.Connection) -> tuple[int, int]:

@@ -159,3 +159,7 @@ def copied(folder: Path, target: Path) -> Path:
         if part.suffix != ".sqlite-shm":
             shutil.copy(part, target / part.name)
     return target
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern))

@@ -272,8 +272,8 @@ class _Life:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_happens_every_reading_is_delivered_or_kept_or_counted(tmp_path: Path, seed: int) -> None:
+async def test_whatever_happens_every_reading_is_delivered_or_kept_or_counted(fast_path: Path, seed: int) -> None:
     """E16, E18, E20, E22, E23, E26"""
-    folder = tmp_path / "first"
+    folder = fast_path / "first"
     folder.mkdir()
     await _Life(folder, seed).run(120)
