@@ -22,7 +22,7 @@ from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import ID_STEP, insert_frames, insert_loss, insert_notes, insert_rejected, insert_segment
 from edge.clock import Clock
-from edge.errors import BufferUnwritable
+from edge.errors import BufferDamaged, BufferUnwritable
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -143,11 +143,11 @@ class Store:
         try:
             look(lambda: self._connection().execute("VACUUM INTO ?", (str(copy),)))
             _on_disk(copy)
+        except (BufferDamaged, OSError) as error:
+            _LOG.error("the buffer was taken away, and cannot be copied", reason=str(error))
         except BufferUnwritable as error:
             copy.unlink(missing_ok=True)
             raise BufferUnwritable(error.reason, reopen=True) from error
-        except (BufferDamaged, OSError) as error:
-            _LOG.error("the buffer was taken away, and cannot be copied", reason=str(error))
         else:
             _LOG.error("the buffer was taken away; what it held goes into a new one", file=str(self._path))
         # SQLite leaves the log of a file that is not there any more: it is not for the file that has come instead.
