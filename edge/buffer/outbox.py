@@ -107,10 +107,21 @@ class Outbox:
         true_us = truth.get(chosen[0][1]) if chosen else None
         return self._cut(db, Lane.LIVE, ids=ids, true_us=true_us, media_type=media_type, now_us=now_us)
 
-    def has_backlog(self, db: sqlite3.Connection) -> bool:
-        """Whether there are readings in no batch, older than the newest batch."""
+    def has_backlog(self, db: sqlite3.Connection, *, truth: Mapping[int, int | None], running: int) -> bool:
+        """Whether `cut_backlog` may find something."""
         sql = "SELECT 1 FROM segment WHERE id BETWEEN ? AND ? LIMIT 1"
-        return any(last is not None and db.execute(sql, (first, last)).fetchone() for first, last in self.uncut())
+        return any(db.execute(sql, ids).fetchone() for ids in self._behind(live=truth.get(running) is not None))
+
+    def _behind(self, *, live: bool) -> list[tuple[int, int]]:
+        """Where the backlog's segments can be. The newest are the live lane's, where that can go."""
+        found = []
+        for first, last in self.uncut():
+            if last is not None:
+                found.append((first, last))
+            elif not live:
+                # What is of earlier starts need not wait for the time of this one.
+                found.append((first, _LAST_ID))
+        return found
 
     def cut_backlog(
         self,
@@ -125,12 +136,7 @@ class Outbox:
     ) -> int:
         """Cut up to `count` batches of the oldest readings before the newest batch; how many there were."""
         done = 0
-        for first, last in list(self.uncut()):
-            if last is None:
-                if truth.get(running) is not None:
-                    break
-                # The newest is not for the live lane yet; what is of earlier starts need not wait for that.
-                last = _LAST_ID
+        for first, last in self._behind(live=truth.get(running) is not None):
             while done < count:
                 ids, boot = self._oldest(db, first, last, max_readings)
                 if ids is None or (boot == running and truth.get(boot) is None):

@@ -305,7 +305,7 @@ class Store:
 
         Without any, nothing is written.
         """
-        if not await self._look(lambda db: self._outbox.has_backlog(db)):
+        if not await self._look(lambda db: self._outbox.has_backlog(db, truth=self._boots, running=self._boot)):
             return 0
         now_us = self._clock.now_us()
 

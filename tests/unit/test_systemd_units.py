@@ -25,7 +25,7 @@ each_daemon = pytest.mark.parametrize("unit", DAEMONS, ids=lambda unit: unit.ste
 # Everything compiled that a process of ours loads, and a turn of what they do: loop, thread, socket, SQLite, zstd.
 WORKLOAD = """
 import asyncio, concurrent.futures, mmap, socket, sqlite3, sys, tempfile
-import aiosqlite, httpx, msgspec, prometheus_client, pydantic, serial, structlog, tenacity, zstandard
+import httpx, msgspec, prometheus_client, pydantic, serial, structlog, tenacity, zstandard
 if sys.argv[1] == "cloud":
     import fastapi, httptools, numpy, psycopg, psycopg_pool, uvicorn
     assert int(numpy.arange(10).sum()) == 45 and psycopg.pq.__impl__ == "binary"
@@ -46,17 +46,18 @@ class Model(pydantic.BaseModel):
     a: int
 assert Model(a="3").a == 3 and msgspec.msgpack.decode(msgspec.msgpack.encode([1])) == [1]
 assert zstandard.ZstdDecompressor().decompress(zstandard.ZstdCompressor().compress(b"x" * 99)) == b"x" * 99
+def keep(path):
+    db = sqlite3.connect(path, isolation_level=None)
+    for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "CREATE TABLE t (x)"):
+        db.execute(statement)
+    db.close()
 async def turn(folder):
     server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         assert await reader.read() == b""
         writer.close()
-    async with aiosqlite.connect(folder + "/b.sqlite") as db:
-        await db.execute("PRAGMA journal_mode = WAL")
-        await db.execute("PRAGMA synchronous = FULL")
-        await db.execute("CREATE TABLE t (x)")
-        await db.commit()
+    await asyncio.to_thread(keep, folder + "/b.sqlite")
     await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
     assert b"process_resident_memory_bytes" in prometheus_client.generate_latest()
 with tempfile.TemporaryDirectory() as folder:
