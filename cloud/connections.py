@@ -4,6 +4,7 @@ uvicorn bounds neither how long a client takes for its headers nor how many clie
 """
 
 import asyncio
+import contextlib
 import resource
 from collections.abc import Callable
 from functools import partial
@@ -177,6 +178,9 @@ def room(wanted: int, backlog: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + backlog + _OTHER_FILES
     if soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        more = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        # A sandbox may forbid it; then there is room for fewer.
+        with contextlib.suppress(OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
     return max(1, min(wanted, soft - min(backlog, soft // 4) - _OTHER_FILES))

@@ -11,7 +11,7 @@ from contract.codec import PACKED, TooLarge, checksum, decode, decompress
 _Result = TypeVar("_Result")
 _Given = ParamSpec("_Given")
 # What takes longer than a millisecond or two is done beside the event loop, so that other batches go on meanwhile.
-_MANY_BYTES = 2**18
+_MANY_BYTES = 2**20
 _MANY_PACKED_BYTES = 2**14
 
 

@@ -20,6 +20,7 @@ from cloud.gateways.key import Key
 from cloud.ingest.admission import Admission
 from cloud.ingest.errors import TooManyRequests, Unavailable
 from cloud.schema.apply import apply
+from contract.answer import CREDIT
 from contract.codec import MSGPACK, PACKED, compress, encode
 from contract.notes import Note, NoteKind
 from local.servers import PostgresServer
@@ -255,6 +256,46 @@ def test_a_body_that_never_ends_is_given_up(start: Start, telemetry_db: str) -> 
         slow.sendall(head.encode() + b"x")
 
         assert receiver.send().status_code == 200
+
+
+def test_what_a_hanging_database_has_no_room_for_is_turned_away_at_once(start: Start, telemetry_db: str) -> None:
+    """E24, C13: batches queue up in memory until a time-out, and every gateway sends more meanwhile."""
+    register(telemetry_db, KEY)
+    keys = [Key.generate() for _ in range(40)]
+    with psycopg.connect(telemetry_db, autocommit=True) as connection:
+        for number, key in enumerate(keys, start=2):
+            connection.execute("INSERT INTO gateway_registry VALUES (%s, %s, %s)", [number, str(number), [key.digest]])
+    receiver = start(telemetry_db)
+    receiver.answers()
+    body = receiver.body()
+
+    async def all_at_once(blocker: psycopg.Connection) -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=100)) as client:
+            posts = [
+                asyncio.create_task(
+                    client.post(
+                        f"{receiver.url}/ingest/v1/batches",
+                        content=body,
+                        headers=receiver.headers | {"authorization": f"Bearer {key.text}"},
+                    )
+                )
+                for key in keys
+            ]
+            done: set[asyncio.Task[httpx.Response]] = set()
+            while len(done) < 8:
+                done, _ = await asyncio.wait(posts, timeout=4, return_when=asyncio.FIRST_COMPLETED)
+                assert done
+            blocker.commit()
+            return await asyncio.gather(*posts)
+
+    with psycopg.connect(telemetry_db) as blocker:
+        blocker.execute("LOCK TABLE ingest_batches IN EXCLUSIVE MODE")
+        answers = asyncio.run(all_at_once(blocker))
+
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert [answer.status_code for answer in answers].count(200) == 40 - len(refused) == 32
+    assert {answer.headers[CREDIT] for answer in refused} == {"0"}
+    assert all(1 <= int(answer.headers["retry-after"]) <= 31 for answer in refused)
 
 
 def test_admission_bounds_what_is_under_way() -> None:
