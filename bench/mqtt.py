@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.result import Result
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Store
+from edge.buffer.store import Limits, Store
 from edge.clock import Clock
 from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login
@@ -162,7 +162,8 @@ def _gateway(port: int, client_id: str, messages: int, data_dir: Path) -> float:
 
 async def _committed(port: int, client_id: str, messages: int, data_dir: Path) -> float:
     clock, stop, drained = Clock(), asyncio.Event(), asyncio.Event()
-    store = await Store.open(data_dir / "buffer.sqlite", clock=clock, max_bytes=2**30)
+    store = Store(path=data_dir / "buffer.sqlite", clock=clock, limits=Limits(max_bytes=2**30))
+    await store.open()
     queue = BufferQueue(store=store, clock=clock, commit_interval_s=1.0, commit_readings=2_000, memory_readings=20_000)
     devices = [
         MqttDevice(

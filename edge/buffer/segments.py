@@ -16,6 +16,8 @@ QUARTER_HOUR_US = 900_000_000
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Group])
+# In the fifth byte of a frame (RFC 8878, 3.1.1.1.1): one bit less, and nothing tells altered values from others.
+_CHECKSUM_FLAG = 0x04
 _COMPRESSOR = zstandard.ZstdCompressor(level=3, write_checksum=True)
 
 
@@ -35,18 +37,19 @@ def pack(readings: Iterable[Reading]) -> bytes:
 
 
 def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
-    counts: dict[str, int] = {}
+    # A device whose interval was changed is there once with each.
+    counts: dict[tuple[str, int], int] = {}
     for reading in rows:
-        counts[reading.device] = counts.get(reading.device, 0) + 1
+        key = (reading.device, reading.interval_ms)
+        counts[key] = counts.get(key, 0) + 1
     if len(counts) < len(rows):
         # Stable: a device's readings stay in their order.
-        place = {device: number for number, device in enumerate(counts)}
-        rows = sorted(rows, key=lambda reading: place[reading.device])
-    interval_ms = {reading.device: reading.interval_ms for reading in rows}
+        place = {key: number for number, key in enumerate(counts)}
+        rows = sorted(rows, key=lambda reading: place[reading.device, reading.interval_ms])
     return Flat(
-        devices=list(counts),
+        devices=[device for device, _ in counts],
         counts=list(counts.values()),
-        interval_ms=list(interval_ms.values()),
+        interval_ms=[interval_ms for _, interval_ms in counts],
         time_us=[reading.time_us for reading in rows],
         flags=[reading.flags for reading in rows],
         values={name: [reading.values[name] for reading in rows] for name in names},
@@ -55,8 +58,10 @@ def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
 
 def flats(body: bytes) -> list[Flat]:
     """The readings in `body`, columnar. Raises DamagedSegment."""
+    if not body[4:5] or not body[4] & _CHECKSUM_FLAG:
+        raise DamagedSegment("without its checksum")
     try:
-        groups = _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
+        groups = _DECODER.decode(zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False))
         return [unpack_flat(group) for group in groups]
     except (zstandard.ZstdError, msgspec.DecodeError, BatchError, UnicodeDecodeError, MemoryError) as error:
         raise DamagedSegment(str(error)) from error
