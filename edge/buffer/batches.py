@@ -146,12 +146,11 @@ def made(db: sqlite3.Connection, cut: Cut, *, stream_id: int, stream: str) -> Cu
 
 
 class _Merged:
-    """Readings of several segments that have the same quantities, by device."""
+    """Readings of several segments that have the same quantities, by device and its interval."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._lists: dict[str, list[list[int | float]]] = {}
-        self._interval_ms: dict[str, int] = {}
+        self._lists: dict[tuple[str, int], list[list[int | float]]] = {}
 
     def add(self, flat: Flat, shift_us: int) -> None:
         times, flags = flat.time_us, flat.flags
@@ -160,31 +159,31 @@ class _Merged:
             times = [time + shift_us if mine else time for time, mine in zip(times, own, strict=True)]
             flags = [flag | Flag.TIME_CORRECTED if mine else flag for flag, mine in zip(flags, own, strict=True)]
         columns: list[Sequence[int | float]] = [times, flags, *flat.values.values()]
-        self._interval_ms.update(zip(flat.devices, flat.interval_ms, strict=True))
+        keys = zip(flat.devices, flat.interval_ms, strict=True)
         if len(flat.devices) == len(times):
-            for device, *row in zip(flat.devices, *columns, strict=True):
-                for values, value in zip(self._of(device), row, strict=True):
+            for key, *row in zip(keys, *columns, strict=True):
+                for values, value in zip(self._of(key), row, strict=True):
                     values.append(value)
             return
         end = 0
-        for device, count in zip(flat.devices, flat.counts, strict=True):
+        for key, count in zip(keys, flat.counts, strict=True):
             begin, end = end, end + count
-            for values, column in zip(self._of(device), columns, strict=True):
+            for values, column in zip(self._of(key), columns, strict=True):
                 values += column[begin:end]
 
-    def _of(self, device: str) -> list[list[int | float]]:
-        lists = self._lists.get(device)
+    def _of(self, key: tuple[str, int]) -> list[list[int | float]]:
+        lists = self._lists.get(key)
         if lists is None:
-            lists = self._lists[device] = [[] for _ in range(2 + len(self._names))]
+            lists = self._lists[key] = [[] for _ in range(2 + len(self._names))]
         return lists
 
     def flat(self) -> Flat:
         lists = self._lists.values()
         times, flags, *columns = ([value for one in lists for value in one[n]] for n in range(2 + len(self._names)))
         return Flat(
-            devices=list(self._lists),
+            devices=[device for device, _ in self._lists],
             counts=[len(one[0]) for one in lists],
-            interval_ms=[self._interval_ms[device] for device in self._lists],
+            interval_ms=[interval_ms for _, interval_ms in self._lists],
             time_us=times,  # type: ignore[arg-type] # integers went in
             flags=flags,  # type: ignore[arg-type]
             values=dict(zip(self._names, columns, strict=True)),

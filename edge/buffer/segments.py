@@ -16,6 +16,8 @@ QUARTER_HOUR_US = 900_000_000
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Group])
+# In the fifth byte of a frame (RFC 8878, 3.1.1.1.1): one bit less, and nothing tells altered values from others.
+_CHECKSUM_FLAG = 0x04
 _COMPRESSOR = zstandard.ZstdCompressor(level=3, write_checksum=True)
 
 
@@ -35,19 +37,20 @@ def pack(readings: Iterable[Reading]) -> bytes:
 
 
 def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
-    interval_ms = {reading.device: reading.interval_ms for reading in rows}
+    # A device whose interval was changed is there once with each.
+    kinds = dict.fromkeys((reading.device, reading.interval_ms) for reading in rows)
     counts = [1] * len(rows)
-    if len(interval_ms) < len(rows):
-        by_device: dict[str, list[Reading]] = {device: [] for device in interval_ms}
+    if len(kinds) < len(rows):
+        by_kind: dict[tuple[str, int], list[Reading]] = {kind: [] for kind in kinds}
         for reading in rows:
-            by_device[reading.device].append(reading)
-        rows = list(chain.from_iterable(by_device.values()))
-        counts = list(map(len, by_device.values()))
+            by_kind[reading.device, reading.interval_ms].append(reading)
+        rows = list(chain.from_iterable(by_kind.values()))
+        counts = list(map(len, by_kind.values()))
     columns = map(list, zip(*[reading.values.values() for reading in rows], strict=True))
     return Flat(
-        devices=list(interval_ms),
+        devices=[device for device, _ in kinds],
         counts=counts,
-        interval_ms=list(interval_ms.values()),
+        interval_ms=[interval_ms for _, interval_ms in kinds],
         time_us=[reading.time_us for reading in rows],
         flags=[reading.flags for reading in rows],
         values=dict(zip(names, columns, strict=True)),
@@ -56,8 +59,10 @@ def _flat(names: tuple[str, ...], rows: list[Reading]) -> Flat:
 
 def flats(body: bytes) -> list[Flat]:
     """The readings in `body`, columnar. Raises DamagedSegment."""
+    if not body[4:5] or not body[4] & _CHECKSUM_FLAG:
+        raise DamagedSegment("without its checksum")
     try:
-        groups = _DECODER.decode(zstandard.ZstdDecompressor().decompress(body))
+        groups = _DECODER.decode(zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False))
         return [unpack_flat(group) for group in groups]
     except (zstandard.ZstdError, msgspec.DecodeError, BatchError, UnicodeDecodeError, MemoryError) as error:
         raise DamagedSegment(str(error)) from error

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Store
+from edge.buffer.store import Limits, Store
 from edge.clock import Clock
 from edge.drivers.mqtt.connection import RECEIVE_MAXIMUM
 from edge.status import Running
@@ -267,7 +267,7 @@ async def test_a_broker_with_a_small_window_does_not_wait_a_commit_interval_for_
         await eventually(lambda: bus.state.connected)
         await eventually(lambda: not bus.state.trouble)
     await _publish(broker, *(energy(wh) for wh in range(200)))
-    store = await Store.open(tmp_path / "buffer.sqlite", clock=Clock(), max_bytes=2**30)
+    store = Store(path=tmp_path / "buffer.sqlite", clock=Clock(), limits=Limits(max_bytes=2**30))
     queue = BufferQueue(store=store, clock=Clock(), commit_interval_s=3, commit_readings=2_000, memory_readings=20_000)
     drained = asyncio.Event()
     async with asyncio.TaskGroup() as group:

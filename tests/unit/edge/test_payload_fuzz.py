@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contract import codec
-from edge.buffer.segments import cut, pack
+from edge.buffer.batches import Content
+from edge.buffer.segments import flats, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog
 from edge.profiles.payload.decode import PayloadDecoder
@@ -73,9 +74,10 @@ def _check(said: Said) -> None:
         kept, _ = canonical(values)
         assert all(math.isfinite(value) for value in kept.values())
         readings = [Reading(f"{_LONGEST_ID}/{channel or 0}", 0, kept)]
-        pack(readings)
-        batch = cut(readings, stream="12345678-1234-1234-1234-123456789abc", seq=1)
-        codec.decode(codec.decompress(batch.body, batch.encoding, 2**20), batch.media_type)
+        content = Content(flats(pack(readings)), [], [])
+        for media_type in (codec.PACKED, codec.MSGPACK):
+            body = content.encoded(stream="12345678-1234-1234-1234-123456789abc", seq=1, media_type=media_type)
+            assert codec.decode(body, media_type).readings == 1
 
 
 def _through(profile: PayloadProfile, topic: str, payload: bytes) -> None:

@@ -1,19 +1,34 @@
-import math
+"""Readings, and what becomes of them in segments and batches."""
 
+import math
+import sqlite3
+from contextlib import closing
+from importlib import resources
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.batch import Flag
-from contract.codec import MSGPACK, checksum, decode, decompress
-from edge.buffer.segments import QUARTER_HOUR_US, cut, pack, thin, unpack
+from contract.codec import MSGPACK, PACKED, decode
+from edge.buffer.batches import Content, content
+from edge.buffer.segments import QUARTER_HOUR_US, DamagedSegment, pack, thin, unpack
+from edge.buffer.tables import insert_segment
 from edge.reading import Reading, canonical
 
 _STREAM = "12345678-1234-1234-1234-123456789abc"
-_VALUES = st.dictionaries(
-    st.sampled_from(["power_w", "energy_import_wh", "voltage_l1_v"]), st.integers(0, 10**12), min_size=1
-)
+_FORMS = [PACKED, MSGPACK]
+_VALUES = st.fixed_dictionaries(
+    {"energy_import_wh": st.integers(0, 10**12)},
+    optional={"power_w": st.integers(-(10**9), 10**9).map(lambda number: number / 10)},
+) | st.fixed_dictionaries({"voltage_l1_v": st.floats(0, 1e9)})
 _READINGS = st.builds(
-    Reading, st.sampled_from(["a", "b/1", "c-d"]), st.integers(0, 2**52), _VALUES, st.integers(0, 1), st.just(1000)
+    Reading,
+    st.sampled_from(["a", "b/1", "c-d"]),
+    st.integers(0, 2**52),
+    _VALUES,
+    st.integers(0, 1),
+    st.sampled_from([0, 1000, 900_000]),
 )
 
 
@@ -31,34 +46,76 @@ def test_a_register_beyond_64_bits_is_named_and_left_out() -> None:
     assert impossible == ["energy_import_wh"]
 
 
+def _in_order(readings: list[Reading]) -> list[Reading]:
+    """By what a segment may put together; within that in the order given."""
+    return sorted(readings, key=lambda reading: (reading.device, reading.interval_ms, sorted(reading.values)))
+
+
 @given(st.lists(_READINGS, min_size=1, max_size=50))
 def test_a_segment_gives_back_what_was_packed(readings: list[Reading]) -> None:
-    assert unpack(pack(readings)) == readings
-
-
-@given(st.lists(_READINGS, min_size=1, max_size=50))
-def test_a_batch_holds_every_reading_once_and_is_what_its_checksum_says(readings: list[Reading]) -> None:
     """E22"""
-    batch = cut(readings, stream=_STREAM, seq=7)
-    body = decompress(batch.body, batch.encoding, 2**24)
-    assert checksum(body) == batch.sha256
-    decoded = decode(body, MSGPACK)
+    assert _in_order(unpack(pack(readings))) == _in_order(readings)
+
+
+@given(st.lists(_READINGS, min_size=1, max_size=20), st.data())
+def test_a_segment_with_other_bits_is_damaged_and_never_another_value(
+    readings: list[Reading], data: st.DataObject
+) -> None:
+    """E21: what a worn flash card gives back."""
+    body = bytearray(pack(readings))
+    for _ in range(data.draw(st.integers(1, 3))):
+        body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = unpack(bytes(body))
+    except DamagedSegment:
+        return
+    assert _in_order(found) == _in_order(readings)
+
+
+@given(st.lists(_READINGS, min_size=1, max_size=10), st.integers(0, 10_000))
+def test_a_segment_that_is_cut_short_is_damaged(readings: list[Reading], length: int) -> None:
+    """E21"""
+    body = pack(readings)
+    with pytest.raises(DamagedSegment):
+        unpack(body[: length % len(body)])
+
+
+def _content(*segments: list[Reading], true_us: int | None = None) -> Content:
+    """What a batch of these segments says."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8"))
+        for number, readings in enumerate(segments, start=1):
+            insert_segment(db, number, readings, boot=0, offset_us=0)
+        return content(db, ids=(1, len(segments)), true_us=true_us)
+
+
+@given(st.lists(st.lists(_READINGS, min_size=1, max_size=20), min_size=1, max_size=5), st.sampled_from(_FORMS))
+def test_a_batch_holds_every_reading_once(segments: list[list[Reading]], media_type: str) -> None:
+    """E22"""
+    found = _content(*segments)
+    body = found.encoded(stream=_STREAM, seq=7, media_type=media_type)
+    assert body == _content(*segments).encoded(stream=_STREAM, seq=7, media_type=media_type)
+    decoded = decode(body, media_type)
     rows = [
-        (block.device, time_us, sorted((n, c[row]) for n, c in block.values.items() if c[row] is not None))
+        (block.device, time_us, block.interval_ms, sorted((name, c[row]) for name, c in block.values.items()))
         for block in decoded.devices
         for row, time_us in enumerate(block.time_us)
     ]
-    assert sorted(rows, key=repr) == sorted(
-        ((r.device, r.time_us, sorted(r.values.items())) for r in readings), key=repr
-    )
-    assert batch.readings == decoded.readings == len(readings)
+    readings = [reading for segment in segments for reading in segment]
+    wanted = [(r.device, r.time_us, r.interval_ms, sorted(r.values.items())) for r in readings]
+    assert sorted(rows, key=repr) == sorted(wanted, key=repr)
+    assert found.readings == decoded.readings == len(readings)
+    times = [reading.time_us for reading in readings]
+    assert found.span == (min(times), max(times))
 
 
-def test_flags_travel_and_are_left_out_where_none_is_set() -> None:
-    flagged = cut([Reading("a", 1, {"power_w": 1}, int(Flag.TIME_FROM_DEVICE))], stream=_STREAM, seq=1)
-    plain = cut([Reading("a", 1, {"power_w": 1})], stream=_STREAM, seq=1)
-    assert decode(decompress(flagged.body, "zstd", 10_000), MSGPACK).devices[0].flags == [1]
-    assert decode(decompress(plain.body, "zstd", 10_000), MSGPACK).devices[0].flags is None
+@pytest.mark.parametrize("media_type", _FORMS)
+def test_flags_travel_and_are_left_out_where_none_is_set(media_type: str) -> None:
+    flagged = _content([Reading("a", 1, {"power_w": 1}, int(Flag.TIME_FROM_DEVICE))])
+    plain = _content([Reading("a", 1, {"power_w": 1})])
+    for found, flags in ((flagged, [1]), (plain, None)):
+        body = found.encoded(stream=_STREAM, seq=1, media_type=media_type)
+        assert decode(body, media_type).devices[0].flags == flags
 
 
 @given(st.lists(_READINGS, min_size=1, max_size=50))
