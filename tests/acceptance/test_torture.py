@@ -22,7 +22,6 @@ def test_faults_of_every_kind_lose_nothing_and_double_nothing() -> None:
     assert outcome.undrained is None
     assert outcome.energy_error_wh == 0
     assert outcome.quarantined == {}, outcome.set_aside
-    assert outcome.ended == {}
     assert outcome.faults.keys() | outcome.missed.keys() == KINDS.keys() - outcome.skipped.keys()
     assert sum(outcome.faults.values()) > 0.8 * _FAULTS
     meters = METERS_MODBUS + METERS_MQTT

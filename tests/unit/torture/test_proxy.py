@@ -91,7 +91,7 @@ def test_connections_go_to_both_in_turn_and_to_the_other_when_one_is_away(link: 
     with _client(port) as first, _client(port) as second:
         assert (_asked(first), _asked(second)) == (b"2x\n", b"2x\n")
     two.close()
-    with _client(port) as client, pytest.raises(OSError, match="reset"):
+    with pytest.raises(OSError, match="reset"), _client(port) as client:
         client.recv(1)
 
 
@@ -102,7 +102,7 @@ def test_a_cut_resets_what_is_there_and_what_comes(link: _Link) -> None:
         _become(proxy, Weather(refusing=True))
         with pytest.raises(OSError, match="reset"):
             old.recv(1)
-    with _client(port) as fresh, pytest.raises(OSError, match="reset"):
+    with pytest.raises(OSError, match="reset"), _client(port) as fresh:
         fresh.recv(1)
     _become(proxy, FAIR)
     with _client(port) as fresh:
