@@ -341,6 +341,11 @@ class Outbox:
         oldest = self._row_id(self.next_seq) - _HISTORY
         db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
 
+    def set_back(self, db: sqlite3.Connection, seq: int) -> None:
+        """Send batch `seq` with the backlog."""
+        self.cuts[seq].lane = Lane.BACKLOG
+        self._update(db, seq, lane=int(Lane.BACKLOG))
+
     def refuse(
         self, db: sqlite3.Connection, seq: int, *, status: int, reason: str, media_type: str, now_us: int
     ) -> int:

@@ -394,6 +394,10 @@ class Store:
         """The number from which to ask the receiver what it has; None when all is confirmed."""
         return min(self._outbox.cuts, default=None)
 
+    async def set_back(self, seq: int) -> None:
+        """Send batch `seq` with the backlog."""
+        await self._change(lambda db: self._outbox.set_back(db, seq))
+
     async def refuse(self, seq: int, *, status: int, reason: str) -> int:
         """The receiver will not have batch `seq`: its halves are cut anew. How many readings were set aside, alone."""
         now_us = self._clock.now_us()

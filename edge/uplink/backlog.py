@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from contract.receipt import Receipt
 from edge.buffer.batches import CutBatch, Lane
 from edge.buffer.store import Store
 from edge.clock import STEP_S, Clock, either
@@ -38,12 +39,18 @@ class BacklogLane:
         self._clock, self._jitter, self._moving = clock, jitter, moving
         self._size = BatchSize(max_readings, long_s)
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        # At these the receiver has failed: they come after all others.
+        self._later: set[int] = set()
         self._turn = asyncio.Event()
         self._failures, self._held_until_s = 0, float("-inf")
 
     def hold(self, seconds: float) -> None:
         """Begin no batch for so long."""
         self._held_until_s = max(self._held_until_s, self._clock.monotonic_s() + seconds)
+
+    def wake(self) -> None:
+        """Look now for what may be sent."""
+        self._turn.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`, and what is under way then a moment longer."""
@@ -68,11 +75,15 @@ class BacklogLane:
         free = self._free()
         if free <= 0:
             return []
-        batches = await self._store.outstanding(Lane.BACKLOG, free, without=set(self._under_way))
+        taken = {*self._under_way, *self._later}
+        batches = await self._store.outstanding(Lane.BACKLOG, free, without=taken)
         missing = free - len(batches)
         if missing and await self._store.cut_backlog(self._size.readings, max(missing, _AHEAD)):
-            taken = {*self._under_way, *(batch.seq for batch in batches)}
+            taken |= {batch.seq for batch in batches}
             batches += await self._store.outstanding(Lane.BACKLOG, missing, without=taken)
+        if not batches and self._later:
+            self._later.clear()
+            self._turn.set()
         return batches
 
     def _free(self) -> int:
@@ -90,8 +101,8 @@ class BacklogLane:
     async def _send(self, batch: CutBatch) -> None:
         began_s = self._clock.monotonic_s()
         try:
-            refused = await self._delivery.send(batch)
-            self._succeeded(batch, refused, self._clock.monotonic_s() - began_s)
+            outcome = await self._delivery.send(batch)
+            self._succeeded(batch, outcome, self._clock.monotonic_s() - began_s)
         except NotSent as error:
             self._failed(batch, error, self._clock.monotonic_s() - began_s)
         except BufferUnwritable as error:
@@ -100,16 +111,18 @@ class BacklogLane:
             del self._under_way[batch.seq]
             self._turn.set()
 
-    def _succeeded(self, batch: CutBatch, refused: Refused | None, took_s: float) -> None:
+    def _succeeded(self, batch: CutBatch, outcome: Receipt | Refused | None, took_s: float) -> None:
         self._failures = 0
         self._delivery.succeeded(Lane.BACKLOG)
-        if refused is None:
+        if isinstance(outcome, Receipt):
             self._size.sent(batch.readings, took_s)
-        elif refused.too_large:
+        elif outcome is not None and outcome.too_large:
             self._size.too_large(batch.readings)
 
     def _failed(self, batch: CutBatch, error: NotSent, took_s: float) -> None:
-        if not error.busy:
+        if error.broken:
+            self._later.add(batch.seq)
+        elif not error.busy:
             self._agreement.lost()
         if not (error.busy and self._credit.granted == 0):
             self._delivery.failed(Lane.BACKLOG, error.reason)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from contract.receipt import Receipt
@@ -15,8 +16,16 @@ from edge.uplink.state import LaneState, UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")
 _REQUEST_TIMEOUT, _SEQUENCE_REUSED, _UNSUPPORTED_MEDIA = 408, 409, 415
-# A batch that takes so long, so often, was cut for a faster link.
-_SLOW_FAILURES = 3
+# Who fails so often on a way that is open has something in it that does not go through.
+_OFTEN = 3
+
+
+class _Failures(msgspec.Struct):
+    """Of one batch: how often it took too long, and broke the receiver. `accepted` others had gone before the first."""
+
+    accepted: int
+    slow: int = 0
+    broken: int = 0
 
 
 class Delivery:
@@ -37,10 +46,10 @@ class Delivery:
         self._clock, self._long_s, self._changed = clock, long_s, changed
         self._repeats = Repeats(clock=clock)
         self._emptied: set[tuple[str, int]] = set()
-        self._slow_failures: dict[tuple[str, int], int] = {}
+        self._failures: dict[tuple[str, int], _Failures] = {}
 
-    async def send(self, batch: CutBatch) -> Refused | None:
-        """Send `batch` once, unless its stream has ended. Raises NotSent, and BufferUnwritable.
+    async def send(self, batch: CutBatch) -> Receipt | Refused | None:
+        """Send `batch` once; None where it was not sent after all. Raises NotSent, and BufferUnwritable.
 
         A refusal that is returned was dealt with: the batch is split, or all are numbered anew.
         """
@@ -49,9 +58,9 @@ class Delivery:
         if not self._agreement.takes(batch.media_type):
             await self._agreement.renumber(batch.stream, f"the receiver takes no {batch.media_type} any more")
             return None
-        if self._takes_too_long(batch):
-            _LOG.warning("batch takes too long, sent in halves", seq=batch.seq, readings=batch.readings)
-            await self._split(batch, status=_REQUEST_TIMEOUT, reason="takes too long to send")
+        if self._never_goes(batch):
+            _LOG.warning("batch does not get through, sent in halves", seq=batch.seq, readings=batch.readings)
+            await self._split(batch, status=_REQUEST_TIMEOUT, reason="does not get through")
             return None
         began_s = self._clock.monotonic_s()
         self._state.attempts += 1
@@ -60,16 +69,16 @@ class Delivery:
         except Refused as refused:
             await self._refused(batch, refused)
             return refused
-        except NotSent:
-            if self._clock.monotonic_s() - began_s > self._long_s:
-                key = (batch.stream, batch.seq)
-                self._slow_failures[key] = self._slow_failures.get(key, 0) + 1
+        except NotSent as error:
+            before = self._failures.setdefault((batch.stream, batch.seq), _Failures(self._state.batches))
+            before.slow += self._clock.monotonic_s() - began_s > self._long_s
+            before.broken += error.broken
             raise
         settled = await self._store.settle(receipt)
         if not settled and batch.stream == self._store.stream:
             raise NotSent(f"the receipt is for batch {receipt.seq} of {receipt.stream}, {receipt.sha256}", slow=True)
         self._count(batch, receipt)
-        return None
+        return receipt
 
     async def _refused(self, batch: CutBatch, refused: Refused) -> None:
         if refused.status == _SEQUENCE_REUSED:
@@ -93,16 +102,23 @@ class Delivery:
         """Send the readings of `batch` in halves; its number goes empty. How many were set aside, alone."""
         alone = await self._store.refuse(batch.seq, status=status, reason=reason)
         self._emptied.add((batch.stream, batch.seq))
-        self._slow_failures.pop((batch.stream, batch.seq), None)
+        self._failures.pop((batch.stream, batch.seq), None)
         return alone
 
-    def _takes_too_long(self, batch: CutBatch) -> bool:
-        """Whether `batch` has failed in the middle again and again, while the receiver answered questions meanwhile.
+    def breaks(self, batch: CutBatch) -> bool:
+        """Whether the receiver has failed at `batch` again and again."""
+        before = self._failures.get((batch.stream, batch.seq))
+        return before is not None and before.broken >= _OFTEN
+
+    def _never_goes(self, batch: CutBatch) -> bool:
+        """Whether `batch` fails while the way is open: it takes too long, or breaks the receiver where others do not.
 
         What has arrived is not split: only its receipt is missing.
         """
-        failures = self._slow_failures.get((batch.stream, batch.seq), 0)
-        return batch.readings > 1 and failures >= _SLOW_FAILURES and not self._agreement.arrived(batch.seq)
+        before = self._failures.get((batch.stream, batch.seq))
+        if before is None or batch.readings < 2 or self._agreement.arrived(batch.seq):
+            return False
+        return before.slow >= _OFTEN or (before.broken >= _OFTEN and self._state.batches > before.accepted)
 
     def failed(self, lane: Lane, reason: str) -> None:
         """Remember and tell why the batches of `lane` cannot be sent."""
@@ -136,7 +152,7 @@ class Delivery:
             state.readings += batch.readings
         self._state.last_receipt_us = self._clock.now_us()
         self._emptied.discard((batch.stream, batch.seq))
-        self._slow_failures.pop((batch.stream, batch.seq), None)
+        self._failures.pop((batch.stream, batch.seq), None)
         for entry in receipt.quarantined:
             self._state.quarantined += entry.readings
             subject = f"{entry.device} {entry.reason}"

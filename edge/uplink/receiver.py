@@ -54,6 +54,11 @@ class NotSent(EdgeError):
         """Whether the receiver is there, and asks to come later."""
         return self.status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
+    @property
+    def broken(self) -> bool:
+        """Whether the receiver failed at this very request, as far as anybody can tell."""
+        return self.status is not None and httpx.codes.is_server_error(self.status) and not self.busy
+
 
 class Refused(EdgeError):
     """The receiver will not have this batch, however often it is sent."""

@@ -120,12 +120,14 @@ class Uplink:
             news=self._queue.news,
             delivery=delivery,
             agreement=agreement,
+            state=self.state,
             clock=self._clock,
             jitter=self._jitter,
             send_interval_s=self._send_interval_s,
             max_readings=self._max_readings,
             moving=self._beats["live"],
             hold=backlog.hold,
+            wake=backlog.wake,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(live.run(stop), name="uplink live")

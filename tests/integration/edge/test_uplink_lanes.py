@@ -57,7 +57,7 @@ async def test_live_readings_stay_fresh_while_a_backlog_drains_at_the_links_spee
             await eventually(lambda: len(receiver.stored) == 50_000 + len(committed))
         arrived = dict(_live(receiver))
         assert max(arrived[number] - committed_s for number, committed_s in committed.items()) < 1.5
-        assert 5.0 < took_s < 10.0
+        assert 5.0 < took_s < 12.0
         assert len(committed) > 30
     assert numbers_as_sent(receiver) == numbers(receiver)
 

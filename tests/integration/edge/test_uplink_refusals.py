@@ -1,5 +1,6 @@
 """What the receiver will not have: found, set aside, and in nobody's way."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -30,8 +31,7 @@ async def test_a_reading_that_is_refused_is_set_aside_with_the_reason_and_the_ne
         async with sending(tmp_path, receiver.url) as site:
             await site.put(1)
             await eventually(lambda: site.uplink.state.refused_readings == 1)
-            await site.put(2)
-            await eventually(lambda: len(receiver.stored) == 1)
+            await site.put_singly(receiver, 2)
             assert _refused(tmp_path) == [("meter", status, f"scripted {status}; $.devices[0]")]
             assert (site.uplink.state.trouble, (await site.store.backlog()).readings) == (None, 0)
         assert numbers(receiver) == [2]
@@ -103,3 +103,48 @@ async def test_a_number_that_is_refused_even_when_empty_is_kept_and_said(tmp_pat
             await site.put(1)
             await eventually(lambda: "has no readings any more" in (site.uplink.state.trouble or ""))
             assert len(receiver.requests) <= 3
+
+
+async def test_a_batch_at_which_the_receiver_fails_holds_up_no_other_and_is_kept(tmp_path: Path) -> None:
+    """E26, E16: 500 says nothing of the batch; but others go through, so it steps aside, and comes again."""
+    with Receiver() as receiver:
+        receiver.judge = lambda batch: 500 if _holds(7, batch) else None
+        async with sending(tmp_path, receiver.url) as site:
+            await site.put(7)
+            await eventually(lambda: site.uplink.state.live.failures >= 3, timeout_s=20)
+            await site.put_singly(receiver, 8, 9)
+            assert (site.uplink.state.refused, (await site.store.backlog()).readings) == (0, 1)
+            receiver.judge = lambda batch: None
+            await eventually(lambda: numbers(receiver) == [7, 8, 9], timeout_s=20)
+    assert numbers_as_sent(receiver) == [7, 8, 9]
+
+
+async def test_of_a_batch_at_which_the_receiver_fails_all_but_the_reading_at_fault_arrive(tmp_path: Path) -> None:
+    """E26"""
+    with Receiver() as receiver:
+        receiver.judge = lambda batch: 500 if _holds(5, batch) else None
+        async with sending(tmp_path, receiver.url, backlog=[range(8), [100]]) as site:
+            live = iter(range(101, 1_000))
+            async with asyncio.timeout(50):
+                while len([number for number in numbers(receiver) if number < 8]) < 7:
+                    await site.put_singly(receiver, next(live))
+                    await asyncio.sleep(0.1)
+            assert (site.uplink.state.refused, (await site.store.backlog()).readings) == (0, 1)
+    assert numbers_as_sent(receiver) == [0, 1, 2, 3, 4, 6, 7, *range(100, next(live))]
+
+
+async def test_a_receiver_that_fails_at_everything_splits_nothing_and_gets_no_flood(tmp_path: Path) -> None:
+    """E11, E25"""
+    with Receiver() as receiver:
+        receiver.judge = lambda batch: 500
+        backlog = [range(at, at + 100) for at in range(0, 1_000, 100)]
+        async with sending(tmp_path, receiver.url, max_readings=100, backlog=backlog) as site:
+            for number in range(5_000, 5_050):
+                await site.put(number)
+                await asyncio.sleep(0.1)
+            assert len(receiver.requests) <= 20
+            assert site.store.next_seq <= 12
+            assert (await site.store.backlog()).readings == 1_050
+            receiver.judge = lambda batch: None
+            await eventually(lambda: len(receiver.stored) == 1_050, timeout_s=40)
+    assert numbers_as_sent(receiver) == [*range(1_000), *range(5_000, 5_050)]
