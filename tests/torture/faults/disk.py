@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _ERRORS = {"full": errno.ENOSPC, "broken": errno.EIO, "read-only": errno.EROFS}
 _DRAINED_S = 12.0
-_COMMIT_US = 3_000_000
 # What the gateway waited with goes to disk within its time of trying again.
 _WRITTEN_AGAIN_S = 8.0
 
@@ -78,10 +77,7 @@ def _until_written_again(stack: "Stack") -> None:
 def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
     """While the gateway is down, and nothing is in the file alone: the meters are stopped until all has its receipt."""
     with stack.frozen("simulator"):
-        stack.wait(2.0)
-        if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
-            raise Missed("the gateway has a backlog")
-        drained_us = now_us()
+        drained_us = _drained(stack)
         if settings["by"] == "kill":
             stack.kill(subject)
         else:
@@ -96,18 +92,25 @@ def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
     stack.wait(1.0)
 
 
-def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
-    """With readings in the file that are nowhere else: what it cannot read of them any more, the gateway has to say."""
+def _drained(stack: "Stack") -> int:
+    """Wait until everything has its receipt, the meters being stopped; since when, microseconds since 1970."""
+    stack.wait(2.0)
     if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
         raise Missed("the gateway has a backlog")
-    drained_us = now_us()
+    return now_us()
+
+
+def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
+    """With readings in the file that are nowhere else: what it cannot read of them any more, the gateway has to say."""
+    with stack.frozen("simulator"):
+        drained_us = _drained(stack)
     stack.proxy.weather = Weather(refusing=True)
     try:
         stack.wait(float(settings["for_s"]))
         stack.stop(subject)
         try:
             _spoil(stack.data, settings)
-            stack.history.damages.append(Damage(drained_us - _COMMIT_US, now_us()))
+            stack.history.damages.append(Damage(drained_us, now_us()))
         finally:
             stack.start(subject)
     finally:
@@ -182,6 +185,6 @@ KINDS = (
     Kind("power cut", ("edge",), _power_cut, _cut, takes_s=4, weight=4, needs=("shim",)),
     Kind("disk fails", ("edge",), _failing, _errors, takes_s=6, weight=2, needs=("shim",)),
     Kind("disk full", ("edge",), _full, _while, takes_s=6, needs=("small disk",)),
-    Kind("backlog damaged", ("edge",), _damage_backlog, _flips, lanes=("link",), takes_s=10),
+    Kind("backlog damaged", ("edge",), _damage_backlog, _flips, lanes=("link", "simulator"), takes_s=10),
     Kind("buffer damaged", ("edge",), _damage, _ways, lanes=("link", "simulator"), takes_s=6),
 )
