@@ -48,7 +48,7 @@ def test_a_register_beyond_64_bits_is_named_and_left_out() -> None:
 
 def _in_order(readings: list[Reading]) -> list[Reading]:
     """By what a segment may put together; within that in the order given."""
-    return sorted(readings, key=lambda reading: (reading.device, reading.interval_ms, sorted(reading.values)))
+    return sorted(readings, key=lambda reading: (reading.device, reading.interval_ms, tuple(reading.values)))
 
 
 @given(st.lists(_READINGS, min_size=1, max_size=50))
