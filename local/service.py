@@ -98,13 +98,14 @@ class Service:
             return "(no log)"
 
     def _identity(self) -> _Identity | None:
-        if self._child is not None:
-            self._child.poll()  # reaps it, so that a dead child is not taken for a live one
         try:
             noted = _Identity(**json.loads(self._pid_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
-            return None
-        return noted if _Identity.of(noted.pid) == noted else None
+            noted = None
+        found = noted if noted is not None and _Identity.of(noted.pid) == noted else None
+        if found is None and self._child is not None:
+            self._child.poll()  # reaps it: it may have died since it was looked at the last time
+        return found
 
     def _signal(self, number: signal.Signals) -> None:
         identity = self._identity()
