@@ -103,8 +103,12 @@ class Service:
         except (FileNotFoundError, ValueError, TypeError):
             noted = None
         found = noted if noted is not None and _Identity.of(noted.pid) == noted else None
-        if found is None and self._child is not None:
-            self._child.poll()  # reaps it: it may have died since it was looked at the last time
+        if self._child is not None and found is None:
+            if noted is not None and self._child.pid == noted.pid:
+                # Its first thread is dead; it is only once the others are too that it holds no file and no lock.
+                self._child.wait()
+            else:
+                self._child.poll()
         return found
 
     def _signal(self, number: signal.Signals) -> None:
