@@ -6,7 +6,7 @@ from contextlib import closing
 from importlib import resources
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.batch import Flag
@@ -51,12 +51,14 @@ def _in_order(readings: list[Reading]) -> list[Reading]:
     return sorted(readings, key=lambda reading: (reading.device, reading.interval_ms, tuple(reading.values)))
 
 
+@settings(deadline=None)
 @given(st.lists(_READINGS, min_size=1, max_size=50))
 def test_a_segment_gives_back_what_was_packed(readings: list[Reading]) -> None:
     """E22"""
     assert _in_order(unpack(pack(readings))) == _in_order(readings)
 
 
+@settings(deadline=None)
 @given(st.lists(_READINGS, min_size=1, max_size=20), st.data())
 def test_a_segment_with_other_bits_is_damaged_and_never_another_value(
     readings: list[Reading], data: st.DataObject
@@ -72,6 +74,7 @@ def test_a_segment_with_other_bits_is_damaged_and_never_another_value(
     assert _in_order(found) == _in_order(readings)
 
 
+@settings(deadline=None)
 @given(st.lists(_READINGS, min_size=1, max_size=10), st.integers(0, 10_000))
 def test_a_segment_that_is_cut_short_is_damaged(readings: list[Reading], length: int) -> None:
     """E21"""
@@ -89,6 +92,7 @@ def _content(*segments: list[Reading], true_us: int | None = None) -> Content:
         return content(db, ids=(1, len(segments)), true_us=true_us)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(_READINGS, min_size=1, max_size=20), min_size=1, max_size=5), st.sampled_from(_FORMS))
 def test_a_batch_holds_every_reading_once(segments: list[list[Reading]], media_type: str) -> None:
     """E22"""
@@ -118,6 +122,7 @@ def test_flags_travel_and_are_left_out_where_none_is_set(media_type: str) -> Non
         assert decode(body, media_type).devices[0].flags == flags
 
 
+@settings(deadline=None)
 @given(st.lists(_READINGS, min_size=1, max_size=50))
 def test_thinning_keeps_the_last_energy_register_of_each_quarter_hour(readings: list[Reading]) -> None:
     """E20"""
