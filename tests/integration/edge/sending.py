@@ -67,12 +67,12 @@ class Site:
     async def put_singly(self, receiver: Receiver, *which: int) -> None:
         """Each as a batch of its own, once the one before has arrived."""
         for number in which:
-            before = self.uplink.state.live.batches
+            before = self.uplink.state.live.readings
             await self.put(number)
             await self._delivered(receiver, number, before)
 
-    async def _delivered(self, receiver: Receiver, number: int, batches: int) -> None:
-        await eventually(lambda: number in numbers(receiver) and self.uplink.state.live.batches > batches)
+    async def _delivered(self, receiver: Receiver, number: int, readings: int) -> None:
+        await eventually(lambda: number in numbers(receiver) and self.uplink.state.live.readings > readings)
 
     async def commit(self, which: Iterable[int]) -> None:
         await self.store.commit([reading(number) for number in which])

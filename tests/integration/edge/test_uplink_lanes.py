@@ -133,14 +133,22 @@ async def test_a_busy_receiver_holds_the_backlog_for_as_long_as_it_says_and_no_l
 
 
 async def test_retry_after_to_a_live_batch_holds_both_lanes(tmp_path: Path) -> None:
-    """E24, E25"""
+    """E24, E25: but for a batch of backlog that is under way already."""
+    refused_s: list[float] = []
+
+    def judge(batch: Batch) -> object:
+        if not _is_live(batch) or refused_s:
+            return None
+        refused_s.append(time.monotonic())
+        return 429, {"Retry-After": "2"}
+
     with Receiver() as receiver:
-        receiver.script.append((429, {"Retry-After": "2"}))
-        async with sending(tmp_path, receiver.url, max_readings=100, backlog=[[1]]) as site:
-            await site.put(_LIVE)
-            await eventually(lambda: len(receiver.stored) == 2)
-        first, second = receiver.requests[:2]
-        assert 2.0 <= second - first < 4.0
+        receiver.judge = judge
+        async with sending(tmp_path, receiver.url, max_readings=100, backlog=[*_groups(1_000), [_LIVE]]) as site:
+            await eventually(lambda: site.uplink.state.readings == 1_001)
+        waited_s = [at_s - refused_s[0] for at_s in receiver.requests]
+        assert not [at_s for at_s in waited_s if 0.5 < at_s < 2.0]
+        assert len([at_s for at_s in waited_s if at_s >= 2.0]) >= 8
 
 
 async def test_a_backlog_drains_without_pauses(tmp_path: Path) -> None:

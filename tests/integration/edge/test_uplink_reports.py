@@ -9,7 +9,7 @@ from tests.integration.edge.sending import sending
 async def test_a_report_goes_at_the_start_and_each_minute(tmp_path: Path) -> None:
     with Receiver() as receiver:
         async with sending(tmp_path, receiver.url) as site:
-            await eventually(lambda: len(receiver.reports) == 1)
+            await eventually(lambda: site.uplink.state.reports == 1)
             site.skip(40)
             await site.put(1)
             await eventually(lambda: len(receiver.stored) == 1)
@@ -23,7 +23,7 @@ async def test_a_report_goes_at_the_start_and_each_minute(tmp_path: Path) -> Non
 async def test_what_changed_is_reported_without_waiting_for_the_minute(tmp_path: Path) -> None:
     with Receiver() as receiver:
         async with sending(tmp_path, receiver.url) as site:
-            await eventually(lambda: len(receiver.reports) == 1)
+            await eventually(lambda: site.uplink.state.reports == 1)
             site.troubles.append("meter: silent")
             site.uplink.report_soon()
             site.skip(10)
@@ -34,7 +34,7 @@ async def test_what_changed_is_reported_without_waiting_for_the_minute(tmp_path:
 async def test_the_end_of_an_outage_is_reported_at_once(tmp_path: Path) -> None:
     with Receiver() as receiver:
         async with sending(tmp_path, receiver.url) as site:
-            await eventually(lambda: len(receiver.reports) == 1)
+            await eventually(lambda: site.uplink.state.reports == 1)
             receiver.script.extend([500, 500])
             await site.put(1)
             await eventually(lambda: len(receiver.stored) == 1)
@@ -62,7 +62,7 @@ async def test_a_receiver_without_reports_is_asked_again_after_an_hour(tmp_path:
                 await site.put_singly(receiver, number)
             assert receiver.reports == []
             site.skip(2_000)
-            await eventually(lambda: len(receiver.reports) == 1)
+            await eventually(lambda: site.uplink.state.reports == 1)
             assert site.uplink.state.trouble is None
 
 
@@ -84,7 +84,7 @@ async def test_credit_comes_with_a_reports_answer_too(tmp_path: Path) -> None:
         receiver.credit = 0
         backlog = [range(at, at + 50) for at in range(0, 1_000, 50)]
         async with sending(tmp_path, receiver.url, max_readings=50, backlog=backlog) as site:
-            await eventually(lambda: site.uplink.state.credit == 0 and len(receiver.reports) == 1)
+            await eventually(lambda: site.uplink.state.credit == 0 and site.uplink.state.reports == 1)
             receiver.credit = 2
             site.uplink.report_soon()
             site.skip(10)
