@@ -16,6 +16,7 @@ from edge.buffer.tables import notes_of
 ENCODING = "zstd"
 # The slow change of a clock that is being disciplined is no step.
 STEP_US = 500_000
+_CORRECTED = int(Flag.TIME_CORRECTED)
 
 
 class Lane(IntEnum):
@@ -79,6 +80,11 @@ class Content(msgspec.Struct):
     groups: list[Flat]
     notes: list[Note]
     damaged: list[int]
+
+    @property
+    def corrected(self) -> int:
+        """How many of its readings have a time that was set right."""
+        return sum(1 for flat in self.groups for flag in flat.flags if flag & _CORRECTED)
 
     @property
     def readings(self) -> int:

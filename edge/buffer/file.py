@@ -115,7 +115,8 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     [check] = db.execute("PRAGMA quick_check(1)").fetchone()
     if check != "ok":
-        raise BufferDamaged(str(check))
+        # A page that the disk does not give now is not one that is wrong.
+        raise BufferUnwritable(str(check), reopen=True) if "error code=" in check else BufferDamaged(str(check))
     found = _format(db)
     schema = resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8")
     change(db, lambda: _bring_up(db, found, schema, now_us))

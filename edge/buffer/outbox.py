@@ -15,7 +15,7 @@ from contract.receipt import Receipt
 from edge.buffer.batches import ENCODING, Content, Cut, Lane, content
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, pack, span, unpack
-from edge.buffer.tables import ID_STEP, decoded_note, insert_loss, insert_segment
+from edge.buffer.tables import ID_STEP, decoded_note, insert_loss, insert_segment, note_corrected
 
 _COLUMNS = (
     "seq",
@@ -178,6 +178,8 @@ class Outbox:
         """
         found = content(db, ids=ids, true_us=true_us)
         self._drop(db, found.damaged, now_us)
+        if notes is None and (corrected := found.corrected):
+            note_corrected(db, corrected, found.span)
         if media_type == PACKED:
             found.notes = self._take_notes(db, notes)
         if not found.groups:

@@ -39,27 +39,30 @@ class _Found(msgspec.Struct):
 def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
     """Put every segment of the file at `aside` that can be read into `db`, inside the caller's transaction.
 
-    What had been delivered and is still found in a page comes too: the receiver knows it again. What is seen to be
-    there and cannot be read is recorded as lost, under `reason`; what cannot even be seen, nobody can count.
+    What had been delivered and is still found in a page comes too: the receiver knows it again, by times that are set
+    right as they were then. What is seen to be there and cannot be read is recorded as lost, under `reason`; what
+    cannot even be seen, nobody can count.
     """
     with Pages(aside) as pages:
-        segments: dict[int, _Found] = {}
-        refused: dict[int, _Found] = {}
+        found = _Survey()
         for size in pages.sizes():
             pages.take(size)
             # Places alone are kept: a backlog may be larger than the memory.
-            segments, refused = _survey(pages)
-            if segments or refused:
+            found = _survey(pages)
+            if found.segments or found.refused:
                 break
+        segments = found.segments
+        boots = {row_id: _boot(db, *boot) for row_id, boot in found.boots.items()}
         [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
         for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
             one = segments[row_id]
-            _, (_, _, offset_us, level, *_, body) = pages.row(one.place)
-            # The boot is one of the old file: nothing vouches for it any more, and its times stay as they are.
-            row = (number * ID_STEP, 0, offset_us, level, one.readings, one.first_us, one.last_us, body)
+            _, (_, boot, offset_us, level, *_, body) = pages.row(one.place)
+            # Where its boot is not known any more, nothing vouches for it, and its times stay as they are.
+            kept = boots.get(boot, 0) if isinstance(boot, int) else 0
+            row = (number * ID_STEP, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
             db.execute(INSERT_SEGMENT, row)
-        for _, one in sorted(refused.items()):
+        for _, one in sorted(found.refused.items()):
             _, values = pages.row(one.place)
             db.execute(_INSERT_REFUSED, values[1:])
     lost = [one for one in segments.values() if not one.whole]
@@ -67,16 +70,40 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))
 
 
-def _survey(pages: Pages) -> tuple[dict[int, _Found], dict[int, _Found]]:
-    """The best copy of each segment and of each refused reading, by row id."""
+class _Survey(msgspec.Struct):
+    """The best copy of each segment and of each refused reading, and the boots, by row id."""
+
     segments: dict[int, _Found] = {}
     refused: dict[int, _Found] = {}
+    boots: dict[int, tuple[str, int | None, int]] = {}
+
+
+def _survey(pages: Pages) -> _Survey:
+    found = _Survey()
     for place, row_id, values in pages.rows():
         if len(values) == 8:
-            _keep(segments, row_id, _segment(place, values))
+            _keep(found.segments, row_id, _segment(place, values))
         elif len(values) == 7:
-            _keep(refused, row_id, _refused(place, values))
-    return segments, refused
+            _keep(found.refused, row_id, _refused(place, values))
+        elif len(values) == 4:
+            _, boot_id, offset_us, seen_us = values
+            if isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
+                # What somebody vouched for is newer than what nobody did yet.
+                before = found.boots.get(row_id)
+                if before is None or before[1] is None:
+                    found.boots[row_id] = (boot_id, offset_us, seen_us)
+    return found
+
+
+def _boot(db: sqlite3.Connection, boot_id: str, offset_us: int | None, seen_us: int) -> int:
+    """The id under which `db` knows that boot."""
+    db.execute(
+        "INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) "
+        "ON CONFLICT (boot_id) DO UPDATE SET offset_us = coalesce(offset_us, excluded.offset_us)",
+        (boot_id, offset_us, seen_us),
+    )
+    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
+    return int(row_id)
 
 
 def _keep(found: dict[int, _Found], row_id: int, one: _Found | None) -> None:

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS stream (
 CREATE TABLE IF NOT EXISTS boot (
     id        INTEGER PRIMARY KEY,
     boot_id   TEXT    NOT NULL UNIQUE,
-    offset_us INTEGER
+    offset_us INTEGER,
+    seen_us   INTEGER NOT NULL
 );
 
 -- One commit group: zstd of a msgpack array of groups (contract.packed). `offset_us` is the wall clock less the monotonic

@@ -157,7 +157,8 @@ class Store:
             log.unlink(missing_ok=True)
 
     def _begin(self, db: sqlite3.Connection) -> None:
-        db.execute("INSERT INTO boot (boot_id) VALUES (?) ON CONFLICT DO NOTHING", (self._boot_id,))
+        row = (self._boot_id, self._clock.now_us())
+        db.execute("INSERT INTO boot (boot_id, seen_us) VALUES (?, ?) ON CONFLICT DO NOTHING", row)
         [[self._boot]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (self._boot_id,))
         # Boots of which nothing is left.
         db.execute("DELETE FROM boot WHERE id <> ? AND id NOT IN (SELECT DISTINCT boot FROM segment)", (self._boot,))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from contract.notes import Note
+from contract.notes import Note, NoteKind
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import pack, span
 from edge.reading import Reading
@@ -61,6 +61,15 @@ def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:
             "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)",
             (loss.kind, loss.reason, loss.readings, loss.first_us, loss.last_us, now_us),
         )
+
+
+def note_corrected(db: sqlite3.Connection, readings: int, span: tuple[int, int]) -> None:
+    """Count readings whose times were set right, and tell the cloud of them."""
+    insert_notes(db, [Note(NoteKind.CORRECTED, *span, readings, detail="the gateway's clock was wrong")])
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES ('corrected_readings', ?1) ON CONFLICT DO UPDATE SET value = value + ?1",
+        (readings,),
+    )
 
 
 def insert_rejected(db: sqlite3.Connection, rejected: Sequence[Rejected], *, rows: int, held_bytes: int) -> None:

@@ -154,6 +154,9 @@ class ReceiverClient:
                 response = await self._http.request(method, url, content=content, headers=headers)
         except (httpx.RequestError, UnicodeError, TimeoutError) as error:
             raise NotSent(f"{url}: {type(error).__name__} {error}".rstrip()) from error
+        except AttributeError as error:
+            # On uvloop, anyio asks a connection that is gone the moment it was made for its peer.
+            raise NotSent(f"{url}: the connection was lost as it was made") from error
         self._hear(response, asked_s)
         retry_after_s = _number(response, "Retry-After")
         credit = _number(response, CREDIT)

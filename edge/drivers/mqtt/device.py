@@ -14,6 +14,9 @@ from edge.profiles.payload.schema import PayloadProfile
 from edge.profiles.payload.settings import DeviceFields
 from edge.reading import Reading, canonical
 
+# Messages that a broker hands over at once are of one moment to the gateway. A clock that went back is no such thing.
+_BURST_US = 100_000
+
 
 @dataclass(kw_only=True)
 class MqttDevice:
@@ -30,6 +33,7 @@ class MqttDevice:
     gathering: Gathering = field(init=False)
     _decoder: PayloadDecoder = field(init=False)
     _newest: dict[str, Reading] = field(init=False, default_factory=dict)
+    _stamped_us: dict[str, int] = field(init=False, default_factory=dict)
     _by_channel: dict[int | None, DeviceState] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,9 +89,17 @@ class MqttDevice:
                 reading = Reading(state.device, time_us, kept, int(Flag.TIME_FROM_DEVICE), state.interval_ms)
                 self._newest[state.device] = reading
             else:
-                reading = Reading(state.device, now_us, kept, 0, state.interval_ms)
+                reading = Reading(state.device, self._moment(state.device, now_us), kept, 0, state.interval_ms)
             state.read(now_us)
             yield reading
+
+    def _moment(self, device: str, now_us: int) -> int:
+        """`now_us`, and a little later for each message of `device` that came in the same read of the socket."""
+        before_us = self._stamped_us.get(device)
+        if before_us is not None and 0 <= before_us - now_us < _BURST_US:
+            now_us = before_us + 1
+        self._stamped_us[device] = now_us
+        return now_us
 
     def _clashes(self, device: str, time_us: int, values: dict[str, int | float]) -> bool:
         """Whether the device's clock names an instant that other values were given for: clocks of whole seconds do."""

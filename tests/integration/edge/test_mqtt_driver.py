@@ -49,6 +49,19 @@ async def test_two_messages_of_one_second_are_two_readings(broker: MosquittoBrok
     assert kept.readings[0] == kept.readings[2]
 
 
+async def test_messages_that_come_at_once_without_a_clock_have_each_a_time_of_its_own(broker: MosquittoBroker) -> None:
+    """E27: what a broker kept while the gateway was away; two values of one instant would contradict each other."""
+    kept = Kept()
+    async with listening(broker.port, kept) as bus:
+        await eventually(lambda: bus.state.connected)
+    await asyncio.to_thread(publish, broker.port, "tele/plug/SENSOR", *(energy(number) for number in range(1, 51)))
+    async with listening(broker.port, kept):
+        await eventually(lambda: len(kept.readings) == 50)
+    times_us = [reading.time_us for reading in kept.readings]
+    assert registers(kept.readings) == list(range(1, 51))
+    assert times_us == sorted(set(times_us))
+
+
 async def test_what_will_never_be_committed_stays_with_the_broker(broker: MosquittoBroker) -> None:
     """E13: the sink gave up; the broker must not."""
     gave_up, kept = Kept(hold=True), Kept()

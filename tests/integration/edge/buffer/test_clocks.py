@@ -6,10 +6,12 @@ import pytest
 
 from contract.batch import Flag
 from contract.codec import MSGPACK
+from contract.notes import NoteKind
 from edge.buffer.store import Store
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
     START_US,
+    content,
     cut_all,
     opened,
     peek,
@@ -194,3 +196,36 @@ async def test_starts_of_which_nothing_is_left_are_forgotten(tmp_path: Path) -> 
             if number == 2:
                 await store.commit([reading(1)])
     assert peek(tmp_path, "SELECT boot_id FROM boot ORDER BY id") == [("boot-2",), ("boot-4",)]
+
+
+async def test_readings_that_were_set_right_are_counted_and_told(tmp_path: Path) -> None:
+    """E27"""
+    boot = _Boot(tmp_path)
+    await boot.store.open()
+    await boot.read(1, wrong_by_s=7_200)
+    await boot.read(2, wrong_by_s=7_200, flags=int(Flag.TIME_FROM_DEVICE))
+    await boot.read(3)
+    boot.true_us = _TRUE_US
+    [batch] = await cut_all(boot.store)
+    [note] = content(batch).notes
+    assert (note.kind, note.readings) == (NoteKind.CORRECTED, 1)
+    assert (note.first_us, note.last_us) == (START_US + 1 * _S, START_US + 3 * _S)
+    assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'corrected_readings'") == [(1,)]
+    await boot.store.close()
+
+
+async def test_what_a_damaged_file_gives_back_has_the_times_that_were_delivered(tmp_path: Path) -> None:
+    """E21, E23, E27: by another time it would be a second reading."""
+    boot = _Boot(tmp_path)
+    await boot.store.open()
+    boot.true_us = _TRUE_US
+    await boot.read(1, wrong_by_s=7_200)
+    delivered = await boot.times()
+    await boot.store.close()
+    with (tmp_path / "buffer.sqlite").open("r+b") as file:
+        file.write(b"no header at all")
+    later = _Boot(tmp_path, "the next boot")
+    await later.store.open()
+    assert later.store.stream != boot.store.stream
+    assert await later.times() == delivered == [(1, int(Flag.TIME_CORRECTED))]
+    await later.store.close()
