@@ -1,11 +1,13 @@
 """What can still be read of a damaged buffer, into a new one."""
 
 import sqlite3
+from bisect import bisect_right
 from pathlib import Path
 
 import msgspec
 
 from contract.notes import NoteKind
+from edge.buffer.batches import correction_us
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, flats
@@ -30,6 +32,7 @@ class _Found(msgspec.Struct):
     readings: int
     first_us: int
     last_us: int
+    offset_us: int = 0
 
     @property
     def worth(self) -> tuple[bool, int]:
@@ -39,9 +42,9 @@ class _Found(msgspec.Struct):
 def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
     """Put every segment of the file at `aside` that can be read into `db`, inside the caller's transaction.
 
-    What had been delivered and is still found in a page comes too: the receiver knows it again, by times that are set
-    right as they were then. What is seen to be there and cannot be read is recorded as lost, under `reason`; what
-    cannot even be seen, nobody can count.
+    What was delivered and confirmed stays behind, although its pages may still be there. What was delivered alone comes
+    too: the receiver knows it again, by times that are set right as they were then. What is seen to be there and cannot
+    be read is recorded as lost, under `reason`; what cannot even be seen, nobody can count.
     """
     with Pages(aside) as pages:
         found = _Survey()
@@ -54,6 +57,8 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
         segments = found.segments
         boots = {row_id: _boot(db, *boot) for row_id, boot in found.boots.items()}
         [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
+        for row_id in found.arrived():
+            del segments[row_id]
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
         for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
             one = segments[row_id]
@@ -70,12 +75,41 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))
 
 
+class _Confirmed(msgspec.Struct):
+    """A batch that the receiver had long after its receipt: segments from `first_id` to `last_id`, of these times."""
+
+    first_id: int
+    last_id: int
+    true_us: int | None
+    first_us: int
+    last_us: int
+
+    def had(self, row_id: int, segment: _Found) -> bool:
+        """Whether the segment was in it: by its id, and by its times, since either may be damaged."""
+        if not self.first_id <= row_id <= self.last_id:
+            return False
+        shift_us = correction_us(segment.offset_us, self.true_us)
+        earliest_us, latest_us = segment.first_us + min(0, shift_us), segment.last_us + max(0, shift_us)
+        return latest_us >= self.first_us and earliest_us <= self.last_us
+
+
 class _Survey(msgspec.Struct):
-    """The best copy of each segment and of each refused reading, and the boots, by row id."""
+    """The best copy of each segment and of each refused reading, and the boots, by row id; confirmed batches."""
 
     segments: dict[int, _Found] = {}
     refused: dict[int, _Found] = {}
     boots: dict[int, tuple[str, int | None, int]] = {}
+    confirmed: dict[int, _Confirmed] = {}
+
+    def arrived(self) -> list[int]:
+        """Segments that were in a batch that is confirmed."""
+        firsts = sorted(self.confirmed)
+        found = []
+        for row_id, segment in self.segments.items():
+            place = bisect_right(firsts, row_id)
+            if place and self.confirmed[firsts[place - 1]].had(row_id, segment):
+                found.append(row_id)
+        return found
 
 
 def _survey(pages: Pages) -> _Survey:
@@ -85,6 +119,8 @@ def _survey(pages: Pages) -> _Survey:
             _keep(found.segments, row_id, _segment(place, values))
         elif len(values) == 7:
             _keep(found.refused, row_id, _refused(place, values))
+        elif len(values) == 16 and (batch := _batch(values)) is not None:
+            found.confirmed[batch.first_id] = batch
         elif len(values) == 4:
             _, boot_id, offset_us, seen_us = values
             if isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
@@ -93,6 +129,23 @@ def _survey(pages: Pages) -> _Survey:
                 if before is None or before[1] is None:
                     found.boots[row_id] = (boot_id, offset_us, seen_us)
     return found
+
+
+def _batch(values: list[Value]) -> _Confirmed | None:
+    """A batch that is confirmed; None for another row, and for what is no batch."""
+    _, _, _, _, first_id, last_id, true_us, _, first_us, last_us, sha256, _, _, receipt_us, _, confirmed_us = values
+    if (
+        isinstance(first_id, int)
+        and isinstance(last_id, int)
+        and isinstance(true_us, int | None)
+        and isinstance(first_us, int)
+        and isinstance(last_us, int)
+        and isinstance(sha256, bytes)
+        and isinstance(receipt_us, int)
+        and isinstance(confirmed_us, int)
+    ):
+        return _Confirmed(first_id, last_id, true_us, first_us, last_us)
+    return None
 
 
 def _boot(db: sqlite3.Connection, boot_id: str, offset_us: int | None, seen_us: int) -> int:
@@ -130,9 +183,9 @@ def _segment(place: Place, values: list[Value]) -> _Found | None:
     try:
         # What the row says of its body may be damaged where the body is not.
         times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        return _Found(place, True, len(times), min(times), max(times))
+        return _Found(place, True, len(times), min(times), max(times), offset_us)
     except DamagedSegment:
-        return _Found(place, False, readings, first_us, last_us)
+        return _Found(place, False, readings, first_us, last_us, offset_us)
 
 
 def _refused(place: Place, values: list[Value]) -> _Found | None:

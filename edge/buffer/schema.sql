@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS stream (
 
 -- Starts of this machine. True wall time is the monotonic time plus offset_us; NULL while nothing vouches for any.
 CREATE TABLE IF NOT EXISTS boot (
-    id        INTEGER PRIMARY KEY,
+    id        INTEGER PRIMARY KEY AUTOINCREMENT, -- of a boot that is forgotten no other has the id
     boot_id   TEXT    NOT NULL UNIQUE,
     offset_us INTEGER,
     seen_us   INTEGER NOT NULL

@@ -13,6 +13,7 @@ from edge.buffer.store import Store
 from edge.errors import BufferDamaged, BufferFormat
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
+    Time,
     alter,
     copied,
     cut_all,
@@ -212,6 +213,27 @@ async def test_the_newest_image_of_a_page_is_not_taken_for_one_that_an_older_log
     async with opened(folder):
         numbers = {int(str(one.values["energy_import_wh"])) // 1_000 for one in kept(folder)}
     assert numbers >= set(range(60, 66))
+
+
+async def test_what_was_confirmed_does_not_come_back_though_its_pages_do(fast_path: Path) -> None:
+    """E23: under another clock it would be another reading, and it is a whole backlog that comes again."""
+    time = Time()
+    async with opened(fast_path, clock=time.clock) as store:
+        for number in range(60):
+            await store.commit(_group(number))
+        await settle_all(store)
+        time.forward(100)
+        await store.confirm([(1, 1_000)], keep_s=60, asked_us=time.now_us)
+        await store.commit(_group(60))
+        assert await settle_all(store)
+        await store.commit(_group(61))
+    assert len(kept(fast_path)) == len(_group(60)) + len(_group(61))
+    with (fast_path / "buffer.sqlite").open("r+b") as file:
+        file.write(bytes(100))
+    async with opened(fast_path, clock=time.clock) as store:
+        arrived = set(registers(await settle_all(store)))
+    numbers = {int(one.values["energy_import_wh"]) for number in (60, 61) for one in _group(number)}
+    assert arrived == numbers
 
 
 async def test_readings_that_were_refused_stay_so(fast_path: Path) -> None:
