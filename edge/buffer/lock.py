@@ -20,7 +20,13 @@ class BufferLock:
         self._fd: int | None = None
 
     def __enter__(self) -> "BufferLock":
-        fd = _open(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            fd = _open(self._path, os.O_RDWR | os.O_CREAT)
+        except DataDirUnusable:
+            # On a disk that is read-only by now, the lock of the start before will do.
+            if not self._path.exists():
+                raise
+            fd = _open(self._path, os.O_RDONLY)
         deadline_s = time.monotonic() + _PATIENCE_S
         # `held` takes the lock for an instant; a daemon that starts just then must not give up.
         while not _try(fd, fcntl.LOCK_EX):

@@ -1,6 +1,7 @@
-"""A disk that is full."""
+"""A disk that is full, or read-only."""
 
 import errno
+import subprocess
 from pathlib import Path
 
 
@@ -13,3 +14,8 @@ def fill(ballast: Path) -> None:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
+
+
+def remounted(folder: Path, mode: str) -> None:
+    """Mount the disk at `folder` anew, "ro" or "rw"."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(folder)], check=True)

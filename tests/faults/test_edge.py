@@ -17,7 +17,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from local.servers import MosquittoBroker
-from tests.faults.disk import fill
+from tests.faults.disk import fill, remounted
 from tests.integration.edge.peers import (
     EdgeProcess,
     ModbusMeters,
@@ -302,6 +302,28 @@ def test_a_disk_that_is_full_at_the_start_stops_no_polling_and_costs_no_reading(
         wait_until(lambda: len(receiver.rows()) > 20, timeout_s=20)
         assert edge.stop() == 0
         assert _counts(receiver, "meter-1") == Counter(number for _, number in served)
+
+
+def test_a_disk_that_is_read_only_at_the_start_stops_no_polling_and_costs_no_reading(
+    tmp_path: Path, small_disk: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E20: nobody can make it so under a gateway that runs, but a disk that fails; the torture's disks do."""
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        served = meters.count(1, _ENERGY)
+        edge = EdgeProcess(folder=small_disk, receiver_url=receiver.url, meters=modbus_table(meters.port, [1]))
+        (small_disk / "edge.log").symlink_to(tmp_path / "edge.log")
+        started(edge)
+        wait_until(lambda: len(receiver.rows()) > 5)
+        assert edge.stop() == 0
+        remounted(small_disk, "ro")
+        count = len(served)
+        started(edge)
+        wait_until(lambda: len(served) > count + 20, timeout_s=20)
+        remounted(small_disk, "rw")
+        wait_until(lambda: len(receiver.rows()) > count + 20, timeout_s=20)
+        assert edge.stop() == 0
+        assert _counts(receiver, "meter-1") == Counter(number for _, number in served)
+        assert "Traceback" not in edge.log
 
 
 def test_a_second_daemon_on_the_same_buffer_is_refused(
