@@ -17,7 +17,8 @@ from bench.household import START_US, Households
 from bench.result import Result
 from contract.receipt import Receipt
 from edge.buffer.batches import Lane
-from edge.buffer.store import Limits, Store
+from edge.buffer.limits import Limits
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.reading import Reading
 

@@ -21,7 +21,8 @@ from bench.household import Households
 from bench.polling import buses
 from bench.result import Result
 from cloud.gateways.key import Key
-from edge.buffer.store import Limits, Store
+from edge.buffer.limits import Limits
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.reading import Reading
 from local.servers import free_port

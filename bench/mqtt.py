@@ -18,8 +18,9 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.result import Result
+from edge.buffer.limits import Limits
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.drivers.mqtt.broker import BrokerClient
 from edge.drivers.mqtt.connection import Login

@@ -12,9 +12,10 @@ import structlog
 
 from contract.report import Report
 from edge import VERSION, kernel
+from edge.buffer.limits import Limits
 from edge.buffer.lock import BufferLock
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from edge.buses import BusFactory
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.condition import Condition

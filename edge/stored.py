@@ -1,7 +1,7 @@
 """What the buffer file says, looked at from outside: whether a daemon runs or not, and without holding it up."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -9,13 +9,12 @@ import msgspec
 
 from contract.notes import NoteKind
 from contract.report import BacklogReport, GivenUp
+from edge.buffer.gaps import gaps, merged, times
 from edge.buffer.rows import Backlog, Loss
+from edge.buffer.upgrade import FORMAT
 from edge.errors import EdgeError
 
-FORMAT = 2
 _PATIENCE_S = 5.0
-_MOST_SPANS, _SAME_SPAN_US = 32, 1_000_000
-_LAST_ID = 2**63 - 1
 _LANES = ("live", "backlog")
 # Segments that can be counted while somebody waits: their rows lie strewn over the file.
 _COUNTED_BYTES = 64 * 2**20
@@ -211,20 +210,10 @@ def _receipts(db: sqlite3.Connection, *, given: bool) -> list[tuple[int, int, in
     ).fetchall()
 
 
-def _without(taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Inclusive ranges of ids that are in none of the ascending ranges `taken`."""
-    first = 0
-    for begin, end in taken:
-        if begin > first:
-            yield first, begin - 1
-        first = max(first, end + 1)
-    yield first, _LAST_ID
-
-
 def _counted(db: sqlite3.Connection) -> tuple[int, int]:
     """Readings and bytes without a receipt, by a look at each segment's row; the length of its body stands there."""
     readings = size = 0
-    for ids in _without([(first, last) for first, last, *_ in _receipts(db, given=True)]):
+    for ids in gaps([(first, last) for first, last, *_ in _receipts(db, given=True)]):
         sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
         count, length = db.execute(sql, ids).fetchone()
         readings, size = readings + count, size + length
@@ -232,27 +221,7 @@ def _counted(db: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _spans(db: sqlite3.Connection) -> list[tuple[int, int]]:
-    """The times without a receipt: of batches, and of each run of segments that are in none. Ids ascend with time."""
+    """The times without a receipt: of batches, and of each run of segments that are in none."""
     waiting, delivered = _receipts(db, given=False), _receipts(db, given=True)
     spans = [(first_us, last_us) for _, _, first_us, last_us in waiting]
-    for ids in _without(sorted((first, last) for first, last, *_ in waiting + delivered)):
-        sql = "SELECT {} FROM segment WHERE id BETWEEN ? AND ? ORDER BY id {} LIMIT 1"
-        oldest = db.execute(sql.format("first_us", ""), ids).fetchone()
-        newest = db.execute(sql.format("last_us", "DESC"), ids).fetchone()
-        if oldest and newest:
-            spans.append((min(oldest[0], newest[0]), max(oldest[0], newest[0])))
-    return _merged(spans)
-
-
-def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """`spans` ascending and disjoint; those with the least between them are one where they are many."""
-    found: list[tuple[int, int]] = []
-    for first_us, last_us in sorted(spans):
-        if found and first_us - found[-1][1] <= _SAME_SPAN_US:
-            found[-1] = (found[-1][0], max(found[-1][1], last_us))
-        else:
-            found.append((first_us, last_us))
-    while len(found) > _MOST_SPANS:
-        nearest = min(range(1, len(found)), key=lambda place: found[place][0] - found[place - 1][1])
-        found[nearest - 1 : nearest + 1] = [(found[nearest - 1][0], found[nearest][1])]
-    return found
+    return merged(spans + times(db, gaps(sorted((first, last) for first, last, *_ in waiting + delivered))))

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from edge.buffer.batch_rows import begin_stream
 from edge.buffer.database import change, primary_code, translated
-from edge.buffer.outbox import Outbox, begin_stream
+from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
 from edge.buffer.upgrade import FORMAT, from_format_1
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable

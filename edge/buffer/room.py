@@ -18,9 +18,8 @@ _PART_READINGS = 2_000
 WHOLE, REDUCED, REGISTERS = 0, 1, 2
 """Levels of a segment: as it was read; instantaneous values at quarter-hours alone; quarter-hour registers alone."""
 
-
-Gaps = Sequence[tuple[int, int | None]]
-"""First and last id of where segments are that may go, the last one open."""
+Gaps = Sequence[tuple[int, int]]
+"""First and last id of where segments are that may go."""
 
 
 def give_up(db: sqlite3.Connection, max_bytes: int, gaps: Gaps) -> list[Loss] | None:
@@ -126,7 +125,7 @@ def _segments(db: sqlite3.Connection, level: int, gaps: Gaps) -> Iterator[tuple[
         "WHERE id BETWEEN ? AND ? AND level = ? ORDER BY id"
     )
     for first, last in gaps:
-        yield from db.execute(sql, (first, newest - 1 if last is None else min(last, newest - 1), level))
+        yield from db.execute(sql, (first, min(last, newest - 1), level))
 
 
 def _delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:

@@ -10,7 +10,8 @@ import msgspec
 
 from contract.receipt import Quarantined, Receipt
 from edge.buffer.batches import CutBatch, Lane
-from edge.buffer.store import Limits, Store
+from edge.buffer.limits import Limits
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.config.load import load
 from edge.config.models import Config

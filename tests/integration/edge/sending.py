@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp, Report
-from edge.buffer.store import Limits, Store
+from edge.buffer.limits import Limits
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.heartbeat import Heartbeats
 from edge.reading import Reading

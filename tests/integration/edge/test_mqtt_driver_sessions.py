@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from edge.buffer.limits import Limits
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.drivers.mqtt.connection import RECEIVE_MAXIMUM
 from edge.status import Running

@@ -11,9 +11,10 @@ from contract.batch import Batch
 from contract.codec import decode, decompress
 from contract.receipt import Receipt
 from edge.buffer.batches import CutBatch, Lane
+from edge.buffer.limits import Limits
 from edge.buffer.queue import BufferQueue
 from edge.buffer.segments import unpack
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.reading import Reading
 

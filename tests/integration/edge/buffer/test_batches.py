@@ -229,7 +229,7 @@ async def test_confirmed_batches_are_history_for_a_while(fast_path: Path) -> Non
                 time.forward(1)
                 await store.confirm(_ALL, keep_s=0, asked_us=time.now_us)
         await store.commit([])
-        assert len(store._outbox.cuts) == 0
+        assert len(store._ledger.outbox.cuts) == 0
     assert peek(fast_path, "SELECT count(*), min(seq) FROM batch") == [(2_000, 101)]
 
 

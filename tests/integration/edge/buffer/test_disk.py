@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from contract.notes import Note, NoteKind
+from edge.buffer.limits import pages
 from edge.buffer.queue import BufferQueue
-from edge.buffer.store import Store, _pages
+from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.errors import BufferUnwritable
 from edge.reading import Reading
@@ -107,7 +108,8 @@ async def _state(store: Store) -> object:
     """What the store says, and what the file does."""
     batches = [(one.seq, one.sha256) for one in await waiting(store)]
     backlog = await store.backlog()
-    outbox = [(cut.seq, cut.first_id, cut.last_id, cut.readings, cut.receipt_us) for cut in store._outbox.cuts.values()]
+    cuts = store._ledger.outbox.cuts.values()
+    outbox = [(cut.seq, cut.first_id, cut.last_id, cut.readings, cut.receipt_us) for cut in cuts]
     folder = store._path.parent
     rows = peek(
         folder,
@@ -115,7 +117,7 @@ async def _state(store: Store) -> object:
     )
     assert sorted(outbox) == rows
     readings, size = peek(folder, "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment")[0]
-    delivered = [cut for cut in store._outbox.cuts.values() if store._got(cut)]
+    delivered = [cut for cut in cuts if store._receipts.got(cut)]
     assert backlog.readings == int(str(readings)) - sum(cut.kept for cut in delivered)
     assert backlog.bytes == int(str(size)) - sum(cut.size for cut in delivered)
     return store.stream, store.next_seq, batches, backlog, outbox, readings
@@ -177,7 +179,7 @@ async def test_the_room_that_others_need_is_left_to_them(tmp_path: Path) -> None
                 await store.commit(group)
                 await store.make_room()
             disk = os.statvfs(folder)
-            _, empty = await store._look(_pages)
+            _, empty = await store._look(pages)
             assert disk.f_bavail * disk.f_frsize + empty > 2 * 2**20
             held = (await store.backlog()).readings
         [(gone,)] = peek(folder, "SELECT sum(readings) FROM loss WHERE kind = 'thinned'")

@@ -8,8 +8,9 @@ import pytest
 from contract.codec import MSGPACK, PACKED
 from contract.notes import Note, NoteKind
 from edge.buffer.batches import CutBatch, Lane
+from edge.buffer.limits import Limits
 from edge.buffer.segments import unpack
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from tests.integration.edge.buffer.buffers import (
     Time,
     content,
@@ -239,7 +240,7 @@ class _Life:
             seq for (seq,) in peek(self.folder, "SELECT seq FROM batch WHERE stream = (SELECT max(id) FROM stream)")
         }
         assert known == set(range(1, self.store.next_seq)), "numbers are not dense"
-        delivered = [cut for cut in self.store._outbox.cuts.values() if self.store._got(cut)]
+        delivered = [cut for cut in self.store._ledger.outbox.cuts.values() if self.store._receipts.got(cut)]
         there = peek(self.folder, "SELECT coalesce(sum(readings), 0) FROM segment")[0][0]
         assert (await self.store.backlog()).readings == int(str(there)) - sum(cut.readings for cut in delivered)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from contract.notes import NoteKind
+from edge.buffer.limits import Limits
 from edge.buffer.room import REDUCED, REGISTERS, WHOLE
 from edge.buffer.segments import QUARTER_HOUR_US
-from edge.buffer.store import Limits, Store
+from edge.buffer.store import Store
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
     ID_STEP,

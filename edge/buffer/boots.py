@@ -1,0 +1,42 @@
+"""Starts of the machine, and the true time of each: whose readings may be cut, and by what they are set right."""
+
+import sqlite3
+
+# A clock's slow change is not worth a write.
+_SLOW_US = 100_000
+
+
+class Boots:
+    """The table `boot` in memory. Each method but `true_us` and `waits` runs inside its caller's transaction."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        """The row of the boot that runs."""
+        self._true_us: dict[int, int | None] = {}
+
+    def begin(self, db: sqlite3.Connection, boot_id: str, now_us: int) -> None:
+        """`boot_id` is running, since `now_us` at the latest. Boots of which nothing is left are forgotten."""
+        row = (boot_id, now_us)
+        db.execute("INSERT INTO boot (boot_id, seen_us) VALUES (?, ?) ON CONFLICT DO NOTHING", row)
+        [[self.running]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
+        db.execute("DELETE FROM boot WHERE id <> ? AND id NOT IN (SELECT DISTINCT boot FROM segment)", (self.running,))
+
+    def load(self, db: sqlite3.Connection) -> None:
+        rows = db.execute("SELECT id, offset_us FROM boot").fetchall()
+        self._true_us = {row_id: true_us if isinstance(true_us, int) else None for row_id, true_us in rows}
+
+    def vouch(self, db: sqlite3.Connection, true_us: int | None) -> None:
+        """Somebody knows the wall time less the monotonic one of the running boot; None where nobody does yet."""
+        before = self._true_us.get(self.running)
+        if true_us is None or (before is not None and abs(before - true_us) < _SLOW_US):
+            return
+        db.execute("UPDATE boot SET offset_us = ? WHERE id = ?", (true_us, self.running))
+        self._true_us[self.running] = true_us
+
+    def true_us(self, boot: int) -> int | None:
+        """The wall time less the monotonic one of `boot`, None where it is not known."""
+        return self._true_us.get(boot)
+
+    def waits(self, boot: int) -> bool:
+        """Whether nothing of `boot` is to be cut yet: it runs, and somebody may still come to know its time."""
+        return boot == self.running and self.true_us(boot) is None
