@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp
-from edge.buffer.queue import BufferState
+from edge.buffer.state import BufferState
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.timekeeping import APART_US

@@ -19,7 +19,7 @@ from cloud.ingest.receiver import Limits
 from contract.batch import BatchError
 from contract.codec import JSON, decode
 from contract.quantities import QUANTITIES
-from edge.buffer.queue import BufferState
+from edge.buffer.state import BufferState
 from edge.clock import Clock
 from edge.config.models import Config
 from edge.drivers.mqtt.state import BrokerState

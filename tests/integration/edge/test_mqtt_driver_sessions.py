@@ -325,7 +325,7 @@ async def test_trouble_with_a_broker_is_told_at_once() -> None:
 
 
 def _told(state: object) -> tuple[object, ...]:
-    from edge.buffer.queue import BufferState
+    from edge.buffer.state import BufferState
     from edge.uplink.state import UplinkState
 
     return Running(1, "", 0, 0, [], [state], BufferState(), UplinkState()).trouble()

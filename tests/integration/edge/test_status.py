@@ -9,8 +9,8 @@ from contract.notes import NoteKind
 from contract.report import BacklogReport, ClockReport
 from edge import status
 from edge.buffer.lock import BufferLock
-from edge.buffer.queue import BufferState
 from edge.buffer.rows import Loss
+from edge.buffer.state import BufferState
 from edge.clock import Clock
 from edge.running import Running
 from edge.status import LOCK_FILE, Status

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from contract.report import ClockReport
-from edge.buffer.queue import BufferState
+from edge.buffer.state import BufferState
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
 from edge.running import Running
