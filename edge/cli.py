@@ -72,9 +72,9 @@ def show_status(
     """What the gateway has read, kept and synced, whether it runs or not."""
     import msgspec
 
-    from edge import status
     from edge.clock import Clock
-    from edge.status_lines import lines
+    from edge.status import status
+    from edge.status.lines import lines
 
     try:
         found = status.read(_load(config_file), clock=Clock())

@@ -8,9 +8,9 @@ from typing import Self
 import psycopg
 
 from cloud.db.queries import Queries
-from edge import status
 from edge.clock import Clock
 from edge.config.load import load
+from edge.status import status
 from local.stack import Stack
 
 _QUERIES = Queries("progress")

@@ -10,9 +10,9 @@ from edge.buffer.lock import held
 from edge.config.load import load
 from edge.config.models import Config
 from edge.errors import ConfigError, DataDirUnusable
-from edge.running import running_in
-from edge.status import BUFFER_FILE, LOCK_FILE
-from edge.stored import Unreadable, opened
+from edge.status.running import running_in
+from edge.status.status import BUFFER_FILE, LOCK_FILE
+from edge.status.stored import Unreadable, opened
 from edge.tools import options, table
 from edge.tools.outcome import USAGE, ToolFault, escaped, fail, show_json
 from edge.tools.trace.found import Answer, FoundBatch, FoundFrame, FoundNote, FoundReading

@@ -27,7 +27,7 @@ from edge.heartbeat import Heartbeats
 from edge.profiles import catalog
 from edge.profiles.modbus import sunspec
 from edge.reading import Delivery, Reading
-from edge.status import LOCK_FILE
+from edge.status.status import LOCK_FILE
 from edge.tools import options
 from edge.tools.lines import recording
 from edge.tools.lines.endpoint import Endpoint

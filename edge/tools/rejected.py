@@ -12,7 +12,7 @@ import typer
 
 from edge.config.load import load
 from edge.errors import ConfigError
-from edge.status import BUFFER_FILE
+from edge.status.status import BUFFER_FILE
 from edge.tools import options
 from edge.tools.outcome import USAGE, ToolFault, escaped, fail, show_json
 

@@ -9,8 +9,9 @@ from contract.codec import MSGPACK, PACKED
 from contract.receipt import StreamState
 from edge.buffer.store import Store
 from edge.clock import Clock
+from edge.uplink.answer import NotSent
 from edge.uplink.pace import pause_s
-from edge.uplink.receiver import NotSent, ReceiverClient
+from edge.uplink.receiver import ReceiverClient
 from edge.uplink.state import UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")

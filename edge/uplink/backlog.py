@@ -10,9 +10,9 @@ from edge.buffer.store import Store
 from edge.clock import STEP_S, Clock, either
 from edge.errors import BufferUnwritable
 from edge.uplink.agreement import Agreement
+from edge.uplink.answer import NotSent, Refused
 from edge.uplink.delivery import Delivery
 from edge.uplink.pace import BatchSize, Credit, pause_s
-from edge.uplink.receiver import NotSent, Refused
 
 _AHEAD = 2
 # Those under way at the stop may end; the live lane's last batch waits for that.

@@ -11,7 +11,8 @@ from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.repeats import Repeats
 from edge.uplink.agreement import Agreement
-from edge.uplink.receiver import NotSent, ReceiverClient, Refused
+from edge.uplink.answer import NotSent, Refused
+from edge.uplink.receiver import ReceiverClient
 from edge.uplink.state import LaneState, UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")

@@ -11,9 +11,9 @@ from edge.buffer.store import Store
 from edge.clock import STEP_S, Clock, either, pause, signalled
 from edge.errors import BufferUnwritable
 from edge.uplink.agreement import Agreement
+from edge.uplink.answer import NotSent
 from edge.uplink.delivery import Delivery
 from edge.uplink.pace import pause_s
-from edge.uplink.receiver import NotSent
 from edge.uplink.state import UplinkState
 
 # Without a commit for that long, what is left from before is cut without one.

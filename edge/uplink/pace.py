@@ -3,7 +3,7 @@
 import random
 
 from edge.clock import Clock
-from edge.uplink.receiver import NotSent
+from edge.uplink.answer import NotSent
 
 _SOON_S = (0.25, 30.0)
 _SLOW_S = (5.0, 300.0)

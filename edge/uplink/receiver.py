@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Protocol
@@ -11,65 +10,18 @@ from typing import Protocol
 import httpx
 import msgspec
 
-from contract.answer import CREDIT, TIME
+from contract.answer import CREDIT
 from contract.receipt import Receipt, StreamState
 from contract.report import Report
 from edge import VERSION
 from edge.buffer.batches import CutBatch
 from edge.clock import Clock
-from edge.errors import EdgeError
+from edge.uplink.answer import UNREADABLE, NotSent, Refused, number, raise_for, told_time_us, unreadable
 
 _RECEIPT = msgspec.json.Decoder(Receipt)
 _STREAM = msgspec.json.Decoder(StreamState)
-# Another attempt cannot help these: the batch itself is what the receiver will not have. Only if it is the receiver
-# that says so: a proxy on the way that answers 400 or 413 must not cost a gateway its whole backlog.
-_PROBLEM = "application/problem+json"
-_REFUSALS = {400, 409, 413, 415, 422}
-# Somebody has to do something first: a key, an address.
-_NEEDS_A_HAND = {401, 403, 404, 405}
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Servers close idle connections sooner than that, or say so.
 _KEEP_S = 65.0
-
-
-class NotSent(EdgeError):
-    """An exchange without what was asked for. `slow` when only somebody's help can change it.
-
-    `status` is that of the answer, None when there was none.
-    """
-
-    def __init__(
-        self, reason: str, *, slow: bool = False, retry_after_s: float | None = None, status: int | None = None
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.slow, self.retry_after_s, self.status = reason, slow, retry_after_s, status
-
-    @property
-    def missing(self) -> bool:
-        """Whether there is nobody at this address, or nobody who takes this method."""
-        return self.status in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
-
-    @property
-    def busy(self) -> bool:
-        """Whether the receiver is there, and asks to come later."""
-        return self.status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
-
-    @property
-    def broken(self) -> bool:
-        """Whether the receiver failed at this very request, as far as anybody can tell."""
-        return self.status is not None and httpx.codes.is_server_error(self.status) and not self.busy
-
-
-class Refused(EdgeError):
-    """The receiver will not have this batch, however often it is sent."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"{status}: {reason}")
-        self.status, self.reason = status, reason
-
-    @property
-    def too_large(self) -> bool:
-        return self.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE
 
 
 class ReceiverClock(Protocol):
@@ -122,10 +74,10 @@ class ReceiverClient:
             raise NotSent(str(refused), slow=True, status=refused.status) from refused
         try:
             found = _STREAM.decode(response.content)
-        except _UNREADABLE as error:
-            raise _unreadable(response, f"without the numbers it has: {error}") from error
+        except UNREADABLE as error:
+            raise unreadable(response, f"without the numbers it has: {error}") from error
         if found.stream != stream:
-            raise _unreadable(response, f"about stream {found.stream[:40]!r}")
+            raise unreadable(response, f"about stream {found.stream[:40]!r}")
         return found
 
     async def post(self, batch: CutBatch) -> Receipt:
@@ -134,8 +86,8 @@ class ReceiverClient:
         response = await self._exchange("POST", "/batches", content=batch.body, headers=headers)
         try:
             return _RECEIPT.decode(response.content)
-        except _UNREADABLE as error:
-            raise _unreadable(response, f"without a receipt: {error}") from error
+        except UNREADABLE as error:
+            raise unreadable(response, f"without a receipt: {error}") from error
 
     async def put_report(self, report: Report) -> None:
         """Tell how the gateway is doing. Raises NotSent, and Refused."""
@@ -158,41 +110,20 @@ class ReceiverClient:
             # On uvloop, anyio asks a connection that is gone the moment it was made for its peer.
             raise NotSent(f"{url}: the connection was lost as it was made") from error
         self._hear(response, asked_s)
-        retry_after_s = _number(response, "Retry-After")
-        credit = _number(response, CREDIT)
+        credit = number(response, CREDIT)
         if credit is not None:
-            self._credit(int(credit), retry_after_s)
-        if response.is_success:
-            if credit is None and method != "GET":
-                self._credit(1, None)
-            return response
-        reason = _problem(response)
-        refusal = response.status_code in _REFUSALS
-        if refusal and _kind(response) == _PROBLEM:
-            raise Refused(response.status_code, reason)
-        raise NotSent(
-            f"{response.status_code}: {reason}",
-            slow=refusal or response.status_code in _NEEDS_A_HAND or response.is_redirect,
-            retry_after_s=retry_after_s,
-            status=response.status_code,
-        )
+            self._credit(credit, number(response, "Retry-After"))
+        raise_for(response)
+        if credit is None and method != "GET":
+            self._credit(1, None)
+        return response
 
     def _hear(self, response: httpx.Response, asked_s: float) -> None:
-        """The receiver's clock, from any answer of its own; a proxy's page or a stored answer tells nothing."""
-        if "Age" in response.headers:
-            return
-        receiver_us, resolution_us = _number(response, TIME), 1
-        if receiver_us is None:
-            if _kind(response) not in ("application/json", _PROBLEM):
-                return
-            try:
-                receiver_us = int(parsedate_to_datetime(response.headers.get("Date", "")).timestamp() * 1e6)
-            except (ValueError, OverflowError):
-                return
-            resolution_us = 1_000_000
-        self._timekeeper.heard(
-            receiver_us, asked_s=asked_s, answered_s=self._clock.monotonic_s(), resolution_us=resolution_us
-        )
+        if (told := told_time_us(response)) is not None:
+            receiver_us, resolution_us = told
+            self._timekeeper.heard(
+                receiver_us, asked_s=asked_s, answered_s=self._clock.monotonic_s(), resolution_us=resolution_us
+            )
 
     def _key(self) -> str:
         # Read at each attempt: a key that is delivered or exchanged later needs no restart.
@@ -206,30 +137,3 @@ class ReceiverClient:
                 f"no gateway key: {self._key_file} is not one line with one word; mend uplink.key_file", slow=True
             )
         return key
-
-
-def _unreadable(response: httpx.Response, what: str) -> NotSent:
-    return NotSent(f"{response.url} answers {response.status_code} {what}", slow=True, status=response.status_code)
-
-
-def _kind(response: httpx.Response) -> str:
-    return str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
-
-
-def _problem(response: httpx.Response) -> str:
-    """The receiver's words: title, detail and place of a problem+json, else the beginning of the text."""
-    try:
-        problem = msgspec.json.decode(response.content)
-    except _UNREADABLE:
-        problem = None
-    if not isinstance(problem, dict):
-        # As UTF-8, whatever charset it claims: not every codec that Python has makes text.
-        return response.content[:200].decode("utf-8", "replace").strip() or response.reason_phrase
-    parts = [str(problem[key]) for key in ("title", "detail", "where") if problem.get(key)]
-    return "; ".join(parts)[:500] or response.reason_phrase
-
-
-def _number(response: httpx.Response, header: str) -> int | None:
-    """A header of digits alone. A date is not understood: it would be measured against a clock that may be wrong."""
-    value = response.headers.get(header, "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None

@@ -10,7 +10,8 @@ from contract.report import Report
 from edge.clock import STEP_S, Clock, either
 from edge.errors import BufferUnwritable
 from edge.repeats import Repeats
-from edge.uplink.receiver import NotSent, ReceiverClient, Refused
+from edge.uplink.answer import NotSent, Refused
+from edge.uplink.receiver import ReceiverClient
 from edge.uplink.state import UplinkState
 
 _LOG = structlog.get_logger("edge.uplink")

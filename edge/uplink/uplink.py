@@ -15,11 +15,12 @@ from edge.clock import STEP_S, Clock, either
 from edge.errors import BufferUnwritable
 from edge.heartbeat import Heartbeats
 from edge.uplink.agreement import Agreement
+from edge.uplink.answer import NotSent
 from edge.uplink.backlog import BacklogLane
 from edge.uplink.delivery import Delivery
 from edge.uplink.live import LiveLane
 from edge.uplink.pace import Credit
-from edge.uplink.receiver import NotSent, ReceiverClient, ReceiverClock
+from edge.uplink.receiver import ReceiverClient, ReceiverClock
 from edge.uplink.reports import Reports
 from edge.uplink.state import UplinkState
 

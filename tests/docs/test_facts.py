@@ -24,9 +24,9 @@ from edge.clock import Clock
 from edge.config.models import Config
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.metrics import EdgeCollector
 from edge.profiles import catalog
-from edge.running import Running
+from edge.status.metrics import EdgeCollector
+from edge.status.running import Running
 from edge.uplink.state import UplinkState
 from local.display import Display
 from local.progress import Progress

@@ -16,7 +16,7 @@ from edge.clock import Clock
 from edge.config.load import load
 from edge.config.models import Config
 from edge.reading import Reading
-from edge.status import BUFFER_FILE
+from edge.status.status import BUFFER_FILE
 
 NOON_US = 1_795_780_800_000_000
 """2026-11-27T12:00:00Z"""

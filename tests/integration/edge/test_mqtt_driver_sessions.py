@@ -17,7 +17,7 @@ from edge.buffer.queue import BufferQueue
 from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.drivers.mqtt.connection import RECEIVE_MAXIMUM
-from edge.status import Running
+from edge.status.status import Running
 from local.servers import MosquittoBroker
 from tests.integration.edge.brokers import energy, listening, plug, publish, registers
 from tests.integration.edge.peers import Kept, eventually

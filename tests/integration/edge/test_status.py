@@ -7,15 +7,15 @@ import pytest
 
 from contract.notes import NoteKind
 from contract.report import BacklogReport, ClockReport
-from edge import status
 from edge.buffer.lock import BufferLock
 from edge.buffer.rows import Loss
 from edge.buffer.state import BufferState
 from edge.clock import Clock
-from edge.running import Running
-from edge.status import LOCK_FILE, Status
-from edge.status_lines import lines
-from edge.stored import stored_in
+from edge.status import status
+from edge.status.lines import lines
+from edge.status.running import Running
+from edge.status.status import LOCK_FILE, Status
+from edge.status.stored import stored_in
 from edge.uplink.state import UplinkState
 from tests.integration.edge.buffers import NOON_US, Folder, commit, deliver, reading, readings
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, modbus_table, wait_until

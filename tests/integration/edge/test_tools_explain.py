@@ -11,7 +11,7 @@ from edge.buffer.lock import BufferLock
 from edge.buffer.rows import Loss
 from edge.frames import BlockReply, ModbusFrame, MqttFrame, frames
 from edge.reading import Reading
-from edge.status import LOCK_FILE
+from edge.status.status import LOCK_FILE
 from edge.tools.explain import explain
 from edge.tools.outcome import ToolFault
 from edge.tools.trace.found import Answer

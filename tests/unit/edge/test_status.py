@@ -7,9 +7,9 @@ from contract.report import ClockReport
 from edge.buffer.state import BufferState
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.running import Running
-from edge.status import Status
-from edge.status_lines import lines, size
+from edge.status.lines import lines, size
+from edge.status.running import Running
+from edge.status.status import Status
 from edge.uplink.state import UplinkState
 
 NOW_US = 1_000_000_000

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from edge.clock import Clock
+from edge.uplink.answer import NotSent
 from edge.uplink.pace import BatchSize, Credit, pause_s
-from edge.uplink.receiver import NotSent
 
 
 class _Time:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.wear import Wear, card_years
+from edge.status.wear import Wear, card_years
 from tests.unit.edge.clocks import Machine
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from edge.running import Running
+from edge.status.running import Running
 
 _LOG = structlog.get_logger("edge.status")
 _SOCKET = "status.sock"

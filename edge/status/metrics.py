@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from contract.report import BacklogReport
 from edge.clock import Clock
-from edge.running import Running
+from edge.status.running import Running
 
 
 class EdgeCollector(Collector):

@@ -10,9 +10,9 @@ from edge import VERSION
 from edge.buffer.lock import held
 from edge.clock import Clock
 from edge.config.models import Config
-from edge.running import Running, running_in
-from edge.status_socket import ask
-from edge.stored import Stored, Unreadable, stored_in
+from edge.status.running import Running, running_in
+from edge.status.socket import ask
+from edge.status.stored import Stored, Unreadable, stored_in
 
 BUFFER_FILE = "buffer.sqlite"
 LOCK_FILE = "buffer.lock"

@@ -9,10 +9,10 @@ from edge.buffer.store import Store
 from edge.clock import Clock
 from edge.config.models import Config
 from edge.errors import BufferDamaged, BufferUnwritable
-from edge.status import BUFFER_FILE, free_bytes
-from edge.stored import Totals, Unreadable, files_set_aside, totals_in
+from edge.status.status import BUFFER_FILE, free_bytes
+from edge.status.stored import Totals, Unreadable, files_set_aside, totals_in
+from edge.status.wear import Wear
 from edge.timekeeping import Timekeeper
-from edge.wear import Wear
 
 # What only changes slowly costs a look at the disk.
 _DISK_S = 10.0

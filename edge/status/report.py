@@ -1,7 +1,7 @@
 """The report to the receiver, made of what the status says."""
 
 from contract.report import BacklogReport, Report
-from edge.running import Running
+from edge.status.running import Running
 
 # As many lines as a person reads; what is behind them is at the gateway.
 _TROUBLES, _TROUBLE_CHARS = 50, 300

@@ -7,10 +7,10 @@ from edge.buffer.rows import Loss
 from edge.clock import utc
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import DeviceState
-from edge.running import ahead, in_trouble
-from edge.status import Status
-from edge.stored import Stored
-from edge.wear import card_years
+from edge.status.running import ahead, in_trouble
+from edge.status.status import Status
+from edge.status.stored import Stored
+from edge.status.wear import card_years
 
 _SHOWN = 5
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")

@@ -1,0 +1,1 @@
+"""What the gateway says of itself: to people, to Prometheus, to the receiver, running or stopped."""
