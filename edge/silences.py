@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from contract.notes import Note, NoteKind
 from edge.clock import Clock
 from edge.drivers.sink import DeviceState
-from edge.timekeeping import STEP_US, Timekeeper
+from edge.timekeeping import STEP_US, Timekeeper, correction_us
 
 _LONGEST_PART_US = 900_000_000
 # A silence is one of more than this many intervals, as in `segs-cloud completeness`.
@@ -123,9 +123,7 @@ class Silences:
 
     def _told(self) -> Iterator[Note]:
         offset_us = self._timekeeper.look().offset_us
-        true_us = self._timekeeper.true_offset_us()
-        if true_us is not None and abs(true_us - offset_us) > STEP_US:
-            offset_us = true_us
+        offset_us += correction_us(offset_us, self._timekeeper.true_offset_us())
         started_us = self._started_us + offset_us
         if self._newest_us is not None and self._newest_us < started_us:
             yield Note(kind=NoteKind.NOT_RUNNING, first_us=self._newest_us, last_us=started_us)

@@ -19,6 +19,14 @@ _PROMPT_US, _TRIES = 50_000, 3
 _DRIFT_PPM = 200
 
 
+def correction_us(offset_us: int, true_us: int | None) -> int:
+    """What is to be added to times of a clock that was `offset_us` ahead of the monotonic one.
+
+    `true_us` is by how much it should have been, None where nobody knows. What is no step is not set right.
+    """
+    return 0 if true_us is None or abs(true_us - offset_us) <= STEP_US else true_us - offset_us
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """A time without a step: `offset_us` is what the wall clock showed less the monotonic clock, at its beginning."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from contract.codec import PACKED
 from contract.notes import Note
-from edge.buffer.batches import Lane, content
+from edge.buffer.batches import Lane
 from edge.buffer.boots import Boots
+from edge.buffer.content import content
 from edge.buffer.gaps import LAST_ID
 from edge.buffer.outbox import Outbox
 from edge.buffer.tables import decoded_note, note_corrected

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contract.codec import compress
 from contract.notes import NoteKind
 from edge.buffer.batch_rows import begin_stream, extent, insert_cut, newest_stream, unconfirmed, update_cut
-from edge.buffer.batches import ENCODING, Content, Cut, Lane, content
+from edge.buffer.batches import ENCODING, Cut, Lane
+from edge.buffer.content import Content, content
 from edge.buffer.gaps import gaps
 from edge.buffer.rows import Loss
 from edge.buffer.tables import insert_loss

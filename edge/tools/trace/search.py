@@ -8,11 +8,11 @@ import msgspec
 from contract.batch import Flag
 from contract.notes import Note, NoteKind
 from contract.receipt import Receipt
-from edge.buffer.batches import correction_us
 from edge.buffer.segments import DamagedSegment, unpack
 from edge.clock import utc
 from edge.config.models import Config
 from edge.reading import Reading
+from edge.timekeeping import STEP_US, correction_us
 from edge.tools.trace import frames
 from edge.tools.trace.found import (
     Answer,
@@ -94,7 +94,7 @@ class Search:
         """The device's readings in segments whose times, as stamped or as corrected, are near."""
         device, time_us = self._question
         # A segment without a boot that is known keeps the times that it has.
-        shift = "CASE WHEN abs(boot.offset_us - s.offset_us) > 500000 THEN boot.offset_us - s.offset_us ELSE 0 END"
+        shift = f"CASE WHEN abs(boot.offset_us - s.offset_us) > {STEP_US} THEN boot.offset_us - s.offset_us ELSE 0 END"
         rows = self._db.execute(
             f"SELECT s.id, s.level, s.readings, s.boot, s.offset_us, boot.offset_us, s.body FROM segment AS s "
             "LEFT JOIN boot ON boot.id = s.boot "

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contract import codec
-from edge.buffer.batches import Content
+from edge.buffer.content import Content
 from edge.buffer.segments import flats, pack
 from edge.errors import PayloadError
 from edge.profiles import catalog

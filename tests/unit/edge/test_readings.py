@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contract.batch import Flag
 from contract.codec import MSGPACK, PACKED, decode
-from edge.buffer.batches import Content, content
+from edge.buffer.content import Content, content
 from edge.buffer.segments import QUARTER_HOUR_US, DamagedSegment, pack, thin, unpack
 from edge.buffer.tables import insert_segment
 from edge.reading import Reading, canonical
