@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from contract.notes import NoteKind
-from edge.buffer.batches import correction_us
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import ID_STEP, INSERT_SEGMENT, insert_loss
+from edge.timekeeping import correction_us
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
