@@ -16,6 +16,7 @@ from edge.buffer.batches import ENCODING, Content, Cut, Lane, content
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, pack, span, unpack
 from edge.buffer.tables import ID_STEP, decoded_note, insert_loss, insert_segment, note_corrected
+from edge.buffer.truth import hold
 
 _COLUMNS = (
     "seq",
@@ -438,11 +439,14 @@ class Outbox:
         """Batch `seq` cannot be made any more as it was cut: what is left of it goes in another."""
         cut = self.cuts[seq]
         found = content(db, ids=cut.segments, true_us=cut.true_us)
+        hold(db, cut)
         self._void(db, seq)
         self._drop(db, found.damaged, now_us)
 
     def renumber(self, db: sqlite3.Connection, now_us: int) -> None:
         """A new stream: everything that is not confirmed is cut anew under it."""
+        for cut in self.cuts.values():
+            hold(db, cut)
         db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE seq IS NOT NULL")
         db.execute("DELETE FROM batch WHERE stream = ? AND confirmed_us IS NULL", (self.stream_id,))
         self.stream_id, self.next_seq, self.cuts = begin_stream(db, now_us), 1, {}

@@ -354,6 +354,7 @@ class Store:
         for seq in seqs:
             if seq in self._outbox.cuts:
                 self._outbox.repair(db, seq, now_us)
+        self._boots = _boots(db)
 
     def _got(self, cut: Cut) -> bool:
         return cut.delivered or cut.seq in self._receipts
@@ -418,9 +419,11 @@ class Store:
 
         def work(db: sqlite3.Connection) -> None:
             self._outbox.renumber(db, now_us)
+            self._boots = _boots(db)
 
         await self._change(work)
         self._receipts.clear()
+        self._confirmation = None
         _LOG.warning("a new stream begins", reason=reason, before=before, stream=self.stream)
 
     async def used_bytes(self) -> int:
