@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import zstandard
@@ -19,6 +19,8 @@ MSGPACK = "application/msgpack"
 PACKED = "application/vnd.segs.packed"
 MEDIA_TYPES = (PACKED, MSGPACK, JSON)
 ENCODINGS = ("zstd", "gzip", "identity")
+# Groups are sets of quantities. A reader's memory for one is fifty times its smallest form.
+_MOST_GROUPS = 100_000
 
 
 class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -28,7 +30,7 @@ class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     stream: str
     seq: Seq
     notes: list[Note]
-    groups: list[Group]
+    groups: Annotated[list[Group], msgspec.Meta(max_length=_MOST_GROUPS)]
 
 
 _packed_encoder, _packed_decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Packed)
@@ -43,8 +45,11 @@ def _encode_packed(batch: Batch) -> bytes:
     return encode_packed(batch.stream, batch.seq, batch.notes, pack(batch.devices))
 
 
-def _decode_packed(body: bytes) -> Batch:
+def _decode_packed(body: bytes, bounds: "Bounds | None" = None) -> Batch:
     found = _packed_decoder.decode(body)
+    if bounds is not None:
+        # What a few bytes stand for takes many once it is unpacked.
+        bounds.check(sum(group.readings for group in found.groups), sum(group.device_columns for group in found.groups))
     return Batch(version=2, stream=found.stream, seq=found.seq, devices=unpack(found.groups, "$[4]"), notes=found.notes)
 
 
@@ -56,7 +61,6 @@ _ENCODERS: dict[str, Callable[[Batch], bytes]] = {
 _DECODERS: dict[str, Callable[[bytes], Batch]] = {
     JSON: msgspec.json.Decoder(Batch).decode,
     MSGPACK: msgspec.msgpack.Decoder(Batch).decode,
-    PACKED: _decode_packed,
 }
 # A zstd block of 4 bytes may expand to 128 KiB: input is fed in slices this small, so that no more than 16 MiB can
 # come out between two looks at the limit.
@@ -69,6 +73,24 @@ class TooLarge(ValueError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"decompressed body exceeds {limit_bytes} bytes; send smaller batches")
         self.limit_bytes = limit_bytes
+
+
+class TooMany(ValueError):
+    """A batch of more than its reader takes."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a reader takes: so many readings, so many columns of devices."""
+
+    readings: int
+    columns: int
+
+    def check(self, readings: int, columns: int) -> None:
+        """Raises TooMany."""
+        if readings > self.readings:
+            raise TooMany(f"{readings} readings; the limit is {self.readings}")
+        if columns > self.columns:
+            raise TooMany(f"{columns} columns of devices; the limit is {self.columns}")
 
 
 def checksum(body: bytes) -> str:
@@ -84,11 +106,19 @@ def encode(batch: Batch, media_type: str = MSGPACK) -> bytes:
     return _ENCODERS[media_type](batch)
 
 
-def decode(body: bytes, media_type: str) -> Batch:
-    """The batch in `body`, checked against the contract. Raises BatchError, which says where and what was found."""
+def decode(body: bytes, media_type: str, bounds: Bounds | None = None) -> Batch:
+    """The batch in `body`, checked against the contract, and unpacked if it is within `bounds`.
+
+    Raises BatchError, which says where and what was found, and TooMany.
+    """
     try:
-        return _DECODERS[media_type](body)
-    except BatchError:
+        if media_type == PACKED:
+            return _decode_packed(body, bounds)
+        batch = _DECODERS[media_type](body)
+        if bounds is not None:
+            bounds.check(batch.readings, batch.columns)
+        return batch
+    except (BatchError, TooMany):
         raise
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, BatchError):

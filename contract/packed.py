@@ -8,6 +8,7 @@ it is. Times are differences too, less the device's interval, in milliseconds wh
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from operator import truediv
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,10 @@ from contract.quantities import BY_NAME
 from contract.terms import Count, DeviceKey
 
 _TIME_LIMIT = 2**62
+# Small lists cost a reader fifty times their bytes. No gateway has so many devices, no meter so many quantities.
+_MOST_DEVICES, _MOST_QUANTITIES = 100_000, 1_000
+_Devices = msgspec.Meta(max_length=_MOST_DEVICES)
+_Quantities = msgspec.Meta(max_length=_MOST_QUANTITIES)
 _FLAG_LIMIT = 2**15
 
 
@@ -26,17 +31,22 @@ class Group(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     `time` has `decimals` 0 for microseconds and 3 for milliseconds; `flags` is None when all are 0.
     """
 
-    devices: list[DeviceKey]
-    counts: list[Count]
-    interval_ms: list[Count]
+    devices: Annotated[list[DeviceKey], _Devices]
+    counts: Annotated[list[Count], _Devices]
+    interval_ms: Annotated[list[Count], _Devices]
     time: Column
     flags: Column | None
-    quantities: list[str]
-    columns: list[Column]
+    quantities: Annotated[list[str], _Quantities]
+    columns: Annotated[list[Column], _Quantities]
 
     @property
     def readings(self) -> int:
         return sum(self.counts)
+
+    @property
+    def device_columns(self) -> int:
+        """Columns of all devices, that of the times included, as they are once they are unpacked."""
+        return len(self.devices) * (1 + len(self.columns))
 
 
 class Flat(msgspec.Struct):

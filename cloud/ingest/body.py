@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from cloud.ingest.errors import BodyTooLarge, Malformed, Unavailable
 from contract.batch import Batch, BatchError
-from contract.codec import PACKED, TooLarge, checksum, decode, decompress
+from contract.codec import PACKED, Bounds, TooLarge, TooMany, checksum, decode, decompress
 
 _Result = TypeVar("_Result")
 _Given = ParamSpec("_Given")
@@ -41,17 +41,19 @@ async def plain(raw: bytes, encoding: str, *, limit_bytes: int) -> bytes:
         raise Malformed(str(error), where=error.where) from error
 
 
-async def decoded(body: bytes, media_type: str) -> tuple[Batch, str]:
-    """The batch in `body` and its checksum. Raises Malformed."""
+async def decoded(body: bytes, media_type: str, bounds: Bounds) -> tuple[Batch, str]:
+    """The batch in `body` and its checksum. Raises BodyTooLarge and Malformed."""
     many = len(body) > (_MANY_PACKED_BYTES if media_type == PACKED else _MANY_BYTES)
     try:
-        return await _aside(many, _decoded, body, media_type)
+        return await _aside(many, _decoded, body, media_type, bounds)
+    except TooMany as error:
+        raise BodyTooLarge(str(error)) from error
     except BatchError as error:
         raise Malformed(str(error), where=error.where) from error
 
 
-def _decoded(body: bytes, media_type: str) -> tuple[Batch, str]:
-    return decode(body, media_type), checksum(body)
+def _decoded(body: bytes, media_type: str, bounds: Bounds) -> tuple[Batch, str]:
+    return decode(body, media_type, bounds), checksum(body)
 
 
 async def _aside(aside: bool, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:

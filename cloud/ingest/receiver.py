@@ -19,7 +19,7 @@ from cloud.ingest.errors import BodyTooLarge, Unavailable, UnknownKey, Unsupport
 from cloud.ingest.instant import microseconds
 from cloud.ingest.registry import NOTHING, Registry, current_version, load
 from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit
-from contract.codec import ENCODINGS, JSON, MEDIA_TYPES
+from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, Bounds
 from contract.receipt import Receipt, StreamState
 
 _QUERIES = Queries("ingest")
@@ -169,11 +169,8 @@ class Receiver:
         return plain
 
     async def _delivery(self, gateway_id: int, plain: bytes, media_type: str) -> Delivery:
-        batch, sha256 = await bodies.decoded(plain, media_type)
-        if batch.readings > self._limits.readings:
-            raise BodyTooLarge(f"{batch.readings} readings; the limit is {self._limits.readings}")
-        if batch.columns > self._limits.columns:
-            raise BodyTooLarge(f"{batch.columns} columns of devices; the limit is {self._limits.columns}")
+        bounds = Bounds(self._limits.readings, self._limits.columns)
+        batch, sha256 = await bodies.decoded(plain, media_type, bounds)
         if len(batch.notes) > self._limits.notes:
             raise BodyTooLarge(f"{len(batch.notes)} notes; the limit is {self._limits.notes}")
         return Delivery(gateway_id, batch, sha256)

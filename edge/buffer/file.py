@@ -35,6 +35,7 @@ def open_file(path: Path, *, mount: Path | None, now_us: int) -> sqlite3.Connect
         raise BufferUnwritable(f"nothing is mounted at {mount}", reopen=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _finish_setting_aside(path)
         try:
             db = _open(path, now_us)
         except BufferDamaged as damage:
@@ -190,6 +191,15 @@ def _set_aside(path: Path, now_us: int) -> None:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     sync_folder(path.parent)
+
+
+def _finish_setting_aside(path: Path) -> None:
+    """A power cut between the names of a file and of its log: opened without it, the file would be an older one."""
+    for log in path.parent.glob(f"{path.name}{_UNREAD}*-wal"):
+        aside = log.with_name(log.name.removesuffix("-wal"))
+        if path.exists() and not aside.exists():
+            path.rename(aside)
+            sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from edge.buffer.content import Content, content
 from edge.buffer.gaps import gaps
 from edge.buffer.rows import Loss
 from edge.buffer.tables import insert_loss
+from edge.buffer.truth import hold
 
 
 class Outbox:
@@ -106,6 +107,7 @@ class Outbox:
         """Batch `seq` cannot be made any more as it was cut: what is left of it goes in another."""
         cut = self.cuts[seq]
         found = content(db, ids=cut.segments, true_us=cut.true_us)
+        hold(db, cut)
         self.void(db, seq)
         self.drop(db, found.damaged, now_us)
 
@@ -121,6 +123,8 @@ class Outbox:
 
     def renumber(self, db: sqlite3.Connection, now_us: int) -> None:
         """A new stream: everything that is not confirmed is cut anew under it."""
+        for cut in self.cuts.values():
+            hold(db, cut)
         db.execute("UPDATE note SET stream = NULL, seq = NULL WHERE seq IS NOT NULL")
         db.execute("DELETE FROM batch WHERE stream = ? AND confirmed_us IS NULL", (self.stream_id,))
         self.stream_id, self.stream = begin_stream(db, now_us)

@@ -267,6 +267,7 @@ class Store:
         for seq in seqs:
             if seq in self._ledger.outbox.cuts:
                 self._ledger.outbox.repair(db, seq, now_us)
+        self._ledger.boots.load(db)
 
     async def settle(self, receipt: Receipt) -> bool:
         """Note the receipt, to be written down with the next transaction; False when it matches no batch that waits."""
@@ -312,9 +313,11 @@ class Store:
 
         def work(db: sqlite3.Connection) -> None:
             self._ledger.outbox.renumber(db, now_us)
+            self._ledger.boots.load(db)
 
         await self._change(work)
         self._receipts.clear()
+        self._confirmation = None
         _LOG.warning("a new stream begins", reason=reason, before=before, stream=self.stream)
 
     async def used_bytes(self) -> int:

@@ -25,8 +25,8 @@ class StatusServer:
     file has to do.
     """
 
-    def __init__(self, *, data_dir: Path, running: Callable[[], Running]) -> None:
-        self._data_dir, self._running = data_dir, running
+    def __init__(self, *, data_dir: Path, running: Callable[[], Running], patience_s: float = _PATIENCE_S) -> None:
+        self._data_dir, self._running, self._patience_s = data_dir, running, patience_s
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> "StatusServer":
@@ -43,12 +43,14 @@ class StatusServer:
                 (self._data_dir / _SOCKET).unlink(missing_ok=True)
 
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Who does not read it is not waited for.
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
+        # Who does not read it is not waited for, and nothing is kept for him.
+        try:
+            async with asyncio.timeout(self._patience_s):
                 writer.write(msgspec.json.encode(self._running()))
-                await writer.drain()
-        writer.close()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
 
 
 def ask(data_dir: Path) -> Running | None:

@@ -205,3 +205,14 @@ def test_a_process_that_was_stopped_between_two_clocks_sees_no_step() -> None:
     keeper = Timekeeper(clock=clock, boot_id="boot", synchronized=lambda: False)
     assert keeper.look().number == 1
     assert machine.wall_us == NOON_US + 20_000_000
+
+
+@pytest.mark.parametrize("receiver_us", [-62_135_596_800_000_000, 0, 253_402_300_799_000_000, 2**62, 10**19 - 1])
+def test_a_receiver_of_the_year_1_or_9999_is_believed_by_nobody(receiver_us: int) -> None:
+    """E27: the readings would be of that year, and beyond 62 bits of no year at all."""
+    machine = Machine(NOON_US - 3 * _DAY_S * 1_000_000)
+    keeper = machine.timekeeper()
+    _hears(keeper, machine, receiver_us)
+    assert (keeper.true_offset_us(), keeper.offset_s) == (None, None)
+    _hears(keeper, machine, NOON_US)
+    assert keeper.offset_s == pytest.approx(-3 * _DAY_S)
