@@ -1,19 +1,18 @@
 """What can still be read of a damaged buffer, into a new one."""
 
 import sqlite3
-from bisect import bisect_right
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from contract.notes import NoteKind
-from edge.buffer.pages import Pages, Place, Value
+from edge.buffer.pages import Pages, Value
 from edge.buffer.rows import Loss
-from edge.buffer.segments import DamagedSegment, flats
+from edge.buffer.survey import CutOnce, Found, Survey, survey
 from edge.buffer.tables import ID_STEP, INSERT_SEGMENT, insert_loss
-from edge.timekeeping import correction_us
+from edge.buffer.truth import held_boot
 
-_MAGIC = b"\x28\xb5\x2f\xfd"
 _INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -24,21 +23,6 @@ class Salvaged(msgspec.Struct, frozen=True):
     lost: int
 
 
-class _Found(msgspec.Struct):
-    """The best copy of a row so far; `whole` is false while its body cannot be read."""
-
-    place: Place
-    whole: bool
-    readings: int
-    first_us: int
-    last_us: int
-    offset_us: int = 0
-
-    @property
-    def worth(self) -> tuple[bool, int]:
-        return self.whole, self.readings
-
-
 def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
     """Put every segment of the file at `aside` that can be read into `db`, inside the caller's transaction.
 
@@ -47,24 +31,23 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     be read is recorded as lost, under `reason`; what cannot even be seen, nobody can count.
     """
     with Pages(aside) as pages:
-        found = _Survey()
+        found = Survey()
         for size in pages.sizes():
             pages.take(size)
-            # Places alone are kept: a backlog may be larger than the memory.
-            found = _survey(pages)
+            found = survey(pages)
             if found.segments or found.refused:
                 break
         segments = found.segments
-        boots = {row_id: _boot(db, *boot) for row_id, boot in found.boots.items()}
-        [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
-        for row_id in found.arrived():
+        batches = found.cut_once()
+        for row_id in [row_id for row_id, batch in batches.items() if batch.confirmed]:
             del segments[row_id]
+        boots = _Boots(db, found.boots)
+        [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
         for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
             one = segments[row_id]
             _, (_, boot, offset_us, level, *_, body) = pages.row(one.place)
-            # Where its boot is not known any more, nothing vouches for it, and its times stay as they are.
-            kept = boots.get(boot, 0) if isinstance(boot, int) else 0
+            kept = boots.of(boot, batches.get(row_id))
             row = (number * ID_STEP, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
             db.execute(INSERT_SEGMENT, row)
         for _, one in sorted(found.refused.items()):
@@ -75,138 +58,34 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))
 
 
-class _Confirmed(msgspec.Struct):
-    """A batch that the receiver had long after its receipt: segments from `first_id` to `last_id`, of these times."""
+class _Boots:
+    """The boots of a damaged file, as the new one knows them."""
 
-    first_id: int
-    last_id: int
-    true_us: int | None
-    first_us: int
-    last_us: int
+    def __init__(self, db: sqlite3.Connection, found: Mapping[int, tuple[str, int | None, int]]) -> None:
+        self._db, self._found = db, found
+        self._ids = {row_id: self._known(*boot) for row_id, boot in found.items()}
 
-    def had(self, row_id: int, segment: _Found) -> bool:
-        """Whether the segment was in it: by its id, and by its times, since either may be damaged."""
-        if not self.first_id <= row_id <= self.last_id:
-            return False
-        shift_us = correction_us(segment.offset_us, self.true_us)
-        earliest_us, latest_us = segment.first_us + min(0, shift_us), segment.last_us + max(0, shift_us)
-        return latest_us >= self.first_us and earliest_us <= self.last_us
+    def _known(self, boot_id: str, offset_us: int | None, seen_us: int) -> int:
+        self._db.execute(
+            "INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) "
+            "ON CONFLICT (boot_id) DO UPDATE SET offset_us = coalesce(offset_us, excluded.offset_us)",
+            (boot_id, offset_us, seen_us),
+        )
+        [[row_id]] = self._db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
+        return int(row_id)
 
+    def of(self, boot: Value, batch: CutOnce | None) -> int:
+        """The id for a segment of `boot` that was in `batch`: it may have arrived, with the truth of that.
 
-class _Survey(msgspec.Struct):
-    """The best copy of each segment and of each refused reading, and the boots, by row id; confirmed batches."""
-
-    segments: dict[int, _Found] = {}
-    refused: dict[int, _Found] = {}
-    boots: dict[int, tuple[str, int | None, int]] = {}
-    confirmed: dict[int, _Confirmed] = {}
-
-    def arrived(self) -> list[int]:
-        """Segments that were in a batch that is confirmed."""
-        firsts = sorted(self.confirmed)
-        found = []
-        for row_id, segment in self.segments.items():
-            place = bisect_right(firsts, row_id)
-            if place and self.confirmed[firsts[place - 1]].had(row_id, segment):
-                found.append(row_id)
-        return found
+        Where nothing is known of its boot any more, nothing vouches for it, and its times stay as they are.
+        """
+        name, _, seen_us = self._found.get(boot, (str(boot), None, 0)) if isinstance(boot, int) else ("", None, 0)
+        if batch is not None:
+            return held_boot(self._db, name, batch.true_us, seen_us)
+        return self._ids.get(boot, 0) if isinstance(boot, int) else 0
 
 
-def _survey(pages: Pages) -> _Survey:
-    found = _Survey()
-    for place, row_id, values in pages.rows():
-        if len(values) == 8:
-            _keep(found.segments, row_id, _segment(place, values))
-        elif len(values) == 7:
-            _keep(found.refused, row_id, _refused(place, values))
-        elif len(values) == 16 and (batch := _batch(values)) is not None:
-            found.confirmed[batch.first_id] = batch
-        elif len(values) == 4:
-            _, boot_id, offset_us, seen_us = values
-            if isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
-                # What somebody vouched for is newer than what nobody did yet.
-                before = found.boots.get(row_id)
-                if before is None or before[1] is None:
-                    found.boots[row_id] = (boot_id, offset_us, seen_us)
-    return found
-
-
-def _batch(values: list[Value]) -> _Confirmed | None:
-    """A batch that is confirmed; None for another row, and for what is no batch."""
-    _, _, _, _, first_id, last_id, true_us, _, first_us, last_us, sha256, _, _, receipt_us, _, confirmed_us = values
-    if (
-        isinstance(first_id, int)
-        and isinstance(last_id, int)
-        and isinstance(true_us, int | None)
-        and isinstance(first_us, int)
-        and isinstance(last_us, int)
-        and isinstance(sha256, bytes)
-        and isinstance(receipt_us, int)
-        and isinstance(confirmed_us, int)
-    ):
-        return _Confirmed(first_id, last_id, true_us, first_us, last_us)
-    return None
-
-
-def _boot(db: sqlite3.Connection, boot_id: str, offset_us: int | None, seen_us: int) -> int:
-    """The id under which `db` knows that boot."""
-    db.execute(
-        "INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) "
-        "ON CONFLICT (boot_id) DO UPDATE SET offset_us = coalesce(offset_us, excluded.offset_us)",
-        (boot_id, offset_us, seen_us),
-    )
-    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
-    return int(row_id)
-
-
-def _keep(found: dict[int, _Found], row_id: int, one: _Found | None) -> None:
-    if one is not None and row_id > 0 and (row_id not in found or one.worth > found[row_id].worth):
-        found[row_id] = one
-
-
-def _segment(place: Place, values: list[Value]) -> _Found | None:
-    _, boot, offset_us, level, readings, first_us, last_us, body = values
-    if not (
-        isinstance(boot, int)
-        and isinstance(offset_us, int)
-        and isinstance(level, int)
-        and isinstance(readings, int)
-        and isinstance(first_us, int)
-        and isinstance(last_us, int)
-        and isinstance(body, bytes)
-        and body[:4] == _MAGIC
-        and 0 <= level <= 2
-        and 0 < readings < 1_000_000
-        and first_us <= last_us
-    ):
-        return None
-    try:
-        # What the row says of its body may be damaged where the body is not.
-        times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        return _Found(place, True, len(times), min(times), max(times), offset_us)
-    except DamagedSegment:
-        return _Found(place, False, readings, first_us, last_us, offset_us)
-
-
-def _refused(place: Place, values: list[Value]) -> _Found | None:
-    _, device, time_us, body, status, reason, refused_us = values
-    if not (
-        isinstance(device, str)
-        and isinstance(time_us, int)
-        and isinstance(body, bytes)
-        and body[:4] == _MAGIC
-        and isinstance(status, int)
-        and isinstance(reason, str)
-        and isinstance(refused_us, int)
-    ):
-        return None
-    try:
-        return _Found(place, True, sum(len(flat.time_us) for flat in flats(body)), time_us, time_us)
-    except DamagedSegment:
-        return None
-
-
-def _loss(lost: list[_Found], reason: str, now_us: int) -> Loss:
+def _loss(lost: list[Found], reason: str, now_us: int) -> Loss:
     if not lost:
         return Loss(reason, 0, now_us, now_us, NoteKind.DAMAGED)
     first_us, last_us = min(one.first_us for one in lost), max(one.last_us for one in lost)

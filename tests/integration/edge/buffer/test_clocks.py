@@ -229,3 +229,25 @@ async def test_what_a_damaged_file_gives_back_has_the_times_that_were_delivered(
     assert later.store.stream != boot.store.stream
     assert await later.times() == delivered == [(1, int(Flag.TIME_CORRECTED))]
     await later.store.close()
+
+
+async def test_what_a_damaged_file_gives_back_keeps_its_times_though_another_truth_is_known_by_now(
+    tmp_path: Path,
+) -> None:
+    """E21, E23, E27: cut while the receiver's clock was believed, salvaged when a better one is."""
+    boot = _Boot(tmp_path)
+    await boot.store.open()
+    boot.true_us = _TRUE_US + 40 * _S
+    await boot.read(1, wrong_by_s=7_200)
+    delivered = await boot.times()
+    boot.true_us = _TRUE_US
+    await boot.read(2, wrong_by_s=7_200)
+    await boot.store.close()
+    with (tmp_path / "buffer.sqlite").open("r+b") as file:
+        file.write(b"no header at all")
+    later = _Boot(tmp_path, "the next boot")
+    await later.store.open()
+    corrected = int(Flag.TIME_CORRECTED)
+    assert await later.times() == [(2, corrected), (41, corrected)]
+    assert delivered == [(41, corrected)]
+    await later.store.close()

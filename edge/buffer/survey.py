@@ -1,0 +1,154 @@
+"""What the raw pages of a damaged buffer say that was in it."""
+
+from bisect import bisect_right
+
+import msgspec
+
+from edge.buffer.pages import Pages, Place, Value
+from edge.buffer.segments import DamagedSegment, flats
+from edge.timekeeping import correction_us
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class Found(msgspec.Struct):
+    """The best copy of a row so far; `whole` is false while its body cannot be read."""
+
+    place: Place
+    whole: bool
+    readings: int
+    first_us: int
+    last_us: int
+    offset_us: int = 0
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        return self.whole, self.readings
+
+
+class CutOnce(msgspec.Struct):
+    """A batch that was cut of segments from `first_id` to `last_id`: of these times, with `true_us` as the truth.
+
+    `confirmed` says that the receiver had it long after its receipt.
+    """
+
+    confirmed: bool
+    first_id: int
+    last_id: int
+    true_us: int | None
+    first_us: int
+    last_us: int
+
+    def had(self, row_id: int, segment: Found) -> bool:
+        """Whether the segment was in it: by its id, and by its times, since either may be damaged."""
+        if not self.first_id <= row_id <= self.last_id:
+            return False
+        shift_us = correction_us(segment.offset_us, self.true_us)
+        earliest_us, latest_us = segment.first_us + min(0, shift_us), segment.last_us + max(0, shift_us)
+        return latest_us >= self.first_us and earliest_us <= self.last_us
+
+
+class Survey(msgspec.Struct):
+    """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were."""
+
+    segments: dict[int, Found] = {}
+    refused: dict[int, Found] = {}
+    boots: dict[int, tuple[str, int | None, int]] = {}
+    batches: dict[int, CutOnce] = {}
+
+    def cut_once(self) -> dict[int, CutOnce]:
+        """The batch of each segment that was in one, by the segment's id."""
+        firsts = sorted(self.batches)
+        found = {}
+        for row_id, segment in self.segments.items():
+            place = bisect_right(firsts, row_id)
+            if place and (batch := self.batches[firsts[place - 1]]).had(row_id, segment):
+                found[row_id] = batch
+        return found
+
+
+def survey(pages: Pages) -> Survey:
+    """Everything in `pages` that reads as a row of a buffer. Places alone are kept: it may exceed the memory."""
+    found = Survey()
+    for place, row_id, values in pages.rows():
+        if len(values) == 8:
+            _keep(found.segments, row_id, _segment(place, values))
+        elif len(values) == 7:
+            _keep(found.refused, row_id, _refused(place, values))
+        elif len(values) == 16 and (batch := _batch(values)) is not None:
+            known = found.batches.get(batch.first_id)
+            if known is None or not known.confirmed:
+                found.batches[batch.first_id] = batch
+        elif len(values) == 4:
+            _, boot_id, offset_us, seen_us = values
+            if isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
+                # What somebody vouched for is newer than what nobody did yet.
+                before = found.boots.get(row_id)
+                if before is None or before[1] is None:
+                    found.boots[row_id] = (boot_id, offset_us, seen_us)
+    return found
+
+
+def _batch(values: list[Value]) -> CutOnce | None:
+    """None for what is no batch, or an empty one."""
+    _, _, _, _, first_id, last_id, true_us, _, first_us, last_us, sha256, _, _, receipt_us, _, confirmed_us = values
+    if (
+        isinstance(first_id, int)
+        and isinstance(last_id, int)
+        and isinstance(true_us, int | None)
+        and isinstance(first_us, int)
+        and isinstance(last_us, int)
+        and isinstance(sha256, bytes)
+        and isinstance(receipt_us, int | None)
+        and isinstance(confirmed_us, int | None)
+    ):
+        confirmed = receipt_us is not None and confirmed_us is not None
+        return CutOnce(confirmed, first_id, last_id, true_us, first_us, last_us)
+    return None
+
+
+def _keep(found: dict[int, Found], row_id: int, one: Found | None) -> None:
+    if one is not None and row_id > 0 and (row_id not in found or one.worth > found[row_id].worth):
+        found[row_id] = one
+
+
+def _segment(place: Place, values: list[Value]) -> Found | None:
+    _, boot, offset_us, level, readings, first_us, last_us, body = values
+    if not (
+        isinstance(boot, int)
+        and isinstance(offset_us, int)
+        and isinstance(level, int)
+        and isinstance(readings, int)
+        and isinstance(first_us, int)
+        and isinstance(last_us, int)
+        and isinstance(body, bytes)
+        and body[:4] == _MAGIC
+        and 0 <= level <= 2
+        and 0 < readings < 1_000_000
+        and first_us <= last_us
+    ):
+        return None
+    try:
+        # What the row says of its body may be damaged where the body is not.
+        times = [time_us for flat in flats(body) for time_us in flat.time_us]
+        return Found(place, True, len(times), min(times), max(times), offset_us)
+    except DamagedSegment:
+        return Found(place, False, readings, first_us, last_us, offset_us)
+
+
+def _refused(place: Place, values: list[Value]) -> Found | None:
+    _, device, time_us, body, status, reason, refused_us = values
+    if not (
+        isinstance(device, str)
+        and isinstance(time_us, int)
+        and isinstance(body, bytes)
+        and body[:4] == _MAGIC
+        and isinstance(status, int)
+        and isinstance(reason, str)
+        and isinstance(refused_us, int)
+    ):
+        return None
+    try:
+        return Found(place, True, sum(len(flat.time_us) for flat in flats(body)), time_us, time_us)
+    except DamagedSegment:
+        return None
