@@ -14,7 +14,7 @@ from local.proof.stored import Row
 from tests.torture.history import History
 from tests.torture.journal import Key, Told
 
-Fate = Literal["stored", "lost", "in_loss_window", "unanswered", "undelivered", "forgotten", "thinned"]
+Fate = Literal["stored", "lost", "in_loss_window", "unanswered", "undelivered", "forgotten", "destroyed", "thinned"]
 _TOGETHER_US = 15_000_000
 """Responses of one row: within the time-outs of one poll, and a stop of either side."""
 _READING_US = 700_000
@@ -29,7 +29,8 @@ class Findings:
     `unanswered`: answered while the meters' process was being killed or stopped, or the gateway's was stopped, so that
     nobody knows whether the answer came in time. `undelivered`: messages that no broker ever confirmed to the meters,
     which were killed or ended with them. `forgotten`: messages that the broker had confirmed within 0.3 s of its own
-    kill, and had not saved. `thinned`: what the gateway says it gave up, or could not read any more.
+    kill, and had not saved. `destroyed`: in a damaged buffer, as many as had their own bytes overwritten by the fault.
+    `thinned`: what the gateway says it gave up for want of room.
     """
 
     readings: int = 0
@@ -41,6 +42,7 @@ class Findings:
     unanswered: int = 0
     undelivered: int = 0
     forgotten: int = 0
+    destroyed: int = 0
     thinned: int = 0
     examples: list[dict[str, object]] = field(default_factory=list)
 
@@ -56,18 +58,24 @@ class Findings:
 def compare(
     told: dict[str, list[Told]], rows: dict[str, list[Row]], *, history: History, given_up: int = 0
 ) -> Findings:
-    """`told` and `rows` by meter; `given_up` readings are gone by the gateway's own record of damage and thinning."""
+    """`told` and `rows` by meter; `given_up` readings are gone for want of room by the gateway's own record."""
     findings = Findings()
     missing: list[tuple[str, list[Told]]] = []
     for meter in sorted(told.keys() | rows.keys()):
         _assign(meter, told.get(meter, []), rows.get(meter, []), findings)
         missing += [(meter, reading) for reading in _readings(told.get(meter, []))]
-    budget = given_up
+    destroyed = [damage.destroyed for damage in history.damages]
     for meter, reading in sorted(missing, key=lambda one: one[1][0].t_us):
         fate = _fate(reading, history)
-        if fate == "lost" and budget and any(d.drained_us <= reading[-1].t_us <= d.at_us for d in history.damages):
+        if fate == "lost":
+            for number, damage in enumerate(history.damages):
+                if destroyed[number] and damage.drained_us <= reading[-1].t_us <= damage.at_us:
+                    fate = "destroyed"
+                    destroyed[number] -= 1
+                    break
+        if fate == "lost" and given_up:
             fate = "thinned"
-            budget -= 1
+            given_up -= 1
         findings.readings += 1
         setattr(findings, fate, getattr(findings, fate) + 1)
         if fate == "lost":

@@ -31,10 +31,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then."""
+    """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then.
+
+    `destroyed` readings had their own bytes overwritten.
+    """
 
     drained_us: int
     at_us: int
+    destroyed: int
 
 
 @dataclass(slots=True)

@@ -175,7 +175,7 @@ def _compare(stack: Stack, outcome: Outcome) -> None:
     told = journal.read(stack.journal)
     status = stack.status() or {}
     losses = (status.get("stored") or {}).get("losses") or []
-    given_up = sum(int(loss.get("readings", 0)) for loss in losses)
+    given_up = sum(int(loss.get("readings", 0)) for loss in losses if loss.get("kind") in ("thinned", "overflowed"))
     until = datetime.now(UTC)
     with psycopg.connect(stack.dsn(), autocommit=True) as connection:
         connection.execute("SET timezone = 'UTC'")

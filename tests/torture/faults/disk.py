@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.torture import power_cut
+from tests.torture.destruction import Buffer
 from tests.torture.faults.kind import Kind, Missed, Settings
 from tests.torture.history import Damage, now_us
 from tests.torture.power_cut import MODES, Mode
@@ -86,7 +87,7 @@ def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
             if stack.backlog() != 0:
                 raise Missed("the gateway has a backlog")
             _spoil(stack.data, settings)
-            stack.history.damages.append(Damage(drained_us, now_us()))
+            stack.history.damages.append(Damage(drained_us, now_us(), destroyed=0))
         finally:
             stack.start(subject)
     stack.wait(1.0)
@@ -101,7 +102,7 @@ def _drained(stack: "Stack") -> int:
 
 
 def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
-    """With readings in the file that are nowhere else: what it cannot read of them any more, the gateway has to say."""
+    """With readings in the file that are nowhere else: all but those whose own bytes are overwritten have to arrive."""
     with stack.frozen("simulator"):
         drained_us = _drained(stack)
     stack.proxy.weather = Weather(refusing=True)
@@ -109,8 +110,9 @@ def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
         stack.wait(float(settings["for_s"]))
         stack.stop(subject)
         try:
+            buffer = Buffer(stack.data)
             _spoil(stack.data, settings)
-            stack.history.damages.append(Damage(drained_us, now_us()))
+            stack.history.damages.append(Damage(drained_us, now_us(), buffer.destroyed()))
         finally:
             stack.start(subject)
     finally:

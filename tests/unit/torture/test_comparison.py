@@ -33,7 +33,7 @@ def _found(told: list[Told], rows: list[Row], history: History | None = None, gi
 
 def _fates(found: Findings) -> dict[str, int]:
     names = ("stored", "lost", "doubled", "altered", "in_loss_window", "unanswered", "undelivered", "forgotten")
-    return {name: getattr(found, name) for name in (*names, "thinned") if getattr(found, name)}
+    return {name: getattr(found, name) for name in (*names, "destroyed", "thinned") if getattr(found, name)}
 
 
 def _poll(at_s: float, number: int) -> list[Told]:
@@ -138,13 +138,19 @@ def test_a_broker_is_blamed_only_for_what_it_confirmed_just_before_its_kill() ->
     assert _fates(_found(told, [], history)) == {"forgotten": 1, "lost": 1}
 
 
-def test_what_the_gateway_gave_up_is_excused_by_its_own_count_and_no_further() -> None:
-    """E20, E21: only what could have been in the file that was damaged."""
+def test_what_a_fault_destroyed_is_excused_by_its_own_count_and_no_further() -> None:
+    """E21: only what could have been in the file that was damaged."""
     history = History(1.0)
-    history.damages.append(Damage(drained_us=15 * _S, at_us=25 * _S))
+    history.damages.append(Damage(drained_us=15 * _S, at_us=25 * _S, destroyed=1))
     told = _poll(10, 1) + _poll(20, 2) + _poll(21, 3) + _poll(30, 4)
-    assert _fates(_found(told, [], history, given_up=1)) == {"lost": 3, "thinned": 1}
-    assert _fates(_found(told, [], history)) == {"lost": 4}
+    assert _fates(_found(told, [], history)) == {"lost": 3, "destroyed": 1}
+    assert _fates(_found(told, [], History(1.0))) == {"lost": 4}
+
+
+def test_what_the_gateway_gave_up_for_want_of_room_is_excused_by_its_own_count() -> None:
+    """E20"""
+    told = _poll(10, 1) + _poll(20, 2)
+    assert _fates(_found(told, [], given_up=1)) == {"lost": 1, "thinned": 1}
 
 
 def test_an_empty_journal_proves_nothing() -> None:
