@@ -6,6 +6,7 @@ from typing import Any
 
 from contract.codec import MEDIA_TYPES, PACKED
 from edge.buffer.batches import Cut, Lane
+from edge.buffer.tables import extent
 
 _COLUMNS = (
     "seq",
@@ -81,13 +82,6 @@ def forget_history(db: sqlite3.Connection, stream_id: int, next_seq: int) -> Non
     db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
 
 
-def extent(db: sqlite3.Connection, ids: tuple[int, int] | None) -> tuple[int, int]:
-    """Readings of the segments in `ids`, and bytes of their bodies."""
-    sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
-    readings, size = db.execute(sql, ids or (0, -1)).fetchone()
-    return readings, size
-
-
 def _row_id(stream_id: int, seq: int) -> int:
     return stream_id * _STREAM_STEP + seq
 
@@ -96,7 +90,7 @@ def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
     """The batch of a row with `_COLUMNS`. What is damaged of it shows when it is made, by its checksum."""
     seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us = row
     ids = None if first_id is None or last_id is None else (first_id, last_id)
-    kept, size = extent(db, ids)
+    kept, size = (0, 0) if ids is None else extent(db, ids)
     text = media_type.decode("ascii", "replace")
     return Cut(
         seq=seq,

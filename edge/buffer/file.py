@@ -13,6 +13,7 @@ from edge.buffer.batch_rows import begin_stream
 from edge.buffer.database import change, primary_code, translated
 from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
+from edge.buffer.tables import statements
 from edge.buffer.upgrade import FORMAT, from_format_1
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 
@@ -155,17 +156,6 @@ def _bring_up(db: sqlite3.Connection, found: int | None, schema: str, now_us: in
     )
     if not db.execute("SELECT 1 FROM stream LIMIT 1").fetchone():
         begin_stream(db, now_us)
-
-
-def statements(script: str) -> list[str]:
-    """The statements of `script`; `executescript` would end the transaction."""
-    found, text = [], ""
-    for line in script.splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            found.append(text)
-            text = ""
-    return found
 
 
 def meta(db: sqlite3.Connection, key: str) -> object:

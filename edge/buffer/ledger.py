@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from edge.buffer.batches import Cut
 from edge.buffer.boots import Boots
 from edge.buffer.file import meta, set_meta
-from edge.buffer.gaps import times
+from edge.buffer.gaps import LAST_ID, times
 from edge.buffer.outbox import Outbox
 from edge.buffer.rows import Backlog
+from edge.buffer.tables import extent
 
 
 class Ledger:
@@ -26,9 +27,7 @@ class Ledger:
 
     def count(self, db: sqlite3.Connection) -> None:
         """Readings of all segments, and the bytes of their bodies."""
-        [(self._readings, self._bytes)] = db.execute(
-            "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment"
-        )
+        self._readings, self._bytes = extent(db, (0, LAST_ID))
         self.outbox.dropped = False
 
     def added(self, readings: int, size: int) -> None:

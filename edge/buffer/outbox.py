@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from contract.codec import compress
 from contract.notes import NoteKind
-from edge.buffer.batch_rows import begin_stream, extent, insert_cut, newest_stream, unconfirmed, update_cut
+from edge.buffer.batch_rows import begin_stream, insert_cut, newest_stream, unconfirmed, update_cut
 from edge.buffer.batches import ENCODING, Cut, Lane
 from edge.buffer.content import Content, content
 from edge.buffer.gaps import gaps
 from edge.buffer.rows import Loss
-from edge.buffer.tables import insert_loss
+from edge.buffer.tables import extent, insert_loss
 from edge.buffer.truth import hold
 
 
@@ -57,7 +57,7 @@ class Outbox:
         body = found.encoded(stream=self.stream, seq=seq, media_type=media_type)
         first_id, last_id = ids or (None, None)
         first_us, last_us = found.span
-        kept, size = extent(db, ids)
+        kept, size = (0, 0) if ids is None else extent(db, ids)
         cut = Cut(
             seq=seq,
             lane=lane,

@@ -9,7 +9,7 @@ from edge.buffer.cutter import Cutter
 from edge.buffer.outbox import Outbox
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, pack, span, unpack
-from edge.buffer.tables import ID_STEP, insert_loss, insert_segment
+from edge.buffer.tables import ID_STEP, INSERT_REFUSED, insert_loss, insert_segment
 
 
 class Refusal:
@@ -81,7 +81,7 @@ class Refusal:
             return 0
         self._db.execute("DELETE FROM segment WHERE id = ?", (row_id,))
         self._db.executemany(
-            "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)",
+            INSERT_REFUSED,
             [
                 (reading.device, reading.time_us, pack([reading]), self._status, self._reason, self._now_us)
                 for reading in readings

@@ -10,10 +10,8 @@ from contract.notes import NoteKind
 from edge.buffer.pages import Pages, Value
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Found, Survey, survey
-from edge.buffer.tables import ID_STEP, INSERT_SEGMENT, insert_loss
+from edge.buffer.tables import ID_STEP, INSERT_REFUSED, INSERT_SEGMENT, insert_loss
 from edge.buffer.truth import held_boot
-
-_INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -52,7 +50,7 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
             db.execute(INSERT_SEGMENT, row)
         for _, one in sorted(found.refused.items()):
             _, values = pages.row(one.place)
-            db.execute(_INSERT_REFUSED, values[1:])
+            db.execute(INSERT_REFUSED, values[1:])
     lost = [one for one in segments.values() if not one.whole]
     insert_loss(db, _loss(lost, reason, now_us), now_us)
     return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))

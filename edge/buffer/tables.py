@@ -14,6 +14,7 @@ INSERT_SEGMENT = (
     "INSERT INTO segment (id, boot, offset_us, level, readings, first_us, last_us, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
 ID_STEP = 1 << 16
 """Between the ids of two commits: a segment that is split gets ids in between."""
 _DAY_US = 86_400_000_000
@@ -28,6 +29,13 @@ def insert_segment(
     body = pack(readings)
     db.execute(INSERT_SEGMENT, (row_id, boot, offset_us, level, len(readings), *span(readings), body))
     return len(body)
+
+
+def extent(db: sqlite3.Connection, ids: tuple[int, int]) -> tuple[int, int]:
+    """Readings of the segments in the inclusive range `ids`, and bytes of their bodies."""
+    sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
+    readings, size = db.execute(sql, ids).fetchone()
+    return readings, size
 
 
 def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
@@ -95,3 +103,14 @@ def insert_frames(db: sqlite3.Connection, frames: Sequence[tuple[str, int, bytes
         "(SELECT id, sum(length(body)) OVER (ORDER BY id DESC) AS held FROM frame) WHERE held > ?)",
         (held_bytes,),
     )
+
+
+def statements(script: str) -> list[str]:
+    """The statements of `script`; `executescript` would end the transaction."""
+    found, text = [], ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found

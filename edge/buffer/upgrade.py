@@ -10,7 +10,7 @@ from contract.batch import BatchError
 from contract.codec import TooLarge, decode, decompress
 from contract.notes import NoteKind
 from edge.buffer.rows import Loss
-from edge.buffer.tables import ID_STEP, insert_loss, insert_segment
+from edge.buffer.tables import ID_STEP, insert_loss, insert_segment, statements
 from edge.reading import Reading
 
 FORMAT = 2
@@ -26,12 +26,8 @@ def from_format_1(db: sqlite3.Connection, schema: str, now_us: int) -> None:
     """
     for table in ("segment", "batch", "refused", "loss"):
         db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
-    text = ""
-    for line in schema.splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            db.execute(text)
-            text = ""
+    for statement in statements(schema):
+        db.execute(statement)
     row_id = 0
     for readings, covered in _kept(db):
         row_id += ID_STEP

@@ -9,13 +9,14 @@ import msgspec
 
 from contract.notes import NoteKind
 from contract.report import BacklogReport, GivenUp
+from edge.buffer.batches import Lane
 from edge.buffer.gaps import gaps, merged, times
 from edge.buffer.rows import Backlog, Loss
+from edge.buffer.tables import extent
 from edge.buffer.upgrade import FORMAT
 from edge.errors import EdgeError
 
 _PATIENCE_S = 5.0
-_LANES = ("live", "backlog")
 # Segments that can be counted while somebody waits: their rows lie strewn over the file.
 _COUNTED_BYTES = 64 * 2**20
 _SHOWN_REFUSED = 20
@@ -160,7 +161,7 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
         last_receipt_us=newest[0] if newest else None,
         last_receipt_seq=newest[1] if newest else None,
         next_seq=_one(db, "SELECT coalesce(max(seq), 0) + 1 FROM batch WHERE stream = ?", stream_id),
-        lanes={name: _lane(db, number) for number, name in enumerate(_LANES)},
+        lanes={lane.name.lower(): _lane(db, lane) for lane in Lane},
         rejected=_one(db, "SELECT count(*) FROM rejected"),
         refused_readings=_one(db, "SELECT count(*) FROM refused"),
         refused=[RefusedReading(*row) for row in refused],
@@ -186,12 +187,12 @@ def _used_bytes(db: sqlite3.Connection) -> int:
     return _one(db, "PRAGMA page_size") * pages
 
 
-def _lane(db: sqlite3.Connection, number: int) -> LaneStored:
+def _lane(db: sqlite3.Connection, lane: Lane) -> LaneStored:
     row = db.execute(
         "SELECT count(*) FILTER (WHERE receipt_us IS NULL), "
         "coalesce(sum(readings) FILTER (WHERE receipt_us IS NULL), 0), "
         "max(last_us) FILTER (WHERE receipt_us IS NOT NULL AND readings > 0) FROM batch WHERE lane = ?",
-        (number,),
+        (int(lane),),
     ).fetchone()
     return LaneStored(*row)
 
@@ -214,8 +215,7 @@ def _counted(db: sqlite3.Connection) -> tuple[int, int]:
     """Readings and bytes without a receipt, by a look at each segment's row; the length of its body stands there."""
     readings = size = 0
     for ids in gaps([(first, last) for first, last, *_ in _receipts(db, given=True)]):
-        sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
-        count, length = db.execute(sql, ids).fetchone()
+        count, length = extent(db, ids)
         readings, size = readings + count, size + length
     return readings, size
 

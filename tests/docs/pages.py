@@ -10,6 +10,7 @@ A fence's info string starts with its language; the words after it, which no rea
 | `sh elsewhere=WORD` | not run here: `ELSEWHERE` has the reason |
 | `toml gateway`, `fleet`, `profile` | loaded by the program that reads it; `save=NAME` keeps it for later blocks |
 | `json batch`, `json receipt` | the golden file of version 1, in another layout |
+| `json packed` | the golden file of the packed form, its bytes as hexadecimal texts |
 | `json problem` | has the members of a problem that the receiver sends |
 | `sql telemetry`, `sql domain` | run by psql on that database of the page's stack |
 | `text output` | what the block before it prints, numbers and times aside; a line of … stands for any lines |
@@ -50,7 +51,7 @@ COVERED = {
 _WORDS = {
     "sh": {"run", "background", "make", "elsewhere", "eventually", "exits"},
     "toml": {"gateway", "fleet", "profile", "save"},
-    "json": {"batch", "receipt", "problem"},
+    "json": {"batch", "packed", "receipt", "problem"},
     "sql": {"telemetry", "domain", "eventually"},
     "text": {"output", "demo"},
 }

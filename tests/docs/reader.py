@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 import edge.config.load
 import edge.profiles.catalog
 import firmware_sim.fleet
@@ -96,6 +98,10 @@ class Reader:
     def _json_batch(self, block: Block, _: str | None) -> None:
         shown: Batch = decode(block.text.encode(), JSON)
         assert encode(shown, JSON) == (_GOLDEN / "batch.json").read_bytes(), block
+
+    def _json_packed(self, block: Block, _: str | None) -> None:
+        packed = msgspec.msgpack.decode((_GOLDEN.parent / "contract-v2" / "batch.packed").read_bytes())
+        assert json.loads(block.text) == json.loads(json.dumps(packed, default=bytes.hex)), block
 
     def _json_receipt(self, block: Block, _: str | None) -> None:
         assert json.loads(block.text) == json.loads((_GOLDEN / "receipt.json").read_text()), block

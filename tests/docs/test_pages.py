@@ -85,6 +85,7 @@ def test_a_block_of_no_known_kind_is_refused(text: str) -> None:
         ("```sh run\necho lost: 3\n```\n```text output\nlost: 0\n```", "the page shows"),
         ("```sh make\nmake coffee\n```", "coffee"),
         ("```json receipt\n{}\n```", "page.md:1"),
+        ("```json packed\n[]\n```", "page.md:1"),
         ("```json problem\n{}\n```", "page.md:1"),
     ],
 )

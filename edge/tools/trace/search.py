@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import msgspec
 
 from contract.batch import Flag
-from contract.notes import Note, NoteKind
+from contract.notes import NoteKind
 from contract.receipt import Receipt
+from edge.buffer.batches import Lane
 from edge.buffer.segments import DamagedSegment, unpack
+from edge.buffer.tables import decoded_note
 from edge.clock import utc
 from edge.config.models import Config
 from edge.reading import Reading
@@ -26,14 +28,12 @@ from edge.tools.trace.found import (
 )
 from edge.tools.trace.question import Question
 
-_NOTES = msgspec.msgpack.Decoder(Note)
 _RECEIPT = msgspec.json.Decoder(Receipt)
 _LEVELS = (
     "whole",
     "reduced: instantaneous values at quarter-hours alone",
     "thinned: energy registers of quarter-hours alone",
 )
-_LANES = ("live", "backlog")
 _FLAGS = {Flag.TIME_FROM_DEVICE: "time from device", Flag.TIME_CORRECTED: "time corrected"}
 _NOT_READ = (NoteKind.SILENT, NoteKind.NOT_RUNNING)
 _BATCHES = (
@@ -145,7 +145,7 @@ class Search:
             yield FoundBatch(
                 stream=stream,
                 seq=seq,
-                lane=_LANES[lane],
+                lane=Lane(lane).name.lower(),
                 cut=utc(cut_us),
                 readings=readings,
                 first=utc(first_us),
@@ -184,8 +184,10 @@ class Search:
         """Silences of the device, and of the gateway."""
         device, time_us = self._question
         for (body,) in self._db.execute("SELECT body FROM note ORDER BY id"):
-            note = _NOTES.decode(body)
-            if note.kind in _NOT_READ and note.device in (None, device) and note.first_us <= time_us <= note.last_us:
+            note = decoded_note(body)
+            if note is None or note.kind not in _NOT_READ:
+                continue
+            if note.device in (None, device) and note.first_us <= time_us <= note.last_us:
                 yield FoundNote(note.kind, utc(note.first_us), utc(note.last_us), 0, note.device, note.detail)
 
     def _frame(self, stamped_us: int, hit: _Hit | None) -> FoundFrame | None:

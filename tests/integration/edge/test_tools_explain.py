@@ -139,6 +139,14 @@ async def test_what_was_never_read_is_told_by_the_silence(folder: Folder) -> Non
         _asked(folder, 30, "plug")
 
 
+async def test_a_note_that_cannot_be_read_any_more_is_passed_over(folder: Folder) -> None:
+    silence = Note(NoteKind.SILENT, NOON_US, NOON_US + 60_000_000, device="main", detail="no reply within 1 s")
+    async with folder.store() as store:
+        await commit(store, readings(60, 61, "other"), notes=[silence, silence])
+    folder.change("UPDATE note SET body = x'c1' WHERE id = (SELECT min(id) FROM note)")
+    assert _asked(folder, 30).said == "never read: main was silent, no reply within 1 s"
+
+
 async def test_what_was_given_up_is_told_by_its_reason(folder: Folder) -> None:
     """E20"""
     async with folder.store() as store:
