@@ -1,6 +1,7 @@
 """What can still be read of a damaged buffer, into a new one."""
 
 import sqlite3
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import ID_STEP, INSERT_SEGMENT, insert_loss
+from edge.buffer.truth import held_boot
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
@@ -55,11 +57,15 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
         boots = {row_id: _boot(db, *boot) for row_id, boot in found.boots.items()}
         [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
+        truths = _truths(found, good)
         for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
             one = segments[row_id]
             _, (_, boot, offset_us, level, *_, body) = pages.row(one.place)
             # Where its boot is not known any more, nothing vouches for it, and its times stay as they are.
             kept = boots.get(boot, 0) if isinstance(boot, int) else 0
+            if row_id in truths:
+                name, _, seen_us = found.boots.get(boot, ("", None, 0)) if isinstance(boot, int) else ("", None, 0)
+                kept = held_boot(db, name, truths[row_id], seen_us)
             row = (number * ID_STEP, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
             db.execute(INSERT_SEGMENT, row)
         for _, one in sorted(found.refused.items()):
@@ -71,11 +77,13 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
 
 
 class _Survey(msgspec.Struct):
-    """The best copy of each segment and of each refused reading, and the boots, by row id."""
+    """The best copy of each segment and of each refused reading, the boots, and of each batch the first and the last id
+    of its segments with the truth that it was made with, by row id."""
 
     segments: dict[int, _Found] = {}
     refused: dict[int, _Found] = {}
     boots: dict[int, tuple[str, int | None, int]] = {}
+    cuts: dict[int, tuple[int, int, int]] = {}
 
 
 def _survey(pages: Pages) -> _Survey:
@@ -92,7 +100,21 @@ def _survey(pages: Pages) -> _Survey:
                 before = found.boots.get(row_id)
                 if before is None or before[1] is None:
                     found.boots[row_id] = (boot_id, offset_us, seen_us)
+        elif len(values) == 16:
+            _, _, _, _, first_id, last_id, true_us, *_ = values
+            # An older image is from before the batch was emptied: what was in it may have gone all the same.
+            if isinstance(first_id, int) and isinstance(last_id, int) and isinstance(true_us, int):
+                found.cuts[row_id] = (first_id, last_id, true_us)
     return found
+
+
+def _truths(found: _Survey, ids: list[int]) -> dict[int, int]:
+    """Of the ascending `ids` those that were in a batch, and with which truth: they may have arrived with it."""
+    truths = {}
+    for _, (first_id, last_id, true_us) in sorted(found.cuts.items()):
+        for row_id in ids[bisect_left(ids, first_id) : bisect_right(ids, last_id)]:
+            truths[row_id] = true_us
+    return truths
 
 
 def _boot(db: sqlite3.Connection, boot_id: str, offset_us: int | None, seen_us: int) -> int:

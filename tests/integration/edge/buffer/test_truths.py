@@ -112,3 +112,22 @@ async def test_a_truth_that_was_held_goes_with_its_readings(tmp_path: Path) -> N
     await again.store.open()
     assert peek(tmp_path, "SELECT boot_id FROM boot") == [("boot",)]
     await again.store.close()
+
+
+async def test_what_a_damaged_file_gives_back_has_the_times_that_its_batch_had(tmp_path: Path) -> None:
+    """E21, E23, E27: it may have arrived with these, whatever was known later; what was in no batch has the last."""
+    gateway = _Gateway(tmp_path)
+    gateway.true_us += 3 * _S
+    await gateway.store.open()
+    await gateway.read(1)
+    await gateway.times()
+    gateway.true_us += 10 * _S
+    await gateway.read(2)
+    await gateway.store.close()
+    with (tmp_path / "buffer.sqlite").open("r+b") as file:
+        file.write(b"no header at all")
+    again = _Gateway(tmp_path)
+    again.true_us += 13 * _S
+    await again.store.open()
+    assert await again.times() == [(4, _CORRECTED), (15, _CORRECTED)]
+    await again.store.close()
