@@ -360,7 +360,7 @@ class Outbox:
         cut = self.cuts.get(seq)
         if cut is None or cut.delivered:
             return 0
-        ids, options = cut.segments, {"media_type": media_type, "now_us": now_us}
+        ids, true_us, options = cut.segments, cut.true_us, {"media_type": media_type, "now_us": now_us}
         sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
         notes = [row_id for (row_id,) in db.execute(sql, (self.stream_id, seq))]
         self._void(db, seq)
@@ -369,7 +369,7 @@ class Outbox:
             if parts == [ids] and not notes:
                 return self._set_aside(db, ids[0], status=status, reason=reason, now_us=now_us)
             for part in parts:
-                self._cut(db, cut.lane, ids=part, true_us=cut.true_us, notes=(), **options)  # type: ignore[arg-type]
+                self._cut(db, cut.lane, ids=part, true_us=true_us, notes=(), **options)  # type: ignore[arg-type]
             halves = [notes]
         elif len(notes) == 1:
             # The readings that it tells of are counted in `loss`; nobody over there can be told.

@@ -99,6 +99,21 @@ async def test_a_truth_that_becomes_another_after_the_new_number_moves_nothing_e
     await gateway.store.close()
 
 
+async def test_the_halves_of_a_batch_that_was_refused_have_its_times(tmp_path: Path) -> None:
+    """E26, E27: split once, the readings of a clock of 1970 went as they had been stamped."""
+    gateway = _Gateway(tmp_path)
+    await gateway.store.open()
+    for second in range(4):
+        await gateway.read(second, wrong_by_s=-START_US / _S)
+    before = await gateway.times()
+    await gateway.store.refuse(1, status=422, reason="too much")
+    assert await gateway.times() == before == [(second, _CORRECTED) for second in range(4)]
+    gateway.true_us += 3 * _S
+    await gateway.store.refuse(2, status=422, reason="too much")
+    assert await gateway.times() == before
+    await gateway.store.close()
+
+
 async def test_a_truth_that_was_held_goes_with_its_readings(tmp_path: Path) -> None:
     gateway = _Gateway(tmp_path)
     await gateway.store.open()
