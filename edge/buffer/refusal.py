@@ -33,7 +33,7 @@ class Refusal:
         cut = self._outbox.cuts.get(seq)
         if cut is None or cut.delivered:
             return 0
-        ids = cut.segments
+        ids, true_us = cut.segments, cut.true_us
         sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
         notes = [row_id for (row_id,) in self._db.execute(sql, (self._outbox.stream_id, seq))]
         self._outbox.void(self._db, seq)
@@ -43,7 +43,7 @@ class Refusal:
             if parts == [ids] and not notes:
                 return self._set_aside(ids[0])
             for part in parts:
-                self._cutter.cut(cut.lane, ids=part, true_us=cut.true_us, notes=())
+                self._cutter.cut(cut.lane, ids=part, true_us=true_us, notes=())
             halves = [notes]
         elif len(notes) == 1:
             # The readings that it tells of are counted in `loss`; nobody over there can be told.

@@ -317,7 +317,6 @@ class Store:
 
         await self._change(work)
         self._receipts.clear()
-        self._confirmation = None
         _LOG.warning("a new stream begins", reason=reason, before=before, stream=self.stream)
 
     async def used_bytes(self) -> int:

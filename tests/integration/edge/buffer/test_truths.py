@@ -99,6 +99,21 @@ async def test_a_truth_that_becomes_another_after_the_new_number_moves_nothing_e
     await gateway.store.close()
 
 
+async def test_the_halves_of_a_batch_that_was_refused_have_its_times(tmp_path: Path) -> None:
+    """E26, E27: split once, the readings of a clock of 1970 went as they had been stamped."""
+    gateway = _Gateway(tmp_path)
+    await gateway.store.open()
+    for second in range(4):
+        await gateway.read(second, wrong_by_s=-START_US / _S)
+    before = await gateway.times()
+    await gateway.store.refuse(1, status=422, reason="too much")
+    assert await gateway.times() == before == [(second, _CORRECTED) for second in range(4)]
+    gateway.true_us += 3 * _S
+    await gateway.store.refuse(2, status=422, reason="too much")
+    assert await gateway.times() == before
+    await gateway.store.close()
+
+
 async def test_a_truth_that_was_held_goes_with_its_readings(tmp_path: Path) -> None:
     gateway = _Gateway(tmp_path)
     await gateway.store.open()
@@ -111,4 +126,23 @@ async def test_a_truth_that_was_held_goes_with_its_readings(tmp_path: Path) -> N
     again = _Gateway(tmp_path)
     await again.store.open()
     assert peek(tmp_path, "SELECT boot_id FROM boot") == [("boot",)]
+    await again.store.close()
+
+
+async def test_what_a_damaged_file_gives_back_has_the_times_that_its_batch_had(tmp_path: Path) -> None:
+    """E21, E23, E27: it may have arrived with these, whatever was known later; what was in no batch has the last."""
+    gateway = _Gateway(tmp_path)
+    gateway.true_us += 3 * _S
+    await gateway.store.open()
+    await gateway.read(1)
+    await gateway.times()
+    gateway.true_us += 10 * _S
+    await gateway.read(2)
+    await gateway.store.close()
+    with (tmp_path / "buffer.sqlite").open("r+b") as file:
+        file.write(b"no header at all")
+    again = _Gateway(tmp_path)
+    again.true_us += 13 * _S
+    await again.store.open()
+    assert await again.times() == [(4, _CORRECTED), (15, _CORRECTED)]
     await again.store.close()
