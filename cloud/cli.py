@@ -7,7 +7,7 @@ import psycopg
 import typer
 import uvloop
 
-from cloud.completeness import completeness
+from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
 from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app

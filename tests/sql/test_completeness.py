@@ -10,7 +10,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from cloud.completeness import Completeness, Stream, completeness, measure
+from cloud.completeness.cli import completeness
+from cloud.completeness.measure import Completeness, Stream, measure
 from tests.sql.conftest import START
 
 STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")

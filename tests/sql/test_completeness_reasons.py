@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from cloud.completeness import Meter, measure
+from cloud.completeness.measure import Meter, measure
 from tests.sql.conftest import START
 
 Part = tuple[float, float, int, str, str]
@@ -258,7 +258,7 @@ def test_the_command_gives_reasons(telemetry: Any, monkeypatch: pytest.MonkeyPat
     from typer import Typer
     from typer.testing import CliRunner
 
-    from cloud.completeness import completeness
+    from cloud.completeness.cli import completeness
 
     _read(telemetry, without=(50, 60, 300))
     _note(telemetry, "silent", 50, 60)

@@ -1,0 +1,1 @@
+"""Completeness: every missing batch and every missing reading, with its reason."""
