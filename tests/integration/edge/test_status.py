@@ -17,7 +17,7 @@ from edge.status.running import Running
 from edge.status.status import LOCK_FILE, Status
 from edge.status.stored import stored_in
 from edge.uplink.state import UplinkState
-from tests.integration.edge.buffers import NOON_US, Folder, commit, deliver, reading, readings
+from tests.integration.edge.folder import NOON_US, Folder, commit, deliver, reading, readings
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, modbus_table, wait_until
 
 _NOW_US = NOON_US + 60_000_000

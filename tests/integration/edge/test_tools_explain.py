@@ -16,7 +16,7 @@ from edge.tools.explain import explain
 from edge.tools.outcome import ToolFault
 from edge.tools.trace.found import Answer
 from edge.tools.trace.question import parse
-from tests.integration.edge.buffers import NOON_US, OFFSET_US, Folder, commit, deliver, reading, readings
+from tests.integration.edge.folder import NOON_US, OFFSET_US, Folder, commit, deliver, reading, readings
 from tests.integration.edge.tools import inside, said
 
 _WAITS_FOR_GATEWAY = "the gateway to run: it is stopped"

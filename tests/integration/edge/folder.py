@@ -1,4 +1,4 @@
-"""A gateway's folder with a real buffer in it, filled by hand: for what looks at it from outside."""
+"""A gateway's folder: its configuration, and a buffer that tests fill as the daemon does."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
