@@ -97,18 +97,18 @@ def _split(db: sqlite3.Connection, row_id: int) -> list[int]:
     [(boot, offset_us, level, body)] = db.execute(
         "SELECT boot, offset_us, level, body FROM segment WHERE id = ?", (row_id,)
     )
-    end = (row_id // ID_STEP + 1) * ID_STEP
-    [[follows]] = db.execute("SELECT coalesce(min(id), ?) FROM segment WHERE id > ?", (end, row_id))
-    other = (row_id + min(end, follows)) // 2
-    if other == row_id:
-        return [row_id]
     try:
         readings = unpack(body)
     except DamagedSegment:
         return [row_id]
-    if len(readings) == 1:
-        return [row_id]
     half = len(readings) // 2
+    other = row_id + half * ID_STEP
+    [[follows]] = db.execute("SELECT coalesce(min(id), ?) FROM segment WHERE id > ?", (other + 1, row_id))
+    if other >= follows:
+        # A part of what was thinned has fewer ids than readings.
+        other = (row_id + follows) // 2
+    if not half or other == row_id:
+        return [row_id]
     db.execute("DELETE FROM segment WHERE id = ?", (row_id,))
     for part_id, part in ((row_id, readings[:half]), (other, readings[half:])):
         insert_segment(db, part_id, part, boot=boot, offset_us=offset_us, level=level)

@@ -7,10 +7,19 @@ from pathlib import Path
 import msgspec
 
 from contract.notes import NoteKind
+from edge.buffer.holes import Hole, holes
 from edge.buffer.pages import Pages, Value
 from edge.buffer.rows import Loss
-from edge.buffer.survey import CutOnce, Found, Survey, survey
-from edge.buffer.tables import ID_STEP, INSERT_REFUSED, INSERT_SEGMENT, insert_loss
+from edge.buffer.survey import CutOnce, Survey, survey
+from edge.buffer.tables import (
+    ID_STEP,
+    INSERT_LOSS,
+    INSERT_REFUSED,
+    INSERT_SEGMENT,
+    insert_loss,
+    insert_notes,
+    next_segment_id,
+)
 from edge.buffer.truth import held_boot
 
 
@@ -26,7 +35,8 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
 
     What was delivered and confirmed stays behind, although its pages may still be there. What was delivered alone comes
     too: the receiver knows it again, by times that are set right as they were then. What is seen to be there and cannot
-    be read is recorded as lost, under `reason`; what cannot even be seen, nobody can count.
+    be read is recorded as lost, under `reason`, and so is what left a hole in the numbers; what is missing behind the
+    newest, nobody can count. Notes that wait, and what was lost before, come too.
     """
     with Pages(aside) as pages:
         found = Survey()
@@ -36,24 +46,29 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
             if found.segments or found.refused:
                 break
         segments = found.segments
+        gone = holes(segments, found.batches)
         batches = found.cut_once()
         for row_id in [row_id for row_id, batch in batches.items() if batch.confirmed]:
             del segments[row_id]
         boots = _Boots(db, found.boots)
-        [[newest]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
+        next_id = next_segment_id(db)
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
-        for number, row_id in enumerate(good, start=newest // ID_STEP + 1):
+        for row_id in good:
             one = segments[row_id]
             _, (_, boot, offset_us, level, *_, body) = pages.row(one.place)
             kept = boots.of(boot, batches.get(row_id))
-            row = (number * ID_STEP, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
+            row = (next_id, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
             db.execute(INSERT_SEGMENT, row)
+            next_id += ID_STEP * one.readings
         for _, one in sorted(found.refused.items()):
             _, values = pages.row(one.place)
             db.execute(INSERT_REFUSED, values[1:])
-    lost = [one for one in segments.values() if not one.whole]
-    insert_loss(db, _loss(lost, reason, now_us), now_us)
-    return Salvaged(sum(segments[row_id].readings for row_id in good), sum(one.readings for one in lost))
+    insert_notes(db, found.untold())
+    db.executemany(INSERT_LOSS, [row for _, row in sorted(found.losses.items())])
+    lost = [Hole(one.readings, one.first_us, one.last_us) for one in segments.values() if not one.whole] + gone
+    for hole in sorted(lost, key=lambda hole: hole.first_us):
+        insert_loss(db, Loss(reason, hole.readings, hole.first_us, hole.last_us, NoteKind.DAMAGED), now_us)
+    return Salvaged(sum(segments[row_id].readings for row_id in good), sum(hole.readings for hole in lost))
 
 
 class _Boots:
@@ -81,10 +96,3 @@ class _Boots:
         if batch is not None:
             return held_boot(self._db, name, batch.true_us, seen_us)
         return self._ids.get(boot, 0) if isinstance(boot, int) else 0
-
-
-def _loss(lost: list[Found], reason: str, now_us: int) -> Loss:
-    if not lost:
-        return Loss(reason, 0, now_us, now_us, NoteKind.DAMAGED)
-    first_us, last_us = min(one.first_us for one in lost), max(one.last_us for one in lost)
-    return Loss(reason, sum(one.readings for one in lost), first_us, last_us, NoteKind.DAMAGED)

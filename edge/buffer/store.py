@@ -25,7 +25,15 @@ from edge.buffer.refusal import Refusal
 from edge.buffer.room import STEP_READINGS, give_up
 from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.segments import DamagedSegment
-from edge.buffer.tables import ID_STEP, insert_frames, insert_loss, insert_notes, insert_rejected, insert_segment
+from edge.buffer.tables import (
+    ID_STEP,
+    insert_frames,
+    insert_loss,
+    insert_notes,
+    insert_rejected,
+    insert_segment,
+    next_segment_id,
+)
 from edge.clock import Clock
 from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
@@ -122,9 +130,7 @@ class Store:
     def _load(self, db: sqlite3.Connection) -> None:
         self._receipts = Receipts()
         self._ledger.read(db)
-        [[newest_id]] = db.execute("SELECT coalesce(max(id), 0) FROM segment")
-        [[cut_id]] = db.execute("SELECT coalesce(max(last_id), 0) FROM batch")
-        self._next_id = (max(newest_id, cut_id) // ID_STEP + 1) * ID_STEP
+        self._next_id = next_segment_id(db)
         [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
         [[in_batch]] = db.execute("SELECT max(last_us) FROM batch")
         known = [time_us for time_us in (in_segment, in_batch) if time_us]
@@ -194,7 +200,7 @@ class Store:
         def work(db: sqlite3.Connection) -> bool:
             if readings:
                 size = insert_segment(db, self._next_id, readings, boot=self._ledger.boots.running, offset_us=offset_us)
-                self._next_id += ID_STEP
+                self._next_id += ID_STEP * len(readings)
                 self._ledger.added(len(readings), size)
             if rejected:
                 held_bytes = round(self._limits.max_bytes * _REJECTED_SHARE)

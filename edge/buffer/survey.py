@@ -4,8 +4,10 @@ from bisect import bisect_right
 
 import msgspec
 
+from contract.notes import Note, NoteKind
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.segments import DamagedSegment, flats
+from edge.buffer.tables import decoded_note
 from edge.timekeeping import correction_us
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
@@ -20,6 +22,7 @@ class Found(msgspec.Struct):
     first_us: int
     last_us: int
     offset_us: int = 0
+    level: int = 0
 
     @property
     def worth(self) -> tuple[bool, int]:
@@ -29,10 +32,12 @@ class Found(msgspec.Struct):
 class CutOnce(msgspec.Struct):
     """A batch that was cut of segments from `first_id` to `last_id`: of these times, with `true_us` as the truth.
 
-    `confirmed` says that the receiver had it long after its receipt.
+    `arrived` says that there was a receipt for it, `confirmed` that the receiver had it long after that.
     """
 
+    arrived: bool
     confirmed: bool
+    readings: int
     first_id: int
     last_id: int
     true_us: int | None
@@ -49,12 +54,22 @@ class CutOnce(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were."""
+    """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were.
+
+    `notes` by their row ids, with the stream and number of the batch that they went in; `losses` by theirs.
+    """
 
     segments: dict[int, Found] = {}
     refused: dict[int, Found] = {}
     boots: dict[int, tuple[str, int | None, int]] = {}
     batches: dict[int, CutOnce] = {}
+    notes: dict[int, tuple[tuple[int, int] | None, Note]] = {}
+    losses: dict[int, tuple[Value, ...]] = {}
+    confirmed: set[tuple[int, int]] = set()
+
+    def untold(self) -> list[Note]:
+        """Notes that did not surely arrive."""
+        return [note for _, (batch, note) in sorted(self.notes.items()) if batch is None or batch not in self.confirmed]
 
     def cut_once(self) -> dict[int, CutOnce]:
         """The batch of each segment that was in one, by the segment's id."""
@@ -73,15 +88,22 @@ def survey(pages: Pages) -> Survey:
     for place, row_id, values in pages.rows():
         if len(values) == 8:
             _keep(found.segments, row_id, _segment(place, values))
+        elif len(values) == 7 and isinstance(values[2], str):
+            if _is_loss(values):
+                found.losses[row_id] = tuple(values[1:])
         elif len(values) == 7:
             _keep(found.refused, row_id, _refused(place, values))
         elif len(values) == 16 and (batch := _batch(values)) is not None:
             known = found.batches.get(batch.first_id)
+            if batch.confirmed and isinstance(values[1], int) and isinstance(values[2], int):
+                found.confirmed.add((values[1], values[2]))
             if known is None or not known.confirmed:
                 found.batches[batch.first_id] = batch
         elif len(values) == 4:
             _, boot_id, offset_us, seen_us = values
-            if isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
+            if isinstance(seen_us, bytes):
+                _keep_note(found, row_id, values)
+            elif isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
                 # What somebody vouched for is newer than what nobody did yet.
                 before = found.boots.get(row_id)
                 if before is None or before[1] is None:
@@ -91,11 +113,13 @@ def survey(pages: Pages) -> Survey:
 
 def _batch(values: list[Value]) -> CutOnce | None:
     """None for what is no batch, or an empty one."""
-    _, _, _, _, first_id, last_id, true_us, _, first_us, last_us, sha256, _, _, receipt_us, _, confirmed_us = values
+    first_id, last_id, true_us, readings, first_us, last_us, sha256 = values[4:11]
+    receipt_us, _, confirmed_us = values[13:]
     if (
         isinstance(first_id, int)
         and isinstance(last_id, int)
         and isinstance(true_us, int | None)
+        and isinstance(readings, int)
         and isinstance(first_us, int)
         and isinstance(last_us, int)
         and isinstance(sha256, bytes)
@@ -103,8 +127,20 @@ def _batch(values: list[Value]) -> CutOnce | None:
         and isinstance(confirmed_us, int | None)
     ):
         confirmed = receipt_us is not None and confirmed_us is not None
-        return CutOnce(confirmed, first_id, last_id, true_us, first_us, last_us)
+        return CutOnce(receipt_us is not None, confirmed, readings, first_id, last_id, true_us, first_us, last_us)
     return None
+
+
+def _keep_note(found: Survey, row_id: int, values: list[Value]) -> None:
+    _, stream, seq, body = values
+    note = decoded_note(body) if isinstance(body, bytes) else None
+    if note is not None and isinstance(stream, int | None) and isinstance(seq, int | None):
+        found.notes[row_id] = (None if stream is None or seq is None else (stream, seq), note)
+
+
+def _is_loss(values: list[Value]) -> bool:
+    _, kind, reason, *numbers = values
+    return kind in set(NoteKind) and isinstance(reason, str) and all(isinstance(number, int) for number in numbers)
 
 
 def _keep(found: dict[int, Found], row_id: int, one: Found | None) -> None:
@@ -131,9 +167,9 @@ def _segment(place: Place, values: list[Value]) -> Found | None:
     try:
         # What the row says of its body may be damaged where the body is not.
         times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        return Found(place, True, len(times), min(times), max(times), offset_us)
+        return Found(place, True, len(times), min(times), max(times), offset_us, level)
     except DamagedSegment:
-        return Found(place, False, readings, first_us, last_us, offset_us)
+        return Found(place, False, readings, first_us, last_us, offset_us, level)
 
 
 def _refused(place: Place, values: list[Value]) -> Found | None:

@@ -15,8 +15,9 @@ INSERT_SEGMENT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_LOSS = "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)"
 ID_STEP = 1 << 16
-"""Between the ids of two commits: a segment that is split gets ids in between."""
+"""For each reading the next id is so much greater: a hole in the ids tells how many readings are not there any more."""
 _DAY_US = 86_400_000_000
 _NOTE = msgspec.msgpack.Encoder()
 _NOTES = msgspec.msgpack.Decoder(Note)
@@ -36,6 +37,20 @@ def extent(db: sqlite3.Connection, ids: tuple[int, int]) -> tuple[int, int]:
     sql = "SELECT coalesce(sum(readings), 0), coalesce(sum(length(body)), 0) FROM segment WHERE id BETWEEN ? AND ?"
     readings, size = db.execute(sql, ids).fetchone()
     return readings, size
+
+
+def next_segment_id(db: sqlite3.Connection) -> int:
+    """The id for what is committed next: behind all that are there, and that were, as far as a batch still tells."""
+    newest = db.execute("SELECT id, readings FROM segment ORDER BY id DESC LIMIT 1").fetchone()
+    cut = db.execute("SELECT last_id, first_id, readings FROM batch ORDER BY last_id DESC LIMIT 1").fetchone()
+    ends = [ID_STEP]
+    if newest is not None:
+        ends.append(newest[0] + newest[1] * ID_STEP)
+    if cut is not None and isinstance(cut[0], int):
+        ends.append(cut[0] + ID_STEP)
+        if isinstance(cut[1], int) and isinstance(cut[2], int):
+            ends.append(cut[1] + cut[2] * ID_STEP)
+    return -(-max(ends) // ID_STEP) * ID_STEP
 
 
 def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
@@ -66,7 +81,7 @@ def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:
     )
     if not cursor.rowcount:
         db.execute(
-            "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)",
+            INSERT_LOSS,
             (loss.kind, loss.reason, loss.readings, loss.first_us, loss.last_us, now_us),
         )
 

@@ -28,11 +28,11 @@ def from_format_1(db: sqlite3.Connection, schema: str, now_us: int) -> None:
         db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     for statement in statements(schema):
         db.execute(statement)
-    row_id = 0
+    row_id = ID_STEP
     for readings, covered in _kept(db):
-        row_id += ID_STEP
         if readings:
             insert_segment(db, row_id, readings, boot=0, offset_us=0)
+            row_id += ID_STEP * len(readings)
         else:
             insert_loss(db, Loss("damaged on the disk", *covered, NoteKind.DAMAGED), now_us)
     db.execute(

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contract.notes import Note, NoteKind
+from edge.buffer.rows import Loss
 from edge.buffer.segments import unpack
 from edge.buffer.store import Store
 from edge.errors import BufferDamaged, BufferFormat
@@ -25,6 +27,9 @@ from tests.integration.edge.buffer.buffers import (
     reading,
     registers,
     settle_all,
+)
+from tests.integration.edge.buffer.buffers import (
+    content as content_of,
 )
 
 _PAGE = 512
@@ -213,6 +218,44 @@ async def test_the_newest_image_of_a_page_is_not_taken_for_one_that_an_older_log
     async with opened(folder):
         numbers = {int(str(one.values["energy_import_wh"])) // 1_000 for one in kept(folder)}
     assert numbers >= set(range(60, 66))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_of_what_is_destroyed_every_reading_is_counted_with_the_time_around_it(
+    fast_path: Path, seed: int
+) -> None:
+    """E20, E21: what cannot even be seen any more has left a hole in the numbers."""
+    chance = random.Random(seed)
+    async with opened(fast_path) as store:
+        for number in range(120):
+            await store.commit([reading(number * 10 + n, f"m-{chance.getrandbits(60):x}") for n in range(10)])
+    file = fast_path / "buffer.sqlite"
+    content, before = bytearray(file.read_bytes()), kept(fast_path)
+    for page in chance.sample(range(40, len(content) // _PAGE - 40), 12):
+        content[page * _PAGE : (page + 1) * _PAGE] = chance.randbytes(_PAGE)
+    file.write_bytes(content)
+    async with opened(fast_path):
+        pass
+    after = {repr(one) for one in kept(fast_path)}
+    gone = [one for one in before if repr(one) not in after]
+    told = losses(fast_path)
+    assert gone
+    assert sum(int(str(row[1])) for row in told) == len(gone)
+    assert min(int(str(row[2])) for row in told) <= min(one.time_us for one in gone)
+    assert max(int(str(row[3])) for row in told) >= max(one.time_us for one in gone)
+
+
+async def test_notes_that_wait_and_what_was_lost_before_come_along(fast_path: Path) -> None:
+    """E20: the second damage does not forget the first, and no reason gets lost."""
+    note = Note(NoteKind.NOT_RUNNING, 1, 2)
+    async with opened(fast_path) as store:
+        await store.commit(_group(1), notes=[note], losses=[Loss("of old", 3, 4, 5, NoteKind.OVERFLOWED)])
+    with (fast_path / "buffer.sqlite").open("r+b") as file:
+        file.write(bytes(100))
+    async with opened(fast_path) as store:
+        [batch] = await cut_all(store)
+    assert note in content_of(batch).notes
+    assert ("overflowed", 3, 4, 5) in losses(fast_path)
 
 
 async def test_what_was_confirmed_does_not_come_back_though_its_pages_do(fast_path: Path) -> None:
