@@ -90,10 +90,6 @@ class Store:
     def next_seq(self) -> int:
         return self._ledger.outbox.next_seq
 
-    @property
-    def is_open(self) -> bool:
-        return self._db is not None
-
     async def open(self) -> None:
         """Open the buffer, or begin one. Raises BufferUnwritable while the disk does not allow it, BufferFormat."""
         await self._thread.run(self._open)

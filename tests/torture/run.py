@@ -92,7 +92,7 @@ def torture(
             outcome.undrained = str(error)
         say(f"{time.monotonic() - began:6.1f} s  comparing")
         _compare(stack, outcome)
-        outcome.ended = dict(stack.ended)
+        outcome.ended = dict(stack.supervisor.ended)
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -114,7 +114,7 @@ def _inject(stack: Stack, planned: list[Fault], outcome: Outcome) -> None:
         try:
             for fault in planned:
                 stack.wait(max(0.0, began + fault.at_s - time.monotonic()))
-                stack.queue(fault.number, fault.subject, *KINDS[fault.kind].lanes)
+                stack.turns.queue(fault.number, fault.subject, *KINDS[fault.kind].lanes)
                 pending.add(pool.submit(_one, stack, fault, outcome, began))
                 done, pending = wait(pending, timeout=0)
                 for future in done:
@@ -129,7 +129,7 @@ def _inject(stack: Stack, planned: list[Fault], outcome: Outcome) -> None:
 
 def _one(stack: Stack, fault: Fault, outcome: Outcome, began: float) -> None:
     kind = KINDS[fault.kind]
-    with stack.alone(fault.number, fault.subject, *kind.lanes):
+    with stack.turns.alone(fault.number, fault.subject, *kind.lanes):
         stack.say(f"{time.monotonic() - began:6.1f} s  {fault.number:3} {fault}")
         from_us = now_us()
         try:

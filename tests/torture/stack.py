@@ -9,7 +9,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -27,6 +26,8 @@ from tests.torture.history import History, now_us
 from tests.torture.parts import Part
 from tests.torture.proxy import FAIR, Proxy
 from tests.torture.shim import Shim, ShimUnavailable, library
+from tests.torture.supervisor import Supervisor
+from tests.torture.turns import Turns
 
 GATEWAY = "attic"
 RECEIVERS = ("receiver-1", "receiver-2")
@@ -36,8 +37,6 @@ _COMMIT_S = 0.5
 METERS_MODBUS, METERS_MQTT = 12, 6
 INTERVAL_S = 1.0
 _DISK_BYTES = 48 * 1024 * 1024
-_LOOK_S = 0.05
-_RESTART_S = (0.1, 1.0)
 _PYTHON = sys.executable
 
 
@@ -53,13 +52,13 @@ class Stack:
         self.say = say
         self.over = threading.Event()
         self.history = History(COMMIT_INTERVAL_S + _COMMIT_S)
-        self.ended: Counter[str] = Counter()
-        self.lanes: dict[str, deque[int]] = {}
-        self.broken: BaseException | None = None
         self.parts: dict[str, Part] = {}
         self.shims: dict[str, Shim] = {}
         self.skipped: dict[str, str] = {}
         self._keep, self._chance = keep, random.Random(seed)
+        self.supervisor = Supervisor(
+            parts=self.parts, shims=self.shims, history=self.history, over=self.over, chance=self._chance, say=say
+        )
         self._field = self.home / "field"
         self._databases = Databases(home=self.home)
         self._broker = MosquittoBroker(data_dir=self.home / "mosquitto")
@@ -107,9 +106,8 @@ class Stack:
         self.await_true(lambda: all(scrape.ready(port) for port in self.receiver_ports.values()), 30, "the receivers")
         self.await_true(lambda: self.metrics()["segs_edge_broker_connected"] > 0, 30, "the gateway")
         self.parts["simulator"].start()
-        supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
-        supervisor.start()
-        self._exits.callback(supervisor.join, 30)
+        self.supervisor.start()
+        self._exits.callback(self.supervisor.join, 30)
 
     def _small_disk(self) -> Path:
         """The gateway's own disk, where root may mount one; else a folder."""
@@ -152,7 +150,7 @@ class Stack:
         except ShimUnavailable as reason:
             self.skipped["shim"] = str(reason)
             return
-        self.shims = {name: Shim(control=self.home / "shim" / name) for name in RECEIVERS}
+        self.shims.update({name: Shim(control=self.home / "shim" / name) for name in RECEIVERS})
         self.shims["edge"] = Shim(
             control=self.home / "shim" / "edge", folder=self.data, log=self.home / "shim" / "undo"
         )
@@ -183,7 +181,7 @@ class Stack:
             self.parts[name] = Part(name, service, before_start=before)
         self.parts["postgresql"] = Part("postgresql", self._databases.server)
         self.parts["mosquitto"] = Part("mosquitto", self._broker)
-        self.lanes = {name: deque() for name in (*self.parts, "link")}
+        self.turns = Turns((*self.parts, "link"), wait=self.wait)
 
     def _close(self) -> None:
         self.over.set()
@@ -255,7 +253,7 @@ class Stack:
     def wait(self, seconds: float) -> None:
         """Raises Aborted when the run is over before, or the supervisor is gone."""
         if self.over.wait(seconds):
-            raise Aborted from self.broken
+            raise Aborted from self.supervisor.broken
 
     def waited(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for `condition`; whether it came true. Raises Aborted."""
@@ -271,22 +269,6 @@ class Stack:
         if not self.waited(condition, timeout_s):
             tails = "\n".join(f"{name}: {part.tail()}" for name, part in self.parts.items() if part.tail())
             raise ServiceError(f"{what}: not there after {timeout_s:g} s\n{tails}")
-
-    def queue(self, ticket: int, *lanes: str) -> None:
-        """Line up for these processes, in the order of the calls."""
-        for lane in lanes:
-            self.lanes[lane].append(ticket)
-
-    @contextmanager
-    def alone(self, ticket: int, *lanes: str) -> Iterator[None]:
-        """Alone with these processes, once those that lined up before are done. Raises Aborted."""
-        while any(self.lanes[lane][0] != ticket for lane in lanes):
-            self.wait(0.02)
-        try:
-            yield
-        finally:
-            for lane in lanes:
-                self.lanes[lane].popleft()
 
     def let_live(self, name: str, seconds: float) -> None:
         """Wait until it has run for so long, whoever started it."""
@@ -357,47 +339,6 @@ class Stack:
         for part in self.parts.values():
             part.thaw()
             self.start(part.name)
-
-    def _supervise(self) -> None:
-        """Start again what ended, after a short while, as systemd would."""
-        try:
-            self._look_after_all()
-        except BaseException as error:
-            self.broken = error
-            self.over.set()
-            raise
-
-    def _look_after_all(self) -> None:
-        due_s: dict[str, float] = {}
-        while not self.over.wait(_LOOK_S):
-            for part in self.parts.values():
-                # Who holds it is busy with it.
-                if part.lock.acquire(blocking=False):
-                    try:
-                        self._look_after(part, due_s)
-                    except (ServerError, ServiceError) as error:
-                        self.say(f"{part.name} does not start: {error}")
-                    finally:
-                        part.lock.release()
-
-    def _look_after(self, part: Part, due_s: dict[str, float]) -> None:
-        """With the part's lock."""
-        if part.down or part.pid is not None:
-            due_s.pop(part.name, None)
-        elif part.name not in due_s:
-            self._notice_end(part)
-            due_s[part.name] = time.monotonic() + self._chance.uniform(*_RESTART_S)
-        elif time.monotonic() >= due_s[part.name]:
-            part.start()
-
-    def _notice_end(self, part: Part) -> None:
-        seen_us = now_us()
-        shim = self.shims.get(part.name)
-        if shim is not None and shim.killed_us > part.started_us:
-            self.history.died(part.name, shim.killed_us, seen_us)
-            return
-        self.ended[part.name] += 1
-        self.say(f"{part.name} ended by itself:\n{part.tail()}")
 
 
 def _names_of_processes_in(folder: Path) -> list[str]:

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reason = "closed by the broker"
         self._keepalive_s = float(login.keepalive_s)
-        self._heard_s = self._asked_s = 0.0
+        self._heard_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
 

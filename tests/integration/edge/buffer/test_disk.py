@@ -285,5 +285,5 @@ async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     with pytest.raises(BufferUnwritable, match="not open") as caught:
         await store.commit([reading(1)])
-    assert (caught.value.reopen, store.is_open) == (True, False)
+    assert (caught.value.reopen, store._db) == (True, None)
     await store.close()
