@@ -36,9 +36,7 @@ def completeness(
     if begin >= end:
         raise typer.BadParameter(f"--from {begin.isoformat()} is not before --to {end.isoformat()}")
     with psycopg.connect(Settings().telemetry, autocommit=True) as connection:
-        found = measure(connection, since=begin, until=end, whole=bool(since or until))
-    if gateway is not None:
-        found = found.of(gateway)
+        found = measure(connection, since=begin, until=end, whole=bool(since or until), gateway=gateway)
     if as_json:
         print(
             json.dumps(

@@ -165,6 +165,13 @@ def test_a_window_that_ends_before_it_begins_is_refused(command: Any) -> None:
     assert "is not before --to" in refused.output
 
 
+def test_a_gateway_that_nobody_has_is_not_complete(telemetry: Any, command: Any) -> None:
+    """A typing error looked like a gateway from which nothing is missing."""
+    refused = command("--gateway", "nosuch", "--strict")
+    assert refused.exit_code == 1
+    assert str(refused.exception) == "there is no gateway nosuch; segs-cloud gateway list names them"
+
+
 def test_one_gateway_can_be_asked_for_alone() -> None:
     def stream(gateway: str, missing: int) -> Stream:
         return Stream(
