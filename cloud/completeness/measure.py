@@ -37,7 +37,8 @@ class Stream:
 class Meter:
     """One meter under one registration.
 
-    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the first hundred, each with its reason;
+    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the newest hundred, each with its
+    reason;
     `reasons` counts the missing readings of all of them by reason.
     """
 

@@ -25,7 +25,8 @@ def report(found: Completeness) -> Iterator[Table | str]:
     for meter in found.meters:
         yield from _gaps(meter)
     if any(found.reasons.values()):
-        sums = (f"{reason} {missing}" for reason, missing in found.reasons.items() if missing)
+        most = sorted(found.reasons.items(), key=lambda one: -one[1])
+        sums = (f"{reason} {missing}" for reason, missing in most if missing)
         yield f"missing by reason: {', '.join(sums)}"
     if found.quarantine:
         yield ""
@@ -89,7 +90,9 @@ def _gaps(meter: Meter) -> Iterator[str]:
 
 def _span(begin: str, end: str) -> str:
     first, last = (datetime.fromisoformat(time).astimezone(UTC) for time in (begin, end))
-    return f"{first:%Y-%m-%d %H:%M:%S} to {last:{'%H:%M:%S' if first.date() == last.date() else '%Y-%m-%d %H:%M:%S'}} UTC"
+    return (
+        f"{first:%Y-%m-%d %H:%M:%S} to {last:{'%H:%M:%S' if first.date() == last.date() else '%Y-%m-%d %H:%M:%S'}} UTC"
+    )
 
 
 def _window(found: Completeness) -> str:
