@@ -3,3 +3,11 @@
 
 class CloudError(Exception):
     """The message says what was found and what to do; the leaves have fields."""
+
+
+class UnknownGateway(CloudError):
+    """Somebody asked for a gateway that is not registered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no gateway {name}; segs-cloud gateway list names them")
+        self.name = name

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from cloud.db.queries import Queries
+from cloud.errors import UnknownGateway
 
 _Row = TypeVar("_Row")
 _QUERIES = Queries("completeness")
@@ -36,7 +37,8 @@ class Stream:
 class Meter:
     """One meter under one registration.
 
-    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the first hundred, each with its reason;
+    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the newest hundred, each with its
+    reason;
     `reasons` counts the missing readings of all of them by reason.
     """
 
@@ -104,21 +106,27 @@ class Completeness:
         )
 
 
-def measure(connection: psycopg.Connection, *, since: datetime, until: datetime, whole: bool) -> Completeness:
+def measure(
+    connection: psycopg.Connection, *, since: datetime, until: datetime, whole: bool, gateway: str | None = None
+) -> Completeness:
     """Completeness from `since` to `until`, streams by arrival, meters by reading time, all of one snapshot.
 
-    `whole`: a meter is expected in all of that time, not only between its first and its last reading.
+    `whole`: a meter is expected in all of that time, not only between its first and its last reading. `gateway` leaves
+    out all others; UnknownGateway where there is none of that name: its emptiness would look complete.
     """
     window = {"from": since, "to": until, "whole": whole}
     with connection.transaction():
         connection.execute(sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        return Completeness(
+        if gateway is not None and not connection.execute(_QUERIES["gateway"], {"name": gateway}).fetchone():
+            raise UnknownGateway(gateway)
+        found = Completeness(
             since=since,
             until=until,
             streams=_all(connection, Stream, "streams", window),
             meters=_all(connection, Meter, "meters", window),
             quarantine=_all(connection, Waiting, "quarantine", window),
         )
+    return found if gateway is None else found.of(gateway)
 
 
 def _all(connection: psycopg.Connection, kind: type[_Row], query: str, window: dict[str, object]) -> list[_Row]:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cloud.db.queries import Queries
+from cloud.errors import UnknownGateway
 from cloud.gateways.devices import Device, DeviceFileError, read_devices
 from cloud.gateways.health import Gateway, look
 from cloud.gateways.key import Key
@@ -113,8 +114,7 @@ def show(name: Name) -> None:
     """Everything that is known of one gateway."""
     found = [gateway for gateway in _look() if gateway.registered.name == name]
     if not found:
-        typer.echo(f"segs-cloud: there is no gateway {name}; segs-cloud gateway list names them", err=True)
-        raise typer.Exit(1)
+        raise UnknownGateway(name)
     for line in details(found[0]):
         typer.echo(line)
 

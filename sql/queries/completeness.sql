@@ -1,5 +1,9 @@
 -- What came, and what did not.
 
+-- name: gateway
+-- A row if there is a gateway of that name.
+SELECT gateway_id FROM gateway_registry WHERE name = %(name)s;
+
 -- name: streams
 -- Per stream of a gateway.
 SELECT gateway, stream::text, first_seq, last_seq, batches, readings, stored, duplicates, quarantined, missing_batches, missing

@@ -70,6 +70,8 @@ def test_no_more_gaps_are_listed_than_asked_for_and_all_are_counted(telemetry: A
     telemetry.registers(telemetry.meter(), [(s, s) for s in range(0, 50, 10)])
     query = "SELECT gap_count, missing, jsonb_array_length(gaps) AS listed FROM meter_completeness(%s, %s, false, 2)"
     assert telemetry.rows(query, START, START + timedelta(hours=1)) == [{"gap_count": 4, "missing": 36, "listed": 2}]
+    query = "SELECT gaps -> 1 ->> 'to' AS newest FROM meter_completeness(%s, %s, false, 2)"
+    assert telemetry.rows(query, START, START + timedelta(hours=1))[0]["newest"].startswith("2026-03-01T12:00:40")
 
 
 def test_a_meter_that_came_whole_has_no_gap(telemetry: Any) -> None:
@@ -150,19 +152,43 @@ def test_the_command_speaks_json(telemetry: Any, command: Any) -> None:
 
 
 def test_the_tables_name_what_is_missing(telemetry: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "40")
     telemetry.registers(telemetry.meter(interval_s=60), [(0, 1), (240, 5)])
-    _deliver(telemetry, 1, 3)
-    said = command().stdout
-    assert "1: 2" in said
-    assert "MTR-00000001" in said
-    assert "2026-03-01T12:00:00+00:00 to 2026-03-01T12:04:00+00:00" in said
+    _deliver(telemetry, 1, 3, 6)
+    lines = command().stdout.splitlines()
+    [meter] = [line.split() for line in lines if line.startswith("MTR-00000001  ")]
+    assert meter == ["MTR-00000001", "attic/d1", "10", "2", "0", "8"]
+    assert "attic 0b9d3f0e  missing batches: 2, 4-5" in lines
+    assert "MTR-00000001 attic/d1  2026-03-01 12:00:00 to 12:04:00 UTC  3 missing  unknown" in lines
+    assert "missing by reason: unknown 8" in lines
+
+
+def test_of_many_gaps_the_newest_are_told_and_how_much_the_others_lack(telemetry: Any, command: Any) -> None:
+    telemetry.registers(telemetry.meter(interval_s=1), [(s, s) for s in range(0, 600, 4)])
+    lines = [line for line in command().stdout.splitlines() if line.startswith("MTR-00000001 attic/d1  ")]
+    assert lines[0] == "MTR-00000001 attic/d1  390 missing earlier; --from and --to show when, or --json"
+    assert len(lines) == 21
+    assert lines[-1] == "MTR-00000001 attic/d1  2026-03-01 12:09:56 to 12:10:00 UTC  3 missing  unknown"
+
+
+def test_a_time_that_is_none_is_refused_with_an_example(command: Any) -> None:
+    refused = command("--from", "yesterday")
+    assert refused.exit_code == 2
+    assert "2026-11-27T10:00" in refused.output
+    assert "%Y" not in command("--help").output
 
 
 def test_a_window_that_ends_before_it_begins_is_refused(command: Any) -> None:
     refused = command("--from", "2026-03-02")
     assert refused.exit_code == 2
     assert "is not before --to" in refused.output
+
+
+def test_a_gateway_that_nobody_has_is_not_complete(telemetry: Any, command: Any) -> None:
+    """A typing error looked like a gateway from which nothing is missing."""
+    refused = command("--gateway", "nosuch", "--strict")
+    assert refused.exit_code == 1
+    assert str(refused.exception) == "there is no gateway nosuch; segs-cloud gateway list names them"
 
 
 def test_one_gateway_can_be_asked_for_alone() -> None:

@@ -273,4 +273,5 @@ def test_the_command_gives_reasons(telemetry: Any, monkeypatch: pytest.MonkeyPat
 
     assert {name: count for name, count in said["reasons"].items() if count} == {"never_polled": 2, "unknown": 1}
     assert [gap["reason"] for gap in said["meters"][0]["gaps"]] == ["never_polled", "unknown"]
-    assert "(never_polled: silent)" in shown
+    assert "2 missing  never_polled: silent" in shown
+    assert "missing by reason: never_polled 2, unknown 1" in shown

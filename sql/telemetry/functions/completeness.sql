@@ -175,14 +175,15 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT sum(e.missing)::bigint AS missing,
                jsonb_agg(jsonb_build_object('from', e.first_time, 'to', e.last_time, 'missing', e.missing, 'reason', e.reason,
-                                            'detail', e.detail) ORDER BY e.number) FILTER (WHERE e.number <= p_gaps) AS gaps,
+                                            'detail', e.detail) ORDER BY e.number) FILTER (WHERE e.number > e.parts - p_gaps) AS gaps,
                jsonb_build_object(
                    'never_polled', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'never_polled'), 0),
                    'thinned', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'thinned'), 0),
                    'quarantined', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'quarantined'), 0),
                    'in_gateway_buffer', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'in_gateway_buffer'), 0),
                    'unknown', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'unknown'), 0)) AS reasons
-        FROM gap_reasons(came.gaps, d.interval_ms, d.gateway_id, d.device, span.lo, span.hi) AS e
+        FROM (SELECT r.*, count(*) OVER () AS parts
+              FROM gap_reasons(came.gaps, d.interval_ms, d.gateway_id, d.device, span.lo, span.hi) AS r) AS e
     ) AS told
     CROSS JOIN LATERAL (
         SELECT COALESCE(sum(q.readings), 0)::bigint AS readings FROM quarantine AS q
@@ -193,7 +194,7 @@ AS $$
     ORDER BY d.meter_code, span.lo
 $$;
 COMMENT ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) IS
-    'Per meter and registration: readings expected by interval_ms, received, missing (silences longer than 1.5 intervals, the first p_gaps of their parts listed with reasons), missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
+    'Per meter and registration: readings expected by interval_ms, received, missing (silences longer than 1.5 intervals, the newest p_gaps of their parts listed with reasons), missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
 GRANT EXECUTE ON FUNCTION gap_readings(tstzrange, integer) TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_api, segs_readonly;
