@@ -15,6 +15,7 @@ _INTERVALS = 1.5
 # Looked at from outside once a second, nothing shorter can be told for certain.
 _SHORTEST_US = 1_000_000
 _NO_WORD = "no message"
+_LEFT_OUT = "polls left out: the line was busy"
 _DETAIL_CHARS = 500
 # What waits for the time to be known. Of 200 devices that answer now and then, it is that of a day.
 _WAITING = 20_000
@@ -26,6 +27,7 @@ class _Device:
 
     readings: int
     errors: int
+    overruns: int
     since_us: int
     told_us: int
 
@@ -66,7 +68,7 @@ class Silences:
         for state in devices:
             known = self._devices.get(state.device)
             if known is None:
-                known = self._devices[state.device] = _Device(0, 0, self._started_us, self._started_us)
+                known = self._devices[state.device] = _Device(0, 0, 0, self._started_us, self._started_us)
             if state.readings != known.readings:
                 self._read(state, known, now_us)
             elif now_us - known.told_us >= _LONGEST_PART_US and _is_long(now_us - known.since_us, state):
@@ -94,7 +96,7 @@ class Silences:
         first_us = min(first_us, newest_us)
         if known.told_us > known.since_us or _is_long(first_us - known.since_us, state):
             self._tell(state, known, first_us)
-        known.readings, known.errors = state.readings, state.errors
+        known.readings, known.errors, known.overruns = state.readings, state.errors, state.overruns
         known.since_us = known.told_us = newest_us
 
     def _moment_of(self, wall_us: int | None, now_us: int) -> int:
@@ -110,8 +112,7 @@ class Silences:
         """A part up to `until_us`. The first and the last moment of a silence are those of the readings around it."""
         if until_us < known.told_us:
             return
-        detail = state.last_error if state.errors > known.errors and state.last_error else _NO_WORD
-        silence = _Silence(state.device, known.told_us, until_us, detail[:_DETAIL_CHARS])
+        silence = _Silence(state.device, known.told_us, until_us, _why(state, known)[:_DETAIL_CHARS])
         self._waiting.append(silence)
         known.told_us = until_us + 1
 
@@ -135,6 +136,12 @@ class Silences:
                 last_us=silence.last_us + offset_us,
                 detail=silence.detail,
             )
+
+
+def _why(state: DeviceState, known: _Device) -> str:
+    if state.errors > known.errors and state.last_error:
+        return state.last_error
+    return _LEFT_OUT if state.overruns > known.overruns else _NO_WORD
 
 
 def _is_long(silent_us: int, state: DeviceState) -> bool:

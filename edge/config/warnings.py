@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,11 @@ def warnings(config: Config, *, by_id: Path = _BY_ID) -> Iterator[str]:
     mount = config.buffer.mount
     if mount is not None and not os.path.ismount(mount):
         yield f"buffer.mount: {mount}: nothing is mounted there; readings wait in memory until the disk is"
+    elif (free := _free_bytes(config.data_dir)) is not None and free < config.buffer.min_free_bytes:
+        yield (
+            f"buffer.min_free_bytes: {config.buffer.min_free_bytes}: the disk of {config.data_dir} has {free} bytes "
+            "free, so readings would be reduced at once; make room, or set it lower"
+        )
     for number, bus in enumerate(config.modbus):
         if bus.serial is not None and _NUMBERED.fullmatch(bus.serial):
             # Neither has to be there: a port may be unplugged, and a link outlive what it led to.
@@ -45,6 +51,15 @@ def _mode(trail: str, path: str) -> Iterator[str]:
         return
     if mode & _OTHERS:
         yield f"{trail}: {path}: every user of this machine may read or change it (mode {mode:o}); chmod o= {path}"
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """What the gateway may still write on the disk where `folder` is or will be."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    try:
+        return None if there is None else shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 def _is_here(host: str) -> bool:

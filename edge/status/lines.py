@@ -90,6 +90,8 @@ def _daemon(status: Status) -> Iterator[str]:
     if status.running:
         yield from daemon.own_troubles()
         yield from map(_broker, daemon.brokers)
+    elif daemon.devices:
+        yield f"meters, as of {_ago(status.now_us, daemon.written_us)}:"
     yield from (_device(device, status.now_us) for device in daemon.devices)
 
 

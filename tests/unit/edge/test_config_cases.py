@@ -65,6 +65,14 @@ def test_a_mount_is_warned_of_while_nothing_is_mounted_there(tmp_path: Path) -> 
     assert not list(warnings(parse(_mounted("/"), "gateway.toml", tmp_path)))
 
 
+def test_more_room_to_leave_than_the_disk_has_is_warned_of(tmp_path: Path) -> None:
+    """E20: readings are reduced from the first one on, on a disk that never was full."""
+    text = GOOD.replace("[[modbus]]", f"[buffer]\nmin_free_bytes = {10**18}\n[[modbus]]", 1)
+    [warning] = warnings(parse(text, "gateway.toml", tmp_path))
+    assert warning.startswith(f"buffer.min_free_bytes: {10**18}: the disk of {tmp_path / 'data'} has ")
+    assert warning.endswith(" bytes free, so readings would be reduced at once; make room, or set it lower")
+
+
 def test_a_data_folder_that_is_a_link_to_the_mount_lies_under_it(tmp_path: Path) -> None:
     (tmp_path / "card").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "card")

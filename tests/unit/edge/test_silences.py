@@ -78,6 +78,18 @@ def test_errors_before_the_last_reading_do_not_explain_the_silence_after_it(site
     assert [note.detail for note in site.notes] == ["no message"]
 
 
+def test_a_line_too_slow_for_its_polls_is_told_as_the_reason(site: _Site) -> None:
+    """E6: a silence without any error, and without any fault of the meter."""
+    site.reads()
+    site.passes(25)
+    site.meter.overruns += 1
+    site.reads()
+    site.passes(30)
+    site.reads()
+    site.passes(1)
+    assert [note.detail for note in site.notes] == ["polls left out: the line was busy", "no message"]
+
+
 def test_a_meter_that_never_answered_is_silent_from_the_start(site: _Site) -> None:
     site.passes(60)
     site.meter.failed("refused", site.machine.wall_us)

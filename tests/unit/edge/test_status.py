@@ -20,9 +20,9 @@ def _running(*devices: DeviceState, brokers: tuple[BrokerState, ...] = (), **mor
     return msgspec.structs.replace(plain, **more)
 
 
-def _lines(*devices: DeviceState, brokers: tuple[BrokerState, ...] = ()) -> list[str]:
-    daemon = _running(*devices, brokers=brokers)
-    return lines(Status("attic", "0", "ok", [], True, NOW_US, 1.0, None, None, None, None, None, daemon))
+def _lines(*devices: DeviceState, brokers: tuple[BrokerState, ...] = (), running: bool = True) -> list[str]:
+    daemon = _running(*devices, brokers=brokers, written_us=NOW_US if running else NOW_US - 90_000_000)
+    return lines(Status("attic", "0", "ok", [], running, NOW_US, 1.0, None, None, None, None, None, daemon))
 
 
 def test_a_meter_that_was_never_reached_says_why() -> None:
@@ -38,6 +38,14 @@ def test_an_error_before_the_last_reading_is_over() -> None:
     device.read(NOW_US - 1_000_000)
 
     assert _lines(device)[-1] == "main: 1 readings, last 1 s ago, 1 errors"
+
+
+def test_what_a_stopped_gateway_says_of_its_meters_has_its_age() -> None:
+    """The file is only written now and then: its counts are not those of the end."""
+    device = DeviceState(device="main", interval_ms=1000)
+
+    assert _lines(device, running=False)[-2] == "meters, as of 90 s ago:"
+    assert not any(line.startswith("meters") for line in _lines(device))
 
 
 def test_a_broker_that_is_away_is_told() -> None:
