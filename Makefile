@@ -17,7 +17,7 @@ SEED ?= 1
 help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test, on real servers"
-	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1)"
+	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1; see CONTRIBUTING.md, Torture)"
 	@echo "make check   style, types, import contracts"
 	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
 	@echo "make docs    regenerate the generated documents"

@@ -25,6 +25,8 @@ class Health(StrEnum):
     """Neither batch nor report for longer than `SILENT_AFTER`."""
     NEVER = "never"
     """Nothing has ever come."""
+    UNUSED = "unused"
+    """It has delivered, and no device is registered for it now: a demo's that is over, say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Gateway:
         last = max(filter(None, (self.heard.last_batch_at, self.heard.last_report_at)), default=None)
         if last is None:
             return Health.NEVER
+        if not self.registered.devices:
+            return Health.UNUSED
         if self.now - last > SILENT_AFTER:
             return Health.SILENT
         return Health.TROUBLED if self.report and self.report.troubles else Health.OK

@@ -14,7 +14,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 def overview(gateways: list[Gateway]) -> Table:
     """One row a gateway; the second line of a cell has the lesser part of it."""
     table = Table(
-        "gateway", "health", "keys", "devices", "last batch\nlast report", "backlog\nage", "delivered\nbatches"
+        "gateway", "health", "key\nids", "devices", "last batch\nlast report", "backlog\nage", "delivered\nbatches"
     )
     for one in gateways:
         waiting = None if one.report is None else one.report.backlog
@@ -34,7 +34,7 @@ def details(gateway: Gateway) -> Iterator[str]:
     """Lines of name and value; what a gateway has not said has no line."""
     heard, report = gateway.heard, gateway.report
     yield f"{gateway.registered.name}: {gateway.health}"
-    yield f"keys: {', '.join(map(str, gateway.registered.keys)) or 'none'}"
+    yield f"key ids: {', '.join(map(str, gateway.registered.keys)) or 'none'}"
     yield f"devices: {gateway.registered.devices}"
     yield f"delivered: {heard.readings} readings in {heard.batches} batches"
     if heard.last_seq is not None:
@@ -44,11 +44,12 @@ def details(gateway: Gateway) -> Iterator[str]:
         return
     backlog, buffer, clock, lost = report.backlog, report.buffer, report.clock, report.given_up
     yield f"last report: {_ago(gateway, heard.last_report_at)}, by {report.software}"
-    yield f"running for: {_span((report.sent_us - report.started_us) / 1e6)}"
-    yield f"backlog: {backlog.readings} readings, {_size(backlog.bytes)}, the oldest {_span(gateway.backlog_age_s)} old"
+    yield f"running when it reported: for {_span((report.sent_us - report.started_us) / 1e6)}"
+    age = "" if gateway.backlog_age_s is None else f", the oldest {_span(gateway.backlog_age_s)} old"
+    yield f"backlog: {backlog.readings} readings, {_size(backlog.bytes)}{age}"
     yield f"loss window: {report.loss_window_s:g} s"
-    yield f"clock: {heard.clock_ahead_s or 0:+.3f} s against the receiver's when the report came"
-    yield f"clock by the gateway: {_offset(clock.offset_s)}, {'' if clock.synchronized else 'not '}synchronized"
+    kernel = "calls it synchronized" if clock.synchronized else "does not call it synchronized"
+    yield f"clock: {_offset(heard.clock_ahead_s)} when it reported; the gateway's kernel {kernel}"
     yield f"buffer: {_size(buffer.used_bytes)} of {_size(buffer.max_bytes)}"
     yield f"given up: {', '.join(f'{name} {getattr(lost, name)}' for name in lost.__struct_fields__)}"
     yield f"meters: {report.meters}, silent: {report.silent_meters}"
@@ -88,5 +89,7 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:.1f} MiB"
 
 
-def _offset(seconds: float | None) -> str:
-    return "no offset known" if seconds is None else f"{seconds:+.3f} s"
+def _offset(ahead_s: float | None) -> str:
+    if not ahead_s:
+        return "as the receiver's"
+    return f"{abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} the receiver's"

@@ -235,6 +235,10 @@ def test_an_interval_beyond_measure_is_refused_in_words(run: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
+def register(run: Run, device: str = "main") -> None:
+    run("device", "add", "attic", device, "--region", "north", "--model", "x", "--interval-ms", "1000")
+
+
 STREAM = "0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11"
 
 
@@ -297,11 +301,24 @@ def test_a_gateway_s_health_is_what_was_heard_of_it(
 ) -> None:
     """C10: who is silent is forgotten, and nobody is told."""
     run("add", "attic")
+    register(run)
     heard(telemetry_db, **sent)
 
     (listed,) = json.loads(run("list", "--json").stdout)
 
     assert listed["health"] == health
+
+
+def test_of_a_gateway_without_devices_nothing_is_expected(run: Run, telemetry_db: str) -> None:
+    """A demo's gateway that was over stood among the troubled and the silent for ever."""
+    run("add", "attic")
+    register(run)
+    heard(telemetry_db, batch_ago=timedelta(minutes=6), report_ago=timedelta(minutes=1))
+    assert json.loads(run("list", "--json").stdout)[0]["health"] == "troubled"
+
+    run("device", "remove", "attic", "main")
+
+    assert json.loads(run("list", "--json").stdout)[0]["health"] == "unused"
 
 
 def test_the_list_for_machines_has_all_that_a_gateway_said(run: Run, telemetry_db: str) -> None:
@@ -342,6 +359,7 @@ def test_the_list_for_people_fits_into_100_columns(
     monkeypatch.setenv("COLUMNS", "100")
     run("add", "north-substation-12")
     run("key-add", "north-substation-12")
+    run("device", "add", "north-substation-12", "m", "--region", "n", "--model", "x", "--interval-ms", "1000")
     heard(telemetry_db, batch_ago=timedelta(days=1), report_ago=timedelta(seconds=5))
 
     lines = run("list").stdout.splitlines()
@@ -354,6 +372,7 @@ def test_the_list_for_people_fits_into_100_columns(
 
 def test_one_gateway_is_shown_with_everything(run: Run, telemetry_db: str) -> None:
     run("add", "attic")
+    register(run)
     assert "last report: none" in run("show", "attic").stdout.splitlines()
     heard(telemetry_db, batch_ago=timedelta(seconds=70), report_ago=timedelta(seconds=5))
 
@@ -362,10 +381,23 @@ def test_one_gateway_is_shown_with_everything(run: Run, telemetry_db: str) -> No
     assert lines[0] == "attic: troubled"
     assert "delivered: 70 readings in 7 batches" in lines
     assert any(re.fullmatch(rf"last batch: 1 min \d+ s ago, number 7 of stream {STREAM}", line) for line in lines)
-    assert "clock: +2.000 s against the receiver's when the report came" in lines
+    assert "key ids: 1" in lines
+    assert "running when it reported: for 1 h 0 min" in lines
+    assert any(re.fullmatch(r"backlog: 1200 readings, 1\.0 MiB, the oldest 2 min \d+ s old", line) for line in lines)
+    [clock] = [line for line in lines if line.startswith("clock")]
+    assert (
+        clock == "clock: 2.000 s ahead of the receiver's when it reported; the gateway's kernel calls it synchronized"
+    )
     assert "given up: thinned 7, reduced 0, overflowed 0, damaged 0, refused 0" in lines
     assert "damaged file that was kept: buffer.sqlite.damaged-1" in lines
     assert lines[-2:] == ["trouble: meter [m1] has been silent since 12:00", "trouble: the disk is full"]
+
+
+def test_where_nothing_waits_nothing_is_old(run: Run, telemetry_db: str) -> None:
+    run("add", "attic")
+    heard(telemetry_db, report_ago=timedelta(seconds=5), backlog=BacklogReport())
+
+    assert "backlog: 0 readings, 0.0 MiB" in run("show", "attic").stdout.splitlines()
 
 
 def test_a_gateway_that_nobody_has_cannot_be_shown(run: Run) -> None:

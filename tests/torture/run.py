@@ -80,17 +80,19 @@ def torture(
         outcome.skipped = _skipped(stack, without)
         kinds = {name: kind for name, kind in KINDS.items() if name not in outcome.skipped}
         planned = plan(kinds, faults=faults, seed=seed, **({} if gap_s is None else {"gap_s": gap_s}))
-        say(f"{time.monotonic() - began:6.1f} s  the stack is up; {len(planned)} faults in {planned[-1].at_s:.0f} s")
+        say(f"the stack came up in {time.monotonic() - began:.1f} s; {len(planned)} faults in {planned[-1].at_s:.0f} s")
         stack.wait(_BEFORE_S)
-        _inject(stack, planned, outcome)
-        say(f"{time.monotonic() - began:6.1f} s  everything heals")
+        say("seconds from here on count from the start of the faults")
+        faults_began = time.monotonic()
+        _inject(stack, planned, outcome, faults_began)
+        say(f"{time.monotonic() - faults_began:6.1f} s  everything heals")
         stack.heal()
         stack.wait(_AFTER_S)
         try:
             _drain(stack)
         except Undrained as error:
             outcome.undrained = str(error)
-        say(f"{time.monotonic() - began:6.1f} s  comparing")
+        say(f"{time.monotonic() - faults_began:6.1f} s  comparing")
         _compare(stack, outcome)
         outcome.ended = dict(stack.supervisor.ended)
     outcome.seconds = time.monotonic() - began
@@ -107,8 +109,7 @@ def _skipped(stack: Stack, without: Iterable[str]) -> dict[str, str]:
     return skipped | dict.fromkeys(without, "left out by whoever asked")
 
 
-def _inject(stack: Stack, planned: list[Fault], outcome: Outcome) -> None:
-    began = time.monotonic()
+def _inject(stack: Stack, planned: list[Fault], outcome: Outcome, began: float) -> None:
     pending: set[Future[None]] = set()
     with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="fault") as pool:
         try:
