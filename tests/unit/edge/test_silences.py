@@ -79,7 +79,7 @@ def test_errors_before_the_last_reading_do_not_explain_the_silence_after_it(site
 
 
 def test_a_line_too_slow_for_its_polls_is_told_as_the_reason(site: _Site) -> None:
-    """E6: a silence without any error, and without any fault of the meter."""
+    """Neither an error of the meter nor its silence: the schedule asks for more than the line can carry."""
     site.reads()
     site.passes(25)
     site.meter.overruns += 1
