@@ -20,6 +20,7 @@ _PATIENCE_S = 5.0
 # Segments that can be counted while somebody waits: their rows lie strewn over the file.
 _COUNTED_BYTES = 64 * 2**20
 _SHOWN_REFUSED = 20
+_KINDS = frozenset(NoteKind)
 
 
 class Unreadable(EdgeError):
@@ -165,7 +166,8 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
         rejected=_one(db, "SELECT count(*) FROM rejected"),
         refused_readings=_one(db, "SELECT count(*) FROM refused"),
         refused=[RefusedReading(*row) for row in refused],
-        losses=[Loss(row[0], row[1], row[2], row[3], NoteKind(row[4])) for row in losses],
+        # A row whose kind is none of ours is damaged: its other columns say nothing either.
+        losses=[Loss(*row[:4], NoteKind(row[4])) for row in losses if row[4] in _KINDS],
         given_up=totals.given_up,
         corrected=totals.corrected,
         set_aside=aside[-1] if aside else None,

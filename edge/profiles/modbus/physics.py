@@ -111,7 +111,10 @@ def _ways(
                 "byte_order": _turned(row.byte_order, own[1], byte_order),
             }
             value = row.model_copy(update=turned).value(data)
-            for name, kept in canonical({} if value is None else {row.quantity: value})[0].items():
+            possible, impossible = canonical({} if value is None else {row.quantity: value})
+            # What no reading can be is none of a grid's either.
+            judged += [False for _ in impossible]
+            for name, kept in possible.items():
                 values[name] = kept
                 # What only rounds to 0 V, as 230.0 V does with its words exchanged, is no phase without voltage.
                 judged.append(False if kept == 0 and any(data) else plausible(name, kept, profile.nominal))

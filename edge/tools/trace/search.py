@@ -15,6 +15,7 @@ from edge.clock import utc
 from edge.config.models import Config
 from edge.reading import Reading
 from edge.timekeeping import STEP_US, correction_us
+from edge.tools.outcome import ToolFault
 from edge.tools.trace import frames
 from edge.tools.trace.found import (
     Answer,
@@ -158,7 +159,13 @@ class Search:
     def _receipt(self, receipt_us: int, text: str | None, readings: int) -> FoundReceipt:
         if text is None:  # It says that all of it is stored.
             return FoundReceipt(utc(receipt_us), readings, readings, 0, [])
-        receipt = _RECEIPT.decode(text)
+        try:
+            receipt = _RECEIPT.decode(text)
+        except msgspec.DecodeError as error:
+            raise ToolFault(
+                f"the receipt of {utc(receipt_us)} cannot be read any more: {error}; "
+                "the receiver's quarantine says what it did not store"
+            ) from error
         quarantined = [
             {"reason": entry.reason, "readings": entry.readings}
             for entry in receipt.quarantined

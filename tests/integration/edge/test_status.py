@@ -53,6 +53,16 @@ async def test_what_waits_is_what_has_no_receipt_while_the_store_is_open_and_aft
     assert _status(folder).stored == found
 
 
+async def test_a_damaged_loss_hides_no_other(folder: Folder) -> None:
+    lost = Loss("memory was full", 60, NOON_US, NOON_US + 60_000_000, NoteKind.OVERFLOWED)
+    async with folder.store() as store:
+        await commit(store, readings(0, 5), losses=[lost, msgspec.structs.replace(lost, reason="the disk was")])
+    folder.change("UPDATE loss SET kind = 'overfloved' WHERE id = (SELECT min(id) FROM loss)")
+    found = _status(folder).stored
+    assert found is not None
+    assert [loss.reason for loss in found.losses] == ["the disk was"]
+
+
 async def test_the_backlog_is_the_stores_own_count(folder: Folder) -> None:
     async with folder.store() as store:
         for start in (0, 10, 1000, 1010):

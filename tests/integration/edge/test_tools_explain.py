@@ -147,6 +147,16 @@ async def test_a_note_that_cannot_be_read_any_more_is_passed_over(folder: Folder
     assert _asked(folder, 30).said == "never read: main was silent, no reply within 1 s"
 
 
+async def test_a_receipt_that_cannot_be_read_any_more_is_said_to_be_so(folder: Folder) -> None:
+    async with folder.store() as store:
+        await commit(store, readings(0, 5))
+        await store.cut_live(5000)
+        await deliver(store, quarantined=[Quarantined("main", "unknown_device", 5)])
+    folder.change("UPDATE batch SET receipt = substr(receipt, 1, 20)")
+    with pytest.raises(ToolFault, match=r"the receipt of .* cannot be read any more: .*; the receiver's quarantine"):
+        _asked(folder, 4)
+
+
 async def test_what_was_given_up_is_told_by_its_reason(folder: Folder) -> None:
     """E20"""
     async with folder.store() as store:
