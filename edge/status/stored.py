@@ -167,7 +167,7 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
         refused_readings=_one(db, "SELECT count(*) FROM refused"),
         refused=[RefusedReading(*row) for row in refused],
         # A row whose kind is none of ours is damaged: its other columns say nothing either.
-        losses=[Loss(*row[:4], NoteKind(row[4])) for row in losses if row[4] in _KINDS],
+        losses=[Loss(row[0], row[1], row[2], row[3], NoteKind(row[4])) for row in losses if row[4] in _KINDS],
         given_up=totals.given_up,
         corrected=totals.corrected,
         set_aside=aside[-1] if aside else None,
