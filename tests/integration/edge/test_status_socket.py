@@ -6,10 +6,9 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from edge.running import Running
-from edge.status_socket import StatusServer, ask
-
-from edge.buffer.queue import BufferState
+from edge.buffer.state import BufferState
+from edge.status.running import Running
+from edge.status.socket import StatusServer, ask
 from edge.uplink.state import UplinkState
 from tests.integration.edge.peers import eventually
 
