@@ -78,6 +78,7 @@ class Thread:
         if self._thread is not None:
             self._work.put(None)
             self._thread.join()
+            self._thread = None
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
