@@ -72,6 +72,7 @@ def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
                 ("--port 8080", f"--port {receiver}"),
                 ("--metrics-port 9471", f"--metrics-port {free_port()}"),
                 ("port = 9464", f"port = {free_port()}"),
+                ("port = 9465", f"port = {free_port()}"),
             ]
         finally:
             simulator.stop()
