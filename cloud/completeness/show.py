@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cloud.completeness.measure import Completeness, Meter, Stream
+from cloud.printable import printable
 
 _SHOWN = 20
 
@@ -84,7 +85,7 @@ def _gaps(meter: Meter) -> Iterator[str]:
     if earlier:
         yield f"{name}  {earlier} missing earlier; --from and --to show when, or --json"
     for gap in shown:
-        because = f"{gap['reason']}: {gap['detail']}" if gap["detail"] else gap["reason"]
+        because = f"{gap['reason']}: {printable(str(gap['detail']))}" if gap["detail"] else gap["reason"]
         yield f"{name}  {_span(str(gap['from']), str(gap['to']))}  {gap['missing']} missing  {because}"
 
 

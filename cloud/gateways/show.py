@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cloud.gateways.health import Gateway
+from cloud.printable import printable
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -19,7 +20,7 @@ def overview(gateways: list[Gateway]) -> Table:
     for one in gateways:
         waiting = None if one.report is None else one.report.backlog
         table.add_row(
-            escape(f"{one.registered.name}\n{one.report.software if one.report else ''}".rstrip()),
+            escape(f"{one.registered.name}\n{printable(one.report.software) if one.report else ''}".rstrip()),
             escape(f"{one.health}\n{_first_trouble(one)}".rstrip()),
             ", ".join(map(str, one.registered.keys)) or "-",
             str(one.registered.devices),
@@ -43,7 +44,7 @@ def details(gateway: Gateway) -> Iterator[str]:
         yield "last report: none"
         return
     backlog, buffer, clock, lost = report.backlog, report.buffer, report.clock, report.given_up
-    yield f"last report: {_ago(gateway, heard.last_report_at)}, by {report.software}"
+    yield f"last report: {_ago(gateway, heard.last_report_at)}, by {printable(report.software)}"
     yield f"running when it reported: for {_span((report.sent_us - report.started_us) / 1e6)}"
     age = "" if gateway.backlog_age_s is None else f", the oldest {_span(gateway.backlog_age_s)} old"
     yield f"backlog: {backlog.readings} readings, {_size(backlog.bytes)}{age}"
@@ -55,9 +56,9 @@ def details(gateway: Gateway) -> Iterator[str]:
     yield f"meters: {report.meters}, silent: {report.silent_meters}"
     yield f"rejected messages: {report.rejected_messages}"
     for file in buffer.set_aside:
-        yield f"damaged file that was kept: {file}"
+        yield f"damaged file that was kept: {printable(file)}"
     for trouble in report.troubles:
-        yield f"trouble: {trouble}"
+        yield f"trouble: {printable(trouble)}"
 
 
 def _first_trouble(gateway: Gateway) -> str:
@@ -65,7 +66,7 @@ def _first_trouble(gateway: Gateway) -> str:
     if not troubles:
         return ""
     more = f" (+{len(troubles) - 1})" if len(troubles) > 1 else ""
-    return f"{troubles[0][:40]}{more}"
+    return f"{printable(troubles[0])[:40]}{more}"
 
 
 def _ago(gateway: Gateway, time: datetime | None) -> str:

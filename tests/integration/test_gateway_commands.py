@@ -393,6 +393,24 @@ def test_one_gateway_is_shown_with_everything(run: Run, telemetry_db: str) -> No
     assert lines[-2:] == ["trouble: meter [m1] has been silent since 12:00", "trouble: the disk is full"]
 
 
+def test_what_a_gateway_says_reaches_no_terminal_as_it_is(run: Run, telemetry_db: str) -> None:
+    """Whoever holds one gateway's key would else write on the operator's screen."""
+    run("add", "attic")
+    wild = "\x1b[2J\x9b31mall is well\r\nhealth: ok"
+    heard(
+        telemetry_db,
+        report_ago=timedelta(seconds=5),
+        troubles=[wild],
+        software=wild,
+        buffer=BufferReport(used_bytes=1, max_bytes=2, set_aside=[wild]),
+    )
+    for said in (run("show", "attic"), run("list")):
+        assert said.returncode == 0
+        assert not {"\x1b", "\x9b", "\r"} & set(said.stdout)
+        assert "\\x1b[2J" in said.stdout
+    assert "\nhealth: ok" not in run("show", "attic").stdout
+
+
 def test_where_nothing_waits_nothing_is_old(run: Run, telemetry_db: str) -> None:
     run("add", "attic")
     heard(telemetry_db, report_ago=timedelta(seconds=5), backlog=BacklogReport())
