@@ -18,6 +18,8 @@ INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, re
 INSERT_LOSS = "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)"
 ID_STEP = 1 << 16
 """For each reading the next id is so much greater: a hole in the ids tells how many readings are not there any more."""
+MOST_NOTES = 50_000
+"""Of 200 devices that are silent once an hour, those of ten days."""
 _DAY_US = 86_400_000_000
 _NOTE = msgspec.msgpack.Encoder()
 _NOTES = msgspec.msgpack.Decoder(Note)
@@ -54,7 +56,10 @@ def next_segment_id(db: sqlite3.Connection) -> int:
 
 
 def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
-    db.executemany("INSERT INTO note (body) VALUES (?)", [(_NOTE.encode(note),) for note in notes])
+    """Beyond MOST_NOTES the oldest that wait go: a receiver that takes none must not cost readings their room."""
+    if rows := [(_NOTE.encode(note),) for note in notes]:
+        db.executemany("INSERT INTO note (body) VALUES (?)", rows)
+        db.execute("DELETE FROM note WHERE seq IS NULL AND id <= (SELECT max(id) FROM note) - ?", (MOST_NOTES,))
 
 
 def notes_of(db: sqlite3.Connection, stream: int, seq: int) -> list[Note]:

@@ -10,6 +10,7 @@ from edge.buffer.deliveries import RECENT_DELIVERIES
 from edge.buffer.lock import BufferLock, held
 from edge.buffer.queue import BufferQueue
 from edge.buffer.rows import Rejected
+from edge.buffer.tables import MOST_NOTES, decoded_note
 from edge.clock import Clock
 from edge.drivers.mqtt.connection import RECEIVE_MAXIMUM
 from edge.errors import BufferInUse
@@ -330,3 +331,18 @@ async def test_a_reading_without_values_comes_back_as_one(tmp_path: Path) -> Non
         await store.commit([Reading("meter", 1, {}), reading(2)])
         [batch] = await settle_all(store)
     assert batch.readings == 2
+
+
+async def test_notes_that_nobody_takes_are_bounded_and_the_newest_are_kept(tmp_path: Path) -> None:
+    """E20: a receiver of version 1 takes none, and readings would be given up for their room."""
+    notes = [Note(NoteKind.NOT_RUNNING, START_US + n, START_US + n + 1) for n in range(MOST_NOTES)]
+    async with opened(tmp_path) as store:
+        await store.commit([], notes=notes[:10])
+        await store.cut_live(5000)
+        await store.commit([reading(1)], notes=notes[10:20])
+        for start in range(0, MOST_NOTES, 10_000):
+            await store.commit([], notes=notes[start : start + 10_000])
+        assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NULL") == [(MOST_NOTES,)]
+        assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NOT NULL") == [(10,)]
+        [(newest,)] = peek(tmp_path, "SELECT body FROM note ORDER BY id DESC LIMIT 1")
+        assert decoded_note(newest) == notes[-1]
