@@ -24,7 +24,7 @@ class BufferLock:
             fd = _open(self._path, os.O_RDWR | os.O_CREAT)
         except DataDirUnusable:
             # On a disk that is read-only by now, the lock of the start before will do.
-            if not self._path.exists():
+            if not self._path.is_file():
                 raise
             fd = _open(self._path, os.O_RDONLY)
         deadline_s = time.monotonic() + _PATIENCE_S
