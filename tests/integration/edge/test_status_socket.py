@@ -32,15 +32,22 @@ def _open_files() -> int:
 
 async def test_who_asks_and_never_reads_is_let_go_with_all_that_was_kept_for_him(tmp_path: Path) -> None:
     """E30: each took a file and his answer's bytes for as long as he liked."""
-    large = _running("x" * 2**20)
-    async with StatusServer(data_dir=tmp_path, running=lambda: large, patience_s=0.2):
+    large, asked = _running("x" * 2**20), []
+
+    def running() -> Running:
+        asked.append(_open_files())
+        return large
+
+    async with StatusServer(data_dir=tmp_path, running=running, patience_s=0.2):
         before = _open_files()
         with ExitStack() as clients:
             for _ in range(20):
                 client = clients.enter_context(socket.socket(socket.AF_UNIX))
                 client.setblocking(False)
                 client.connect(str(tmp_path / "status.sock"))
-            await eventually(lambda: _open_files() == before + 40)
+            await eventually(lambda: len(asked) == 20)
+            # With him who never reads there is one file more at each end.
+            assert max(asked) > before + 20
             await eventually(lambda: _open_files() == before + 20)
             assert await asyncio.to_thread(ask, tmp_path) == large
 
