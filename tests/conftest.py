@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ _FAST = {
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "community: needs TimescaleDB's Community edition")
     config.stash[_SERVERS] = []
+    # Who starts the tests in the background of a shell has interrupts ignored, and what tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
