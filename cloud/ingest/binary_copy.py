@@ -34,7 +34,7 @@ def _statement(table: str, quantities: tuple[str, ...]) -> sql.SQL:
     names = [name for name, _ in _FIXED] + [*quantities]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     text = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.Identifier(table), columns).as_string()
-    return sql.SQL(text)  # type: ignore[arg-type]  # quoted above, and rendered once
+    return sql.SQL(text)
 
 
 def pieces(rows: Rows, batch_id: int) -> Iterator[bytes | bytearray]:

@@ -67,11 +67,8 @@ class Rows:
         Whoever writes the same rows at the same time writes them in the same order, and so waits for the other instead
         of each for the other. The day comes first because COPY gathers the rows of each chunk.
         """
-        day = self.time_us // _DAY_US
-        keys = ((day, self.meter_id, self.time_us), (self.meter_id, self.time_us))[bool(len(day) and day.min() == day.max())]
-        if _ascending(*keys):
-            return self
-        return self.take(np.lexsort(keys[::-1]))
+        keys = (self.time_us // _DAY_US, self.meter_id, self.time_us)
+        return self if _ascending(*keys) else self.take(np.lexsort(keys[::-1]))
 
 
 @dataclass(slots=True)
@@ -119,9 +116,7 @@ def doubtful_too(
     return Sorted(rows, aside, late=bool(len(rows) and rows.time_us.min() < window.live_us))
 
 
-def _sound(
-    portion: Portion, gateway_id: int, registry: Registry, window: Window
-) -> tuple[Rows | None, Sequence[int]]:
+def _sound(portion: Portion, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows | None, Sequence[int]]:
     """The sound rows, None where no device is sound, and the numbers of the doubtful devices."""
     everybody = range(len(portion.devices))
     values = _as_arrays(portion.columns)
@@ -189,9 +184,9 @@ def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Wind
     return Rows(time_us, meter_id, flags, columns).take(good), aside + bad_values
 
 
-def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Floats], list[SetAside]]:
+def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Numeric], list[SetAside]]:
     """The block's columns with everything that breaks the table of quantities blanked and set aside."""
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Numeric] = {}
     aside: list[SetAside] = []
     for name, numbers in block.values.items():
         column = _floats(numbers)

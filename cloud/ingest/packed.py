@@ -123,9 +123,7 @@ def _portion(group: _Group) -> Portion:
         interval_ms=group.interval_ms,
         time_us=_times(group, shape),
         flags=None if group.flags is None else _flags(group.flags, shape),
-        columns={
-            name: _numbers(column, shape) for name, column in zip(group.quantities, group.columns, strict=True)
-        },
+        columns={name: _numbers(column, shape) for name, column in zip(group.quantities, group.columns, strict=True)},
     )
 
 
@@ -169,14 +167,14 @@ def _integers(column: Column, shape: _Shape, step: int | Ints) -> Ints:
     """The integers of a column that is not plain; `step` is added to each difference, or each device's own is."""
     if column.plain is not None:
         raise _Unusual
-    firsts = _positive(column.first_width, column.firsts, shape.devices)
+    positive = _positive(column.first_width, column.firsts, shape.devices)
     rest = _positive(column.rest_width, column.rest, shape.readings - shape.devices)
     largest_step = step if isinstance(step, int) else int(step.max())
-    sums = abs(column.low) + _bound(column.first_width, firsts)
+    sums = abs(column.low) + _bound(column.first_width, positive)
     sums += ((_bound(column.rest_width, rest) >> 1) + 1 + largest_step) * (shape.most - 1)
     if sums >= _SAFE:
         raise _Unusual
-    firsts = firsts.astype(np.int64)
+    firsts = positive.astype(np.int64)
     firsts += column.low
     if shape.most == 1:
         return firsts
@@ -197,7 +195,8 @@ def _summed(firsts: Ints, differences: Ints, shape: _Shape, step: int | Ints) ->
             flat[:, 1:] += step[:, np.newaxis]
         elif step:
             flat[:, 1:] += step
-        return np.cumsum(flat, axis=1, out=flat).ravel()
+        np.cumsum(flat, axis=1, out=flat)
+        return flat.ravel()
     out = np.empty(shape.readings, dtype=np.int64)
     if isinstance(step, int):
         out[~shape.first] = differences + step

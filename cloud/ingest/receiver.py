@@ -191,15 +191,18 @@ class Receiver:
     async def _attempt(self, key: str, delivery: Delivery, place: Place) -> tuple[Receipt, bool]:
         now, registry = self._clock(), self._registry
         found = await sorted_out(delivery, registry, self._acceptance.window(now))
-        async with asyncio.timeout(self._limits.commit_timeout_s), place.committing(late=found.late):
-            async with self._pool.connection() as connection:
-                try:
-                    return await commit(connection, delivery, found, registry, now)
-                except RegistryChanged as change:
-                    self._registry = change.registry
-                    if self._registry.gateway_id(key) != delivery.gateway_id:
-                        raise UnknownKey("the key was revoked") from None
-                    raise
+        async with (
+            asyncio.timeout(self._limits.commit_timeout_s),
+            place.committing(late=found.late),
+            self._pool.connection() as connection,
+        ):
+            try:
+                return await commit(connection, delivery, found, registry, now)
+            except RegistryChanged as change:
+                self._registry = change.registry
+                if self._registry.gateway_id(key) != delivery.gateway_id:
+                    raise UnknownKey("the key was revoked") from None
+                raise
 
     def _away(self, error: Exception) -> Unavailable:
         why = f"the telemetry database did not take it: {type(error).__name__}"

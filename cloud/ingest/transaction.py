@@ -133,9 +133,7 @@ async def store_rows(
     return stored
 
 
-async def _write(
-    connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry
-) -> int:
+async def _write(connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry) -> int:
     """Write the rows, after a savepoint; append conflicting values to `found.set_aside`. Returns the new rows."""
     rows = found.rows
     if not len(rows):
@@ -213,9 +211,8 @@ async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Rece
     cursor = await connection.execute(_QUERIES["ledger_find"], delivery.key)
     row = await cursor.fetchone()
     if row is None or bytes(row[0]).hex() != delivery.sha256:
-        raise SequenceReused(
-            f"stream {delivery.contents.stream} has another batch {delivery.contents.seq}; start a new stream with a new id"
-        )
+        stream, seq = delivery.contents.stream, delivery.contents.seq
+        raise SequenceReused(f"stream {stream} has another batch {seq}; start a new stream with a new id")
     await connection.execute(_QUERIES["ledger_confirm"])
     return _receipt(delivery, *row[1:])
 
