@@ -151,7 +151,7 @@ BEGIN
         SELECT p.*, p.to_value - p.value < 0 AS fell, m.moved, m.moved BETWEEN 0 AND p.allowance AS believed,
                time_bucket(v_minute, p.at) AS from_bucket,
                CASE WHEN p.to_at < p.at + INTERVAL '7 days' THEN time_bucket(v_minute, p.to_at) END AS to_bucket,
-               p.to_at - p.at > p.interval_ms * INTERVAL '2.5 milliseconds' AS gap
+               p.to_at - p.at > p.interval_ms * INTERVAL '1.5 milliseconds' AS gap
         FROM pair AS p
         CROSS JOIN LATERAL (SELECT CASE WHEN p.to_value < p.value AND p.to_value - p.value + p.modulus BETWEEN 0 AND p.allowance
                                         THEN p.to_value - p.value + p.modulus ELSE p.to_value - p.value END) AS m (moved)

@@ -119,8 +119,8 @@ BEGIN
                     ELSE l.from_value + register_share(l.first - l.from_value, l.from_at, l.bucket, l.first_at) END AS start,
                CASE WHEN l.to_at IS NULL THEN l.last
                     ELSE l.last + register_share(l.to_value - l.last, l.last_at, l.bucket + v_minute, l.to_at) END AS finish,
-               l.first_at - l.from_at > l.interval_ms * INTERVAL '2.5 milliseconds' AND l.first_at > l.bucket AS gap_before,
-               l.to_at - l.last_at > l.interval_ms * INTERVAL '2.5 milliseconds' AND l.to_at > l.bucket + v_minute AS gap_after,
+               l.first_at - l.from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.first_at > l.bucket AS gap_before,
+               l.to_at - l.last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.to_at > l.bucket + v_minute AS gap_after,
                l.odd OR l.from_bucket < l.bucket - v_minute OR l.to_bucket > l.bucket + v_minute
                OR l.first - l.from_value NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.from_at, l.first_at)
                OR l.to_value - l.last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.last_at, l.to_at) AS doubtful
