@@ -23,7 +23,8 @@ from contract.receipt import Quarantined, Receipt
 
 _QUERIES = Queries("ingest")
 # A longer silence within a batch splits its dirty mark, so that late readings do not mark the time between.
-_MARK_GAP_US = 15 * 60 * 1_000_000
+_MINUTE_US = 60_000_000
+_MARK_GAP_US = 15 * _MINUTE_US
 _MANY_COLUMNS = 1000
 
 
@@ -161,11 +162,12 @@ def _marks(rows: Rows) -> dict[str, list[int] | list[str]]:
     """
     order = np.lexsort((rows.time_us, rows.meter_id))
     meter_id, time_us = rows.meter_id[order], rows.time_us[order]
-    breaks = np.flatnonzero((np.diff(meter_id) != 0) | (np.diff(time_us) > _MARK_GAP_US))
-    first_us, last_us = time_us[np.append(0, breaks + 1)], time_us[np.append(breaks, len(order) - 1)]
-    meter_id = meter_id[np.append(0, breaks + 1)]
-    _, shared = np.unique(np.stack((first_us, last_us)) // 60_000_000, axis=1, return_inverse=True)
-    groups = [np.flatnonzero(shared == number) for number in range(int(shared.max()) + 1)]
+    first = np.append(True, (np.diff(meter_id) != 0) | (np.diff(time_us) > _MARK_GAP_US))
+    meter_id, first_us, last_us = meter_id[first], time_us[first], time_us[np.append(first[1:], True)]
+    minutes = np.stack((first_us, last_us)) // _MINUTE_US
+    by_minutes = np.lexsort(minutes)
+    changes = np.flatnonzero(np.diff(minutes[:, by_minutes], axis=1).any(axis=0)) + 1
+    groups = np.split(by_minutes, changes)
     return {
         "meters": ["{" + ",".join(map(str, meter_id[group].tolist())) + "}" for group in groups],
         "first_us": [int(first_us[group].min()) for group in groups],
