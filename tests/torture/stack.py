@@ -45,7 +45,10 @@ class Aborted(Exception):
 
 
 class Stack:
-    """All of it in a temporary folder, a context manager. What ends without being told to is started again."""
+    """All of it in a temporary folder, a context manager. What ends without being told to is started again.
+
+    The folder goes at the end, unless `keep` is set by then or an error ended it.
+    """
 
     def __init__(self, *, seed: int, keep: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="segs-torture-"))
@@ -55,7 +58,7 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.shims: dict[str, Shim] = {}
         self.skipped: dict[str, str] = {}
-        self._keep, self._chance = keep, random.Random(seed)
+        self.keep, self._chance = keep, random.Random(seed)
         self.supervisor = Supervisor(
             parts=self.parts, shims=self.shims, history=self.history, over=self.over, chance=self._chance, say=say
         )
@@ -73,12 +76,15 @@ class Stack:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        # An interrupt says nothing of the run.
+        self.keep = self.keep or isinstance(error, Exception)
         self._close()
 
     def _assemble(self) -> None:
         self._field.mkdir()
         disk = self._small_disk()
+        self._exits.callback(self._end_everything)
         self.data = disk / "gateway"
         self.data.mkdir()
         self._databases.start()
@@ -115,11 +121,21 @@ class Stack:
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
         if os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
-            self._exits.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=False)
+            self._exits.callback(self._unmount, disk)
             self.small_disk: Path | None = disk
         else:
             self.small_disk = None
         return disk
+
+    def _unmount(self, disk: Path) -> None:
+        """What is kept must outlive the mount: it takes its place."""
+        held = disk.with_name("disk-kept")
+        if self.keep:
+            shutil.copytree(disk, held)
+        done = subprocess.run(["umount", "--lazy", str(disk)], capture_output=True, check=False)
+        if self.keep and done.returncode == 0:
+            disk.rmdir()
+            held.rename(disk)
 
     def _register(self) -> None:
         self.fleet.write(
@@ -188,6 +204,12 @@ class Stack:
         for part in self.parts.values():
             part.thaw()
         self._exits.close()
+        if self.keep:
+            self.say(f"kept: {self.home}")
+        else:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def _end_everything(self) -> None:
         for part in reversed(list(self.parts.values())):
             with suppress(ServerError, ServiceError):
                 part.kill()
@@ -196,10 +218,6 @@ class Stack:
         with suppress(ServerError):
             self._broker.kill()
         self._await_orphans()
-        if self._keep:
-            self.say(f"kept: {self.home}")
-        else:
-            shutil.rmtree(self.home, ignore_errors=True)
 
     def _await_orphans(self) -> None:
         """PostgreSQL's children leave by themselves once their parent is gone, and until then they hold its files."""
