@@ -257,6 +257,7 @@ def report(**said: Any) -> Report:
             "buffer": BufferReport(used_bytes=2**21, max_bytes=2**30, set_aside=["buffer.sqlite.damaged-1"]),
             "clock": ClockReport(offset_s=2.0, synchronized=True),
             "given_up": GivenUp(thinned=7),
+            "lost_notes": 3,
             "last_receipt_us": now_us - 1_000_000,
             "meters": 5,
             "silent_meters": 2,
@@ -336,6 +337,7 @@ def test_the_list_for_machines_has_all_that_a_gateway_said(run: Run, telemetry_d
     assert (listed["loss_window_s"], listed["meters"], listed["silent_meters"]) == (1.0, 5, 2)
     assert listed["clock"] == {"ahead_s": 2.0, "offset_s": 2.0, "synchronized": True, "corrected": 0}
     assert listed["given_up"] == {"thinned": 7, "reduced": 0, "overflowed": 0, "damaged": 0, "refused": 0}
+    assert listed["lost_notes"] == 3
     assert listed["set_aside_files"] == ["buffer.sqlite.damaged-1"]
     assert listed["troubles"] == ["meter [m1] has been silent since 12:00", "the disk is full"]
     now = datetime.now(UTC)

@@ -333,6 +333,18 @@ async def test_a_reading_without_values_comes_back_as_one(tmp_path: Path) -> Non
     assert batch.readings == 2
 
 
+async def test_notes_that_memory_has_no_room_for_are_counted(tmp_path: Path) -> None:
+    """E20: while the disk refused, silences went on."""
+    async with opened(tmp_path) as store, queued(store) as queue:
+        queue.news.clear()
+        for number in range(10_005):
+            queue.note(Note(NoteKind.SILENT, START_US + number, START_US + number + 1, device="meter"))
+        await asyncio.wait_for(queue.news.wait(), 5)
+    [(oldest,)] = peek(tmp_path, "SELECT body FROM note ORDER BY id LIMIT 1")
+    assert decoded_note(oldest).first_us == START_US + 5
+    assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'lost_notes'") == [(5,)]
+
+
 async def test_notes_that_nobody_takes_are_bounded_and_the_newest_are_kept(tmp_path: Path) -> None:
     """E20: a receiver of version 1 takes none, and readings would be given up for their room."""
     notes = [Note(NoteKind.NOT_RUNNING, START_US + n, START_US + n + 1) for n in range(MOST_NOTES)]
@@ -343,6 +355,7 @@ async def test_notes_that_nobody_takes_are_bounded_and_the_newest_are_kept(tmp_p
         for start in range(0, MOST_NOTES, 10_000):
             await store.commit([], notes=notes[start : start + 10_000])
         assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NULL") == [(MOST_NOTES,)]
+        assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'lost_notes'") == [(10,)]
         assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NOT NULL") == [(10,)]
         [(newest,)] = peek(tmp_path, "SELECT body FROM note ORDER BY id DESC LIMIT 1")
         assert decoded_note(newest) == notes[-1]
