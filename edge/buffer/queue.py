@@ -19,7 +19,7 @@ from edge.buffer.store import PAYLOAD_BYTES, Store
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferUnwritable
 from edge.frames import Frame
-from edge.reading import Delivery, Reading
+from edge.reading import Delivery, Reading, unspeakable
 from edge.repeats import Repeats
 
 _Result = TypeVar("_Result")
@@ -74,7 +74,16 @@ class BufferQueue:
     def put(
         self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
     ) -> asyncio.Future[None]:
-        return self._add(tuple(readings), (), deliveries, frames).future
+        reasons = list(map(unspeakable, readings))
+        if not any(reasons):
+            return self._add(tuple(readings), (), deliveries, frames).future
+        said = list(zip(readings, reasons, strict=True))
+        rejected = tuple(self._rejected(reading, reason) for reading, reason in said if reason)
+        return self._add(tuple(one for one, reason in said if not reason), rejected, deliveries, frames).future
+
+    def _rejected(self, reading: Reading, reason: str) -> Rejected:
+        topic, told = (text.encode(errors="backslashreplace") for text in (reading.device, repr(reading)))
+        return Rejected(topic.decode(), told[:PAYLOAD_BYTES], reason, self._clock.now_us())
 
     def note(self, note: Note) -> None:
         """To be committed with the next readings, or soon without any. Of too many the oldest go."""

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contract.notes import Note, NoteKind
@@ -18,6 +19,7 @@ from edge.reading import Delivery, Reading
 from tests.integration.edge.buffer.buffers import (
     START_US,
     alter,
+    cut_all,
     kept,
     losses,
     opened,
@@ -331,6 +333,32 @@ async def test_a_reading_without_values_comes_back_as_one(tmp_path: Path) -> Non
         await store.commit([Reading("meter", 1, {}), reading(2)])
         [batch] = await settle_all(store)
     assert batch.readings == 2
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"values": {"energy_import_wh": 2**64}},
+        {"values": {"energy_import_wh": -(2**63) - 1}},
+        {"values": {"power_w": float("nan")}},
+        {"time_us": 2**62 + 1},
+        {"interval_ms": 2**31},
+        {"flags": 2**15},
+        {"flags": -1},
+        {"device": "me\udc80ter"},
+        {"device": "m" * 97},
+    ],
+)
+async def test_a_reading_that_no_batch_can_hold_is_set_aside_alone(tmp_path: Path, poison: dict[str, object]) -> None:
+    """E26: its neighbours are committed and sent."""
+    async with opened(tmp_path) as store, queued(store) as queue:
+        await queue.put([reading(1), msgspec.structs.replace(reading(2), **poison), reading(3)])
+        await queue.put([reading(4)])
+        assert sorted(registers(await cut_all(store))) == [1, 3, 4]
+    [(payload, reason)] = peek(tmp_path, "SELECT CAST(payload AS TEXT), reason FROM rejected")
+    assert payload.startswith("Reading('m")
+    assert "no " in reason
+    assert peek(tmp_path, "SELECT count(*) FROM loss") == [(0,)]
 
 
 async def test_notes_that_memory_has_no_room_for_are_counted(tmp_path: Path) -> None:
