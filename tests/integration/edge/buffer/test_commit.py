@@ -356,7 +356,7 @@ async def test_a_reading_that_no_batch_can_hold_is_set_aside_alone(tmp_path: Pat
         await queue.put([reading(4)])
         assert sorted(registers(await cut_all(store))) == [1, 3, 4]
     [(payload, reason)] = peek(tmp_path, "SELECT CAST(payload AS TEXT), reason FROM rejected")
-    assert payload.startswith("Reading('m")
+    assert payload.startswith("Reading(device='m")
     assert "no " in reason
     assert peek(tmp_path, "SELECT count(*) FROM loss") == [(0,)]
 
