@@ -22,7 +22,7 @@ from local.databases import Databases
 from local.servers import MosquittoBroker, ServerError, free_port
 from local.service import Service, ServiceError
 from tests.torture import power_cut
-from tests.torture.history import History, now_us
+from tests.torture.history import METER_TIMEOUT_US, History, now_us
 from tests.torture.parts import Part
 from tests.torture.proxy import FAIR, Proxy
 from tests.torture.shim import Shim, ShimUnavailable, library
@@ -65,7 +65,9 @@ class Stack:
         self._field = self.home / "field"
         self._databases = Databases(home=self.home)
         self._broker = MosquittoBroker(data_dir=self.home / "mosquitto")
-        self.fleet = fleet.build(modbus=METERS_MODBUS, mqtt=METERS_MQTT, per_endpoint=4, timeout_s=3.0)
+        self.fleet = fleet.build(
+            modbus=METERS_MODBUS, mqtt=METERS_MQTT, per_endpoint=4, timeout_s=METER_TIMEOUT_US / 1e6
+        )
         self._exits = ExitStack()
 
     def __enter__(self) -> "Stack":
