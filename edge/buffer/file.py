@@ -103,6 +103,10 @@ def _open(path: Path, now_us: int) -> sqlite3.Connection:
         meant = translated(error)
         # A table that is there under its name but with other columns shows as an OperationalError of code 1.
         raise meant if meant is not error else BufferDamaged(str(error)) from error
+    except UnicodeDecodeError as error:
+        db.close()
+        # SQLite names what it does not understand of the tables' definitions, and that is no text any more.
+        raise BufferDamaged(error.object.decode("utf-8", "backslashreplace")) from error
     except BaseException:
         db.close()
         raise

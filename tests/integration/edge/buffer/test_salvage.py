@@ -14,6 +14,8 @@ from edge.buffer.segments import unpack
 from edge.buffer.store import Store
 from edge.errors import BufferDamaged, BufferFormat
 from edge.reading import Delivery, Reading
+from edge.status import stored
+from edge.status.stored import Unreadable
 from tests.integration.edge.buffer.buffers import (
     Time,
     alter,
@@ -418,6 +420,17 @@ async def test_a_value_that_is_none_any_more_keeps_nobody_from_starting(tmp_path
         await store.confirm([(1, 100)], keep_s=0, asked_us=store._clock.now_us() + 10)
         await store.commit([])
     assert arrived == {1} if "segment" in damage else {1, 2}
+
+
+async def test_definitions_that_are_no_text_any_more_keep_nobody_from_starting(fast_path: Path) -> None:
+    """E21: SQLite's error quotes them, which is no text either."""
+    path = await _closed_buffer(fast_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE segment", b"CRE\xd8TE TABLE segment"))
+    assert path.read_bytes() != content
+    with pytest.raises(Unreadable, match="damaged"), stored.opened(path):
+        pass
+    assert await _check(fast_path, None) == len(_WRITTEN)
 
 
 @pytest.mark.parametrize("taken", ["damaged", "taken away"])
