@@ -17,6 +17,8 @@ from typing import Any
 
 import psycopg
 
+from edge.status.status import BUFFER_FILE
+from edge.status.stored import Unreadable, stored_in
 from local import fleet, scrape
 from local.databases import Databases
 from local.servers import MosquittoBroker, ServerError, free_port
@@ -336,14 +338,19 @@ class Stack:
         return found if isinstance(found, dict) else None
 
     def backlog(self) -> int | None:
-        """Readings in the gateway's buffer without a receipt; None where it cannot be told now."""
-        stored = (self.status() or {}).get("stored") or {}
-        readings = stored.get("backlog", {}).get("readings")
-        return readings if isinstance(readings, int) else None
+        """Readings in the gateway's buffer without a receipt; None where it cannot be told now.
+
+        Asked many times a second, so without a process of its own.
+        """
+        try:
+            found = stored_in(self.data / BUFFER_FILE)
+        except (Unreadable, OSError):
+            return None
+        return None if found is None else found.backlog.readings
 
     def time_is_known(self) -> bool:
         """Whether the gateway says that somebody vouches for its time."""
-        return bool(((self.status() or {}).get("daemon") or {}).get("time_known", True))
+        return self.metrics()["segs_edge_time_known"] > 0
 
     def backends(self, application: str) -> list[int]:
         """Processes of PostgreSQL that serve `application`."""
