@@ -147,28 +147,42 @@ def _closest(candidates: list[Told], t_us: int) -> Told:
 
 
 def _give_rows_to_the_certain(told: list[Told], history: History) -> None:
-    """Where two answers are equal and one of them is in a row, by its content it may be either.
+    """Where two that were told are equal and one of them is in a row, by its content it may be either.
 
     What a stopped meter owed it answers to nobody, and the gateway asks again: the row has the later answer, where that
-    was told in one poll with the rest of the row. An answer of another poll is no such, and stays lost.
+    was told in one poll with the rest of the row. An answer of another poll is no such, and stays lost. Messages that
+    had to wait are told in one burst: the row has the one that the broker confirmed.
     """
     in_rows: dict[int, list[Told]] = {}
     by_key: dict[Key, list[Told]] = {}
     for one in told:
-        if one.row is not None and not one.message:
+        if one.row is not None:
             in_rows.setdefault(one.row, []).append(one)
             by_key.setdefault(one.key, []).append(one)
     for certain in told:
-        if certain.row is not None or certain.message or history.unanswered(certain.t_us):
+        if certain.row is not None or _doubtful(certain, history):
             continue
-        for doubtful in by_key.get(certain.key, []):
-            if doubtful.row is None or not doubtful.t_us < certain.t_us or not history.unanswered(doubtful.t_us):
+        for other in by_key.get(certain.key, []):
+            if other.row is None or other.message != certain.message or not _doubtful(other, history):
                 continue
-            rest = [one.t_us for one in in_rows[doubtful.row] if one is not doubtful]
-            if rest and max(certain.t_us, *rest) - min(certain.t_us, *rest) <= _READING_US:
-                certain.row, doubtful.row = doubtful.row, None
-                in_rows[certain.row] = [certain, *(one for one in in_rows[certain.row] if one is not doubtful)]
+            rest = [one for one in in_rows[other.row] if one is not other]
+            if _may_replace(certain, other, rest):
+                certain.row, other.row = other.row, None
+                in_rows[certain.row] = [certain, *rest]
                 break
+
+
+def _doubtful(one: Told, history: History) -> bool:
+    """Whether nobody can tell if it got any further than to its meter."""
+    return _fate_of_message(one, history) != "lost" if one.message else history.unanswered(one.t_us)
+
+
+def _may_replace(certain: Told, other: Told, rest: list[Told]) -> bool:
+    """Whether the row of `other` and `rest` may as well be of `certain` and `rest`."""
+    if certain.message:
+        return not rest and abs(certain.t_us - other.t_us) <= _READING_US
+    times_us = [certain.t_us, *(one.t_us for one in rest)]
+    return bool(rest) and other.t_us < certain.t_us and max(times_us) - min(times_us) <= _READING_US
 
 
 @dataclass(slots=True)
@@ -212,6 +226,10 @@ def _fate_of_one(one: Told, poll: _Poll, history: History) -> Fate:
         if history.in_loss_window(one.t_us, poll.told[-1].t_us, whole=whole):
             return "in_loss_window"
         return "unanswered" if history.unanswered(one.t_us) else "lost"
+    return _fate_of_message(one, history)
+
+
+def _fate_of_message(one: Told, history: History) -> Fate:
     if one.confirmed_us is None:
         return "undelivered" if one.withdrawn or history.meters_died_after(one.t_us) else "lost"
     return "forgotten" if history.broker_forgot(one.confirmed_us) else "lost"

@@ -179,6 +179,17 @@ def test_of_two_equal_answers_a_row_has_the_one_that_nobody_doubts(again_s: floa
     assert _fates(_found(told, [_row(20.586, power_w=1.5, energy_import_wh=1)], history)) == fates
 
 
+@pytest.mark.parametrize(
+    ("other_s", "fates"),
+    [(20.3, {"stored": 1, "undelivered": 1}), (21.3, {"stored": 1, "lost": 1})],
+    ids=["in one burst", "later"],
+)
+def test_of_two_equal_messages_a_row_has_the_one_that_was_confirmed(other_s: float, fates: dict[str, int]) -> None:
+    """Meters that go on after a stop send what had to wait at once, each with the values of now."""
+    told = [_message(20.2, confirmed_s=20.6, power_w=1.5), _message(other_s, withdrawn=True, power_w=1.5)]
+    assert _fates(_found(told, [_row(30, power_w=1.5)])) == fates
+
+
 def test_no_row_is_given_from_an_answer_that_nobody_doubts_to_another() -> None:
     told = [_answer(20.1, power_w=1.5), _answer(20.2, energy_import_wh=1), _answer(20.5, power_w=1.5)]
     assert _fates(_found(told, [_row(20.6, power_w=1.5, energy_import_wh=1)])) == {"stored": 1, "lost": 1}
