@@ -400,6 +400,9 @@ async def test_a_torn_tail_of_the_log_costs_the_last_commit_at_most(tmp_path: Pa
         "UPDATE batch SET receipt = CAST(x'ff' AS TEXT)",
         "UPDATE batch SET sha256 = zeroblob(32), first_us = 'x'",
         "UPDATE segment SET offset_us = 'x' WHERE id > 65536",
+        "UPDATE segment SET last_us = x'00' WHERE id > 65536",
+        "UPDATE segment SET readings = x'00' WHERE id > 65536",
+        "UPDATE batch SET last_us = x'00', receipt_us = 1, confirmed_us = 1",
         "UPDATE boot SET offset_us = 'x'",
         "UPDATE meta SET value = 'x' WHERE key = 'synced_readings'",
         "UPDATE meta SET value = '[x' WHERE key = 'set_aside'",
@@ -431,6 +434,28 @@ async def test_definitions_that_are_no_text_any_more_keep_nobody_from_starting(f
     with pytest.raises(Unreadable, match="damaged"), stored.opened(path):
         pass
     assert await _check(fast_path, None) == len(_WRITTEN)
+
+
+@pytest.mark.parametrize(
+    ("table", "was", "became"),
+    [
+        ("segment", "segment", "segmenu"),
+        ("batch", "stream ", "strean "),
+        ("batch", "lane IN (0, 1)", "lane IN (8, 1)"),
+        ("note", "body", "bodx"),
+    ],
+)
+async def test_a_definition_that_became_another_hides_no_reading(
+    fast_path: Path, table: str, was: str, became: str
+) -> None:
+    """E21: by it the file is whole, for SQLite."""
+    await _closed_buffer(fast_path)
+    with closing(sqlite3.connect(fast_path / "buffer.sqlite")) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        change = "name = replace(name, ?1, ?2), tbl_name = replace(tbl_name, ?1, ?2), sql = replace(sql, ?1, ?2)"
+        assert db.execute(f"UPDATE sqlite_master SET {change} WHERE name = ?3", (was, became, table)).rowcount == 1
+    assert await _check(fast_path, None) == len(_WRITTEN)
+    assert len(_set_aside(fast_path)) == 1
 
 
 @pytest.mark.parametrize("taken", ["damaged", "taken away"])
