@@ -129,7 +129,8 @@ class Store:
         self._ledger.read(db)
         self._next_id = next_segment_id(db)
         [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
-        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch")
+        # Nobody has looked at what is history, and what is damaged may be of a type that is greater than any number.
+        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch WHERE typeof(last_us) = 'integer'")
         known = [time_us for time_us in (in_segment, in_batch) if time_us]
         self.newest_us = max(known) if known else None
 

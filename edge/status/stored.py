@@ -90,6 +90,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
         with closing(_connection(path)) as db:
             db.execute("BEGIN")
             yield db if _known(db) else None
+    except UnicodeDecodeError as error:
+        # In SQLite's words about a table's definition: it is no text any more.
+        raise Unreadable(f"{path}: damaged: {error.reason}; the gateway sets it aside and goes on") from error
     except sqlite3.Error as error:
         code = (error.sqlite_errorcode or 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -7,11 +7,10 @@ _ON_ITS_WAY_US = 100_000
 """Between a meter's note of an answer and the gateway's taking it, on a busy machine."""
 _DYING_US = 200_000
 """Requests that were on their way when the gateway died are still answered, to nobody."""
-_STALE_US, _STALE_SHARE = 500_000, 0.05
-"""Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more: the longer
-they were stopped, the more there is of it."""
+_STALE_US = 500_000
+"""Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more."""
 _POLL_US = 600_000
-"""From the first answer of a poll to its last, with meters that go on."""
+"""From one answer of a poll to the next, with meters that go on."""
 METER_TIMEOUT_US = 3_000_000
 """So long the gateway waits for an answer. What the poll brought until then is a reading only afterwards."""
 _UNSAVED_US = 300_000
@@ -42,7 +41,7 @@ class Span:
 class Damage:
     """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then.
 
-    `destroyed` readings had their own bytes overwritten.
+    `destroyed` readings had no receipt, and bytes in a page that was overwritten.
     """
 
     drained_us: int
@@ -76,36 +75,46 @@ class History:
         around = 5_000_000
         return [words for span, words in self.faults if span.first_us - around <= at_us <= span.last_us + around]
 
-    def in_loss_window(self, at_us: int) -> bool:
-        """Whether an answer noted at `at_us` may have been in memory only when the gateway was killed."""
+    def in_loss_window(self, at_us: int, ended_us: int, *, whole: bool) -> bool:
+        """Whether an answer noted at `at_us` may have been in memory only when the gateway was killed.
+
+        It is of a poll whose last answer was noted at `ended_us`; `whole` says that this poll lacked none.
+        """
         window_us = round(self.window_s * 1e6)
         return any(
-            at_us <= death.last_us + _DYING_US and self._had_us(at_us, death.first_us) <= window_us
+            at_us <= death.last_us + _DYING_US and self._had_us(ended_us, death.first_us, whole=whole) <= window_us
             for death in self.deaths.get("edge", [])
         )
 
-    def _had_us(self, at_us: int, killed_us: int) -> int:
-        """The time that the gateway had for a commit of what was noted at `at_us`.
+    def _had_us(self, ended_us: int, killed_us: int, *, whole: bool) -> int:
+        """The time that the gateway had for the commit of a poll, from its last answer on.
 
-        It has none while it is stopped, nor while the poll goes on since its meter was stopped and owes the rest.
+        It has none while it is stopped, nor while it waits for the answers that a poll still lacks, since its meter was
+        stopped before them.
         """
-        stood_us = sum(stop.within(at_us, killed_us) for stop in self.stops.get("edge", []))
+        stood_us = sum(stop.within(ended_us, killed_us) for stop in self.stops.get("edge", []))
         owed_us = [
-            min(stop.within(at_us, killed_us), METER_TIMEOUT_US)
+            min(stop.within(ended_us, killed_us), METER_TIMEOUT_US)
             for stop in self.stops.get("simulator", [])
-            if at_us >= stop.first_us - _POLL_US
+            if not whole and stop.first_us <= ended_us + _POLL_US
         ]
-        return killed_us - at_us - stood_us - max(owed_us, default=0)
+        return killed_us - ended_us - stood_us - max(owed_us, default=0)
 
     def unanswered(self, at_us: int) -> bool:
         """Whether nobody can tell if an answer noted at `at_us` reached the gateway.
 
         The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for it.
         """
-        deaths, stops = self.deaths.get("simulator", []), self.stops.get("simulator", [])
-        unclear = [(span, _ON_ITS_WAY_US) for span in (*deaths, *self.stops.get("edge", []))]
-        unclear += [(span, _STALE_US + round(_STALE_SHARE * (span.last_us - span.first_us))) for span in stops]
-        return any(span.first_us - _ON_ITS_WAY_US <= at_us <= span.last_us + after_us for span, after_us in unclear)
+        unclear = [
+            (self.deaths.get("simulator", []), _ON_ITS_WAY_US),
+            (self.stops.get("simulator", []), _STALE_US),
+            (self.stops.get("edge", []), _ON_ITS_WAY_US),
+        ]
+        return any(
+            span.first_us - _ON_ITS_WAY_US <= at_us <= span.last_us + after_us
+            for spans, after_us in unclear
+            for span in spans
+        )
 
     def meters_died_after(self, at_us: int) -> bool:
         """Whether the meters' process was killed later, with whatever it had not handed over."""

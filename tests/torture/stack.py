@@ -135,7 +135,7 @@ class Stack:
         """What is kept must outlive the mount: it takes its place."""
         held = disk.with_name("disk-kept")
         if self.keep:
-            shutil.copytree(disk, held)
+            shutil.copytree(disk, held, ignore=_sockets)
         done = subprocess.run(["umount", "--lazy", str(disk)], capture_output=True, check=False)
         if self.keep and done.returncode == 0:
             disk.rmdir()
@@ -366,6 +366,11 @@ class Stack:
         for part in self.parts.values():
             part.thaw()
             self.start(part.name)
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    """Those of `names` that nothing can be copied of."""
+    return [name for name in names if (Path(folder) / name).is_socket()]
 
 
 def _names_of_processes_in(folder: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """What is left of a torture: nothing where the books are right, everything where they are not."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_the_disk_of_the_gateway_is_kept_beyond_its_mount(said: list[str]) -> No
             pytest.skip("mounting a small disk needs root and the permission to mount")
     assert not disk.is_mount()
     assert (disk / "buffer").exists()
+
+
+def test_a_socket_on_the_disk_keeps_nothing_else_from_being_kept(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway's own is there when it was killed."""
+    with Stack(seed=1, keep=True, say=said.append) as stack, socket.socket(socket.AF_UNIX) as bound:
+        disk = stack.home / "disk"
+        disk.mkdir()
+        (disk / "buffer.sqlite").touch()
+        # By its bare name: the whole path may be longer than a socket's may be.
+        monkeypatch.chdir(disk)
+        bound.bind("status.sock")
+        stack._unmount(disk)
+    assert [path.name for path in (stack.home / "disk-kept").iterdir()] == ["buffer.sqlite"]
