@@ -161,6 +161,11 @@ def test_the_worker_can_do_the_whole_of_its_work(telemetry: psycopg.Connection) 
     for call in (
         "SELECT aggregate_readings()",
         "SELECT aggregate_regions()",
+        "SELECT mark_silent_regions(now() - INTERVAL '1 hour', now())",
+        "SELECT mark_moved('[]', '[]', now())",
+        "SELECT mark_ended_days(now())",
+        "SELECT validate_intervals(10, now())",
+        "SELECT estimate_silence(10, now())",
         "SELECT reconcile_minutes(now() - INTERVAL '1 hour', now(), now())",
         "SELECT create_chunks_ahead(now())",
         "SELECT drop_expired_chunks(10, now())",

@@ -191,7 +191,7 @@ BEGIN
                greatest(m.last_actual + INTERVAL '15 minutes', m.estimated_until) AS lo,
                least(v_to, m.last_actual + v_most) AS hi
         FROM vee_meters AS m
-        WHERE m.last_actual < v_to - INTERVAL '1 day' AND m.last_actual > v_to - v_most - INTERVAL '7 days'
+        WHERE m.last_actual < v_to - INTERVAL '1 day'
           AND m.estimated_until < least(v_to, m.last_actual + v_most)
         ORDER BY m.last_actual LIMIT p_limit FOR UPDATE SKIP LOCKED
     LOOP
@@ -202,7 +202,7 @@ BEGIN
         FROM flat_load(v_silent.meter_id, v_silent.heard_until, v_silent.lo, v_silent.hi) AS f
         WHERE EXISTS (SELECT FROM device_registry AS d WHERE d.meter_id = v_silent.meter_id AND d.valid @> f.bucket)
           AND NOT EXISTS (SELECT FROM aggregates_15m AS a
-                          WHERE a.meter_id = v_silent.meter_id AND a.bucket >= v_silent.lo AND a.bucket < v_silent.hi)
+                          WHERE a.meter_id = v_silent.meter_id AND a.bucket >= v_silent.lo AND a.bucket < p_now)
         ON CONFLICT (meter_id, bucket, (method = 'edit')) WHERE ended_at IS NULL DO NOTHING;
         UPDATE vee_meters SET estimated_until = v_silent.hi WHERE meter_id = v_silent.meter_id;
         v_meters := v_meters + 1;
