@@ -1,4 +1,4 @@
-"""Validation and estimation of quarter-hours: marks of what is out of the ordinary, and each local day once it has ended."""
+"""Validation and estimation of quarter-hours: what is out of the ordinary at once, each local day when it has ended."""
 
 from datetime import datetime
 

@@ -23,14 +23,14 @@ def put(
     **columns: Sequence[object],
 ) -> None:
     """One quarter-hour after another from `first`. What is there is replaced, and its version counted up."""
-    names = ["energy_import_wh", *columns]
-    rows = list(zip(energy_wh, *columns.values(), strict=True))
+    names = ["samples", "coverage", "quality", "energy_import_wh", *columns]
+    rows = zip(energy_wh, *columns.values(), strict=True)
     places = ", ".join(["%s"] * len(names))
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names)
     with telemetry.connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO aggregates_15m AS a (meter_id, bucket, samples, coverage, quality, {', '.join(names)})"
-            f" VALUES (%s, %s, %s, %s, %s, {places}) ON CONFLICT (meter_id, bucket) DO UPDATE SET version = a.version + 1,"
-            f" {', '.join(f'{name} = excluded.{name}' for name in ('samples', 'coverage', 'quality', *names))}",
+            f"INSERT INTO aggregates_15m AS a (meter_id, bucket, {', '.join(names)}) VALUES (%s, %s, {places})"
+            f" ON CONFLICT (meter_id, bucket) DO UPDATE SET version = a.version + 1, {sets}",
             [
                 (meter_id, first + n * QUARTER, samples, 100 if samples else 0, quality, *row)
                 for n, row in enumerate(rows)

@@ -1,4 +1,4 @@
-"""Estimates of gaps: in proportion to like days, adding up to what the register moved by, never instead of a reading."""
+"""Estimates of gaps: like days, adding up to what the register moved by, never instead of a reading."""
 
 from datetime import timedelta
 from typing import Any
@@ -165,8 +165,16 @@ def test_a_straight_line_replaces_a_flat_load_once_the_meter_is_back(telemetry: 
     assert {row["quality"] for row in rows} == {8}
 
 
-@pytest.mark.parametrize(("total", "weights", "shares"), [
-    (10, [1, 1, 1], [3, 4, 3]), (0, [1, 2], [0, 0]), (7, [0, 1, 0], [0, 7, 0]), (5, [0, 0], None), (5, [1, None], None), (None, [1, 1], [None, None]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("total", "weights", "shares"),
+    [
+        (10, [1, 1, 1], [3, 4, 3]),
+        (0, [1, 2], [0, 0]),
+        (7, [0, 1, 0], [0, 7, 0]),
+        (5, [0, 0], None),
+        (5, [1, None], None),
+        (None, [1, 1], [None, None]),
+    ],
+)
 def test_a_total_is_shared_out_in_whole_numbers(telemetry: Telemetry, total: Any, weights: Any, shares: Any) -> None:
     assert telemetry.rows("SELECT share_out(%s::bigint, %s::numeric[]) AS s", total, weights) == [{"s": shares}]

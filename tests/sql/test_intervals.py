@@ -1,4 +1,4 @@
-"""Intervals at any resolution: they add up, whatever the zone; and they are read by index, from their own chunks alone."""
+"""Intervals at any resolution: they add up, whatever the zone, and are read by index, from their own chunks alone."""
 
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime, timedelta

@@ -1,5 +1,5 @@
 -- Validation of one local day of some meters, estimates and edits included. A rule that cannot be judged finds nothing: sum
--- without reads of the register or across a step of it, high and low without like days among the last 21.
+-- without reads of the register near both ends of the day or across a step of it, high and low without like days among the last 21.
 
 CREATE OR REPLACE FUNCTION day_findings(p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_day date)
 RETURNS TABLE (rule text, meter_id integer, first_bucket timestamptz, last_bucket timestamptz, measured double precision,
@@ -10,6 +10,7 @@ AS $$
 DECLARE
     v_first CONSTANT timestamptz := (SELECT min(t) FROM unnest(p_from) AS t);
     v_last CONSTANT timestamptz := (SELECT max(t) FROM unnest(p_to) AS t);
+    v_near CONSTANT interval := INTERVAL '1 hour';
 BEGIN
     RETURN QUERY
     WITH rules AS MATERIALIZED (
@@ -32,23 +33,27 @@ BEGIN
         WHERE t.complete AND m.last_day - 21 + u.n::integer <> p_day
           AND weekday_class(m.last_day - 21 + u.n::integer) = weekday_class(p_day)
         GROUP BY t.meter_id, t.lo, t.hi, t.wh
-    ), registered AS (
-        SELECT t.meter_id, t.lo, t.hi, last.wh - first.wh AS moved,
-               sum(q.wh) FILTER (WHERE q.bucket >= first.time AND q.bucket + INTERVAL '15 minutes' <= last.time) AS inside,
-               sum(q.wh) FILTER (WHERE q.bucket + INTERVAL '15 minutes' > first.time AND q.bucket <= last.time) AS around
+    ), edge AS (
+        -- The register at both ends of the day, on a straight line between the reads around each.
+        SELECT t.meter_id, e.at, before.wh + register_share(after.wh - before.wh, before.time, e.at, after.time) AS wh
         FROM total AS t
         JOIN rules AS r ON r.rule = 'sum'
-        JOIN quarter AS q ON q.meter_id = t.meter_id
+        CROSS JOIN LATERAL (VALUES (t.lo), (t.hi)) AS e (at)
         CROSS JOIN LATERAL (
             SELECT w.time, w.energy_import_wh AS wh FROM raw_readings AS w
-            WHERE w.meter_id = t.meter_id AND w.time >= t.lo AND w.time < t.hi AND w.time >= v_first AND w.time < v_last
-              AND w.energy_import_wh IS NOT NULL ORDER BY w.time LIMIT 1) AS first
+            WHERE w.meter_id = t.meter_id AND w.time >= e.at - v_near AND w.time < e.at AND w.time >= v_first - v_near AND w.time < v_last
+              AND w.energy_import_wh IS NOT NULL ORDER BY w.time DESC LIMIT 1) AS before
         CROSS JOIN LATERAL (
             SELECT w.time, w.energy_import_wh AS wh FROM raw_readings AS w
-            WHERE w.meter_id = t.meter_id AND w.time >= t.lo AND w.time < t.hi AND w.time >= v_first AND w.time < v_last
-              AND w.energy_import_wh IS NOT NULL ORDER BY w.time DESC LIMIT 1) AS last
-        GROUP BY t.meter_id, t.lo, t.hi, first.wh, last.wh
-        HAVING last.wh >= first.wh AND bool_and(q.quality <> 10)
+            WHERE w.meter_id = t.meter_id AND w.time >= e.at AND w.time < e.at + v_near AND w.time >= v_first AND w.time < v_last + v_near
+              AND w.energy_import_wh IS NOT NULL ORDER BY w.time LIMIT 1) AS after
+        WHERE after.wh >= before.wh
+    ), registered AS (
+        SELECT t.meter_id, t.lo, t.hi, t.wh, last.wh - first.wh AS moved
+        FROM total AS t
+        JOIN edge AS first ON first.meter_id = t.meter_id AND first.at = t.lo
+        JOIN edge AS last ON last.meter_id = t.meter_id AND last.at = t.hi
+        WHERE last.wh >= first.wh AND NOT EXISTS (SELECT FROM quarter AS q WHERE q.meter_id = t.meter_id AND q.quality = 10)
     ), run AS (
         SELECT n.meter_id, min(n.bucket) AS first_bucket, max(n.bucket) AS last_bucket, count(*) AS quarters
         FROM (SELECT c.*, count(*) FILTER (WHERE c.fresh) OVER (PARTITION BY c.meter_id ORDER BY c.bucket) AS number
@@ -70,11 +75,9 @@ BEGIN
     WHERE u.days >= r.number AND u.usual_wh >= r.energy_wh
       AND CASE r.rule WHEN 'high' THEN u.wh > u.usual_wh * r.percent / 100 ELSE u.wh < u.usual_wh * r.percent / 100 END
     UNION ALL
-    -- The first and the last quarter-hour lie partly outside of the reads.
-    SELECT r.rule, s.meter_id, s.lo, s.hi - INTERVAL '15 minutes',
-           CASE WHEN s.inside > s.moved THEN s.inside ELSE s.around END::double precision, s.moved::double precision
+    SELECT r.rule, s.meter_id, s.lo, s.hi - INTERVAL '15 minutes', s.wh, s.moved::double precision
     FROM registered AS s JOIN rules AS r ON r.rule = 'sum'
-    WHERE greatest(s.inside - s.moved, s.moved - s.around) > greatest(r.energy_wh, s.moved * r.percent / 100)
+    WHERE abs(s.wh - s.moved) > greatest(r.energy_wh, s.moved * r.percent / 100)
     UNION ALL
     SELECT r.rule, n.meter_id, n.first_bucket, n.last_bucket, n.quarters::double precision, (r.number - 1)::double precision
     FROM run AS n JOIN rules AS r ON r.rule = 'consecutive'
