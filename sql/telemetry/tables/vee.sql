@@ -14,7 +14,7 @@ COMMENT ON TABLE vee_rules IS 'Rules by which a meter''s local days are validate
 COMMENT ON COLUMN vee_rules.rule IS 'spike: highest quarter-hour against a lower peak; sum: quarter-hours against the register; high and low: the day against the usual; consecutive: the same value again and again';
 COMMENT ON COLUMN vee_rules.enabled IS 'Whether the rule is applied';
 COMMENT ON COLUMN vee_rules.percent IS 'spike: excess over the lower peak; sum: tolerated deviation; high, low: of the usual day; consecutive: unused';
-COMMENT ON COLUMN vee_rules.energy_wh IS 'Wh. spike: peaks below are none; sum: tolerated deviation; high, low: usual days below are not judged; consecutive: what counts as the same';
+COMMENT ON COLUMN vee_rules.energy_wh IS 'An energy, Wh. spike: peaks below are none; sum: tolerated deviation; high, low: usual days below are not judged; consecutive: what counts as the same';
 COMMENT ON COLUMN vee_rules.number IS 'spike: which peak is compared with, 3 for the third; high, low: like days needed; consecutive: quarter-hours from which on a run is found; sum: unused';
 GRANT SELECT ON vee_rules TO segs_worker, segs_readonly;
 GRANT SELECT, UPDATE ON vee_rules TO segs_api;
