@@ -11,6 +11,7 @@ from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
 from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app
+from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.meters.cli import app as meter_app
 from cloud.schema.cli import app as schema_app
@@ -29,6 +30,7 @@ app.add_typer(schema_app, name="schema")
 app.add_typer(vee_app, name="vee")
 app.command()(worker)
 app.command()(completeness)
+app.command("intervals")(intervals)
 
 
 @app.command()

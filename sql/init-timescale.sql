@@ -9,14 +9,14 @@ BEGIN;
 \ir telemetry/tables/region_capacities.sql
 \ir telemetry/tables/raw_readings.sql
 \ir telemetry/tables/ingest.sql
+\ir telemetry/tables/queues.sql
 \ir telemetry/tables/gateways.sql
-\ir telemetry/tables/register_minutes.sql
+\ir telemetry/tables/registers.sql
 \ir telemetry/tables/aggregates_1m.sql
 \ir telemetry/tables/aggregates_15m.sql
 \ir telemetry/tables/regional_15m.sql
 \ir telemetry/tables/aggregate_mismatches.sql
 \ir telemetry/tables/periodic_work.sql
-\ir telemetry/tables/failed_marks.sql
 \ir telemetry/tables/interval_versions.sql
 \ir telemetry/tables/vee.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
@@ -24,10 +24,12 @@ BEGIN;
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
+\ir telemetry/functions/marks.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
 \ir telemetry/functions/book_energy.sql
 \ir telemetry/functions/aggregate_readings.sql
+\ir telemetry/functions/aggregate_quarters.sql
 \ir telemetry/functions/aggregate_regions.sql
 \ir telemetry/functions/local_time.sql
 \ir telemetry/functions/effective_quarters.sql

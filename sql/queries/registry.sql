@@ -21,10 +21,10 @@ SELECT (SELECT COALESCE(jsonb_agg(g), '[]')::text FROM registry_gateways AS g) A
 -- Whether there is anything to do. Asked first: a statement counts registry_version up even where it changes no row,
 -- and every receiver would load the whole registry again.
 WITH devices AS (
-    SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid
+    SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid
     FROM jsonb_populate_recordset(NULL::device_registry, %(devices)s::jsonb)),
 present AS (
-    SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid
+    SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid
     FROM device_registry)
 SELECT EXISTS (SELECT * FROM jsonb_populate_recordset(NULL::gateway_registry, %(gateways)s::jsonb)
                EXCEPT TABLE gateway_registry)
@@ -81,17 +81,20 @@ EXCEPT TABLE capacity_registry;
 
 -- name: delete_devices
 -- First what is no longer so: two rows must not claim one device, or one meter, at the same time.
-DELETE FROM device_registry
-WHERE (gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid) NOT IN (
-    SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid
-    FROM jsonb_populate_recordset(NULL::device_registry, %(devices)s::jsonb));
+DELETE FROM device_registry AS d
+WHERE NOT EXISTS (
+    SELECT FROM jsonb_populate_recordset(NULL::device_registry, %(devices)s::jsonb) AS w
+    WHERE (w.gateway_id, w.device, w.meter_id, w.valid) = (d.gateway_id, d.device, d.meter_id, d.valid)
+      AND (w.meter_code, w.region, w.timezone, w.max_power_w, w.register_modulus_wh, w.register_resets, w.interval_ms)
+          IS NOT DISTINCT FROM
+          (d.meter_code, d.region, d.timezone, d.max_power_w, d.register_modulus_wh, d.register_resets, d.interval_ms));
 
 -- name: insert_devices
 -- Then what is new.
 INSERT INTO device_registry
-    (gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid)
-SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid
+    (gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid)
+SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid
 FROM jsonb_populate_recordset(NULL::device_registry, %(devices)s::jsonb)
 EXCEPT
-SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, interval_ms, valid
+SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid
 FROM device_registry;

@@ -71,8 +71,7 @@ def _store_and_compare(dsn: str) -> Any:
             " VALUES (clock_timestamp() - INTERVAL '1 hour', 1, 1, 5)"
         )
         connection.execute(
-            "INSERT INTO dirty_readings (meter_id, first_time, last_time)"
-            " VALUES (1, now() - INTERVAL '70 minutes', now() - INTERVAL '50 minutes')"
+            "SELECT mark_meters(1, ARRAY[1], now() - INTERVAL '70 minutes', now() - INTERVAL '50 minutes', now())"
         )
         connection.execute("SELECT aggregate_readings()")
         return connection.execute(

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS meters (
     longitude_deg double precision CHECK (longitude_deg BETWEEN -180 AND 180),
     max_power_w double precision NOT NULL DEFAULT 1000000 CHECK (max_power_w > 0 AND max_power_w < 'infinity'),
     register_modulus_wh bigint CHECK (register_modulus_wh > 0),
+    register_resets boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT meters_location_has_both_coordinates CHECK ((latitude_deg IS NULL) = (longitude_deg IS NULL)),
@@ -31,6 +32,7 @@ COMMENT ON COLUMN meters.latitude_deg IS 'Latitude, degrees north, WGS 84';
 COMMENT ON COLUMN meters.longitude_deg IS 'Longitude, degrees east, WGS 84';
 COMMENT ON COLUMN meters.max_power_w IS 'Highest power the connection can carry, W: a register that grows faster is not believed';
 COMMENT ON COLUMN meters.register_modulus_wh IS 'Where the energy registers roll over, Wh; NULL where it is unknown';
+COMMENT ON COLUMN meters.register_resets IS 'Whether the registers may begin again at any time, as those of plugs do when they lose power';
 COMMENT ON COLUMN meters.created_at IS 'When the row was made';
 COMMENT ON COLUMN meters.updated_at IS 'When the row changed last';
 COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';

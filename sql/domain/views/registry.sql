@@ -29,7 +29,8 @@ COMMENT ON COLUMN registry_capacities.valid IS 'region_capacities.valid';
 GRANT SELECT ON registry_capacities TO segs_api, segs_worker;
 
 CREATE OR REPLACE VIEW registry_devices AS
-SELECT d.gateway_id, d.device, d.meter_id, m.meter_code, l.region, l.timezone, m.max_power_w, d.interval_ms,
+SELECT d.gateway_id, d.device, d.meter_id, m.meter_code, l.region, l.timezone, m.max_power_w, m.register_modulus_wh,
+       m.register_resets, d.interval_ms,
        d.valid * l.valid AS valid
   FROM devices d
   JOIN meters m USING (meter_id)
@@ -42,6 +43,8 @@ COMMENT ON COLUMN registry_devices.meter_code IS 'meters.meter_code';
 COMMENT ON COLUMN registry_devices.region IS 'meter_locations.region';
 COMMENT ON COLUMN registry_devices.timezone IS 'meter_locations.timezone, IANA';
 COMMENT ON COLUMN registry_devices.max_power_w IS 'meters.max_power_w, W';
+COMMENT ON COLUMN registry_devices.register_modulus_wh IS 'meters.register_modulus_wh, Wh';
+COMMENT ON COLUMN registry_devices.register_resets IS 'meters.register_resets';
 COMMENT ON COLUMN registry_devices.interval_ms IS 'devices.interval_ms, milliseconds';
 COMMENT ON COLUMN registry_devices.valid IS 'When both devices.valid and meter_locations.valid hold';
 GRANT SELECT ON registry_devices TO segs_api, segs_worker;
@@ -59,8 +62,9 @@ COMMENT ON COLUMN meters_now.user_id IS 'meters.user_id';
 COMMENT ON COLUMN meters_now.site IS 'meters.site';
 COMMENT ON COLUMN meters_now.latitude_deg IS 'meters.latitude_deg';
 COMMENT ON COLUMN meters_now.longitude_deg IS 'meters.longitude_deg';
-COMMENT ON COLUMN meters_now.max_power_w IS 'meters.max_power_w';
-COMMENT ON COLUMN meters_now.register_modulus_wh IS 'meters.register_modulus_wh';
+COMMENT ON COLUMN meters_now.max_power_w IS 'meters.max_power_w, W';
+COMMENT ON COLUMN meters_now.register_modulus_wh IS 'meters.register_modulus_wh, Wh';
+COMMENT ON COLUMN meters_now.register_resets IS 'meters.register_resets';
 COMMENT ON COLUMN meters_now.created_at IS 'meters.created_at';
 COMMENT ON COLUMN meters_now.updated_at IS 'meters.updated_at';
 COMMENT ON COLUMN meters_now.region IS 'meter_locations.region, now';

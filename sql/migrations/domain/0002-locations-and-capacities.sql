@@ -1,4 +1,5 @@
--- Region and zone of a meter, and capacity of a region, by time. What was said so far holds from the beginning of time.
+-- Region and zone of a meter, and capacity of a region, by time; what was said so far holds from the beginning of time. Whether
+-- a meter's registers may begin again.
 
 CREATE TABLE meter_locations (
     meter_location_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,6 +22,7 @@ SELECT meter_id, region, timezone, created_at, updated_at FROM meters;
 -- It is made anew from the new table.
 DROP VIEW registry_devices;
 ALTER TABLE meters DROP COLUMN region, DROP COLUMN timezone;
+ALTER TABLE meters ADD COLUMN register_resets boolean NOT NULL DEFAULT false;
 
 CREATE TABLE region_capacities (
     region_capacity_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -54,6 +54,9 @@ BEGIN
         JOIN edge AS first ON first.meter_id = t.meter_id AND first.at = t.lo
         JOIN edge AS last ON last.meter_id = t.meter_id AND last.at = t.hi
         WHERE last.wh >= first.wh AND NOT EXISTS (SELECT FROM quarter AS q WHERE q.meter_id = t.meter_id AND q.quality = 10)
+          AND NOT EXISTS (SELECT FROM register_events AS e
+                          WHERE e.meter_id = t.meter_id AND e.register = 1 AND e.at >= t.lo - v_near AND e.at < t.hi + v_near
+                            AND e.kind <> 'glitch')
     ), run AS (
         SELECT n.meter_id, min(n.bucket) AS first_bucket, max(n.bucket) AS last_bucket, count(*) AS quarters
         FROM (SELECT c.*, count(*) FILTER (WHERE c.fresh) OVER (PARTITION BY c.meter_id ORDER BY c.bucket) AS number
