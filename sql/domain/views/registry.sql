@@ -50,7 +50,8 @@ COMMENT ON COLUMN registry_devices.valid IS 'When both devices.valid and meter_l
 GRANT SELECT ON registry_devices TO segs_api, segs_worker;
 
 CREATE OR REPLACE VIEW meters_now AS
-SELECT l.region, l.timezone, m.*
+SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, m.user_id, m.site, m.latitude_deg,
+       m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at
   FROM meters m JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp();
 COMMENT ON VIEW meters_now IS 'Meters, each with the place where it is now';
 COMMENT ON COLUMN meters_now.meter_id IS 'meters.meter_id';
