@@ -11,15 +11,15 @@ from tests.sql.conftest import Telemetry
 from tests.sql.quarters import DAY, QUARTER, SUNDAY, effective, live, put, validate
 
 NOON = SUNDAY + timedelta(hours=12)
-# By the hour of the day; Saturdays and Sundays are three times workdays.
-SHAPE = [10 + hour for hour in range(24) for _ in range(4)]
+# By the hour of the day: it rises on workdays, and falls on Saturdays and Sundays.
+WORKDAY = [10 + hour for hour in range(24) for _ in range(4)]
+WEEKEND = WORKDAY[::-1]
 
 
 def _weeks(telemetry: Telemetry, meter_id: int, days: int = 21) -> None:
     for day in range(1, days + 1):
         begin = SUNDAY - day * DAY
-        factor = 3 if begin.weekday() > 4 else 1
-        put(telemetry, meter_id, begin, [factor * wh for wh in SHAPE])
+        put(telemetry, meter_id, begin, WEEKEND if begin.weekday() > 4 else WORKDAY)
 
 
 def _gap(telemetry: Telemetry, meter_id: int, quarters: int, total_wh: int) -> None:
@@ -37,10 +37,10 @@ def _sum(telemetry: Telemetry, meter_id: int, quarters: int) -> int:
 def test_a_long_gap_looks_like_like_days_and_adds_up_to_the_register(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     _weeks(telemetry, meter_id)
-    _gap(telemetry, meter_id, 12, 2 * 3 * sum(SHAPE[48:60]))
+    _gap(telemetry, meter_id, 12, 2 * sum(WEEKEND[48:60]))
     validate(telemetry, SUNDAY + 5 * DAY)
     rows = effective(telemetry, meter_id, NOON - QUARTER, NOON + 13 * QUARTER)
-    assert [row["energy_import_wh"] for row in rows] == [30, *(6 * wh for wh in SHAPE[48:60]), 30]
+    assert [row["energy_import_wh"] for row in rows] == [30, *(2 * wh for wh in WEEKEND[48:60]), 30]
     assert [(row["quality"], row["source"]) for row in rows[1:-1]] == [(8, "estimate")] * 12
     assert [row["version"] for row in rows] == [1, *[2] * 12, 1]
 
