@@ -7,8 +7,13 @@ _ON_ITS_WAY_US = 100_000
 """Between a meter's note of an answer and the gateway's taking it, on a busy machine."""
 _DYING_US = 200_000
 """Requests that were on their way when the gateway died are still answered, to nobody."""
-_STALE_US = 500_000
-"""Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more."""
+_STALE_US, _STALE_SHARE = 500_000, 0.05
+"""Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more: the longer
+they were stopped, the more there is of it."""
+_POLL_US = 600_000
+"""From the first answer of a poll to its last, with meters that go on."""
+METER_TIMEOUT_US = 3_000_000
+"""So long the gateway waits for an answer. What the poll brought until then is a reading only afterwards."""
 _UNSAVED_US = 300_000
 """The broker saves at each change, and not before it has confirmed it."""
 
@@ -24,6 +29,10 @@ class Span:
 
     first_us: int
     last_us: int
+
+    def within(self, from_us: int, until_us: int) -> int:
+        """How much of it lies between the two."""
+        return max(0, min(self.last_us, until_us) - max(self.first_us, from_us))
 
     def __contains__(self, at_us: int) -> bool:
         return self.first_us <= at_us <= self.last_us
@@ -68,27 +77,35 @@ class History:
         return [words for span, words in self.faults if span.first_us - around <= at_us <= span.last_us + around]
 
     def in_loss_window(self, at_us: int) -> bool:
-        """Whether a poll at `at_us` may have been in memory only when the gateway was killed."""
+        """Whether an answer noted at `at_us` may have been in memory only when the gateway was killed."""
         window_us = round(self.window_s * 1e6)
         return any(
-            span.first_us - window_us <= at_us <= span.last_us + _DYING_US for span in self.deaths.get("edge", [])
+            at_us <= death.last_us + _DYING_US and self._had_us(at_us, death.first_us) <= window_us
+            for death in self.deaths.get("edge", [])
         )
+
+    def _had_us(self, at_us: int, killed_us: int) -> int:
+        """The time that the gateway had for a commit of what was noted at `at_us`.
+
+        It has none while it is stopped, nor while the poll goes on since its meter was stopped and owes the rest.
+        """
+        stood_us = sum(stop.within(at_us, killed_us) for stop in self.stops.get("edge", []))
+        owed_us = [
+            min(stop.within(at_us, killed_us), METER_TIMEOUT_US)
+            for stop in self.stops.get("simulator", [])
+            if at_us >= stop.first_us - _POLL_US
+        ]
+        return killed_us - at_us - stood_us - max(owed_us, default=0)
 
     def unanswered(self, at_us: int) -> bool:
         """Whether nobody can tell if an answer noted at `at_us` reached the gateway.
 
         The meters' process was killed or stopped just then, or the gateway's was stopped while it waited for it.
         """
-        unclear = [
-            (self.deaths.get("simulator", []), _ON_ITS_WAY_US),
-            (self.stops.get("simulator", []), _STALE_US),
-            (self.stops.get("edge", []), _ON_ITS_WAY_US),
-        ]
-        return any(
-            span.first_us - _ON_ITS_WAY_US <= at_us <= span.last_us + after_us
-            for spans, after_us in unclear
-            for span in spans
-        )
+        deaths, stops = self.deaths.get("simulator", []), self.stops.get("simulator", [])
+        unclear = [(span, _ON_ITS_WAY_US) for span in (*deaths, *self.stops.get("edge", []))]
+        unclear += [(span, _STALE_US + round(_STALE_SHARE * (span.last_us - span.first_us))) for span in stops]
+        return any(span.first_us - _ON_ITS_WAY_US <= at_us <= span.last_us + after_us for span, after_us in unclear)
 
     def meters_died_after(self, at_us: int) -> bool:
         """Whether the meters' process was killed later, with whatever it had not handed over."""

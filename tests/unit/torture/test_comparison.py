@@ -107,6 +107,34 @@ def test_polls_are_excused_within_the_loss_window_before_a_kill_and_not_before_i
     assert _fates(_found(told, [], history)) == {"lost": 2, "in_loss_window": 2}
 
 
+@pytest.mark.parametrize(
+    ("told_s", "killed_s", "fate"),
+    [(9.8, 12.5, "in_loss_window"), (9.8, 14.1, "lost"), (9.2, 12.5, "lost"), (9.8, 19.8, "lost")],
+)
+def test_a_poll_that_a_stopped_meter_holds_up_is_no_reading_yet(told_s: float, killed_s: float, fate: str) -> None:
+    """E18: what its first blocks brought is with the gateway until the time-out, and not to be committed before."""
+    history = History(1.0)
+    history.stopped("simulator", 10 * _S, 20 * _S)
+    history.died("edge", round(killed_s * _S), round(killed_s * _S))
+    assert _fates(_found(_poll(told_s, 1), [], history)) == {fate: 1}
+
+
+def test_a_gateway_that_is_stopped_commits_nothing() -> None:
+    """E18: its loss window is one of its own time."""
+    history = History(1.0)
+    history.stopped("edge", 10 * _S, 15 * _S)
+    history.died("edge", round(15.5 * _S), round(15.5 * _S))
+    told = _poll(9.4, 1) + _poll(9.6, 2)
+    assert _fates(_found(told, [], history)) == {"lost": 1, "in_loss_window": 1}
+
+
+def test_meters_that_were_stopped_for_long_have_more_to_answer_to_nobody() -> None:
+    for stop_s, fate in ((1, "lost"), (14, "unanswered")):
+        history = History(1.0)
+        history.stopped("simulator", (30 - stop_s) * _S, 30 * _S)
+        assert _fates(_found(_poll(30.8, 1), [], history)) == {fate: 1}
+
+
 def test_messages_are_never_excused_by_a_kill_of_the_gateway() -> None:
     """E13: they are acknowledged once they are safe."""
     history = History(1.0)

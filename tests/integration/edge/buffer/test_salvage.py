@@ -13,7 +13,7 @@ from edge.buffer.rows import Loss
 from edge.buffer.segments import unpack
 from edge.buffer.store import Store
 from edge.errors import BufferDamaged, BufferFormat
-from edge.reading import Reading
+from edge.reading import Delivery, Reading
 from tests.integration.edge.buffer.buffers import (
     Time,
     alter,
@@ -418,3 +418,24 @@ async def test_a_value_that_is_none_any_more_keeps_nobody_from_starting(tmp_path
         await store.confirm([(1, 100)], keep_s=0, asked_us=store._clock.now_us() + 10)
         await store.commit([])
     assert arrived == {1} if "segment" in damage else {1, 2}
+
+
+@pytest.mark.parametrize("taken", ["damaged", "taken away"])
+async def test_what_a_broker_repeats_is_known_again_though_the_file_is_another(tmp_path: Path, taken: str) -> None:
+    """E13, E21, C7: committed and not acknowledged when the power failed; stored once more it were another reading."""
+    sent = [Delivery.of(f"client-{n % 2}", n, "meter/power", f"{n}".encode()) for n in range(1, 301)]
+    async with opened(tmp_path) as store:
+        for number in range(0, 300, 10):
+            await store.commit([reading(number)], deliveries=sent[number : number + 10])
+        if taken == "taken away":
+            (tmp_path / "buffer.sqlite").unlink()
+            await store.open()
+    if taken == "damaged":
+        with (tmp_path / "buffer.sqlite").open("r+b") as file:
+            file.write(b"no header at all")
+    async with opened(tmp_path) as store:
+        assert (await store.backlog()).readings == 30
+        found = await store.deliveries()
+    for client in ("client-0", "client-1"):
+        newest = [one for one in found if one.client == client]
+        assert newest == [one for one in sent if one.client == client]
