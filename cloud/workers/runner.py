@@ -16,7 +16,7 @@ from cloud.db.pool import make_pool
 from cloud.ingest.transaction import ACCEPTANCE
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
-from cloud.workers import aggregate, quarantine, reconcile, registry, retention, tally
+from cloud.workers import aggregate, quarantine, reconcile, registry, retention, silence, tally, vee
 from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
@@ -46,6 +46,8 @@ def kinds(settings: WorkerSettings) -> list[Work]:
         *retention.works(),
         *reconcile.works(),
         *tally.works(),
+        *silence.works(),
+        *vee.works(pause_s=settings.pause_s),
     ]
 
 

@@ -9,11 +9,11 @@ SELECT version FROM registry_version;
 SELECT gateway_id, key_hashes FROM gateway_registry;
 
 -- name: registry_devices
--- Device to meter, with bounds in microseconds since 1970; NULL where a bound is infinite.
+-- Device to meter in order of time, with bounds in microseconds since 1970; NULL where a bound is infinite.
 SELECT gateway_id, device, meter_id,
     CASE WHEN isfinite(lower(valid)) THEN (EXTRACT(epoch FROM lower(valid)) * 1000000)::bigint END,
     CASE WHEN isfinite(upper(valid)) THEN (EXTRACT(epoch FROM upper(valid)) * 1000000)::bigint END
-FROM device_registry;
+FROM device_registry ORDER BY valid;
 
 -- name: ledger_open
 -- Claim (gateway, stream, seq). No row: the batch is known already; waits for a transaction that is storing it now.
