@@ -18,6 +18,7 @@ BEGIN;
 \ir telemetry/tables/failed_marks.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
+\ir telemetry/functions/require_readable_chunks.sql
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
@@ -34,5 +35,6 @@ BEGIN;
 \ir telemetry/functions/completeness.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
+\ir telemetry/policies/compression.sql
 \ir lockdown.sql
 COMMIT;

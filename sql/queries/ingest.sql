@@ -77,6 +77,10 @@ ON CONFLICT (gateway_id) DO UPDATE SET received_at = excluded.received_at, sent_
 -- Staging for rows of which some are there already; a release may need it for several blocks in its one transaction.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE raw_readings) ON COMMIT DROP;
 
+-- name: incoming_unlimited
+-- TimescaleDB bounds how much of compressed chunks a statement opens, against mistakes; late readings are none.
+SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+
 -- name: incoming_store
 -- New rows; those that lose to an existing row stay in incoming only.
 INSERT INTO raw_readings (time, meter_id, flags, batch_id,
@@ -91,8 +95,33 @@ FROM incoming
 ORDER BY meter_id, time
 ON CONFLICT (meter_id, time) DO NOTHING;
 
+-- name: incoming_lacking
+-- Meters with an existing row that lacks columns which have come, NULL if there is none. Reading opens nothing of a compressed
+-- chunk for good, and most repetitions complete nothing.
+SELECT array_agg(DISTINCT r.meter_id)
+FROM incoming AS i JOIN raw_readings AS r ON r.meter_id = i.meter_id AND r.time = i.time
+WHERE r.time BETWEEN %(first)s AND %(last)s
+  AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
+       OR (r.power_l1_w IS NULL AND i.power_l1_w IS NOT NULL)
+       OR (r.power_l2_w IS NULL AND i.power_l2_w IS NOT NULL)
+       OR (r.power_l3_w IS NULL AND i.power_l3_w IS NOT NULL)
+       OR (r.apparent_power_va IS NULL AND i.apparent_power_va IS NOT NULL)
+       OR (r.reactive_power_var IS NULL AND i.reactive_power_var IS NOT NULL)
+       OR (r.power_factor IS NULL AND i.power_factor IS NOT NULL)
+       OR (r.voltage_l1_v IS NULL AND i.voltage_l1_v IS NOT NULL)
+       OR (r.voltage_l2_v IS NULL AND i.voltage_l2_v IS NOT NULL)
+       OR (r.voltage_l3_v IS NULL AND i.voltage_l3_v IS NOT NULL)
+       OR (r.current_l1_a IS NULL AND i.current_l1_a IS NOT NULL)
+       OR (r.current_l2_a IS NULL AND i.current_l2_a IS NOT NULL)
+       OR (r.current_l3_a IS NULL AND i.current_l3_a IS NOT NULL)
+       OR (r.frequency_hz IS NULL AND i.frequency_hz IS NOT NULL)
+       OR (r.energy_import_wh IS NULL AND i.energy_import_wh IS NOT NULL)
+       OR (r.energy_export_wh IS NULL AND i.energy_export_wh IS NOT NULL)
+       OR (r.reactive_energy_import_varh IS NULL AND i.reactive_energy_import_varh IS NOT NULL)
+       OR (r.reactive_energy_export_varh IS NULL AND i.reactive_energy_export_varh IS NOT NULL));
+
 -- name: incoming_complete
--- Columns that the existing row lacks.
+-- Columns that the existing row lacks. Of a compressed chunk all is opened that the meters, as constants, do not exclude.
 UPDATE raw_readings AS r SET
     power_w = COALESCE(r.power_w, i.power_w),
     power_l1_w = COALESCE(r.power_l1_w, i.power_l1_w),
@@ -114,6 +143,7 @@ UPDATE raw_readings AS r SET
     reactive_energy_export_varh = COALESCE(r.reactive_energy_export_varh, i.reactive_energy_export_varh)
 FROM incoming AS i
 WHERE r.meter_id = i.meter_id AND r.time = i.time AND r.time BETWEEN %(first)s AND %(last)s
+  AND r.meter_id = ANY (%(meters)s)
   AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
        OR (r.power_l1_w IS NULL AND i.power_l1_w IS NOT NULL)
        OR (r.power_l2_w IS NULL AND i.power_l2_w IS NOT NULL)

@@ -8,6 +8,8 @@ CREATE OR REPLACE FUNCTION aggregate_readings(
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+-- What a late reading changes may be compressed; TimescaleDB's limit on what a statement opens of it guards against mistakes.
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0
 AS $$
 DECLARE
     v_lock CONSTANT integer := hashtext('segs.aggregate');
@@ -20,6 +22,7 @@ DECLARE
     v_wide_to timestamptz[];
     v_suspects integer[];
 BEGIN
+    PERFORM require_readable_chunks();
     minutes := 0;
     quarters := 0;
     WITH claimed AS (
