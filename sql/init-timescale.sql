@@ -32,6 +32,7 @@ BEGIN;
 \ir telemetry/functions/claim_periodic_work.sql
 \ir telemetry/functions/drop_expired_chunks.sql
 \ir telemetry/functions/create_chunks_ahead.sql
+\ir telemetry/functions/decompress_readings.sql
 \ir telemetry/functions/completeness.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql

@@ -26,21 +26,22 @@ Differing = tuple[int, int, int, dict[str, float | int]]
 async def merge(connection: AsyncConnection, rows: Rows, batch_id: int) -> tuple[int, list[Differing]]:
     """Store what is new and complete what is there. Returns the number of new rows, and what differs."""
     await connection.execute(_QUERIES["incoming_create"])
-    await connection.execute(_QUERIES["incoming_unlimited"])
     stored = 0
     differing: list[Differing] = []
     for layer in _layers(rows):
         part = rows.take(layer)
         await copy_into(connection, "incoming", part, batch_id)
+        await connection.execute(_QUERIES["incoming_decompress"])
         cursor = await connection.execute(_QUERIES["incoming_store"])
         stored += cursor.rowcount
         bounds = {"first": moment(int(part.time_us.min())), "last": moment(int(part.time_us.max()))}
         lacking = await (await connection.execute(_QUERIES["incoming_lacking"], bounds)).fetchone()
         assert lacking is not None
-        if lacking[0]:
-            # Not prepared: of a compressed chunk, what is not excluded by constants of the plan is decompressed.
-            meters = {"meters": lacking[0]}
-            await connection.execute(_QUERIES["incoming_complete"], bounds | meters, prepare=False)
+        meters, first, last = lacking
+        if meters:
+            # Not prepared: compressed rows are left alone only where constants of the plan exclude them.
+            where = {"meters": meters, "first": first, "last": last}
+            await connection.execute(_QUERIES["incoming_complete"], where, prepare=False)
         cursor = await connection.execute(_QUERIES["incoming_conflicts"], bounds)
         differing += await cursor.fetchall()
         await connection.execute(_QUERIES["incoming_empty"])

@@ -77,9 +77,12 @@ ON CONFLICT (gateway_id) DO UPDATE SET received_at = excluded.received_at, sent_
 -- Staging for rows of which some are there already; a release may need it for several blocks in its one transaction.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE raw_readings) ON COMMIT DROP;
 
--- name: incoming_unlimited
--- TimescaleDB bounds how much of compressed chunks a statement opens, against mistakes; late readings are none.
-SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+-- name: incoming_decompress
+-- Open what is compressed where the rows go. TimescaleDB's limit on that guards against mistakes, which late readings are not.
+SELECT decompress_readings(array_agg(meter_id), array_agg(first), array_agg(last)),
+    set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true)
+FROM (SELECT meter_id, min(time) AS first, max(time) AS last FROM incoming
+      GROUP BY meter_id, time_bucket(INTERVAL '1 hour', time)) AS span;
 
 -- name: incoming_store
 -- New rows; those that lose to an existing row stay in incoming only.
@@ -96,9 +99,8 @@ ORDER BY meter_id, time
 ON CONFLICT (meter_id, time) DO NOTHING;
 
 -- name: incoming_lacking
--- Meters with an existing row that lacks columns which have come, NULL if there is none. Reading opens nothing of a compressed
--- chunk for good, and most repetitions complete nothing.
-SELECT array_agg(DISTINCT r.meter_id)
+-- Meters with an existing row that lacks columns which have come, and between when; NULL if there is none, as a rule.
+SELECT array_agg(DISTINCT r.meter_id), min(r.time), max(r.time)
 FROM incoming AS i JOIN raw_readings AS r ON r.meter_id = i.meter_id AND r.time = i.time
 WHERE r.time BETWEEN %(first)s AND %(last)s
   AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
@@ -121,7 +123,7 @@ WHERE r.time BETWEEN %(first)s AND %(last)s
        OR (r.reactive_energy_export_varh IS NULL AND i.reactive_energy_export_varh IS NOT NULL));
 
 -- name: incoming_complete
--- Columns that the existing row lacks. Of a compressed chunk all is opened that the meters, as constants, do not exclude.
+-- Columns that the existing row lacks. Compressed batches are opened but for those that the meters, as constants, exclude.
 UPDATE raw_readings AS r SET
     power_w = COALESCE(r.power_w, i.power_w),
     power_l1_w = COALESCE(r.power_l1_w, i.power_l1_w),

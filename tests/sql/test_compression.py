@@ -99,6 +99,27 @@ def test_no_limit_on_what_is_decompressed_stops_the_aggregation(compressed: Any)
     assert compressed.minutes(2) == compressed.minutes(1)
 
 
+def test_what_late_readings_fall_between_is_opened_once_and_nothing_else(compressed: Any) -> None:
+    """TimescaleDB unpacks a batch for each single row that it checks against it, and limits what a statement opens."""
+    compressed.do("SET timescaledb.max_tuples_decompressed_per_dml_transaction = 1")
+    compressed.do("SET ROLE segs_ingest")
+    hours = (START - timedelta(days=30), START + timedelta(minutes=10), START + timedelta(minutes=20))
+    compressed.do("SELECT decompress_readings('{2}', ARRAY[%s], ARRAY[%s])", hours[0], hours[0])
+    assert _open_rows(compressed) == []
+    compressed.do("SET ROLE segs_ingest")
+    compressed.do("SELECT decompress_readings('{2,3}', ARRAY[%s, %s], ARRAY[%s, %s])", *hours[1:] * 2)
+    assert _open_rows(compressed) == [{"meter_id": 2, "count": len(READS) // 2}]
+
+
+def _open_rows(telemetry: Any) -> list[Any]:
+    """Rows by meter that are beside what is compressed."""
+    telemetry.do("RESET ROLE")
+    [chunk] = telemetry.rows("SELECT show_chunks('raw_readings')::text AS name")
+    query = f"SELECT meter_id, count(*) FROM ONLY {chunk['name']} GROUP BY 1"
+    telemetry.do("SET timescaledb.enable_transparent_decompression = off")
+    return telemetry.rows(query)
+
+
 def test_edits_of_compressed_intervals_are_kept(compressed: Any) -> None:
     edit = "UPDATE aggregates_15m SET quality = 8 WHERE meter_id = 1 AND bucket = %s"
     compressed.do(edit, START + timedelta(minutes=15))
