@@ -34,6 +34,7 @@ BEGIN;
 \ir telemetry/functions/create_chunks_ahead.sql
 \ir telemetry/functions/decompress_readings.sql
 \ir telemetry/functions/completeness.sql
+\ir telemetry/functions/leave_community.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
 \ir telemetry/policies/compression.sql
