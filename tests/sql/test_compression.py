@@ -55,7 +55,8 @@ def test_chunks_are_compressed_after_the_usual_lateness_and_not_before(telemetry
 
 def test_a_meters_rows_are_compressed_together_in_the_order_of_time(telemetry: Any) -> None:
     found = telemetry.rows(
-        "SELECT hypertable_name AS table, attname AS column, segmentby_column_index AS segment, orderby_asc AS ascending"
+        "SELECT hypertable_name AS table, attname AS column, segmentby_column_index AS segment,"
+        " orderby_asc AS ascending"
         " FROM timescaledb_information.compression_settings ORDER BY 1, 2 DESC"
     )
     for table, time in (("raw_readings", "time"), ("aggregates_1m", "bucket"), ("aggregates_15m", "bucket")):
@@ -129,9 +130,7 @@ def test_edits_of_compressed_intervals_are_kept(compressed: Any) -> None:
 
 def test_a_chunk_with_late_rows_is_compressed_whole_again(compressed: Any) -> None:
     compressed.store(2, COLUMNS, READS[1::2])
-    partly = (
-        "SELECT count(*) FROM _timescaledb_catalog.chunk WHERE status & 8 > 0 AND compressed_chunk_id IS NOT NULL"
-    )
+    partly = "SELECT count(*) FROM _timescaledb_catalog.chunk WHERE status & 8 > 0 AND compressed_chunk_id IS NOT NULL"
     assert compressed.rows(partly) == [{"count": 1}]
     _compress(compressed)
     assert compressed.rows(partly) == [{"count": 0}]
