@@ -11,6 +11,7 @@ from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
 from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app
+from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
@@ -25,6 +26,7 @@ app.add_typer(gateway_app, name="gateway")
 app.add_typer(schema_app, name="schema")
 app.command()(worker)
 app.command()(completeness)
+app.command("intervals")(intervals)
 
 
 @app.command()

@@ -82,7 +82,7 @@ async def commit(
         batch_id, version = row
         if version != registry.version:
             raise RegistryChanged(await load(connection))
-        stored = await store_rows(connection, found, batch_id, delivery.gateway_id, registry)
+        stored = await store_rows(connection, found, batch_id, delivery.gateway_id, registry, now)
         await set_aside(connection, found.set_aside, batch_id, delivery.gateway_id, now)
         await notes.keep(connection, batch.notes, batch_id, delivery.gateway_id)
         quarantined = _summary(found.set_aside)
@@ -101,7 +101,7 @@ async def sorted_out(delivery: Delivery, registry: Registry, window: Window) -> 
 
 
 async def store_rows(
-    connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry
+    connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry, now: datetime
 ) -> int:
     """Write the rows and their dirty marks; append conflicting values to `found.set_aside`. Returns the new rows."""
     rows = found.rows
@@ -114,21 +114,27 @@ async def store_rows(
     except UniqueViolation:
         stored, differing = await conflict.merge(connection, rows, batch_id)
         found.set_aside += conflict.as_blocks(differing, gateway_id, registry)
-    await connection.execute(_QUERIES["mark_dirty"], _spans(rows))
+    await connection.execute(_QUERIES["mark_dirty"], _marks(rows) | {"now": now})
     return stored
 
 
-def _spans(rows: Rows) -> dict[str, list[int]]:
-    """Runs of each meter's reading times without a gap of `_MARK_GAP_US`, microseconds since 1970."""
+def _marks(rows: Rows) -> dict[str, list[int] | list[str]]:
+    """Spans of reading times, microseconds since 1970, and for each the meters that share it, as an array literal.
+
+    A meter's readings are one span as long as there is no gap of `_MARK_GAP_US`. Meters whose spans touch the same
+    minutes share the widest of them.
+    """
     order = np.lexsort((rows.time_us, rows.meter_id))
     meter_id, time_us = rows.meter_id[order], rows.time_us[order]
     breaks = np.flatnonzero((np.diff(meter_id) != 0) | (np.diff(time_us) > _MARK_GAP_US))
-    first = np.concatenate(([0], breaks + 1))
-    last = np.concatenate((breaks, [len(order) - 1]))
+    first_us, last_us = time_us[np.append(0, breaks + 1)], time_us[np.append(breaks, len(order) - 1)]
+    meter_id = meter_id[np.append(0, breaks + 1)]
+    _, shared = np.unique(np.stack((first_us, last_us)) // 60_000_000, axis=1, return_inverse=True)
+    groups = [np.flatnonzero(shared == number) for number in range(int(shared.max()) + 1)]
     return {
-        "meter_id": meter_id[first].tolist(),
-        "first_us": time_us[first].tolist(),
-        "last_us": time_us[last].tolist(),
+        "meters": ["{" + ",".join(map(str, meter_id[group].tolist())) + "}" for group in groups],
+        "first_us": [int(first_us[group].min()) for group in groups],
+        "last_us": [int(last_us[group].max()) for group in groups],
     }
 
 

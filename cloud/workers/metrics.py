@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-LAG_SECONDS = Gauge("segs_worker_lag_seconds", "Age of the oldest mark that waits", ["queue"])
+LAG_SECONDS = Gauge("segs_worker_lag_seconds", "How long the most overdue mark has waited since it was due", ["queue"])
 MARKS = Counter("segs_worker_marks", "Marks worked off", ["queue"])
 BUCKETS = Counter("segs_worker_buckets", "Rows computed", ["table"])
 FAILED = Counter("segs_worker_failed_marks", "Marks whose computation failed and that were set aside", ["queue"])
@@ -14,7 +14,7 @@ FAILURES = Counter(
     "segs_worker_failures", "Steps that failed for another reason than a busy or absent database", ["loop"]
 )
 
-for _queue in ("readings", "regions"):
+for _queue in ("minutes", "quarters", "regions"):
     LAG_SECONDS.labels(_queue).set(0)
     MARKS.labels(_queue)
     FAILED.labels(_queue)

@@ -44,7 +44,7 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
         registry = await load(connection)
         for quarantine_id, batch_id, gateway_id, plain in claimed:
             found = sort_out([_block(plain)], gateway_id, registry, window)
-            stored = await store_rows(connection, found, batch_id, gateway_id, registry)
+            stored = await store_rows(connection, found, batch_id, gateway_id, registry, now)
             await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
             done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}
             await connection.execute(_QUERIES["quarantine_release"], done)

@@ -49,10 +49,9 @@ FROM (
 GROUP BY run ORDER BY run;
 
 -- name: mark_dirty
--- Spans whose buckets have to be computed again.
-INSERT INTO dirty_readings (meter_id, first_time, last_time)
-SELECT meter_id, to_timestamp(first_us / 1e6), to_timestamp(last_us / 1e6)
-FROM unnest(%(meter_id)s::integer[], %(first_us)s::bigint[], %(last_us)s::bigint[]) AS span (meter_id, first_us, last_us);
+-- Spans whose buckets have to be computed again, each with the meters that share it.
+SELECT mark_meters(1, span.meters::integer[], to_timestamp(span.first_us / 1e6), to_timestamp(span.last_us / 1e6), %(now)s)
+FROM unnest(%(meters)s::text[], %(first_us)s::bigint[], %(last_us)s::bigint[]) AS span (meters, first_us, last_us);
 
 -- name: quarantine
 -- Keep what cannot be stored.

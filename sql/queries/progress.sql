@@ -44,4 +44,4 @@ ORDER BY m.device;
 
 -- name: unfinished
 -- Marks that the workers have not worked off.
-SELECT (SELECT count(*) FROM dirty_readings) + (SELECT count(*) FROM dirty_regions);
+SELECT (SELECT count(*) FROM dirty_meters) + (SELECT count(*) FROM dirty_regions);

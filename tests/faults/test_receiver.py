@@ -150,7 +150,7 @@ def test_a_receiver_killed_within_its_transaction_leaves_nothing_of_it(start: St
     second.answers()
     body = compress(encode(batch(1, first_us=time.time_ns() // 1000 - 60_000_000)), "zstd")
     blocker = psycopg.connect(telemetry_db)
-    blocker.execute("LOCK TABLE dirty_readings IN EXCLUSIVE MODE")
+    blocker.execute("LOCK TABLE dirty_meters IN EXCLUSIVE MODE")
     kill = _later(0.8, first.process.kill)
     with pytest.raises(httpx.TransportError):
         httpx.post(f"{first.url}/ingest/v1/batches", content=body, headers=first.headers, timeout=20)
@@ -232,7 +232,7 @@ def test_a_stop_finishes_the_batch_under_way(start: Start, telemetry_db: str) ->
     receiver = start(telemetry_db)
     receiver.answers()
     blocker = psycopg.connect(telemetry_db)
-    blocker.execute("LOCK TABLE dirty_readings IN EXCLUSIVE MODE")
+    blocker.execute("LOCK TABLE dirty_meters IN EXCLUSIVE MODE")
     stop = _later(0.7, receiver.process.terminate)
     release = _later(1.5, blocker.commit)
 

@@ -56,7 +56,7 @@ async def test_a_repeat_gets_the_first_answer_and_stores_nothing(cloud: Cloud) -
 
     assert second.content == first.content
     assert cloud.rows(COUNTED) == [(3,)]
-    assert cloud.rows("SELECT count(*) FROM dirty_readings") == [(1,)]
+    assert cloud.rows("SELECT count(*) FROM dirty_meters") == [(1,)]
 
 
 async def test_repeats_at_the_same_instant_store_once(cloud: Cloud) -> None:
@@ -68,11 +68,11 @@ async def test_repeats_at_the_same_instant_store_once(cloud: Cloud) -> None:
 
 async def test_a_failed_write_leaves_no_trace_so_that_the_retry_is_stored(cloud: Cloud) -> None:
     """C3: the dedupe key is set before the write."""
-    cloud.do("ALTER TABLE dirty_readings ADD CONSTRAINT broken CHECK (meter_id < 0) NOT VALID")
+    cloud.do("ALTER TABLE dirty_meters ADD CONSTRAINT broken CHECK (block < 0) NOT VALID")
     failed = await cloud.send(batch())
     assert (failed.status_code, failed.json()["type"]) == (500, "urn:segs:problem:internal")
     assert cloud.rows("SELECT count(*) FROM ingest_batches") == [(0,)]
-    cloud.do("ALTER TABLE dirty_readings DROP CONSTRAINT broken")
+    cloud.do("ALTER TABLE dirty_meters DROP CONSTRAINT broken")
 
     answer = await cloud.send(batch())
 
@@ -146,7 +146,7 @@ async def test_an_unknown_device_waits_and_comes_back_once_registered(cloud: Clo
     assert stored == [(2, 1.0), (2, None)]
     waiting = cloud.rows("SELECT reason FROM quarantine WHERE released_at IS NULL")
     assert waiting == [("not_a_number",)]
-    assert cloud.rows("SELECT count(*) FROM dirty_readings") == [(1,)]
+    assert cloud.rows("SELECT count(*) FROM dirty_meters") == [(1,)]
 
 
 async def test_a_device_registered_a_moment_ago_is_known_at_once(cloud: Cloud) -> None:
@@ -292,7 +292,7 @@ async def test_a_dirty_mark_covers_its_readings_and_not_the_silence_between(clou
     await cloud.send(Batch(1, STREAM, 1, [DeviceBlock("main", times, {"power_w": [1, 2, 3]})]))
 
     spans = cloud.rows(
-        "SELECT extract(epoch FROM last_time - first_time)::float8 FROM dirty_readings ORDER BY first_time"
+        "SELECT extract(epoch FROM last_time - first_time)::float8 FROM dirty_meters ORDER BY first_time"
     )
 
     assert spans == [(1e-6,), (0.0,)]

@@ -19,7 +19,7 @@ YEAR_US = 365 * 86_400_000_000
 
 async def _retain(cloud: Cloud) -> None:
     """All marks are worked off, and everything is dropped that retention finds."""
-    cloud.do("DELETE FROM dirty_readings")
+    cloud.do("DELETE FROM dirty_meters")
     async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
         while await retention.drop_expired(connection, cloud.now[0]):
             pass
@@ -71,5 +71,5 @@ async def test_a_batch_late_within_what_is_kept_marks_its_minutes_again(cloud: C
 
     await cloud.send(batch())
 
-    [(first, last)] = cloud.rows("SELECT first_time, last_time FROM dirty_readings")
+    [(first, last)] = cloud.rows("SELECT first_time, last_time FROM dirty_meters")
     assert (first, last) == (NOW, NOW + timedelta(seconds=2))

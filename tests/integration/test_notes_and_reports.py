@@ -85,7 +85,7 @@ async def test_a_batch_may_hold_notes_alone_or_nothing(cloud: Cloud) -> None:
 
     assert [(answer.status_code, answer.json()["readings"]) for answer in answers] == [(200, 0), (200, 0)]
     assert (await cloud.get(f"/ingest/v1/streams/{STREAM}")).json()["received"] == [[1, 2]]
-    assert cloud.rows("SELECT count(*) FROM dirty_readings") == [(0,)]
+    assert cloud.rows("SELECT count(*) FROM dirty_meters") == [(0,)]
     assert cloud.rows("SELECT count(*) FROM quarantine") == [(0,)]
 
 

@@ -29,13 +29,23 @@ class Telemetry:
     def rows(self, query: str, *parameters: object) -> list[dict[str, object]]:
         return self.connection.execute(query, parameters).fetchall()
 
-    def meter(self, *, interval_s: float = 1, max_power_w: float = 20_000, region: str = "north") -> int:
+    def meter(
+        self,
+        *,
+        interval_s: float = 1,
+        max_power_w: float = 20_000,
+        region: str = "north",
+        modulus_wh: int | None = None,
+        resets: bool = False,
+        meter_id: int | None = None,
+    ) -> int:
         """A meter of its own."""
-        meter_id = next(self._meters)
+        meter_id = meter_id or next(self._meters)
         self.do(
             "INSERT INTO device_registry (gateway_id, device, meter_id, meter_code, region, timezone, max_power_w,"
-            " interval_ms) VALUES (1, %s, %s, %s, %s, 'UTC', %s, %s)",
-            *(f"d{meter_id}", meter_id, f"MTR-{meter_id:08}", region, max_power_w, round(interval_s * 1000)),
+            " register_modulus_wh, register_resets, interval_ms) VALUES (1, %s, %s, %s, %s, 'UTC', %s, %s, %s, %s)",
+            *(f"d{meter_id}", meter_id, f"MTR-{meter_id:08}", region, max_power_w),
+            *(modulus_wh, resets, round(interval_s * 1000)),
         )
         return meter_id
 
@@ -57,8 +67,11 @@ class Telemetry:
             )
             times = [row[0] for row in rows]
             cursor.executemany(
-                "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (%s, %s, %s)",
-                [(meter_id, at, at) for at in times] if mark_each else [(meter_id, min(times), max(times))],
+                "SELECT mark_meters(1, ARRAY[%s], %s, %s, %s)",
+                [
+                    (meter_id, *span, self.now)
+                    for span in ([(at, at) for at in times] if mark_each else [(min(times), max(times))])
+                ],
             )
 
     def registers(self, meter_id: int, reads: Iterable[tuple[float, int | None]]) -> None:
@@ -67,10 +80,9 @@ class Telemetry:
 
     def aggregate(self, *, limit: int = 200) -> None:
         """Works the queues off."""
-        while self.rows("SELECT * FROM aggregate_readings(%s, %s)", limit, self.now)[0]["marks"]:
-            pass
-        while self.rows("SELECT * FROM aggregate_regions()")[0]["marks"]:
-            pass
+        for queue in ("readings", "quarters", "regions"):
+            while self.rows(f"SELECT * FROM aggregate_{queue}(%s, %s, true)", limit, self.now)[0]["marks"]:
+                pass
 
     def minutes(self, meter_id: int) -> list[dict[str, object]]:
         """Rows of aggregates_1m in order, but for when they were computed."""
@@ -91,7 +103,10 @@ class Telemetry:
             f"SELECT * FROM {table} WHERE meter_id = %s AND bucket BETWEEN %s AND %s ORDER BY bucket",
             *(meter_id, START - timedelta(days=30), START + timedelta(days=30)),
         )
-        return [{name: value for name, value in row.items() if name not in ("meter_id", "computed_at")} for row in rows]
+        return [
+            {name: value for name, value in row.items() if name not in ("meter_id", "computed_at", "version")}
+            for row in rows
+        ]
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-def _booked(telemetry: Any, meter_id: int) -> int:
+def booked(telemetry: Any, meter_id: int) -> int:
+    """Imported energy of all minutes, Wh."""
     return sum(row["energy_import_wh"] or 0 for row in telemetry.minutes(meter_id))
 
 
@@ -15,7 +16,7 @@ def test_minutes_add_up_to_the_last_register_minus_the_first(telemetry: Any) -> 
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(s, 1_000_000 + s * s // 7) for s in range(7, 1000)])
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 999 * 999 // 7 - 49 // 7
+    assert booked(telemetry, meter_id) == 999 * 999 // 7 - 49 // 7
     assert sum(row["energy_import_wh"] for row in telemetry.quarters(meter_id)) == 999 * 999 // 7 - 49 // 7
     assert {row["quality"] for row in telemetry.minutes(meter_id)} == {14}
 
@@ -46,7 +47,7 @@ def test_readings_that_fill_a_gap_replace_what_was_interpolated(telemetry: Any) 
     telemetry.aggregate()
     assert {quality for _, quality in telemetry.energy(meter_id).values()} == {14}
     assert telemetry.energy(meter_id)[1][0] == 0
-    assert _booked(telemetry, meter_id) == 239
+    assert booked(telemetry, meter_id) == 239
 
 
 @pytest.mark.parametrize("place", [10, 0, 59, 60])
@@ -57,7 +58,7 @@ def test_a_zero_glitch_is_left_out(telemetry: Any, place: int) -> None:
     reads[reads.index((place, 5000 + place))] = (place, 0)
     telemetry.registers(meter_id, reads)
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 149
+    assert booked(telemetry, meter_id) == 149
     assert telemetry.energy(meter_id)[place // 60][1] == 10
 
 
@@ -66,7 +67,7 @@ def test_a_zero_glitch_of_a_slow_meter_is_left_out(telemetry: Any) -> None:
     meter_id = telemetry.meter(interval_s=900, max_power_w=1e6)
     telemetry.registers(meter_id, [(0, 5000), (900, 0), (1800, 5001), (2700, 5002)])
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 2
+    assert booked(telemetry, meter_id) == 2
 
 
 def test_a_glitch_at_the_end_books_nothing_until_the_next_read_tells(telemetry: Any) -> None:
@@ -77,7 +78,7 @@ def test_a_glitch_at_the_end_books_nothing_until_the_next_read_tells(telemetry: 
     assert telemetry.energy(meter_id) == {0: (0, 10)}
     telemetry.registers(meter_id, [(60, 5_000_001), (61, 5_000_001)])
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 1
+    assert booked(telemetry, meter_id) == 1
 
 
 def test_a_jump_that_no_connection_can_carry_books_nothing(telemetry: Any) -> None:
@@ -85,11 +86,11 @@ def test_a_jump_that_no_connection_can_carry_books_nothing(telemetry: Any) -> No
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(0, 5000), (1, 5001), (2, 9_118_000), (3, 5002), (61, 5003)])
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 3
+    assert booked(telemetry, meter_id) == 3
     stays = telemetry.meter()
     telemetry.registers(stays, [(0, 5000), (1, 5001), (2, 9_118_000), (3, 9_118_001), (61, 9_118_002)])
     telemetry.aggregate()
-    assert _booked(telemetry, stays) == 3
+    assert booked(telemetry, stays) == 3
     assert telemetry.energy(stays)[0][1] == 10
 
 
@@ -104,7 +105,7 @@ def test_a_register_of_whole_kilowatt_hours_is_believed(telemetry: Any) -> None:
     meter_id = telemetry.meter(max_power_w=7200)
     telemetry.registers(meter_id, [(s, 5_000_000 + s // 500 * 1000) for s in range(1501)])
     telemetry.aggregate()
-    assert _booked(telemetry, meter_id) == 3000
+    assert booked(telemetry, meter_id) == 3000
     assert {quality for _, quality in telemetry.energy(meter_id).values()} == {14}
 
 

@@ -59,10 +59,11 @@ def _store(dsn: str) -> None:
         )
         connection.execute("INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (now(), 1, 1, 5)")
         connection.execute(
-            "INSERT INTO dirty_readings (meter_id, first_time, last_time) SELECT 1, min(time), max(time)"
-            " FROM raw_readings WHERE time > now() - INTERVAL '7 days'"
+            "SELECT mark_meters(1, ARRAY[1], min(time), max(time), now()) FROM raw_readings"
+            " WHERE time > now() - INTERVAL '7 days'"
         )
-        connection.execute("SELECT aggregate_readings()")
+        for queue in ("readings", "quarters"):
+            connection.execute(f"SELECT aggregate_{queue}(p_early => true)".encode())
 
 
 def _held(dsn: str) -> Any:
@@ -170,7 +171,11 @@ async def test_a_worker_ends_over_them(unreadable: str) -> None:
 def test_a_worker_that_was_running_replaces_nothing_by_what_is_left(unreadable: str) -> None:
     """C7: the server may change while the worker waits for it."""
     with psycopg.connect(unreadable, autocommit=True) as worker:
-        for work_of_it in ("aggregate_readings()", "reconcile_minutes(now() - INTERVAL '1 day', now(), now())"):
+        for work_of_it in (
+            "aggregate_readings()",
+            "aggregate_quarters()",
+            "reconcile_minutes(now() - INTERVAL '1 day', now(), now())",
+        ):
             with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="compressed chunks"):
                 worker.execute(f"SELECT {work_of_it}".encode())
 

@@ -34,9 +34,8 @@ def ten_days(telemetry: Any) -> Any:
 
 def test_chunks_older_than_their_period_are_dropped_and_no_others(ten_days: Any) -> None:
     assert _chunks(ten_days, "raw_readings") == list(range(11))
-    assert _drop(ten_days) == 5
+    assert _drop(ten_days) == 3
     assert _chunks(ten_days, "raw_readings") == list(range(3, 11))
-    assert _chunks(ten_days, "register_minutes") == list(range(2, 11))
     assert _chunks(ten_days, "aggregates_1m") == list(range(11))
     assert _drop(ten_days) == 0
 
@@ -45,16 +44,14 @@ def test_every_table_has_its_period(ten_days: Any, edition: str) -> None:
     ten_days.now = START + 500 * DAY
     while _drop(ten_days, limit=4):
         pass
-    for table in ("raw_readings", "register_minutes"):
-        assert _chunks(ten_days, table) == [], table
+    assert _chunks(ten_days, "raw_readings") == []
     for table in ("aggregates_1m", "aggregates_15m", "regional_15m"):
         assert (_chunks(ten_days, table) == []) == (edition == "apache"), table
 
 
 def test_few_chunks_go_at_a_time_the_oldest_first(ten_days: Any) -> None:
     assert _drop(ten_days, limit=2) == 2
-    assert _chunks(ten_days, "raw_readings")[0] == 1
-    assert _chunks(ten_days, "register_minutes")[0] == 1
+    assert _chunks(ten_days, "raw_readings")[0] == 2
 
 
 def test_one_worker_drops_at_a_time(ten_days: Any) -> None:
@@ -67,7 +64,7 @@ def test_one_worker_drops_at_a_time(ten_days: Any) -> None:
 @pytest.mark.parametrize(
     "mark",
     [
-        "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (1, %s, %s)",
+        "SELECT mark_meters(1, ARRAY[1], %s, %s, now())",
         "INSERT INTO failed_marks (meter_id, first_time, last_time, marked_at, failed_at, error)"
         " VALUES (1, %s, %s, now(), now(), 'numeric field overflow')",
     ],
@@ -104,9 +101,7 @@ def test_a_register_that_completes_an_old_reading_is_booked(telemetry: Any) -> N
     telemetry.store(meter_id, ["power_w"], [(s, 5.0) for s in range(60)])
     telemetry.aggregate()
     telemetry.do("UPDATE raw_readings SET energy_import_wh = 1000 + extract(second FROM time) WHERE time >= %s", START)
-    telemetry.do(
-        "INSERT INTO dirty_readings (meter_id, first_time, last_time) VALUES (%s, %s, %s)", meter_id, START, START
-    )
+    telemetry.do("SELECT mark_meters(1, ARRAY[%s], %s, %s, now())", meter_id, START, START)
     telemetry.now = START + 7 * DAY + timedelta(minutes=5)
 
     telemetry.aggregate()
@@ -116,12 +111,12 @@ def test_a_register_that_completes_an_old_reading_is_booked(telemetry: Any) -> N
 
 def test_a_worker_needs_no_ownership_to_drop(ten_days: Any) -> None:
     ten_days.do("SET ROLE segs_worker")
-    assert _drop(ten_days) == 5
+    assert _drop(ten_days) == 3
 
 
 def test_the_next_chunk_of_every_hypertable_is_made_once(telemetry: Any) -> None:
     telemetry.do("SET ROLE segs_worker")
-    assert telemetry.rows("SELECT create_chunks_ahead(%s) AS made", telemetry.now) == [{"made": 5}]
+    assert telemetry.rows("SELECT create_chunks_ahead(%s) AS made", telemetry.now) == [{"made": 4}]
     assert telemetry.rows("SELECT create_chunks_ahead(%s) AS made", telemetry.now) == [{"made": 0}]
     assert _chunks(telemetry, "raw_readings") == [1]
     for table, time in (("raw_readings", "time"), ("aggregates_1m", "bucket"), ("regional_15m", "bucket")):

@@ -58,7 +58,7 @@ def test_the_receiver_stores_readings_and_reads_the_registry_and_nothing_else(te
         "gateway_notes": {"SELECT", "INSERT"},
         "gateway_reports": {"SELECT", "INSERT", "UPDATE"},
         "delivery_tallies": {"SELECT", "INSERT"},
-        "dirty_readings": {"SELECT", "INSERT"},
+        "dirty_meters": {"SELECT", "INSERT"},
         "gateway_registry": {"SELECT"},
         "device_registry": {"SELECT"},
         "region_registry": {"SELECT"},
@@ -160,6 +160,7 @@ def test_the_worker_can_do_the_whole_of_its_work(telemetry: psycopg.Connection) 
     telemetry.execute("SET ROLE segs_worker")
     for call in (
         "SELECT aggregate_readings()",
+        "SELECT aggregate_quarters()",
         "SELECT aggregate_regions()",
         "SELECT reconcile_minutes(now() - INTERVAL '1 hour', now(), now())",
         "SELECT create_chunks_ahead(now())",

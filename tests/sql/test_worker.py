@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _process(dsn: str, *, domain_dsn: str = _NOWHERE) -> subprocess.Popen[bytes]
 
 
 def _idle(telemetry: Telemetry) -> bool:
-    waiting = "SELECT (SELECT count(*) FROM dirty_readings) + (SELECT count(*) FROM dirty_regions) AS marks"
+    waiting = "SELECT (SELECT count(*) FROM dirty_meters) + (SELECT count(*) FROM dirty_regions) AS marks"
     return telemetry.rows(waiting) == [{"marks": 0}]
 
 
@@ -95,15 +96,18 @@ async def test_a_worker_killed_in_the_middle_of_a_claim_loses_nothing(telemetry:
     """C6"""
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(s, s) for s in range(200)])
-    lock = "SELECT pg_advisory_lock(hashtext('segs.aggregate'), %s)"
-    waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
-    with psycopg.connect(telemetry.dsn, autocommit=True) as holder:
-        holder.execute(lock, [meter_id % 64])
+    waits = (
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND strpos(query, 'aggregate_readings') > 0"
+    )
+    with psycopg.connect(telemetry.dsn) as holder:
+        holder.execute("LOCK TABLE aggregates_1m IN SHARE MODE")
         with _process(telemetry.dsn) as worker:
             try:
                 await _until(lambda: bool(telemetry.rows(waits)))
             finally:
                 worker.send_signal(signal.SIGKILL)
+        holder.rollback()
     await _until(lambda: not telemetry.rows("SELECT FROM pg_stat_activity WHERE application_name = 'segs-worker'"))
     assert not _idle(telemetry)
     async with _working(_settings(telemetry.dsn)):
@@ -215,16 +219,16 @@ async def test_metrics_answer_while_there_is_nothing_to_do(telemetry: Telemetry,
     async with _working(_settings(telemetry.dsn, metrics_port=port)):
         await asyncio.sleep(0.3)
         said = await asyncio.to_thread(scrape)
-    assert 'segs_worker_lag_seconds{queue="readings"}' in said
+    assert 'segs_worker_lag_seconds{queue="minutes"}' in said
     assert "segs_worker_mismatches_total" in said
 
 
-async def test_the_lag_is_the_age_of_the_oldest_mark(telemetry: Telemetry) -> None:
+async def test_the_lag_is_how_long_the_most_overdue_mark_has_waited(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(0, 0)])
-    telemetry.do("UPDATE dirty_readings SET marked_at = marked_at - INTERVAL '1 hour'")
+    telemetry.do("UPDATE dirty_meters SET due_at = %s", START - timedelta(hours=1, seconds=1))
     with psycopg.connect(telemetry.dsn) as busy:
-        busy.execute("SELECT FROM dirty_readings FOR UPDATE")
+        busy.execute("SELECT pg_advisory_xact_lock(hashtext('segs.aggregate'), meter_block(%s))", [meter_id])
         async with _working(_settings(telemetry.dsn)):
             await _until(lambda: _lag() > 3600)
             busy.rollback()
@@ -232,7 +236,7 @@ async def test_the_lag_is_the_age_of_the_oldest_mark(telemetry: Telemetry) -> No
 
 
 def _lag() -> float:
-    found = REGISTRY.get_sample_value("segs_worker_lag_seconds", {"queue": "readings"})
+    found = REGISTRY.get_sample_value("segs_worker_lag_seconds", {"queue": "minutes"})
     assert found is not None
     return found
 

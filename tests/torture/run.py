@@ -159,7 +159,7 @@ def _drain(stack: Stack) -> None:
                 seen["segs_edge_mqtt_messages_total"],
                 seen["segs_edge_readings_waiting"],
                 stack.backlog(),
-                _one_number(connection, "SELECT count(*) FROM dirty_readings")
+                _one_number(connection, "SELECT count(*) FROM dirty_meters")
                 + _one_number(connection, "SELECT count(*) FROM dirty_regions"),
             )
             idle = now[0] > 0 and now[2:] == (0, 0, 0)

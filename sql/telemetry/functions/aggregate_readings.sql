@@ -1,10 +1,10 @@
--- One claim: marks out of the queue, minutes and quarter-hours recomputed, regions marked; all of it or nothing.
--- Locks come before the statement that reads raw readings, and each statement has a snapshot of its own (READ COMMITTED):
--- whoever waits for a meter sees what the one before him has written.
+-- One claim: marks out of the queue, minutes computed, quarter-hours marked; all of it or nothing. The lock comes before the
+-- statements that read raw readings, and each statement has a snapshot of its own (READ COMMITTED): whoever has a block sees
+-- what the one before him has written.
 
 CREATE OR REPLACE FUNCTION aggregate_readings(
-    p_limit integer DEFAULT 200, p_now timestamptz DEFAULT clock_timestamp(),
-    OUT marks integer, OUT minutes integer, OUT quarters integer
+    p_limit integer DEFAULT 500, p_now timestamptz DEFAULT clock_timestamp(), p_early boolean DEFAULT false,
+    OUT marks integer, OUT minutes integer, OUT failed integer
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -12,76 +12,71 @@ SET search_path = public, pg_temp
 SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0
 AS $$
 DECLARE
-    v_lock CONSTANT integer := hashtext('segs.aggregate');
-    v_group integer;
-    v_meters integer[];
-    v_from timestamptz[];
-    v_to timestamptz[];
-    v_wide_meters integer[];
-    v_wide_from timestamptz[];
-    v_wide_to timestamptz[];
-    v_suspects integer[];
+    v_marks CONSTANT dirty_meters[] := claim_marks(1, p_limit, CASE WHEN p_early THEN 'infinity' ELSE p_now END);
 BEGIN
     PERFORM require_readable_chunks();
+    marks := cardinality(v_marks);
     minutes := 0;
-    quarters := 0;
-    WITH claimed AS (
-        DELETE FROM dirty_readings WHERE dirty_id IN (
-            SELECT dirty_id FROM dirty_readings ORDER BY dirty_id LIMIT p_limit FOR UPDATE SKIP LOCKED)
-        RETURNING meter_id, first_time, last_time
-    ), merged AS (
-        SELECT c.meter_id, count(*) AS marks,
-               range_agg(tstzrange(time_bucket(INTERVAL '1 minute', c.first_time),
-                                   time_bucket(INTERVAL '1 minute', c.last_time) + INTERVAL '1 minute')) AS spans
-        FROM claimed AS c GROUP BY c.meter_id
-    ), span AS (
-        SELECT m.meter_id, unnest(m.spans) AS part FROM merged AS m
-    )
-    SELECT (SELECT COALESCE(sum(m.marks), 0) FROM merged AS m),
-           array_agg(s.meter_id ORDER BY s.meter_id, s.part), array_agg(lower(s.part) ORDER BY s.meter_id, s.part),
-           array_agg(upper(s.part) ORDER BY s.meter_id, s.part)
-    INTO marks, v_meters, v_from, v_to
-    FROM span AS s;
-    IF marks = 0 THEN
-        RETURN;
+    failed := 0;
+    IF marks > 0 THEN
+        minutes := compute_minutes(v_marks, p_now);
     END IF;
-
-    FOR v_group IN SELECT DISTINCT abs(m % 64) AS meter_group FROM unnest(v_meters) AS m ORDER BY meter_group LOOP
-        PERFORM pg_advisory_xact_lock(v_lock, v_group);
-    END LOOP;
-
-    minutes := summarise_minutes(v_meters, v_from, v_to, p_now);
-
-    SELECT array_agg(e.meter_id), array_agg(e.lo), array_agg(e.hi) INTO v_wide_meters, v_wide_from, v_wide_to
-    FROM energy_spans(v_meters, v_from, v_to, 1) AS e;
-    v_suspects := book_energy(v_wide_meters, v_wide_from, v_wide_to, 1, p_now);
-    IF v_suspects IS NOT NULL THEN
-        WITH wide AS (
-            SELECT e.* FROM energy_spans(v_meters, v_from, v_to, 5) AS e WHERE e.meter_id = ANY (v_suspects)
-            UNION ALL
-            SELECT n.* FROM unnest(v_wide_meters, v_wide_from, v_wide_to) AS n (meter_id, lo, hi) WHERE n.meter_id <> ALL (v_suspects)
-        )
-        SELECT array_agg(w.meter_id), array_agg(w.lo), array_agg(w.hi) INTO v_wide_meters, v_wide_from, v_wide_to FROM wide AS w;
-        PERFORM book_energy(array_agg(w.meter_id), array_agg(w.lo), array_agg(w.hi), 5, p_now)
-        FROM unnest(v_wide_meters, v_wide_from, v_wide_to) AS w (meter_id, lo, hi) WHERE w.meter_id = ANY (v_suspects);
+EXCEPTION WHEN OTHERS THEN
+    IF passes_by_itself(SQLSTATE) THEN
+        RAISE;
     END IF;
-
-    WITH merged AS (
-        SELECT w.meter_id, unnest(range_agg(tstzrange(time_bucket(INTERVAL '15 minutes', w.lo),
-                   time_bucket(INTERVAL '15 minutes', w.hi - INTERVAL '1 microsecond') + INTERVAL '15 minutes'))) AS part
-        FROM unnest(v_wide_meters, v_wide_from, v_wide_to) AS w (meter_id, lo, hi) GROUP BY w.meter_id
-    )
-    SELECT array_agg(m.meter_id), array_agg(lower(m.part)), array_agg(upper(m.part)) INTO v_wide_meters, v_wide_from, v_wide_to
-    FROM merged AS m;
-    quarters := summarise_quarters(v_wide_meters, v_wide_from, v_wide_to, p_now);
-
-    INSERT INTO dirty_regions (region, bucket)
-    SELECT DISTINCT d.region, b.bucket
-    FROM unnest(v_wide_meters, v_wide_from, v_wide_to) AS w (meter_id, lo, hi)
-    CROSS JOIN LATERAL generate_series(w.lo, w.hi - INTERVAL '15 minutes', INTERVAL '15 minutes') AS b (bucket)
-    JOIN device_registry AS d ON d.meter_id = w.meter_id AND d.valid @> b.bucket;
+    failed := put_back(v_marks, SQLSTATE, SQLERRM, p_now);
 END
 $$;
-COMMENT ON FUNCTION aggregate_readings(integer, timestamptz) IS
-    'Takes up to p_limit marks from dirty_readings, computes what they touch; returns the marks taken, the minutes and quarter-hours computed. p_now decides what may be gone by retention';
-GRANT EXECUTE ON FUNCTION aggregate_readings(integer, timestamptz) TO segs_worker;
+COMMENT ON FUNCTION aggregate_readings(integer, timestamptz, boolean) IS
+    'Takes up to p_limit marks of a block, those that are due at p_now or, if p_early, any, and computes the minutes they touch. Returns the marks taken, the minutes written, and how many marks were set aside for an error';
+
+CREATE OR REPLACE FUNCTION compute_minutes(p_marks dirty_meters[], p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_minute CONSTANT interval := INTERVAL '1 minute';
+    v_part record;
+    v_done record;
+    v_energy record;
+    v_minutes integer := 0;
+BEGIN
+    FOR v_part IN
+        -- Short spans that follow one another are computed as one. A long one is taken by itself: it would drag along meters
+        -- that have nothing to do with it.
+        WITH span AS (
+            SELECT m.meters, time_bucket(v_minute, m.first_time) AS lo, time_bucket(v_minute, m.last_time) + v_minute AS hi
+            FROM unnest(p_marks) AS m
+        ), sorted AS (
+            SELECT s.*, s.hi - s.lo > 3 * v_minute AS long,
+                   s.lo > max(s.hi) OVER (PARTITION BY s.hi - s.lo > 3 * v_minute ORDER BY s.lo, s.hi
+                                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS apart
+            FROM span AS s
+        ), numbered AS (
+            SELECT s.*, count(*) FILTER (WHERE s.apart) OVER (PARTITION BY s.long ORDER BY s.lo, s.hi) AS island FROM sorted AS s
+        )
+        SELECT array_agg(DISTINCT x.meter_id ORDER BY x.meter_id) AS meters, min(n.lo) AS lo, max(n.hi) AS hi
+        FROM numbered AS n CROSS JOIN LATERAL unnest(n.meters) AS x (meter_id)
+        GROUP BY n.long, CASE WHEN NOT n.long THEN n.island END, CASE WHEN n.long THEN n.lo END, CASE WHEN n.long THEN n.hi END
+        ORDER BY min(n.lo)
+    LOOP
+        SELECT * INTO v_done FROM summarise_minutes(v_part.meters, v_part.lo, v_part.hi, p_now);
+        v_minutes := v_minutes + v_done.minutes;
+        IF v_done.touched_to IS NOT NULL THEN
+            PERFORM mark_meters(15, v_part.meters, v_done.touched_from, v_done.touched_to - v_minute, p_now);
+        END IF;
+        IF v_done.suspects IS NOT NULL THEN
+            SELECT * INTO v_energy FROM book_energy(v_done.suspects, v_part.lo, v_part.hi, p_now);
+            IF v_energy.touched_to IS NOT NULL THEN
+                PERFORM mark_meters(15, v_done.suspects, v_energy.touched_from, v_energy.touched_to - v_minute, p_now);
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN v_minutes;
+END
+$$;
+COMMENT ON FUNCTION compute_minutes(dirty_meters[], timestamptz) IS
+    'Computes the minutes that marks of one block touch, and marks their quarter-hours; returns the minutes written';
+GRANT EXECUTE ON FUNCTION aggregate_readings(integer, timestamptz, boolean) TO segs_worker;
+GRANT EXECUTE ON FUNCTION compute_minutes(dirty_meters[], timestamptz) TO segs_worker;

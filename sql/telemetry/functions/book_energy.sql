@@ -1,139 +1,135 @@
--- Energy of a minute: what its registers moved by. Reads are turned into points in time order; between two of them that
--- are believed a register moves in a straight line and is rounded once at each boundary, so that minutes telescope: they
--- add up to the last read minus the first.
+-- Energy of minutes, from every read of a register. Between two reads that are believed a register moves in a straight line and
+-- is rounded once at each boundary, so that minutes telescope: they add up to the last read minus the first.
 --
--- A minute whose reads only grow is told by its first and its last one. It is suspect when it is odd (register_minutes)
--- or when the step to a neighbour is one that a register does not make; then every read of it counts:
---   dip     lower than both neighbours, while the next read goes on from the one before: left out
---   spike   farther than the connection can carry, while the next read goes on from the one before: left out
---   other   a decrease or a jump: not believed, 0 energy, quality 10
--- How a read is taken depends on two reads on either side of it and no more; so new readings change at most the five
--- neighbouring minutes that have reads, and only one of them unless something is suspect.
-
-CREATE OR REPLACE FUNCTION energy_spans(p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_reach integer)
-RETURNS TABLE (meter_id integer, lo timestamptz, hi timestamptz)
-LANGUAGE plpgsql STABLE
-SET search_path = public, pg_temp
-AS $$
-BEGIN
-    RETURN QUERY
-    WITH span AS (
-        SELECT s.meter_id, s.lo, s.hi FROM unnest(p_meters, p_from, p_to) AS s (meter_id, lo, hi)
-    ), reach AS (
-        SELECT s.meter_id, s.lo, s.hi, before.bucket AS first_bucket, after.bucket AS last_bucket
-        FROM span AS s
-        CROSS JOIN unnest('{1,2,3,4}'::smallint[]) AS k (register)
-        CROSS JOIN LATERAL (
-            SELECT min(b.bucket) AS bucket
-            FROM (SELECT m.bucket FROM register_minutes AS m
-                  WHERE m.meter_id = s.meter_id AND m.register = k.register
-                    AND m.bucket < s.lo AND m.bucket >= s.lo - INTERVAL '7 days'
-                  ORDER BY m.bucket DESC LIMIT p_reach) AS b
-        ) AS before
-        CROSS JOIN LATERAL (
-            SELECT max(a.bucket) AS bucket
-            FROM (SELECT m.bucket FROM register_minutes AS m
-                  WHERE m.meter_id = s.meter_id AND m.register = k.register
-                    AND m.bucket >= s.hi AND m.bucket < s.hi + INTERVAL '7 days'
-                  ORDER BY m.bucket LIMIT p_reach) AS a
-        ) AS after
-        WHERE EXISTS (SELECT FROM register_minutes AS m
-                      WHERE m.meter_id = s.meter_id AND m.register = k.register AND m.bucket >= s.lo AND m.bucket < s.hi)
-        UNION ALL
-        SELECT s.meter_id, s.lo, s.hi, NULL, NULL FROM span AS s
-    )
-    SELECT spread.meter_id, lower(spread.part), upper(spread.part)
-    FROM (
-        SELECT r.meter_id, unnest(range_agg(tstzrange(least(r.lo, r.first_bucket),
-                                                      greatest(r.hi, r.last_bucket + INTERVAL '1 minute')))) AS part
-        FROM reach AS r GROUP BY r.meter_id
-    ) AS spread;
-END
-$$;
-COMMENT ON FUNCTION energy_spans(integer[], timestamptz[], timestamptz[], integer) IS
-    'The given spans, widened to the p_reach nearest minutes with a read, on either side, of each register that was read in them; disjoint per meter';
+-- Differences are taken within an epoch only (register_epochs), and so:
+--   glitch     a read lower than both neighbours, or farther up than the connection can carry, while the next read goes on
+--              from the one before: left out
+--   rollover   lower than the read before, where the register wraps at a known modulus and the way across is one that the
+--              connection can carry: booked
+--   reset      lower than the read before, where the register may begin again: not believed, 0 energy, quality 10
+--   backwards  lower than the read before, where it may not: the same, and a sign of tampering
+--   jump       farther up than the connection can carry: the same
+--
+-- How a read is taken depends on two reads on either side of it. A new read so changes at most what lies between the fourth
+-- read before it and the fourth one after; those minutes are computed again as a whole, with four more reads as context.
 
 CREATE OR REPLACE FUNCTION book_energy(
-    p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_reach integer, p_now timestamptz
-) RETURNS integer[]
+    p_meters integer[], p_from timestamptz, p_to timestamptz, p_now timestamptz,
+    OUT touched_from timestamptz, OUT touched_to timestamptz
+)
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET enable_bitmapscan = off
+SET enable_seqscan = off
+SET jit = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
-    -- Chunks that a mark kept beyond the horizon are whole: what waited for a worker that long is booked as ever.
-    v_kept CONSTANT tstzmultirange := (
-        SELECT range_agg(k.part)
-        FROM (SELECT tstzrange(v_horizon, NULL) AS part
-              UNION ALL
-              SELECT tstzrange(c.range_start, c.range_end) FROM timescaledb_information.chunks AS c
-              WHERE c.hypertable_schema = 'public' AND c.hypertable_name = 'raw_readings' AND c.range_start < v_horizon
-                AND (SELECT min(t) FROM unnest(p_from) AS t) < v_horizon
-             ) AS k
-    );
-    v_first CONSTANT timestamptz := (SELECT min(t) - INTERVAL '7 days' FROM unnest(p_from) AS t);
-    v_last CONSTANT timestamptz := (SELECT max(t) + INTERVAL '7 days' FROM unnest(p_to) AS t);
-    v_suspects integer[];
+    v_first CONSTANT timestamptz := p_from - INTERVAL '14 days';
+    v_last CONSTANT timestamptz := p_to + INTERVAL '14 days';
 BEGIN
-    WITH span AS (
-        SELECT s.meter_id, s.lo, s.hi FROM unnest(p_meters, p_from, p_to) AS s (meter_id, lo, hi)
-    ), device AS MATERIALIZED (
-        SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
-    ), minute AS (
-        SELECT s.meter_id, s.lo, s.hi, k.register, m.bucket, m.first_at, m.first_value, m.last_at, m.last_value, m.odd,
-               COALESCE(d.max_power_w, 1e6) AS max_power_w, COALESCE(d.interval_ms, 60000) AS interval_ms
-        FROM span AS s
-        CROSS JOIN unnest('{1,2,3,4}'::smallint[]) AS k (register)
+    WITH known AS MATERIALIZED (
+        SELECT k.meter_id, k.register FROM meter_registers AS k
+        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
+    ), around AS MATERIALIZED (
+        -- One for all registers of a meter: a minute's quality is that of the worst of them.
+        SELECT k.meter_id, time_bucket(v_minute, least(p_from, min(before.at))) AS lo,
+               greatest(p_to, time_bucket(v_minute, max(after.at)) + v_minute) AS hi
+        FROM known AS k
         CROSS JOIN LATERAL (
-            (SELECT r.* FROM register_minutes AS r
-             WHERE r.meter_id = s.meter_id AND r.register = k.register AND r.bucket >= v_first
-               AND r.bucket < s.lo AND r.bucket >= s.lo - INTERVAL '7 days'
-             ORDER BY r.bucket DESC LIMIT p_reach)
-            UNION ALL
-            (SELECT r.* FROM register_minutes AS r
-             WHERE r.meter_id = s.meter_id AND r.register = k.register AND r.bucket >= v_first AND r.bucket < v_last
-               AND r.bucket >= s.lo AND r.bucket < s.hi)
-            UNION ALL
-            (SELECT r.* FROM register_minutes AS r
-             WHERE r.meter_id = s.meter_id AND r.register = k.register AND r.bucket < v_last
-               AND r.bucket >= s.hi AND r.bucket < s.hi + INTERVAL '7 days'
-             ORDER BY r.bucket LIMIT p_reach)
-        ) AS m
-        LEFT JOIN device AS d ON d.meter_id = s.meter_id AND d.valid @> m.bucket
-    ), step AS (
-        SELECT m.*, COALESCE(m.first_value - lag(m.last_value) OVER w
-                             NOT BETWEEN 0 AND register_allowance(m.max_power_w, lag(m.last_at) OVER w, m.first_at), false) AS jump
-        FROM minute AS m
-        WINDOW w AS (PARTITION BY m.meter_id, m.lo, m.register ORDER BY m.bucket)
-    ), told AS MATERIALIZED (
-        SELECT s.*, s.odd OR s.jump OR lead(s.jump, 1, false) OVER (PARTITION BY s.meter_id, s.lo, s.register ORDER BY s.bucket) AS suspect
-        FROM step AS s
-    ), later AS MATERIALIZED (
-        SELECT DISTINCT t.meter_id FROM told AS t WHERE t.suspect AND p_reach = 1
-    ), point AS (
-        SELECT t.meter_id, t.lo, t.hi, t.register, t.max_power_w, t.interval_ms, p.at, p.value
-        FROM told AS t
+            SELECT min(n.time) AS at
+            FROM (SELECT w.time FROM raw_readings AS w
+                  WHERE w.meter_id = k.meter_id AND w.time < p_from AND w.time >= v_first
+                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
+                  ORDER BY w.time DESC LIMIT 4) AS n
+        ) AS before
         CROSS JOIN LATERAL (
-            SELECT t.first_at AS at, t.first_value AS value
-            UNION ALL
-            SELECT t.last_at, t.last_value WHERE t.last_at > t.first_at
-        ) AS p
-        WHERE t.meter_id NOT IN (SELECT l.meter_id FROM later AS l)
-        UNION ALL
-        SELECT t.meter_id, t.lo, t.hi, t.register, t.max_power_w, t.interval_ms, r.at, r.value
-        FROM told AS t
+            SELECT max(n.time) AS at
+            FROM (SELECT w.time FROM raw_readings AS w
+                  WHERE w.meter_id = k.meter_id AND w.time >= p_to AND w.time < v_last
+                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
+                  ORDER BY w.time LIMIT 4) AS n
+        ) AS after
+        -- What was not read in the span has not changed, unless one of its epochs has.
+        WHERE EXISTS (SELECT FROM raw_readings AS w
+                      WHERE w.meter_id = k.meter_id AND w.time >= p_from AND w.time < p_to
+                        AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL)
+           OR EXISTS (SELECT FROM register_epochs AS e
+                      WHERE e.meter_id = k.meter_id AND e.register = k.register AND e.starts_at >= p_from AND e.starts_at < p_to)
+        GROUP BY k.meter_id
+    ), stretch AS MATERIALIZED (
+        -- Readings before the horizon may be gone: what is left of them never replaces what was booked from all of them.
+        SELECT s.* FROM around AS s
+        WHERE s.lo >= v_horizon OR NOT EXISTS (
+            SELECT FROM aggregates_1m AS a
+            WHERE a.meter_id = s.meter_id AND a.bucket >= s.lo AND a.bucket < least(s.hi, v_horizon)
+              AND a.bucket >= v_first AND a.bucket < v_last
+              AND a.samples > (SELECT count(*) FROM raw_readings AS w
+                               WHERE w.meter_id = a.meter_id AND w.time >= a.bucket AND w.time < a.bucket + v_minute
+                                 AND w.time >= v_first AND w.time < v_last))
+    ), context AS MATERIALIZED (
+        SELECT s.meter_id, s.lo, s.hi, k.register, COALESCE(before.at, s.lo) AS begins, COALESCE(after.at, s.hi) AS ends
+        FROM stretch AS s
+        JOIN known AS k ON k.meter_id = s.meter_id
         CROSS JOIN LATERAL (
-            SELECT w.time AS at, CASE t.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                                                 WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
+            SELECT min(n.time) AS at
+            FROM (SELECT w.time FROM raw_readings AS w
+                  WHERE w.meter_id = s.meter_id AND w.time < s.lo AND w.time >= v_first
+                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
+                  ORDER BY w.time DESC LIMIT 4) AS n
+        ) AS before
+        CROSS JOIN LATERAL (
+            SELECT max(n.time) AS at
+            FROM (SELECT w.time FROM raw_readings AS w
+                  WHERE w.meter_id = s.meter_id AND w.time >= s.hi AND w.time < v_last
+                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
+                  ORDER BY w.time LIMIT 4) AS n
+        ) AS after
+    ), read AS MATERIALIZED (
+        SELECT k.meter_id, k.register, r.time AS at, r.value
+        FROM context AS k
+        CROSS JOIN LATERAL (
+            SELECT w.time, CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
             FROM raw_readings AS w
-            WHERE w.meter_id = t.meter_id AND w.time > t.first_at AND w.time < t.last_at AND w.time >= v_first AND w.time < v_last
+            WHERE w.meter_id = k.meter_id AND w.time >= k.begins AND w.time <= k.ends AND w.time >= v_first AND w.time <= v_last
         ) AS r
-        WHERE t.suspect AND p_reach > 1 AND r.value IS NOT NULL
-    ), between_neighbours AS (
-        SELECT p.*, lag(p.at) OVER w AS before_at, lag(p.value) OVER w AS before, lead(p.at) OVER w AS after_at, lead(p.value) OVER w AS after
+        WHERE r.value IS NOT NULL
+    ), epoch AS MATERIALIZED (
+        SELECT e.meter_id, e.register, e.starts_at, e.final_value, e.first_value
+        FROM context AS k
+        JOIN register_epochs AS e ON e.meter_id = k.meter_id AND e.register = k.register
+        WHERE e.starts_at >= k.begins - INTERVAL '7 days' AND e.starts_at <= k.ends + INTERVAL '7 days'
+    ), point AS (
+        SELECT r.meter_id, r.register, r.at, r.value,
+               (SELECT count(*) FROM epoch AS e
+                WHERE e.meter_id = r.meter_id AND e.register = r.register AND e.starts_at <= r.at) AS epoch
+        FROM read AS r
+        UNION ALL
+        SELECT e.meter_id, e.register, e.starts_at, v.value,
+               (SELECT count(*) FROM epoch AS o
+                WHERE o.meter_id = e.meter_id AND o.register = e.register AND o.starts_at <= e.starts_at) - v.behind
+        FROM epoch AS e
+        CROSS JOIN LATERAL (VALUES (e.final_value, 1), (e.first_value, 0)) AS v (value, behind)
+        WHERE v.value IS NOT NULL
+          AND (v.behind = 1 OR NOT EXISTS (SELECT FROM read AS r WHERE r.meter_id = e.meter_id AND r.register = e.register
+                                                                   AND r.at = e.starts_at))
+    ), rated AS (
+        SELECT p.*, COALESCE(d.max_power_w, 1e6) AS max_power_w, COALESCE(d.interval_ms, 60000) AS interval_ms,
+               d.register_modulus_wh AS modulus, COALESCE(d.register_resets, false) AS resets
         FROM point AS p
-        WINDOW w AS (PARTITION BY p.meter_id, p.lo, p.register ORDER BY p.at)
+        LEFT JOIN device_registry AS d ON d.meter_id = p.meter_id AND d.valid @> p.at
+    ), between_neighbours AS (
+        SELECT r.*, lag(r.at) OVER w AS before_at, lag(r.value) OVER w AS before, lead(r.at) OVER w AS after_at, lead(r.value) OVER w AS after
+        FROM rated AS r
+        WINDOW w AS (PARTITION BY r.meter_id, r.register, r.epoch ORDER BY r.at)
     ), dipped AS (
         SELECT n.*, COALESCE(n.value < n.before AND n.value < n.after
                              AND n.after - n.before BETWEEN 0 AND register_allowance(n.max_power_w, n.before_at, n.after_at), false) AS dip
@@ -144,73 +140,140 @@ BEGIN
                    AND d.after - d.before BETWEEN 0 AND register_allowance(d.max_power_w, d.before_at, d.after_at)
                    AND NOT lag(d.dip, 1, false) OVER w AND NOT lead(d.dip, 1, false) OVER w, false) AS out
         FROM dipped AS d
-        WINDOW w AS (PARTITION BY d.meter_id, d.lo, d.register ORDER BY d.at)
+        WINDOW w AS (PARTITION BY d.meter_id, d.register, d.epoch ORDER BY d.at)
     ), pair AS (
-        SELECT l.meter_id, l.lo, l.hi, l.register, l.max_power_w, l.interval_ms, l.at, l.value,
-               lead(l.at) OVER w AS to_at, lead(l.value) OVER w - l.value AS moved
+        SELECT l.meter_id, l.register, l.interval_ms, l.modulus, l.resets, l.at, l.value,
+               register_allowance(l.max_power_w, l.at, lead(l.at) OVER w) AS allowance,
+               lead(l.at) OVER w AS to_at, lead(l.value) OVER w AS to_value
         FROM left_out AS l WHERE NOT l.out
-        WINDOW w AS (PARTITION BY l.meter_id, l.lo, l.register ORDER BY l.at)
+        WINDOW w AS (PARTITION BY l.meter_id, l.register, l.epoch ORDER BY l.at)
     ), way AS MATERIALIZED (
-        SELECT p.*, time_bucket(v_minute, p.at) AS from_bucket,
+        SELECT p.*, p.to_value - p.value < 0 AS fell, m.moved, m.moved BETWEEN 0 AND p.allowance AS believed,
+               time_bucket(v_minute, p.at) AS from_bucket,
                CASE WHEN p.to_at < p.at + INTERVAL '7 days' THEN time_bucket(v_minute, p.to_at) END AS to_bucket,
-               p.moved BETWEEN 0 AND register_allowance(p.max_power_w, p.at, p.to_at) AS believed,
-               p.to_at - p.at > p.interval_ms * INTERVAL '2.5 milliseconds' AS gap
+               p.to_at - p.at > p.interval_ms * INTERVAL '1.5 milliseconds' AS gap
         FROM pair AS p
+        CROSS JOIN LATERAL (SELECT CASE WHEN p.to_value < p.value AND p.to_value - p.value + p.modulus BETWEEN 0 AND p.allowance
+                                        THEN p.to_value - p.value + p.modulus ELSE p.to_value - p.value END) AS m (moved)
     ), part AS (
         -- what moved in the minute of the read itself
-        SELECT w.meter_id, w.lo, w.hi, w.register, w.from_bucket AS bucket, NULL::real AS coverage,
+        SELECT w.meter_id, w.register, w.from_bucket AS bucket, NULL::real AS coverage,
                CASE WHEN w.to_bucket IS NULL OR NOT w.believed THEN 0
                     WHEN w.to_bucket = w.from_bucket THEN w.moved
                     ELSE register_share(w.moved, w.at, w.from_bucket + v_minute, w.to_at) END AS moved,
                CASE WHEN w.to_bucket IS NULL THEN 14
                     WHEN NOT w.believed THEN 10
                     WHEN w.gap AND w.to_bucket > w.from_bucket AND w.to_at > w.from_bucket + v_minute THEN 9
-                    ELSE 14 END AS quality
+                    ELSE 14 END AS quality,
+               w.value AS lowest, NULL::bigint AS entered, COALESCE(w.fell AND w.to_bucket = w.from_bucket, false) AS broken
         FROM way AS w
         UNION ALL
         -- up to the next read, in that one's minute
-        SELECT w.meter_id, w.lo, w.hi, w.register, w.to_bucket, NULL,
+        SELECT w.meter_id, w.register, w.to_bucket, NULL,
                CASE WHEN w.believed THEN w.moved - register_share(w.moved, w.at, w.to_bucket, w.to_at) ELSE 0 END,
-               CASE WHEN NOT w.believed THEN 10 WHEN w.gap AND w.to_at > w.to_bucket THEN 9 ELSE 14 END
+               CASE WHEN NOT w.believed THEN 10 WHEN w.gap AND w.to_at > w.to_bucket THEN 9 ELSE 14 END,
+               NULL, w.value + register_share(w.moved, w.at, w.to_bucket, w.to_at), w.fell
         FROM way AS w WHERE w.to_bucket > w.from_bucket
         UNION ALL
         -- in the minutes between, which have no read
-        SELECT w.meter_id, w.lo, w.hi, w.register, b.bucket,
+        SELECT w.meter_id, w.register, b.bucket,
                CASE WHEN w.believed AND NOT w.gap AND w.interval_ms >= 30000 THEN 100 ELSE 0 END,
                CASE WHEN w.believed THEN register_share(w.moved, w.at, b.bucket + v_minute, w.to_at)
                                          - register_share(w.moved, w.at, b.bucket, w.to_at) ELSE 0 END,
-               CASE WHEN NOT w.believed THEN 10 WHEN w.gap OR w.interval_ms < 30000 THEN 9 ELSE 14 END
+               CASE WHEN NOT w.believed THEN 10 WHEN w.gap OR w.interval_ms < 30000 THEN 9 ELSE 14 END,
+               NULL, w.value + register_share(w.moved, w.at, b.bucket, w.to_at), w.fell
         FROM way AS w
-        CROSS JOIN LATERAL generate_series(greatest(w.from_bucket + v_minute, w.lo),
-                                           least(w.to_bucket, w.hi) - v_minute, v_minute) AS b (bucket)
+        JOIN stretch AS s ON s.meter_id = w.meter_id
+        CROSS JOIN LATERAL generate_series(greatest(w.from_bucket + v_minute, s.lo),
+                                           least(w.to_bucket, s.hi) - v_minute, v_minute) AS b (bucket)
         WHERE w.to_bucket > w.from_bucket + v_minute
         UNION ALL
-        SELECT l.meter_id, l.lo, l.hi, l.register, time_bucket(v_minute, l.at), NULL, 0, 10 FROM left_out AS l WHERE l.out
+        SELECT l.meter_id, l.register, time_bucket(v_minute, l.at), NULL, 0, 10, NULL, NULL, true FROM left_out AS l WHERE l.out
+        UNION ALL
+        SELECT e.meter_id, e.register, time_bucket(v_minute, e.starts_at), NULL, NULL,
+               CASE WHEN e.final_value IS NULL OR e.first_value IS NULL THEN 10 ELSE 14 END, NULL, NULL, true
+        FROM epoch AS e
+        UNION ALL
+        -- and what was there before
+        SELECT a.meter_id, NULL, a.bucket, NULL, NULL, 14, NULL, NULL, false
+        FROM stretch AS s
+        JOIN aggregates_1m AS a ON a.meter_id = s.meter_id AND a.bucket >= s.lo AND a.bucket < s.hi
+        WHERE a.bucket >= v_first AND a.bucket < v_last
+    ), register_minute AS (
+        SELECT p.meter_id, p.register, p.bucket, min(p.coverage) AS coverage, max(quality_rank(p.quality::smallint)) AS rank,
+               sum(p.moved)::bigint AS moved, bool_or(p.broken OR p.quality = 10) AS broken,
+               min(p.entered) AS entered, min(p.lowest) AS lowest
+        FROM part AS p
+        JOIN stretch AS s ON s.meter_id = p.meter_id
+        WHERE p.bucket >= s.lo AND p.bucket < s.hi
+        GROUP BY p.meter_id, p.register, p.bucket
+    ), recovered AS (
+        -- The read before may be gone by retention; where the register stood when the minute began is known still.
+        SELECT m.*, CASE WHEN m.entered IS NULL AND m.bucket < v_horizon + INTERVAL '1 day' THEN m.lowest - greatest(0, least(m.lowest,
+                   CASE m.register WHEN 1 THEN a.energy_import_start_wh WHEN 2 THEN a.energy_export_start_wh
+                                   WHEN 3 THEN a.reactive_energy_import_start_varh WHEN 4 THEN a.reactive_energy_export_start_varh END))
+               END AS head
+        FROM register_minute AS m
+        LEFT JOIN aggregates_1m AS a ON a.meter_id = m.meter_id AND a.bucket = m.bucket AND a.bucket >= v_first AND a.bucket < v_last
+    ), minute AS MATERIALIZED (
+        SELECT m.meter_id, m.bucket, COALESCE(min(m.coverage), 0) AS coverage, quality_of_rank(max(m.rank)) AS quality,
+               sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 1)::bigint AS energy_import_wh,
+               sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 2)::bigint AS energy_export_wh,
+               sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 3)::bigint AS reactive_energy_import_varh,
+               sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 4)::bigint AS reactive_energy_export_varh,
+               min(COALESCE(m.entered, m.lowest - COALESCE(m.head, 0))) FILTER (WHERE m.register = 1 AND NOT m.broken) AS energy_import_start_wh,
+               min(COALESCE(m.entered, m.lowest - COALESCE(m.head, 0))) FILTER (WHERE m.register = 2 AND NOT m.broken) AS energy_export_start_wh,
+               min(COALESCE(m.entered, m.lowest - COALESCE(m.head, 0))) FILTER (WHERE m.register = 3 AND NOT m.broken) AS reactive_energy_import_start_varh,
+               min(COALESCE(m.entered, m.lowest - COALESCE(m.head, 0))) FILTER (WHERE m.register = 4 AND NOT m.broken) AS reactive_energy_export_start_varh
+        FROM recovered AS m
+        GROUP BY m.meter_id, m.bucket
+    ), event AS MATERIALIZED (
+        SELECT w.meter_id, w.register, w.to_at AS at,
+               CASE WHEN w.fell AND w.believed THEN 'rollover' WHEN w.fell AND w.resets THEN 'reset' WHEN w.fell THEN 'backwards'
+                    ELSE 'jump' END AS kind,
+               w.at AS before_at, w.value AS before_value, w.to_value AS value
+        FROM way AS w WHERE w.fell OR NOT w.believed
+        UNION ALL
+        SELECT l.meter_id, l.register, l.at, 'glitch', l.before_at, l.before, l.value FROM left_out AS l WHERE l.out
+        UNION ALL
+        SELECT e.meter_id, e.register, e.starts_at, 'exchange', NULL, e.final_value, e.first_value FROM epoch AS e
+    ), forgotten AS (
+        DELETE FROM register_events AS old USING stretch AS s
+        WHERE old.meter_id = s.meter_id AND old.at >= s.lo AND old.at < s.hi
+          AND NOT EXISTS (SELECT FROM event AS n WHERE n.meter_id = old.meter_id AND n.register = old.register AND n.at = old.at AND n.kind = old.kind)
+    ), noted AS (
+        INSERT INTO register_events AS old (meter_id, register, at, kind, before_at, before_value, value)
+        SELECT n.* FROM event AS n JOIN stretch AS s ON s.meter_id = n.meter_id WHERE n.at >= s.lo AND n.at < s.hi
+        ON CONFLICT (meter_id, register, at, kind) DO UPDATE
+        SET before_at = EXCLUDED.before_at, before_value = EXCLUDED.before_value, value = EXCLUDED.value
+        WHERE (old.before_at, old.before_value, old.value) IS DISTINCT FROM (EXCLUDED.before_at, EXCLUDED.before_value, EXCLUDED.value)
     ), booked AS (
         INSERT INTO aggregates_1m AS old (meter_id, bucket, samples, coverage, quality,
-            energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh)
-        SELECT p.meter_id, p.bucket, 0, COALESCE(min(p.coverage), 0), quality_of_rank(max(quality_rank(p.quality::smallint))),
-               sum(p.moved) FILTER (WHERE p.register = 1)::bigint, sum(p.moved) FILTER (WHERE p.register = 2)::bigint,
-               sum(p.moved) FILTER (WHERE p.register = 3)::bigint, sum(p.moved) FILTER (WHERE p.register = 4)::bigint
-        FROM part AS p
-        WHERE p.bucket >= p.lo AND p.bucket < p.hi
-        GROUP BY p.meter_id, p.bucket
+            energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh,
+            energy_import_start_wh, energy_export_start_wh,
+            reactive_energy_import_start_varh, reactive_energy_export_start_varh)
+        SELECT m.meter_id, m.bucket, 0, m.coverage, m.quality,
+               m.energy_import_wh, m.energy_export_wh, m.reactive_energy_import_varh, m.reactive_energy_export_varh,
+               m.energy_import_start_wh, m.energy_export_start_wh,
+               m.reactive_energy_import_start_varh, m.reactive_energy_export_start_varh
+        FROM minute AS m
         ON CONFLICT (meter_id, bucket) DO UPDATE
-        SET energy_import_wh = EXCLUDED.energy_import_wh, energy_export_wh = EXCLUDED.energy_export_wh,
-            reactive_energy_import_varh = EXCLUDED.reactive_energy_import_varh,
-            reactive_energy_export_varh = EXCLUDED.reactive_energy_export_varh,
+        SET energy_import_wh = EXCLUDED.energy_import_wh, energy_import_start_wh = EXCLUDED.energy_import_start_wh,
+            energy_export_wh = EXCLUDED.energy_export_wh, energy_export_start_wh = EXCLUDED.energy_export_start_wh,
+            reactive_energy_import_varh = EXCLUDED.reactive_energy_import_varh, reactive_energy_import_start_varh = EXCLUDED.reactive_energy_import_start_varh,
+            reactive_energy_export_varh = EXCLUDED.reactive_energy_export_varh, reactive_energy_export_start_varh = EXCLUDED.reactive_energy_export_start_varh,
             coverage = CASE WHEN old.samples = 0 THEN EXCLUDED.coverage ELSE old.coverage END,
             quality = EXCLUDED.quality, computed_at = EXCLUDED.computed_at
-        WHERE old.bucket <@ v_kept
-          AND (old.energy_import_wh, old.energy_export_wh, old.reactive_energy_import_varh, old.reactive_energy_export_varh, old.quality)
-              IS DISTINCT FROM (EXCLUDED.energy_import_wh, EXCLUDED.energy_export_wh, EXCLUDED.reactive_energy_import_varh,
-                                EXCLUDED.reactive_energy_export_varh, EXCLUDED.quality)
+        WHERE (old.quality, old.energy_import_wh, old.energy_export_wh, old.reactive_energy_import_varh, old.reactive_energy_export_varh,
+               old.energy_import_start_wh, old.energy_export_start_wh, old.reactive_energy_import_start_varh, old.reactive_energy_export_start_varh)
+              IS DISTINCT FROM
+              (EXCLUDED.quality, EXCLUDED.energy_import_wh, EXCLUDED.energy_export_wh, EXCLUDED.reactive_energy_import_varh,
+               EXCLUDED.reactive_energy_export_varh, EXCLUDED.energy_import_start_wh, EXCLUDED.energy_export_start_wh,
+               EXCLUDED.reactive_energy_import_start_varh, EXCLUDED.reactive_energy_export_start_varh)
     )
-    SELECT array_agg(l.meter_id) INTO v_suspects FROM later AS l;
-    RETURN v_suspects;
+    SELECT min(s.lo), max(s.hi) FROM stretch AS s INTO touched_from, touched_to;
 END
 $$;
-COMMENT ON FUNCTION book_energy(integer[], timestamptz[], timestamptz[], integer, timestamptz) IS
-    'Books the energy of the minutes in the given spans (from energy_spans, with the same p_reach). With p_reach 1 it leaves out meters that have something suspect there, and returns them; with 5 it books all';
-GRANT EXECUTE ON FUNCTION energy_spans(integer[], timestamptz[], timestamptz[], integer) TO segs_worker;
-GRANT EXECUTE ON FUNCTION book_energy(integer[], timestamptz[], timestamptz[], integer, timestamptz) TO segs_worker;
+COMMENT ON FUNCTION book_energy(integer[], timestamptz, timestamptz, timestamptz) IS
+    'Books the energy of all minutes that reads of the given meters and whole minutes bear on, and notes register_events there; returns the span of these minutes';
+GRANT EXECUTE ON FUNCTION book_energy(integer[], timestamptz, timestamptz, timestamptz) TO segs_worker;

@@ -14,8 +14,6 @@ BEGIN
         SELECT d.hypertable_name, d.column_name, d.time_interval, row_of.columns, row_of.constants
         FROM timescaledb_information.dimensions AS d
         JOIN (VALUES ('raw_readings', 'meter_id, batch_id', '0, 0'),
-                     ('register_minutes', 'meter_id, register, first_at, first_value, last_at, last_value, odd',
-                      '0, 1, ''-infinity'', 0, ''-infinity'', 0, false'),
                      ('aggregates_1m', 'meter_id, samples, coverage, quality', '0, 0, 0, 14'),
                      ('aggregates_15m', 'meter_id, samples, coverage, quality', '0, 0, 0, 14'),
                      ('regional_15m', 'region, meters, meters_expected, coverage, quality', ''''', 0, 0, 0, 14')

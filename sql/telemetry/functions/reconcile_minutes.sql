@@ -19,8 +19,9 @@ BEGIN
         SELECT c.* FROM (SELECT DISTINCT r.meter_id FROM device_registry AS r) AS meter
         CROSS JOIN LATERAL (SELECT * FROM cagg_1m AS m
                             WHERE m.meter_id = meter.meter_id AND m.bucket >= v_from AND m.bucket < v_to) AS c
-        WHERE NOT EXISTS (SELECT FROM dirty_readings AS d
-                          WHERE d.meter_id = c.meter_id AND d.first_time < c.bucket + INTERVAL '1 minute' AND d.last_time >= c.bucket)
+        WHERE NOT EXISTS (SELECT FROM dirty_meters AS d
+                          WHERE d.resolution_min = 1 AND d.block = meter_block(c.meter_id) AND c.meter_id = ANY (d.meters)
+                            AND d.first_time < c.bucket + INTERVAL '1 minute' AND d.last_time >= c.bucket)
     ), different AS MATERIALIZED (
         SELECT e.meter_id, e.bucket,
                jsonb_build_object('samples', e.samples, 'power_w_count', e.power_w_count, 'power_w_min', e.power_w_min,
@@ -30,14 +31,17 @@ BEGIN
                CASE WHEN a.meter_id IS NOT NULL THEN
                jsonb_build_object('samples', a.samples, 'power_w_count', a.power_w_count, 'power_w_min', a.power_w_min,
                                   'power_w_max', a.power_w_max, 'power_w_sum', a.power_w_sum,
-                                  'energy_import_wh_first', r.first_value, 'energy_import_wh_last', r.last_value) END AS found,
+                                  'energy_import_start_wh', a.energy_import_start_wh, 'energy_import_wh', a.energy_import_wh) END AS found,
                e.samples, e.power_w_count, e.energy_import_wh_first, e.energy_import_wh_last
         FROM expected AS e
         LEFT JOIN aggregates_1m AS a ON a.meter_id = e.meter_id AND a.bucket = e.bucket AND a.bucket >= v_from AND a.bucket < v_to
-        LEFT JOIN register_minutes AS r ON r.meter_id = e.meter_id AND r.register = 1 AND r.bucket = e.bucket
-                                           AND r.bucket >= v_from AND r.bucket < v_to
-        WHERE (e.samples, e.power_w_count, e.power_w_min, e.power_w_max, e.energy_import_wh_first, e.energy_import_wh_last)
-              IS DISTINCT FROM (a.samples::bigint, a.power_w_count::bigint, a.power_w_min, a.power_w_max, r.first_value, r.last_value)
+        WHERE (e.samples, e.power_w_count, e.power_w_min, e.power_w_max, e.energy_import_wh_first IS NULL)
+              IS DISTINCT FROM (a.samples::bigint, a.power_w_count::bigint, a.power_w_min, a.power_w_max,
+                                CASE WHEN e.energy_import_wh_first IS NULL THEN true ELSE a.energy_import_wh IS NULL END)
+           -- A register that was believed stood no higher at the minute's start than at its first read, and no lower at its end
+           -- than at its last.
+           OR a.energy_import_start_wh > e.energy_import_wh_first
+           OR a.energy_import_start_wh + a.energy_import_wh < e.energy_import_wh_last
            -- Sums of the same numbers in another order differ in their last digits.
            OR abs(e.power_w_sum - COALESCE(a.power_w_sum, 'infinity')) > 1e-9 * greatest(1, abs(e.power_w_sum))
         ORDER BY e.bucket, e.meter_id
@@ -63,10 +67,10 @@ BEGIN
         SELECT c.meter_id, c.bucket, c.expected, c.found, p_now FROM confirmed AS c
         RETURNING meter_id, bucket
     ), marked AS (
-        INSERT INTO dirty_readings (meter_id, first_time, last_time)
-        SELECT k.meter_id, k.bucket, k.bucket + INTERVAL '59.999999 seconds' FROM kept AS k
+        SELECT mark_meters(1, array_agg(k.meter_id), k.bucket, k.bucket + INTERVAL '59.999999 seconds', p_now) FROM kept AS k GROUP BY k.bucket
     )
-    SELECT (SELECT count(*) FROM expected), (SELECT count(*) FROM kept) INTO minutes, mismatches;
+    SELECT (SELECT count(*) FROM expected), (SELECT count(*) FROM kept)
+    FROM (SELECT count(*) FROM marked) AS done INTO minutes, mismatches;
 END
 $$;
 COMMENT ON FUNCTION reconcile_minutes(timestamptz, timestamptz, timestamptz, integer) IS

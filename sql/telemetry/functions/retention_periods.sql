@@ -4,7 +4,6 @@ CREATE OR REPLACE FUNCTION retention_periods() RETURNS TABLE (hypertable text, k
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT * FROM (VALUES ('raw_readings', INTERVAL '7 days'),
-                          ('register_minutes', INTERVAL '8 days'),
                           ('aggregates_1m', INTERVAL '30 days'),
                           ('aggregates_15m', INTERVAL '365 days'),
                           ('regional_15m', INTERVAL '365 days')) AS period (hypertable, keep);

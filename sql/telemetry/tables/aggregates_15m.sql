@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS aggregates_15m (
     power_factor_min real,
     power_factor_max real,
     power_factor_sum double precision,
+    version integer NOT NULL DEFAULT 1 CHECK (version >= 1),
     computed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 SELECT create_hypertable('aggregates_15m', by_range('bucket', INTERVAL '7 days'), create_default_indexes => false, if_not_exists => true);
@@ -97,6 +98,7 @@ COMMENT ON COLUMN aggregates_15m.power_factor_count IS 'Readings that had power_
 COMMENT ON COLUMN aggregates_15m.power_factor_min IS 'Lowest power_factor';
 COMMENT ON COLUMN aggregates_15m.power_factor_max IS 'Highest power_factor';
 COMMENT ON COLUMN aggregates_15m.power_factor_sum IS 'Sum of power_factor; divided by the count it is the mean';
+COMMENT ON COLUMN aggregates_15m.version IS 'Counts up when a later computation changes energy or quality';
 COMMENT ON COLUMN aggregates_15m.computed_at IS 'When the row was computed last';
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregates_15m TO segs_worker;
 GRANT SELECT ON aggregates_15m TO segs_api, segs_readonly;

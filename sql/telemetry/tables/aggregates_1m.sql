@@ -10,6 +10,10 @@ CREATE TABLE IF NOT EXISTS aggregates_1m (
     energy_export_wh bigint,
     reactive_energy_import_varh bigint,
     reactive_energy_export_varh bigint,
+    energy_import_start_wh bigint,
+    energy_export_start_wh bigint,
+    reactive_energy_import_start_varh bigint,
+    reactive_energy_export_start_varh bigint,
     power_w_count integer NOT NULL DEFAULT 0,
     power_w_min real,
     power_w_max real,
@@ -61,6 +65,10 @@ COMMENT ON COLUMN aggregates_1m.energy_import_wh IS 'Active energy of the bucket
 COMMENT ON COLUMN aggregates_1m.energy_export_wh IS 'Active energy of the bucket, export, Wh: register at its end minus register at its start; NULL without a register';
 COMMENT ON COLUMN aggregates_1m.reactive_energy_import_varh IS 'Reactive energy of the bucket, import, varh: register at its end minus register at its start; NULL without a register';
 COMMENT ON COLUMN aggregates_1m.reactive_energy_export_varh IS 'Reactive energy of the bucket, export, varh: register at its end minus register at its start; NULL without a register';
+COMMENT ON COLUMN aggregates_1m.energy_import_start_wh IS 'Register of imported active energy at the bucket''s start, Wh: interpolated between the reads around it, or the first read there is; NULL without a register, and where a read was not believed';
+COMMENT ON COLUMN aggregates_1m.energy_export_start_wh IS 'Register of exported active energy at the bucket''s start, Wh: interpolated between the reads around it, or the first read there is; NULL without a register, and where a read was not believed';
+COMMENT ON COLUMN aggregates_1m.reactive_energy_import_start_varh IS 'Register of imported reactive energy at the bucket''s start, varh: interpolated between the reads around it, or the first read there is; NULL without a register, and where a read was not believed';
+COMMENT ON COLUMN aggregates_1m.reactive_energy_export_start_varh IS 'Register of exported reactive energy at the bucket''s start, varh: interpolated between the reads around it, or the first read there is; NULL without a register, and where a read was not believed';
 COMMENT ON COLUMN aggregates_1m.power_w_count IS 'Readings that had power_w';
 COMMENT ON COLUMN aggregates_1m.power_w_min IS 'Lowest power_w, W';
 COMMENT ON COLUMN aggregates_1m.power_w_max IS 'Highest power_w, W';

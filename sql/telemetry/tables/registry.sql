@@ -32,11 +32,14 @@ CREATE TABLE IF NOT EXISTS device_registry (
     region text NOT NULL REFERENCES region_registry,
     timezone text NOT NULL,
     max_power_w double precision NOT NULL DEFAULT 1e6 CHECK (max_power_w > 0),
+    register_modulus_wh bigint CHECK (register_modulus_wh > 0),
+    register_resets boolean NOT NULL DEFAULT false,
     interval_ms integer NOT NULL CHECK (interval_ms > 0),
     valid tstzrange NOT NULL DEFAULT tstzrange('-infinity', 'infinity') CHECK (NOT isempty(valid) AND NOT upper_inc(valid)),
     CONSTRAINT device_registry_one_meter_per_device EXCLUDE USING gist (gateway_id WITH =, device WITH =, valid WITH &&),
     CONSTRAINT device_registry_one_device_per_meter EXCLUDE USING gist (meter_id WITH =, valid WITH &&)
 );
+CREATE INDEX IF NOT EXISTS device_registry_meter_idx ON device_registry (meter_id);
 CREATE INDEX IF NOT EXISTS device_registry_region_idx ON device_registry (region, meter_id);
 COMMENT ON TABLE device_registry IS 'Which device of which gateway is which meter, where it is and since when (effective-dated)';
 COMMENT ON COLUMN device_registry.device_registry_id IS 'Row key';
@@ -47,8 +50,11 @@ COMMENT ON COLUMN device_registry.meter_code IS 'meters.meter_code of the domain
 COMMENT ON COLUMN device_registry.region IS 'Region the meter counts in during valid';
 COMMENT ON COLUMN device_registry.timezone IS 'IANA zone of the meter: its days and billing periods are local to it';
 COMMENT ON COLUMN device_registry.max_power_w IS 'Highest power the connection can carry, W: a register that grows faster is not believed';
+COMMENT ON COLUMN device_registry.register_modulus_wh IS 'Where the registers wrap and go on at 0, Wh or varh; NULL where it is unknown';
+COMMENT ON COLUMN device_registry.register_resets IS 'Whether the registers may begin again at any time, as those of plugs do when they lose power';
 COMMENT ON COLUMN device_registry.interval_ms IS 'Expected time between two readings, milliseconds';
 COMMENT ON COLUMN device_registry.valid IS 'The span of reading times for which the row holds, half-open';
+COMMENT ON INDEX device_registry_meter_idx IS 'Rows of a meter';
 COMMENT ON INDEX device_registry_region_idx IS 'Members of a region';
 GRANT SELECT ON device_registry TO segs_ingest, segs_api, segs_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_registry TO segs_worker;

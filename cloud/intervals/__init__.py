@@ -1,0 +1,1 @@
+"""Intervals from cumulative reads that come as a file."""
