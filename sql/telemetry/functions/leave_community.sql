@@ -27,7 +27,7 @@ BEGIN
         END LOOP;
         EXECUTE format('ALTER TABLE %I SET (timescaledb.compress = false)', v_table);
     END LOOP;
-    DROP MATERIALIZED VIEW cagg_1m;
+    DROP MATERIALIZED VIEW IF EXISTS cagg_1m;
     RETURN v_opened;
 END
 $$;
