@@ -21,6 +21,7 @@ BEGIN;
 \ir telemetry/tables/vee.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
+\ir telemetry/functions/require_readable_chunks.sql
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
@@ -43,8 +44,11 @@ BEGIN;
 \ir telemetry/functions/claim_periodic_work.sql
 \ir telemetry/functions/drop_expired_chunks.sql
 \ir telemetry/functions/create_chunks_ahead.sql
+\ir telemetry/functions/decompress_readings.sql
 \ir telemetry/functions/completeness.sql
+\ir telemetry/functions/leave_community.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
+\ir telemetry/policies/compression.sql
 \ir lockdown.sql
 COMMIT;

@@ -57,7 +57,8 @@ async def run(
     """Work until `stop` is set, then finish the steps under way, for `stop_within_s` at most.
 
     The database may be away, at the start and later. Raises the schema's VersionError (in an ExceptionGroup) when the
-    database has a schema that this release does not know, OSError when the metrics port is taken.
+    database has a schema that this release does not know, its EditionError when the server cannot read all of the
+    database, OSError when the metrics port is taken.
     """
     pulse = Pulse(monotonic_s=time.monotonic)
     work = kinds(settings)

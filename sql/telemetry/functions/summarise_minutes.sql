@@ -199,6 +199,8 @@ BEGIN
             quality = CASE WHEN b.gap THEN 9 ELSE a.quality END, computed_at = clock_timestamp()
         FROM beside AS b
         WHERE a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
+          -- Of a compressed chunk all is opened that constants do not exclude.
+          AND a.meter_id = ANY (p_meters)
           AND (b.gap OR b.energy_import_wh <> a.energy_import_wh OR b.energy_import_start_wh <> a.energy_import_start_wh
                OR b.energy_export_wh <> a.energy_export_wh OR b.energy_export_start_wh <> a.energy_export_start_wh
                OR b.reactive_energy_import_varh <> a.reactive_energy_import_varh OR b.reactive_energy_import_start_varh <> a.reactive_energy_import_start_varh
