@@ -11,9 +11,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
 from cloud.gateways.key import Key
+from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import Acceptance
 from contract.batch import Batch, DeviceBlock
 from contract.codec import JSON, MSGPACK, compress, encode
 

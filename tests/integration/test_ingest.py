@@ -9,7 +9,7 @@ import pytest
 
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
-from cloud.ingest.transaction import Acceptance
+from cloud.ingest.acceptance import Acceptance
 from cloud.workers.quarantine import release
 from contract.batch import Batch, DeviceBlock
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, PACKED, compress, encode
