@@ -6,7 +6,7 @@ from cloud.errors import CloudError
 
 
 class DomainError(CloudError):
-    """The domain database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
+    """A database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
 
     def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, constraint: str | None = None) -> None:
         super().__init__(f"{message}; {hint}" if hint else message)

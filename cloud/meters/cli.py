@@ -1,16 +1,13 @@
 """`segs-cloud meter`: where meters are."""
 
-import getpass
 from datetime import UTC, datetime
 from typing import Annotated
 
-import psycopg
 import typer
 
 from cloud.db.queries import Queries
-from cloud.gateways.registry_copy import copy_registry
 from cloud.instant import parse
-from cloud.settings import Settings
+from cloud.operator import registration
 
 app = typer.Typer(no_args_is_help=True, help="Where meters are.")
 
@@ -30,7 +27,6 @@ def move(
     since: Annotated[str | None, typer.Option("--from", help="When, 2026-03-01T00:00Z; else now.")] = None,
 ) -> None:
     """A meter is in another region. What was before stays as it was; the regions' sums since then are made again."""
-    settings = Settings()
     now = datetime.now(UTC)
     what = {
         "code": code,
@@ -39,8 +35,5 @@ def move(
         "now": now,
         "from": now if since is None else parse(since),
     }
-    with psycopg.connect(settings.domain) as domain:
-        domain.execute("SELECT set_config('segs.actor', %s, true)", [f"segs-cloud:{getpass.getuser()}"])
+    with registration() as domain:
         domain.execute(_QUERIES["move"], what)
-    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
-        copy_registry(domain, telemetry)

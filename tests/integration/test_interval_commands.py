@@ -1,6 +1,7 @@
 """`segs-cloud vee` and `segs-cloud meter`, as an operator runs them."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cloud.cli import app
+from cloud.operator import actor
 
 Run = Callable[..., Result]
 
@@ -48,6 +50,15 @@ def test_an_edit_is_made_shown_revoked_and_still_known(run: Run) -> None:
     assert _lines(run("vee", "show", *span)) == []
     [kept] = _lines(run("vee", "show", *span, "--history"))
     assert (kept["reason"], kept["ended_reason"]) == ("read by eye", "a mistake")
+    assert kept["actor"] == kept["ended_by"] == actor()
+
+
+def test_an_operator_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user stands in no passwd file."""
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert actor() == "segs-cloud:987654321"
 
 
 @pytest.mark.parametrize(
