@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloud.ingest.instant import microseconds
+from cloud.instant import microseconds
 
 
 @dataclass(frozen=True, slots=True)

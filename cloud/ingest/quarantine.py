@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.db.queries import Queries
 from cloud.ingest.columns import SetAside
-from cloud.ingest.instant import moment
+from cloud.instant import moment
 from contract.batch import DeviceBlock
 
 _QUERIES = Queries("ingest")

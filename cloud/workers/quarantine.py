@@ -10,10 +10,10 @@ from cloud.db.queries import Queries
 from cloud.ingest import quarantine
 from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.columns import sort_out
-from cloud.ingest.instant import moment
 from cloud.ingest.portion import portions
 from cloud.ingest.registry import load
 from cloud.ingest.transaction import store_rows
+from cloud.instant import moment
 from cloud.workers.loop import Work
 from contract.batch import DeviceBlock
 
