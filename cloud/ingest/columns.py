@@ -65,7 +65,8 @@ def doubtful_too(
     aside: list[SetAside] = []
     for block in doubtful:
         more, some = _alone(block, gateway_id, registry, window)
-        parts.append(more)
+        if more is not None:
+            parts.append(more)
         aside += some
     rows = joined(parts).in_order()
     return Sorted(rows, aside, late=bool(len(rows) and rows.time_us.min() < window.live_us))
@@ -118,8 +119,8 @@ def _as_arrays(columns: Mapping[str, Numbers]) -> dict[str, Numeric] | None:
     return values
 
 
-def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows, list[SetAside]]:
-    """The rows of one block, and what of it is set aside."""
+def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows | None, list[SetAside]]:
+    """The rows of one block, None where it has none, and what of it is set aside."""
     aside: list[SetAside] = []
     time_us = np.array(block.time_us, dtype=np.int64)
     meter_id = registry.meters_of(gateway_id, block.device, time_us)
@@ -134,6 +135,8 @@ def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Wind
         if bad.any():
             aside.append(SetAside(block.device, reason, _part(block, bad)))
             good &= ~bad
+    if not good.any():
+        return None, aside
     columns, bad_values = _values(block, good)
     flags = np.zeros(len(time_us), np.int16) if block.flags is None else np.array(block.flags, dtype=np.int16)
     return Rows(time_us, meter_id, flags, columns).take(good), aside + bad_values
@@ -186,6 +189,8 @@ def _nulls(numbers: Sequence[Number]) -> Mask:
 
 def _part(block: DeviceBlock, chosen: Mask, *, only: str | None = None) -> DeviceBlock:
     """The chosen readings of `block`, with all of its columns or only one."""
+    if only is None and chosen.all():
+        return block
     index = np.flatnonzero(chosen).tolist()
     names = block.values if only is None else (only,)
     return DeviceBlock(

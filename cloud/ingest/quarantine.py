@@ -1,12 +1,12 @@
 """What cannot be stored as it came: written down with its reason, in the batch's own form."""
 
+import json
 from collections import Counter
 from datetime import datetime
 
 import msgspec
 import numpy as np
 from psycopg import AsyncConnection
-from psycopg.types.json import Jsonb
 
 from cloud.db.queries import Queries
 from cloud.ingest.columns import SetAside
@@ -19,24 +19,20 @@ _QUERIES = Queries("ingest")
 async def keep(
     connection: AsyncConnection, parts: list[SetAside], batch_id: int, gateway_id: int, now: datetime
 ) -> None:
-    """Write `parts` to the quarantine."""
-    if parts:
-        rows = [_quarantine_row(part, batch_id, gateway_id, now) for part in parts]
-        await connection.cursor().executemany(_QUERIES["quarantine"], rows)
-
-
-def _quarantine_row(part: SetAside, batch_id: int, gateway_id: int, now: datetime) -> dict[str, object]:
-    return {
-        "batch_id": batch_id,
-        "gateway_id": gateway_id,
-        "device": part.device,
-        "reason": part.reason,
-        "readings": part.readings,
-        "first_time": moment(min(part.block.time_us)),
-        "last_time": moment(max(part.block.time_us)),
-        "block": Jsonb(_plain(part.block)),
-        "now": now,
+    """Write `parts` down, in one statement: each device of a batch may be unknown."""
+    if not parts:
+        return
+    columns = {
+        "device": [part.device for part in parts],
+        "reason": [part.reason for part in parts],
+        "readings": [part.readings for part in parts],
+        "first_time": [moment(min(part.block.time_us)) for part in parts],
+        "last_time": [moment(max(part.block.time_us)) for part in parts],
+        "block": [json.dumps(_plain(part.block)) for part in parts],
     }
+    await connection.execute(
+        _QUERIES["quarantine"], {"batch_id": batch_id, "gateway_id": gateway_id, "now": now} | columns
+    )
 
 
 def _plain(block: DeviceBlock) -> dict[str, object]:
