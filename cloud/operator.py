@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from cloud.gateways.registry_copy import copy_registry
+from cloud.registry_copy import copy_registry
 from cloud.settings import Settings
 
 

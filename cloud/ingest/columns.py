@@ -119,7 +119,9 @@ def _as_arrays(columns: Mapping[str, Numbers]) -> dict[str, Numeric] | None:
     return values
 
 
-def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows | None, list[SetAside]]:
+def _alone(
+    block: DeviceBlock, gateway_id: int, registry: Registry, window: Window
+) -> tuple[Rows | None, list[SetAside]]:
     """The rows of one block, None where it has none, and what of it is set aside."""
     aside: list[SetAside] = []
     time_us = np.array(block.time_us, dtype=np.int64)
