@@ -16,6 +16,9 @@ _STEPS = (
     "insert_capacities",
     "delete_devices",
     "insert_devices",
+    "mark_exchanges",
+    "delete_epochs",
+    "insert_epochs",
 )
 
 

@@ -15,7 +15,8 @@ SELECT set_config('datestyle', 'ISO', true), set_config('bytea_output', 'hex', t
 SELECT (SELECT COALESCE(jsonb_agg(g), '[]')::text FROM registry_gateways AS g) AS gateways,
     (SELECT COALESCE(jsonb_agg(r), '[]')::text FROM registry_regions AS r) AS regions,
     (SELECT COALESCE(jsonb_agg(c), '[]')::text FROM registry_capacities AS c) AS capacities,
-    (SELECT COALESCE(jsonb_agg(d), '[]')::text FROM registry_devices AS d) AS devices;
+    (SELECT COALESCE(jsonb_agg(d), '[]')::text FROM registry_devices AS d) AS devices,
+    (SELECT COALESCE(jsonb_agg(e), '[]')::text FROM registry_epochs AS e) AS epochs;
 
 -- name: differs
 -- Whether there is anything to do. Asked first: a statement counts registry_version up even where it changes no row,
@@ -36,6 +37,8 @@ SELECT EXISTS (SELECT * FROM jsonb_populate_recordset(NULL::gateway_registry, %(
                EXCEPT TABLE capacity_registry)
     OR EXISTS (TABLE capacity_registry
                EXCEPT SELECT * FROM jsonb_populate_recordset(NULL::capacity_registry, %(capacities)s::jsonb))
+    OR EXISTS (SELECT * FROM jsonb_populate_recordset(NULL::register_epochs, %(epochs)s::jsonb) EXCEPT TABLE register_epochs)
+    OR EXISTS (TABLE register_epochs EXCEPT SELECT * FROM jsonb_populate_recordset(NULL::register_epochs, %(epochs)s::jsonb))
     OR EXISTS (TABLE devices EXCEPT TABLE present)
     OR EXISTS (TABLE present EXCEPT TABLE devices);
 
@@ -98,3 +101,26 @@ FROM jsonb_populate_recordset(NULL::device_registry, %(devices)s::jsonb)
 EXCEPT
 SELECT gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh, register_resets, interval_ms, valid
 FROM device_registry;
+
+-- name: mark_exchanges
+-- Energy around exchanges that are new, told otherwise, or taken back is computed again.
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_populate_recordset(NULL::register_epochs, %(epochs)s::jsonb)
+), changed AS (
+    SELECT DISTINCT c.meter_id, c.starts_at
+    FROM ((TABLE wanted EXCEPT TABLE register_epochs) UNION (TABLE register_epochs EXCEPT TABLE wanted)) AS c
+)
+SELECT mark_meters(1, ARRAY[c.meter_id], c.starts_at, c.starts_at, clock_timestamp()) FROM changed AS c;
+
+-- name: delete_epochs
+-- First what is no longer so.
+DELETE FROM register_epochs AS e
+WHERE NOT EXISTS (SELECT FROM jsonb_populate_recordset(NULL::register_epochs, %(epochs)s::jsonb) AS w
+                  WHERE (w.meter_id, w.register, w.starts_at) = (e.meter_id, e.register, e.starts_at)
+                    AND (w.final_value, w.first_value) IS NOT DISTINCT FROM (e.final_value, e.first_value));
+
+-- name: insert_epochs
+-- Then what is new.
+INSERT INTO register_epochs (meter_id, register, starts_at, final_value, first_value)
+SELECT meter_id, register, starts_at, final_value, first_value FROM jsonb_populate_recordset(NULL::register_epochs, %(epochs)s::jsonb)
+EXCEPT TABLE register_epochs;
