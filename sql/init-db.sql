@@ -22,7 +22,9 @@ BEGIN;
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
 \ir domain/tables/meter_locations.sql
+\ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
+\ir domain/tables/registry_state.sql
 \ir domain/tables/tariffs.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
@@ -31,6 +33,7 @@ BEGIN;
 \ir domain/functions/region.sql
 \ir domain/functions/device.sql
 \ir domain/functions/meter_move.sql
+\ir domain/functions/meter_exchange.sql
 \ir domain/views/registry.sql
 \ir lockdown.sql
 COMMIT;

@@ -46,6 +46,8 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG023": ConflictError,  # meter is read as another device
     "SG024": NotFoundError,  # no such region
     "SG025": ConflictError,  # serial number registered already
+    "SG026": InvalidError,  # an exchange that has not happened yet
+    "SG027": ConflictError,  # an exchange before another that was told already
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
     "SG040": InvalidError,  # no such resolution

@@ -1,4 +1,4 @@
-"""`segs-cloud meter`: where meters are."""
+"""`segs-cloud meter`: meters that move, or are exchanged."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,14 +9,14 @@ from cloud.db.queries import Queries
 from cloud.instant import parse
 from cloud.operator import registration
 
-app = typer.Typer(no_args_is_help=True, help="Where meters are.")
+app = typer.Typer(no_args_is_help=True, help="Meters that move, or are exchanged.")
 
 _QUERIES = Queries("meter")
 
 
 @app.callback()
 def meter() -> None:
-    """Where meters are."""
+    """Meters that move, or are exchanged."""
 
 
 @app.command()
@@ -28,12 +28,38 @@ def move(
 ) -> None:
     """A meter is in another region. What was before stays as it was; the regions' sums since then are made again."""
     now = datetime.now(UTC)
-    what = {
-        "code": code,
-        "region": region,
-        "timezone": timezone,
-        "now": now,
-        "from": now if since is None else parse(since),
-    }
+    since_then = now if since is None else parse(since)
+    what = {"code": code, "region": region, "timezone": timezone, "now": now, "from": since_then}
     with registration() as domain:
         domain.execute(_QUERIES["move"], what)
+
+
+_Register = Annotated[int | None, typer.Option(min=0, help="Read at that instant, Wh; leave it out if nobody took it.")]
+
+
+@app.command()
+def exchange(
+    code: Annotated[str, typer.Argument(help="Code of the metering point, MTR-00000001.")],
+    serial: Annotated[str, typer.Option(help="Serial number of the new meter.")],
+    model: Annotated[str | None, typer.Option(help="Model of the new meter, if it is another one.")] = None,
+    at: Annotated[str | None, typer.Option(help="When, 2026-03-01T09:30Z; else now.")] = None,
+    final_import_wh: _Register = None,
+    final_export_wh: _Register = None,
+    first_import_wh: _Register = None,
+    first_export_wh: _Register = None,
+) -> None:
+    """Another meter measures from then on: up to the final reads of the old one, and from the first of the new."""
+    now = datetime.now(UTC)
+    what = {
+        "code": code,
+        "serial": serial,
+        "model": model,
+        "at": now if at is None else parse(at),
+        "final_import_wh": final_import_wh,
+        "final_export_wh": final_export_wh,
+        "first_import_wh": first_import_wh,
+        "first_export_wh": first_export_wh,
+        "now": now,
+    }
+    with registration() as domain:
+        domain.execute(_QUERIES["exchange"], what)

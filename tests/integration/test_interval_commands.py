@@ -113,3 +113,26 @@ async def test_a_meter_that_moved_is_one_meter_to_the_receiver_and_one_registrat
         registry = await load(connection)
     assert [one.meter_id for one in registry.assignments[1, "main"]] == [1]
     assert len(rows) == 1
+
+
+def test_an_exchange_reaches_the_registers_and_marks_what_it_touches(run: Run, telemetry_db: str) -> None:
+    reads = ("--final-import-wh", "5030", "--first-import-wh", "200")
+    told = run("meter", "exchange", "MTR-00000001", "--serial", "B-2", "--at", "2026-03-01T12:00Z", *reads)
+    assert told.exit_code == 0, told.output
+    with psycopg.connect(telemetry_db) as connection:
+        epochs = connection.execute(
+            "SELECT register, final_value, first_value FROM register_epochs ORDER BY 1"
+        ).fetchall()
+        assert epochs == [(1, 5030, 200), (2, None, None), (3, None, None), (4, None, None)]
+        marks = connection.execute("SELECT meters, first_time FROM dirty_meters").fetchall()
+        assert marks == [([1], datetime(2026, 3, 1, 12, tzinfo=UTC))]
+    for again, said in (("2026-03-01T11:00Z", "or later already"), ("2999-01-01T00:00Z", "has not happened yet")):
+        refused = run("meter", "exchange", "MTR-00000001", "--serial", "C-3", "--at", again)
+        assert said in str(refused.exception)
+
+
+def test_a_serial_that_another_meter_has_is_refused(run: Run) -> None:
+    device = ("--region", "north", "--model", "x", "--serial", "S-1", "--interval-ms", "1000")
+    assert run("gateway", "device", "add", "attic", "second", *device).exit_code == 0
+    refused = run("meter", "exchange", "MTR-00000001", "--serial", "S-1")
+    assert "serial S-1 is that of another meter" in str(refused.exception)

@@ -49,6 +49,19 @@ COMMENT ON COLUMN registry_devices.interval_ms IS 'devices.interval_ms, millisec
 COMMENT ON COLUMN registry_devices.valid IS 'When both devices.valid and meter_locations.valid hold';
 GRANT SELECT ON registry_devices TO segs_api, segs_worker;
 
+CREATE OR REPLACE VIEW registry_epochs AS
+SELECT e.meter_id, r.register::smallint AS register, e.exchanged_at AS starts_at, r.final_value, r.first_value
+  FROM meter_exchanges e
+  CROSS JOIN LATERAL (VALUES (1, e.final_import_wh, e.first_import_wh), (2, e.final_export_wh, e.first_export_wh),
+                             (3, NULL, NULL), (4, NULL, NULL)) AS r (register, final_value, first_value);
+COMMENT ON VIEW registry_epochs IS 'Rows of the telemetry table register_epochs: at an exchange all registers of a meter begin anew';
+COMMENT ON COLUMN registry_epochs.meter_id IS 'meter_exchanges.meter_id';
+COMMENT ON COLUMN registry_epochs.register IS '1 energy_import_wh, 2 energy_export_wh, 3 reactive_energy_import_varh, 4 reactive_energy_export_varh';
+COMMENT ON COLUMN registry_epochs.starts_at IS 'meter_exchanges.exchanged_at';
+COMMENT ON COLUMN registry_epochs.final_value IS 'Final read of the old register, Wh; NULL when nobody took it';
+COMMENT ON COLUMN registry_epochs.first_value IS 'First read of the new register, Wh; NULL when nobody took it';
+GRANT SELECT ON registry_epochs TO segs_api, segs_worker;
+
 CREATE OR REPLACE VIEW meters_now AS
 SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, m.user_id, m.site, m.latitude_deg,
        m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at

@@ -1,5 +1,5 @@
--- Region and zone of a meter, and capacity of a region, by time; what was said so far holds from the beginning of time. Whether
--- a meter's registers may begin again.
+-- Region and zone of a meter, and capacity of a region, by time; what was said so far holds from the beginning of time.
+-- Exchanges of meters, and whether a meter's registers may begin again.
 
 CREATE TABLE meter_locations (
     meter_location_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -36,3 +36,25 @@ CREATE TABLE region_capacities (
 
 INSERT INTO region_capacities (region, capacity_w, valid)
 SELECT region, capacity_w, tstzrange('-infinity', 'infinity') FROM regions WHERE capacity_w IS NOT NULL;
+
+CREATE TABLE meter_exchanges (
+    meter_exchange_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    meter_id integer NOT NULL REFERENCES meters ON DELETE RESTRICT,
+    exchanged_at timestamptz NOT NULL CHECK (isfinite(exchanged_at)),
+    old_model text,
+    old_serial text,
+    new_model text,
+    new_serial text,
+    final_import_wh bigint CHECK (final_import_wh >= 0),
+    final_export_wh bigint CHECK (final_export_wh >= 0),
+    first_import_wh bigint CHECK (first_import_wh >= 0),
+    first_export_wh bigint CHECK (first_export_wh >= 0),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT meter_exchanges_one_at_an_instant UNIQUE (meter_id, exchanged_at)
+);
+
+CREATE TABLE registry_state (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    token uuid NOT NULL DEFAULT gen_random_uuid()
+);
