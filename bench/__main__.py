@@ -18,7 +18,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "buffer": lambda rounds, home: [buffer.append(commits=2_000, rounds=rounds, home=home)],
     "flash": lambda _rounds, home: buffer.flash(seconds=1_800, home=home),
     "drain": lambda _rounds, home: drain.run(hours=2, home=home),
-    "ingest": lambda rounds, home: [ingest.run(batches=200, rounds=rounds, home=home)],
+    "ingest": lambda rounds, home: ingest.run(batches=200, rounds=rounds, home=home),
     "mqtt": lambda rounds, home: [mqtt.run(messages=100_000, rounds=rounds, home=home)],
     "requests": lambda rounds, home: requests.run(seconds=5, rounds=rounds, home=home),
     "polling": lambda rounds, home: polling.punctuality(seconds=60, home=home),
@@ -30,6 +30,7 @@ _BENCHMARKS: dict[str, _Run] = {
 def main(
     name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(_BENCHMARKS)}.")] = "all",
     rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn, where they take turns.")] = 3,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as is done anyway.")] = True,
 ) -> None:
     """Run benchmarks on servers and meters of their own."""
     chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}

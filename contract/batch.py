@@ -38,7 +38,8 @@ class BatchError(ValueError):
 STREAM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 """A stream's name: a lower-case UUID."""
 
-_QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+"""A quantity's name, whether the table has it or not."""
 
 
 class DeviceBlock(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,7 +78,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         for number, block in enumerate(self.devices):
             rows = len(block.time_us)
             for name, column in block.values.items():
-                if not _QUANTITY.match(name):
+                if not QUANTITY.match(name):
                     raise BatchError(f"$.devices[{number}].values", f"{name[:70]!r}", "that is no quantity's name")
                 _same_length(f"$.devices[{number}].values.{name}", len(column), rows)
             if block.flags is not None:

@@ -20,7 +20,7 @@ PACKED = "application/vnd.segs.packed"
 MEDIA_TYPES = (PACKED, MSGPACK, JSON)
 ENCODINGS = ("zstd", "gzip", "identity")
 # Groups are sets of quantities. A reader's memory for one is fifty times its smallest form.
-_MOST_GROUPS = 100_000
+MOST_GROUPS = 100_000
 
 
 class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -30,7 +30,7 @@ class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     stream: str
     seq: Seq
     notes: list[Note]
-    groups: Annotated[list[Group], msgspec.Meta(max_length=_MOST_GROUPS)]
+    groups: Annotated[list[Group], msgspec.Meta(max_length=MOST_GROUPS)]
 
 
 _packed_encoder, _packed_decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Packed)

@@ -17,12 +17,12 @@ from contract.columns import Column, Shape, as_many, integers, numbers_of, scale
 from contract.quantities import BY_NAME
 from contract.terms import Count, DeviceKey
 
-_TIME_LIMIT = 2**62
+TIME_LIMIT = 2**62
 # Small lists cost a reader fifty times their bytes. No gateway has so many devices, no meter so many quantities.
-_MOST_DEVICES, _MOST_QUANTITIES = 100_000, 1_000
-_Devices = msgspec.Meta(max_length=_MOST_DEVICES)
-_Quantities = msgspec.Meta(max_length=_MOST_QUANTITIES)
-_FLAG_LIMIT = 2**15
+MOST_DEVICES, MOST_QUANTITIES = 100_000, 1_000
+_Devices = msgspec.Meta(max_length=MOST_DEVICES)
+_Quantities = msgspec.Meta(max_length=MOST_QUANTITIES)
+FLAG_LIMIT = 2**15
 
 
 class Group(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -168,10 +168,10 @@ def unpack_flat(group: Group, where: str = "$") -> Flat:
     steps = [interval_ms * 1000 // unit for interval_ms in group.interval_ms]
     times = numbers_of(group.time, shape, f"{where}.time", steps)
     time_us = [time * unit for time in times] if unit > 1 else times
-    if max(max(time_us), -min(time_us)) > _TIME_LIMIT:
+    if max(max(time_us), -min(time_us)) > TIME_LIMIT:
         raise BatchError(f"{where}.time", "a time beyond 62 bits", "give microseconds since 1970")
     flags = [0] * len(time_us) if group.flags is None else numbers_of(group.flags, shape, f"{where}.flags")
-    if not 0 <= min(flags) <= max(flags) < _FLAG_LIMIT:
+    if not 0 <= min(flags) <= max(flags) < FLAG_LIMIT:
         raise BatchError(f"{where}.flags", "a flag beyond 15 bits", "send the flags of this contract")
     values = {
         name: _values(column, shape, f"{where}.{name[:70]}")

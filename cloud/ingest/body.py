@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import ParamSpec, TypeVar
 
+from cloud.ingest import packed
 from cloud.ingest.errors import BodyTooLarge, Malformed, Unavailable
-from contract.batch import Batch, BatchError
-from contract.codec import PACKED, Bounds, TooLarge, TooMany, checksum, decode, decompress
+from cloud.ingest.portion import Contents, contents
+from contract.batch import BatchError
+from contract.codec import JSON, MSGPACK, PACKED, Bounds, TooLarge, TooMany, checksum, decode, decompress
 
 _Result = TypeVar("_Result")
 _Given = ParamSpec("_Given")
 # What takes longer than a millisecond or two is done beside the event loop, so that other batches go on meanwhile.
 _MANY_BYTES = 2**20
-_MANY_PACKED_BYTES = 2**14
+_MANY_PACKED_BYTES = 2**18
+_MANY_UNPACKED_BYTES = {PACKED: 2**14, MSGPACK: 2**19, JSON: 2**19}
+_MANY_COLUMNS = 2000
 
 
 async def read(body: AsyncIterator[bytes], declared_bytes: int | None, *, limit_bytes: int, timeout_s: float) -> bytes:
@@ -41,19 +45,20 @@ async def plain(raw: bytes, encoding: str, *, limit_bytes: int) -> bytes:
         raise Malformed(str(error), where=error.where) from error
 
 
-async def decoded(body: bytes, media_type: str, bounds: Bounds) -> tuple[Batch, str]:
-    """The batch in `body` and its checksum. Raises BodyTooLarge and Malformed."""
-    many = len(body) > (_MANY_PACKED_BYTES if media_type == PACKED else _MANY_BYTES)
+async def decoded(body: bytes, media_type: str, bounds: Bounds) -> tuple[Contents, str]:
+    """What is in `body`, and its checksum. Raises BodyTooLarge and Malformed."""
     try:
-        return await _aside(many, _decoded, body, media_type, bounds)
+        sha256 = await _aside(len(body) > _MANY_BYTES, checksum, body)
+        if media_type == PACKED:
+            found = await _aside(len(body) > _MANY_PACKED_BYTES, packed.read, body, bounds)
+            if found is not None:
+                return found, sha256
+        batch = await _aside(len(body) > _MANY_UNPACKED_BYTES[media_type], decode, body, media_type, bounds)
+        return await _aside(batch.columns > _MANY_COLUMNS, contents, batch), sha256
     except TooMany as error:
         raise BodyTooLarge(str(error)) from error
     except BatchError as error:
         raise Malformed(str(error), where=error.where) from error
-
-
-def _decoded(body: bytes, media_type: str, bounds: Bounds) -> tuple[Batch, str]:
-    return decode(body, media_type, bounds), checksum(body)
 
 
 async def _aside(aside: bool, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:

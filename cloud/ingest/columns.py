@@ -1,29 +1,30 @@
 """A batch as arrays: which rows can be stored, which values and readings must be set aside, and why."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.ingest.portion import Numbers, Portion
 from cloud.ingest.registry import Registry
 from contract.batch import DeviceBlock, Number
 from contract.quantities import BY_NAME, QUANTITIES, Kind
 
+_DAY_US = 86_400_000_000
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-_Item = TypeVar("_Item")
+Numeric = NDArray[np.int64] | Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Reading times that are taken, microseconds since 1970, both inclusive."""
+    """Reading times that are taken, microseconds since 1970, both inclusive; those before `live_us` are late."""
 
     oldest_us: int
     newest_us: int
+    live_us: int = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,14 @@ class SetAside:
 class Rows:
     """Rows for raw_readings, one array entry per row.
 
-    `values` holds a float64 column for every quantity that any row has, NaN for NULL. Registers are exact in
-    float64: their valid range ends at 1e13.
+    `values` holds a column for every quantity that any row has: int64, or float64 with NaN for NULL. Registers are
+    exact in both: their valid range ends at 1e13.
     """
 
     time_us: NDArray[np.int64]
     meter_id: NDArray[np.int32]
     flags: NDArray[np.int16]
-    values: dict[str, Floats]
+    values: dict[str, Numeric]
 
     def __len__(self) -> int:
         return len(self.time_us)
@@ -60,67 +61,106 @@ class Rows:
         values = {name: column[chosen] for name, column in self.values.items()}
         return Rows(self.time_us[chosen], self.meter_id[chosen], self.flags[chosen], values)
 
+    def in_order(self) -> "Rows":
+        """By day, meter and time.
+
+        Whoever writes the same rows at the same time writes them in the same order, and so waits for the other instead
+        of each for the other. The day comes first because COPY gathers the rows of each chunk.
+        """
+        keys = (self.time_us // _DAY_US, self.meter_id, self.time_us)
+        return self if _ascending(*keys) else self.take(np.lexsort(keys[::-1]))
+
 
 @dataclass(slots=True)
 class Sorted:
-    """What a batch comes to: rows to store and parts set aside."""
+    """What a batch comes to: rows to store and parts set aside; `late` if any row is older than what is live."""
 
     rows: Rows
     set_aside: list[SetAside] = field(default_factory=list)
+    late: bool = False
 
 
-def sort_out(blocks: Iterable[DeviceBlock], gateway_id: int, registry: Registry, window: Window) -> Sorted:
-    """Split `blocks` into rows that can be stored and what has to wait, without losing a value.
+def sort_out(portions: Iterable[Portion], gateway_id: int, registry: Registry, window: Window) -> Sorted:
+    """Split `portions` into rows that can be stored and what has to wait, without losing a value.
 
-    Blocks with the same quantities are looked at together; one in which anything is doubtful is then taken alone.
+    A portion is looked at as a whole; a device in which anything is doubtful is then taken alone.
     """
+    rows, doubtful = sound(portions, gateway_id, registry, window)
+    return doubtful_too(rows, doubtful, gateway_id, registry, window)
+
+
+def sound(
+    portions: Iterable[Portion], gateway_id: int, registry: Registry, window: Window
+) -> tuple[list[Rows], list[DeviceBlock]]:
+    """The rows of those devices that have nothing to set aside and no null, and the blocks of the others."""
     parts: list[Rows] = []
-    aside: list[SetAside] = []
-    alike: defaultdict[tuple[str, ...], list[DeviceBlock]] = defaultdict(list)
-    for block in blocks:
-        alike[tuple(block.values)].append(block)
-    for group in alike.values():
-        rows, doubtful = _sound(group, gateway_id, registry, window)
-        parts.append(rows)
-        for block in doubtful:
-            rows, some = _alone(block, gateway_id, registry, window)
+    doubtful: list[DeviceBlock] = []
+    for portion in portions:
+        rows, numbers = _sound(portion, gateway_id, registry, window)
+        if rows is not None:
             parts.append(rows)
-            aside += some
-    return Sorted(_concatenate(parts), aside)
+        doubtful += portion.chosen_blocks(numbers)
+    return parts, doubtful
 
 
-def _sound(
-    group: list[DeviceBlock], gateway_id: int, registry: Registry, window: Window
-) -> tuple[Rows, list[DeviceBlock]]:
-    """The rows of those blocks of `group` that have nothing to set aside and no null, and the other blocks."""
-    owner = np.repeat(np.arange(len(group)), [len(block.time_us) for block in group])
-    time_us = np.array(_chained(block.time_us for block in group), dtype=np.int64)
-    meter_id = np.array([registry.only_meter(gateway_id, block.device) for block in group], dtype=np.int32)[owner]
-    flags = np.array(_chained(block.flags or repeat(0, len(block.time_us)) for block in group), dtype=np.int16)
-    bad = (time_us > window.newest_us) | (time_us < window.oldest_us) | (meter_id == 0)
-    values: dict[str, Floats] = {}
-    for name in group[0].values:
-        quantity = BY_NAME.get(name)
-        if quantity is None:
-            return _concatenate([]), group
-        try:
-            column = np.array(_chained(block.values[name] for block in group), dtype=np.float64)
-        except OverflowError:
-            return _concatenate([]), group
-        bad |= ~((column >= quantity.minimum) & (column <= quantity.maximum))
-        if quantity.kind is Kind.CUMULATIVE:
-            bad |= column != np.floor(column)
-        values[name] = column
-    doubtful = np.zeros(len(group), dtype=np.bool_)
-    doubtful[owner[bad]] = True
-    rows = Rows(time_us, meter_id, flags, values)
+def doubtful_too(
+    parts: list[Rows], doubtful: Iterable[DeviceBlock], gateway_id: int, registry: Registry, window: Window
+) -> Sorted:
+    """The rows of `parts`, those of `doubtful` blocks, and what of these is set aside."""
+    aside: list[SetAside] = []
+    for block in doubtful:
+        more, some = _alone(block, gateway_id, registry, window)
+        parts.append(more)
+        aside += some
+    rows = _concatenate(parts).in_order()
+    return Sorted(rows, aside, late=bool(len(rows) and rows.time_us.min() < window.live_us))
+
+
+def _sound(portion: Portion, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows | None, Sequence[int]]:
+    """The sound rows, None where no device is sound, and the numbers of the doubtful devices."""
+    everybody = range(len(portion.devices))
+    values = _as_arrays(portion.columns)
+    if values is None or not len(portion.time_us):
+        return None, everybody
+    meters = registry.only_meters(gateway_id, portion.devices)
+    owner = portion.owner()
+    rows = Rows(
+        time_us=portion.time_us,
+        meter_id=meters[owner],
+        flags=np.zeros(len(owner), dtype=np.int16) if portion.flags is None else portion.flags,
+        values=values,
+    )
+    doubtful = meters == 0
+    for column, lowest, highest in _bounded(rows, window):
+        if not (column.min() >= lowest and column.max() <= highest):
+            doubtful[owner[~((column >= lowest) & (column <= highest))]] = True
+    for name, column in values.items():
+        if BY_NAME[name].kind is Kind.CUMULATIVE and column.dtype != np.int64:
+            doubtful[owner[column != np.floor(column)]] = True
     if not doubtful.any():
-        return rows, []
-    return rows.take(~doubtful[owner]), [group[number] for number in np.flatnonzero(doubtful)]
+        return rows, ()
+    numbers: list[int] = np.flatnonzero(doubtful).tolist()
+    return rows.take(~doubtful[owner]), numbers
 
 
-def _chained(columns: Iterable[Iterable[_Item]]) -> list[_Item]:
-    return list(chain.from_iterable(columns))
+def _bounded(rows: Rows, window: Window) -> Iterator[tuple[Numeric, float, float]]:
+    """Each column, and between what its values have to lie; a NaN lies nowhere."""
+    yield rows.time_us, window.oldest_us, window.newest_us
+    for name, column in rows.values.items():
+        yield column, BY_NAME[name].minimum, BY_NAME[name].maximum
+
+
+def _as_arrays(columns: Mapping[str, Numbers]) -> dict[str, Numeric] | None:
+    """The columns as arrays, a null as NaN; None where one is of an unknown quantity, or of no doubles."""
+    values: dict[str, Numeric] = {}
+    for name, column in columns.items():
+        if name not in BY_NAME:
+            return None
+        try:
+            values[name] = column if isinstance(column, np.ndarray) else np.array(column, dtype=np.float64)
+        except OverflowError:
+            return None
+    return values
 
 
 def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows, list[SetAside]]:
@@ -144,9 +184,9 @@ def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Wind
     return Rows(time_us, meter_id, flags, columns).take(good), aside + bad_values
 
 
-def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Floats], list[SetAside]]:
+def _values(block: DeviceBlock, good: Mask) -> tuple[dict[str, Numeric], list[SetAside]]:
     """The block's columns with everything that breaks the table of quantities blanked and set aside."""
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Numeric] = {}
     aside: list[SetAside] = []
     for name, numbers in block.values.items():
         column = _floats(numbers)
@@ -205,7 +245,9 @@ def _part(block: DeviceBlock, chosen: Mask, *, only: str | None = None) -> Devic
 def _concatenate(parts: list[Rows]) -> Rows:
     if not parts:
         return Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16), {})
-    values: dict[str, Floats] = {}
+    if len(parts) == 1:
+        return parts[0]
+    values: dict[str, Numeric] = {}
     for quantity in QUANTITIES:
         if any(quantity.name in part.values for part in parts):
             blank = (np.full(len(part), np.nan) for part in parts)
@@ -217,3 +259,14 @@ def _concatenate(parts: list[Rows]) -> Rows:
         np.concatenate([part.flags for part in parts]),
         values,
     )
+
+
+def _ascending(*keys: NDArray[np.integer]) -> bool:
+    """Whether the rows are in the order of their first key, where it is equal of the second, and so on."""
+    undecided = np.ones(max(0, len(keys[0]) - 1), dtype=np.bool_)
+    for key in keys:
+        later, earlier = key[1:], key[:-1]
+        if (undecided & (later < earlier)).any():
+            return False
+        undecided &= later == earlier
+    return True

@@ -1,7 +1,6 @@
 """The receiver: authentication, limits, decoding, and one transaction per batch; 200 only after it has committed."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from cloud.ingest.admission import Admission, Place
 from cloud.ingest.errors import BodyTooLarge, Unavailable, UnknownKey, UnsupportedMedia
 from cloud.ingest.instant import microseconds
 from cloud.ingest.registry import NOTHING, Registry, current_version, load
-from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit
+from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit, sorted_out
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, Bounds
 from contract.receipt import Receipt, StreamState
 
@@ -81,7 +80,7 @@ class Receiver:
             plain = await self._plain(body, encoding, declared_bytes, place)
             delivery = await self._delivery(gateway_id, plain, media_type)
             del plain
-            receipt, new = await self._store(key, delivery)
+            receipt, new = await self._store(key, delivery, place)
             return receipt, delivery, new
 
     async def report(self, key: str, media_type: str, body: AsyncIterator[bytes], declared_bytes: int | None) -> None:
@@ -170,12 +169,12 @@ class Receiver:
 
     async def _delivery(self, gateway_id: int, plain: bytes, media_type: str) -> Delivery:
         bounds = Bounds(self._limits.readings, self._limits.columns)
-        batch, sha256 = await bodies.decoded(plain, media_type, bounds)
-        if len(batch.notes) > self._limits.notes:
-            raise BodyTooLarge(f"{len(batch.notes)} notes; the limit is {self._limits.notes}")
-        return Delivery(gateway_id, batch, sha256)
+        contents, sha256 = await bodies.decoded(plain, media_type, bounds)
+        if len(contents.notes) > self._limits.notes:
+            raise BodyTooLarge(f"{len(contents.notes)} notes; the limit is {self._limits.notes}")
+        return Delivery(gateway_id, contents, sha256)
 
-    async def _store(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:
+    async def _store(self, key: str, delivery: Delivery, place: Place) -> tuple[Receipt, bool]:
         """Commit, again after a deadlock, and with the new registry after a change of it."""
         transient = (DeadlockDetected, SerializationFailure, RegistryChanged)
         attempts = AsyncRetrying(
@@ -184,18 +183,21 @@ class Receiver:
             wait=wait_random_exponential(multiplier=0.01, max=0.5),
             reraise=True,
         )
-        begun_s = time.monotonic()
         try:
-            return await attempts(self._attempt, key, delivery)
+            return await attempts(self._attempt, key, delivery, place)
         except (*_AWAY, TimeoutError, RegistryChanged) as error:
             raise self._away(error) from error
-        finally:
-            self._admission.took(time.monotonic() - begun_s)
 
-    async def _attempt(self, key: str, delivery: Delivery) -> tuple[Receipt, bool]:
-        async with asyncio.timeout(self._limits.commit_timeout_s), self._pool.connection() as connection:
+    async def _attempt(self, key: str, delivery: Delivery, place: Place) -> tuple[Receipt, bool]:
+        now, registry = self._clock(), self._registry
+        found = await sorted_out(delivery, registry, self._acceptance.window(now))
+        async with (
+            asyncio.timeout(self._limits.commit_timeout_s),
+            place.committing(late=found.late),
+            self._pool.connection() as connection,
+        ):
             try:
-                return await commit(connection, delivery, self._registry, self._acceptance, self._clock())
+                return await commit(connection, delivery, found, registry, now)
             except RegistryChanged as change:
                 self._registry = change.registry
                 if self._registry.gateway_id(key) != delivery.gateway_id:

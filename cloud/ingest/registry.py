@@ -1,6 +1,8 @@
 """The receiver's copy of the registry tables: keys and devices, one snapshot per registry version."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +31,21 @@ class Registry:
     version: int
     gateway_of_key: dict[bytes, int]
     assignments: dict[tuple[int, str], tuple[Assignment, ...]]
+    _only: dict[int, dict[str, int]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for (gateway_id, device), assignments in self.assignments.items():
+            if len(assignments) == 1 and (assignments[0].from_us, assignments[0].to_us) == _ALWAYS:
+                self._only.setdefault(gateway_id, {})[device] = assignments[0].meter_id
 
     def gateway_id(self, key: str) -> int | None:
         """The gateway with this key, looked up by its hash: no key is stored, and no comparison leaks one."""
         return self.gateway_of_key.get(Key(key).digest)
 
-    def only_meter(self, gateway_id: int, device: str) -> int:
-        """The meter that the device is at any time, 0 where it depends on the time or the device is unknown."""
-        assignments = self.assignments.get((gateway_id, device), ())
-        if len(assignments) == 1 and (assignments[0].from_us, assignments[0].to_us) == _ALWAYS:
-            return assignments[0].meter_id
-        return 0
+    def only_meters(self, gateway_id: int, devices: Sequence[str]) -> NDArray[np.int32]:
+        """The meter that each device is at any time, 0 where it depends on the time or the device is unknown."""
+        meters = self._only.get(gateway_id, {})
+        return np.fromiter(map(meters.get, devices, repeat(0)), dtype=np.int32, count=len(devices))
 
     def meters_of(self, gateway_id: int, device: str, time_us: NDArray[np.int64]) -> NDArray[np.int32]:
         """The meter of each reading, 0 where the device is none at that time."""

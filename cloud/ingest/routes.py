@@ -138,5 +138,5 @@ def _count(receipt: Receipt, delivery: Delivery, *, new: bool) -> None:
     _READINGS.labels("duplicate").inc(receipt.duplicates)
     for part in receipt.quarantined:
         _READINGS.labels(part.reason).inc(part.readings)
-    for note in delivery.batch.notes:
+    for note in delivery.contents.notes:
         _NOTES.labels(note.kind.value).inc()

@@ -13,11 +13,12 @@ from psycopg.types.json import Jsonb
 
 from cloud.db.queries import Queries
 from cloud.ingest import binary_copy, conflict, notes
-from cloud.ingest.columns import Rows, SetAside, Sorted, Window, sort_out
+from cloud.ingest.columns import Rows, SetAside, Sorted, Window, doubtful_too, sound
 from cloud.ingest.errors import SequenceReused
 from cloud.ingest.instant import microseconds, moment
+from cloud.ingest.portion import Contents
 from cloud.ingest.registry import Registry, load
-from contract.batch import Batch, DeviceBlock
+from contract.batch import DeviceBlock
 from contract.receipt import Quarantined, Receipt
 
 _QUERIES = Queries("ingest")
@@ -28,14 +29,19 @@ _MANY_COLUMNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Which reading times are stored: from `past` before now to `future` after it."""
+    """Which reading times are stored: from `past` before now to `future` after it; what is older than `live` is late.
+
+    `live` is no more than what raw readings are kept uncompressed for.
+    """
 
     past: timedelta
     future: timedelta
+    live: timedelta = timedelta(days=2)
 
     def window(self, now: datetime) -> Window:
         """The bounds at `now`."""
-        return Window(microseconds(now - self.past), microseconds(now + self.future))
+        past, future, live = now - self.past, now + self.future, now - self.live
+        return Window(microseconds(past), microseconds(future), microseconds(live))
 
 
 ACCEPTANCE = Acceptance(past=timedelta(days=7), future=timedelta(minutes=5))
@@ -47,12 +53,12 @@ class Delivery:
     """A decoded batch, the gateway whose key it came with, and the checksum of its encoded form."""
 
     gateway_id: int
-    batch: Batch
+    contents: Contents
     sha256: str
 
     @property
     def key(self) -> dict[str, object]:
-        return {"gateway_id": self.gateway_id, "stream": self.batch.stream, "seq": self.batch.seq}
+        return {"gateway_id": self.gateway_id, "stream": self.contents.stream, "seq": self.contents.seq}
 
 
 class RegistryChanged(Exception):
@@ -64,58 +70,87 @@ class RegistryChanged(Exception):
 
 
 async def commit(
-    connection: AsyncConnection, delivery: Delivery, registry: Registry, acceptance: Acceptance, now: datetime
+    connection: AsyncConnection, delivery: Delivery, found: Sorted, registry: Registry, now: datetime
 ) -> tuple[Receipt, bool]:
     """Store the batch, or find that it is stored; return its receipt, committed, and whether the batch was new.
 
-    Raises SequenceReused, RegistryChanged, and psycopg's errors; after any of them nothing of the batch is stored.
+    `found` is what `registry` and the acceptance make of the batch. `connection` is at rest and not in autocommit; who
+    lent it rolls back after what is raised: SequenceReused, RegistryChanged, and psycopg's errors. Nothing of the batch
+    is stored then.
     """
-    batch = delivery.batch
-    found = await sorted_out(delivery, registry, acceptance.window(now))
-    expected = {"stored": len(found.rows), "duplicates": 0, "quarantined": Jsonb(_summary(found.set_aside))}
-    opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": batch.readings}
-    async with connection.transaction():
+    contents, rows = delivery.contents, found.rows
+    expected = {"stored": len(rows), "duplicates": 0, "quarantined": Jsonb(_summary(found.set_aside))}
+    opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": contents.readings}
+    # Statements that need not wait for one another share a round trip. COPY cannot be among them.
+    async with connection.pipeline():
         cursor = await connection.execute(_QUERIES["ledger_open"], delivery.key | opening | expected)
-        row = await cursor.fetchone()
-        if row is None:
-            return await _first_answer(connection, delivery), False
-        batch_id, version = row
-        if version != registry.version:
-            raise RegistryChanged(await load(connection))
-        stored = await store_rows(connection, found, batch_id, delivery.gateway_id, registry, now)
+        if found.late:
+            await connection.execute(_QUERIES["late_rows"])
+        await connection.execute(_QUERIES["rows_begin"])
+    row = await cursor.fetchone()
+    if row is None:
+        receipt = await _first_answer(connection, delivery)
+        await connection.commit()
+        return receipt, False
+    batch_id, version = row
+    if version != registry.version:
+        raise RegistryChanged(await load(connection))
+    stored = await _write(connection, found, batch_id, delivery.gateway_id, registry)
+    quarantined = _summary(found.set_aside)
+    async with connection.pipeline():
+        await _mark(connection, rows, now)
         await set_aside(connection, found.set_aside, batch_id, delivery.gateway_id, now)
-        await notes.keep(connection, batch.notes, batch_id, delivery.gateway_id)
-        quarantined = _summary(found.set_aside)
-        if stored != len(found.rows):
-            actual = {"stored": stored, "duplicates": len(found.rows) - stored, "quarantined": Jsonb(quarantined)}
+        await notes.keep(connection, contents.notes, batch_id, delivery.gateway_id)
+        if stored != len(rows):
+            actual = {"stored": stored, "duplicates": len(rows) - stored, "quarantined": Jsonb(quarantined)}
             await connection.execute(_QUERIES["ledger_correct"], delivery.key | actual)
-        return _receipt(delivery, batch.readings, stored, len(found.rows) - stored, quarantined), True
+        await connection.commit()
+    return _receipt(delivery, contents.readings, stored, len(rows) - stored, quarantined), True
 
 
 async def sorted_out(delivery: Delivery, registry: Registry, window: Window) -> Sorted:
-    """`sort_out`, which takes time by the column: where there are many, other batches go on meanwhile."""
-    batch = delivery.batch
-    if batch.columns < _MANY_COLUMNS:
-        return sort_out(batch.devices, delivery.gateway_id, registry, window)
-    return await asyncio.to_thread(sort_out, batch.devices, delivery.gateway_id, registry, window)
+    """`sort_out`. What is doubtful takes time by the column: where there is much, other batches go on meanwhile."""
+    portions, gateway_id = delivery.contents.portions, delivery.gateway_id
+    rows, doubtful = sound(portions, gateway_id, registry, window)
+    if sum(1 + len(block.values) for block in doubtful) < _MANY_COLUMNS:
+        return doubtful_too(rows, doubtful, gateway_id, registry, window)
+    return await asyncio.to_thread(doubtful_too, rows, doubtful, gateway_id, registry, window)
 
 
 async def store_rows(
     connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry, now: datetime
 ) -> int:
-    """Write the rows and their dirty marks; append conflicting values to `found.set_aside`. Returns the new rows."""
+    """Write rows and their dirty marks; append conflicting values to `found.set_aside`. Returns the new rows.
+
+    For a transaction that is under way and goes on afterwards.
+    """
+    if found.late:
+        await connection.execute(_QUERIES["late_rows"])
+    await connection.execute(_QUERIES["rows_begin"])
+    stored = await _write(connection, found, batch_id, gateway_id, registry)
+    await connection.execute(_QUERIES["rows_end"])
+    await _mark(connection, found.rows, now)
+    return stored
+
+
+async def _write(connection: AsyncConnection, found: Sorted, batch_id: int, gateway_id: int, registry: Registry) -> int:
+    """Write the rows, after a savepoint; append conflicting values to `found.set_aside`. Returns the new rows."""
     rows = found.rows
     if not len(rows):
         return 0
-    stored = len(rows)
     try:
-        async with connection.transaction():
-            await binary_copy.copy_into(connection, "raw_readings", rows, batch_id)
+        await binary_copy.copy_into(connection, "raw_readings", rows, batch_id)
     except UniqueViolation:
+        await connection.execute(_QUERIES["rows_undo"])
         stored, differing = await conflict.merge(connection, rows, batch_id)
         found.set_aside += conflict.as_blocks(differing, gateway_id, registry)
-    await connection.execute(_QUERIES["mark_dirty"], _marks(rows) | {"now": now})
-    return stored
+        return stored
+    return len(rows)
+
+
+async def _mark(connection: AsyncConnection, rows: Rows, now: datetime) -> None:
+    if len(rows):
+        await connection.execute(_QUERIES["mark_dirty"], _marks(rows) | {"now": now})
 
 
 def _marks(rows: Rows) -> dict[str, list[int] | list[str]]:
@@ -182,18 +217,17 @@ async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Rece
     cursor = await connection.execute(_QUERIES["ledger_find"], delivery.key)
     row = await cursor.fetchone()
     if row is None or bytes(row[0]).hex() != delivery.sha256:
-        raise SequenceReused(
-            f"stream {delivery.batch.stream} has another batch {delivery.batch.seq}; start a new stream with a new id"
-        )
+        stream, seq = delivery.contents.stream, delivery.contents.seq
+        raise SequenceReused(f"stream {stream} has another batch {seq}; start a new stream with a new id")
     await connection.execute(_QUERIES["ledger_confirm"])
     return _receipt(delivery, *row[1:])
 
 
 def _receipt(delivery: Delivery, readings: int, stored: int, duplicates: int, quarantined: object) -> Receipt:
     return Receipt(
-        version=delivery.batch.version,
-        stream=delivery.batch.stream,
-        seq=delivery.batch.seq,
+        version=delivery.contents.version,
+        stream=delivery.contents.stream,
+        seq=delivery.contents.seq,
         sha256=delivery.sha256,
         readings=readings,
         stored=stored,

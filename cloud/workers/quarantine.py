@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from cloud.db.queries import Queries
 from cloud.ingest.columns import sort_out
 from cloud.ingest.instant import moment
+from cloud.ingest.portion import portions
 from cloud.ingest.registry import load
 from cloud.ingest.transaction import Acceptance, set_aside, store_rows
 from cloud.workers.loop import Work
@@ -43,7 +44,7 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
             return 0
         registry = await load(connection)
         for quarantine_id, batch_id, gateway_id, plain in claimed:
-            found = sort_out([_block(plain)], gateway_id, registry, window)
+            found = sort_out(portions([_block(plain)]), gateway_id, registry, window)
             stored = await store_rows(connection, found, batch_id, gateway_id, registry, now)
             await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
             done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}

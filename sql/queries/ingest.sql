@@ -24,6 +24,23 @@ VALUES (%(gateway_id)s, %(stream)s, %(seq)s, %(sha256)s, %(now)s, %(readings)s, 
 ON CONFLICT (gateway_id, stream, seq) DO NOTHING
 RETURNING batch_id, (SELECT version FROM registry_version);
 
+-- name: rows_begin
+-- Where the rows are undone to if some are there already.
+SAVEPOINT rows;
+
+-- name: rows_undo
+-- Take back what was copied.
+ROLLBACK TO SAVEPOINT rows;
+
+-- name: rows_end
+-- The rows are written, by either path.
+RELEASE SAVEPOINT rows;
+
+-- name: late_rows
+-- The chunks of late rows may be compressed. What the rows are held against has to be decompressed, as much as there is;
+-- a setting that is not known, without TimescaleDB's compression, is nobody's.
+SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+
 -- name: ledger_correct
 -- What became of a batch that met rows already stored.
 UPDATE ingest_batches SET stored = %(stored)s, duplicates = %(duplicates)s, quarantined = %(quarantined)s
@@ -77,7 +94,8 @@ ON CONFLICT (gateway_id) DO UPDATE SET received_at = excluded.received_at, sent_
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE raw_readings) ON COMMIT DROP;
 
 -- name: incoming_store
--- New rows; those that lose to an existing row stay in incoming only.
+-- New rows; those that lose to an existing row stay in incoming only. In the order in which COPY writes them, so that
+-- nobody waits for who waits for him.
 INSERT INTO raw_readings (time, meter_id, flags, batch_id,
     power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
     voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
@@ -87,7 +105,7 @@ SELECT time, meter_id, flags, batch_id,
     voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
     energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh
 FROM incoming
-ORDER BY meter_id, time
+ORDER BY date_bin('1 day', time, 'epoch'), meter_id, time
 ON CONFLICT (meter_id, time) DO NOTHING;
 
 -- name: incoming_complete

@@ -1,5 +1,7 @@
 """How many batches may be under way, how much backlog a gateway is allowed, and when who is turned away comes again."""
 
+import asyncio
+import contextlib
 from contextlib import ExitStack
 
 import pytest
@@ -8,8 +10,8 @@ from cloud.ingest.admission import Admission
 from cloud.ingest.errors import TooManyRequests, Unavailable
 
 
-def _admission(**more: float) -> Admission:
-    return Admission(**{"in_flight": 32, "per_gateway": 4} | more)  # type: ignore[arg-type]
+def _admission(**more: object) -> Admission:
+    return Admission(**{"in_flight": 32, "per_gateway": 4, **more})  # type: ignore[arg-type]
 
 
 def test_an_idle_receiver_allows_a_gateway_all_but_the_place_of_its_live_batch() -> None:
@@ -103,3 +105,65 @@ def test_who_has_all_its_places_is_told_so_and_takes_no_other_s() -> None:
 def test_limits_that_contradict_each_other_are_refused(in_flight: int, per_gateway: int) -> None:
     with pytest.raises(ValueError, match="per_gateway"):
         Admission(in_flight=in_flight, per_gateway=per_gateway)
+
+
+def test_places_become_fewer_with_each_slow_commit_and_more_with_each_quick_one() -> None:
+    """E24: a database that is slow gets fewer batches at a time until it is not."""
+    admission = _admission(slow_s=2)
+    places = []
+    for commit_s in [3] * 12 + [0.01] * 20:
+        admission.took(commit_s)
+        places.append(admission.places)
+
+    slow, quick = places[5:12], places[14:]
+    assert places[:4] == [32] * 4
+    assert slow == sorted(slow, reverse=True)
+    assert len(set(slow)) == len(slow)
+    assert quick == sorted(quick)
+    assert (min(places) >= 8, places[-1]) == (True, 32)
+
+
+def test_a_commit_is_measured_however_it_ends() -> None:
+    now_s = [100.0]
+    admission = _admission(slow_s=2, clock_s=lambda: now_s[0])
+    for _ in range(50):
+        with contextlib.suppress(TimeoutError), admission.measured():
+            now_s[0] += 30
+            raise TimeoutError
+
+    assert admission.places == 8
+
+
+async def test_late_batches_wait_for_one_another_and_take_a_quarter_of_the_places_at_most() -> None:
+    """E24: a backlog of days, into chunks that are compressed, keeps live readings out."""
+    admission = _admission(late_at_once=1)
+    done, go = [], asyncio.Event()
+
+    async def commit(number: int, *, late: bool) -> None:
+        with admission.of(number) as place:
+            async with place.committing(late=late):
+                if late:
+                    await go.wait()
+                done.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        late = [group.create_task(commit(number, late=True)) for number in range(8)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await commit(8, late=True)
+        await commit(9, late=False)
+        assert (done, [task.done() for task in late]) == ([9], [False] * 8)
+        go.set()
+
+    assert done == [9, *range(8)]
+
+
+async def test_how_long_late_batches_take_says_nothing_of_live_ones() -> None:
+    now_s = [100.0]
+    admission = _admission(slow_s=2, clock_s=lambda: now_s[0])
+    for _ in range(50):
+        with admission.of(1) as place:
+            async with place.committing(late=True):
+                now_s[0] += 30
+
+    assert admission.places == 32

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cloud.ingest.columns import Window, sort_out
+from cloud.ingest.portion import contents, portions
 from cloud.ingest.registry import Assignment, Registry
 from cloud.ingest.transaction import Delivery, sorted_out
 from contract.batch import Batch, DeviceBlock, Number
@@ -23,7 +24,7 @@ def block(values: dict[str, list[Number]], *, device: str = "main", time_us: lis
 
 
 def test_a_clean_block_becomes_rows_of_its_meter() -> None:
-    found = sort_out([block({"power_w": [1.5, -2.0], "energy_import_wh": [10, 11]})], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [1.5, -2.0], "energy_import_wh": [10, 11]})]), 1, REGISTRY, WINDOW)
 
     assert found.set_aside == []
     assert found.rows.meter_id.tolist() == [7, 7]
@@ -32,7 +33,7 @@ def test_a_clean_block_becomes_rows_of_its_meter() -> None:
 
 def test_zero_is_a_value_and_null_is_none() -> None:
     """C5: 0 kW dropped as if nothing had been measured."""
-    found = sort_out([block({"power_w": [0, None, 0.0]})], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [0, None, 0.0]})]), 1, REGISTRY, WINDOW)
 
     assert len(found.rows) == 3
     assert found.rows.values["power_w"][[0, 2]].tolist() == [0, 0]
@@ -41,7 +42,7 @@ def test_zero_is_a_value_and_null_is_none() -> None:
 
 def test_negative_power_is_export_and_is_stored() -> None:
     """C2: export power refused as negative."""
-    found = sort_out([block({"power_w": [-18.017]})], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [-18.017]})]), 1, REGISTRY, WINDOW)
 
     assert found.set_aside == []
 
@@ -63,7 +64,7 @@ def test_negative_power_is_export_and_is_stored() -> None:
 def test_a_bad_value_is_set_aside_alone(name: str, bad: Number, reason: str) -> None:
     """C4, E26: one bad value refuses the whole batch."""
     good: Number = None if name == "warp_factor" else 50
-    found = sort_out([block({name: [good, bad, None], "current_l1_a": [1, 2, 3]})], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({name: [good, bad, None], "current_l1_a": [1, 2, 3]})]), 1, REGISTRY, WINDOW)
 
     (part,) = found.set_aside
     assert (part.reason, part.block.time_us, list(part.block.values)) == (reason, [2], [name])
@@ -76,7 +77,7 @@ def test_a_bad_value_is_set_aside_alone(name: str, bad: Number, reason: str) -> 
     ("time_us", "reason"), [(101 * MINUTE_US, "future"), (-1, "too_old"), (2**62, "future"), (-(2**62), "too_old")]
 )
 def test_a_reading_outside_the_window_is_set_aside_whole(time_us: int, reason: str) -> None:
-    found = sort_out([block({"power_w": [1, 2]}, time_us=[5, time_us])], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [1, 2]}, time_us=[5, time_us])]), 1, REGISTRY, WINDOW)
 
     (part,) = found.set_aside
     assert (part.reason, part.block.time_us, part.block.values) == (reason, [time_us], {"power_w": [2]})
@@ -84,7 +85,7 @@ def test_a_reading_outside_the_window_is_set_aside_whole(time_us: int, reason: s
 
 
 def test_a_bad_value_of_a_reading_that_waits_is_kept_with_it() -> None:
-    found = sort_out([block({"power_w": [math.inf]}, device="stranger")], 1, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [math.inf]}, device="stranger")]), 1, REGISTRY, WINDOW)
 
     (part,) = found.set_aside
     assert part.reason == "unknown_device"
@@ -98,13 +99,13 @@ def test_a_device_is_the_meter_that_it_was_at_the_time_of_the_reading() -> None:
         1, {}, {(1, "main"): (Assignment(-(2**63), exchange_us, 7), Assignment(exchange_us, 2**63 - 1, 8))}
     )
 
-    found = sort_out([block({"power_w": [1, 2, 3]}, time_us=[9, 10, 11])], 1, registry, WINDOW)
+    found = sort_out(portions([block({"power_w": [1, 2, 3]}, time_us=[9, 10, 11])]), 1, registry, WINDOW)
 
     assert found.rows.meter_id.tolist() == [7, 8, 8]
 
 
 def test_another_gateway_cannot_speak_for_the_device() -> None:
-    found = sort_out([block({"power_w": [1]})], 2, REGISTRY, WINDOW)
+    found = sort_out(portions([block({"power_w": [1]})]), 2, REGISTRY, WINDOW)
 
     assert [part.reason for part in found.set_aside] == ["unknown_device"]
     assert len(found.rows) == 0
@@ -117,7 +118,7 @@ def test_every_reading_is_either_a_row_or_set_aside_whole() -> None:
         DeviceBlock(device="main", time_us=[], values={}),
     ]
 
-    found = sort_out(blocks, 1, REGISTRY, WINDOW)
+    found = sort_out(portions(blocks), 1, REGISTRY, WINDOW)
 
     whole = sum(part.readings for part in found.set_aside if part.reason in ("future", "too_old", "unknown_device"))
     assert len(found.rows) + whole == sum(len(one.time_us) for one in blocks)
@@ -126,7 +127,7 @@ def test_every_reading_is_either_a_row_or_set_aside_whole() -> None:
 async def test_a_batch_of_many_devices_leaves_room_for_others() -> None:
     """E26: sorting such a batch out, where every device has something doubtful, held up every other gateway."""
     blocks = [block({"power_w": [math.inf]}, time_us=[n]) for n in range(4000)]
-    delivery = Delivery(1, Batch(1, "00000000-0000-0000-0000-000000000001", 1, blocks), "")
+    delivery = Delivery(1, contents(Batch(1, "00000000-0000-0000-0000-000000000001", 1, blocks)), "")
 
     sorting = asyncio.create_task(sorted_out(delivery, REGISTRY, WINDOW))
     await asyncio.sleep(0)
@@ -140,7 +141,7 @@ def test_doubtful_blocks_leave_the_others_of_their_kind_as_they_are() -> None:
     blocks[1].values["power_w"][0] = math.nan
     blocks[3].values["power_w"][1] = None
 
-    found = sort_out(blocks, 1, REGISTRY, WINDOW)
+    found = sort_out(portions(blocks), 1, REGISTRY, WINDOW)
 
     rows = dict(zip(found.rows.time_us.tolist(), found.rows.values["power_w"].tolist(), strict=True))
     assert [part.reason for part in found.set_aside] == ["not_a_number"]
