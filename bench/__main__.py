@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import buffer, drain, ingest, line, mqtt, polling, requests, wire
+from bench import aggregate, buffer, drain, ingest, line, mqtt, polling, requests, wire
 from bench.result import Result
 from local.servers import segs_home
 
@@ -19,6 +19,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "flash": lambda _rounds, home: buffer.flash(seconds=1_800, home=home),
     "drain": lambda _rounds, home: drain.run(hours=2, home=home),
     "ingest": lambda rounds, home: ingest.run(batches=200, rounds=rounds, home=home),
+    "aggregate": lambda rounds, home: aggregate.run(minutes=15, rounds=rounds, home=home),
     "mqtt": lambda rounds, home: [mqtt.run(messages=100_000, rounds=rounds, home=home)],
     "requests": lambda rounds, home: requests.run(seconds=5, rounds=rounds, home=home),
     "polling": lambda rounds, home: polling.punctuality(seconds=60, home=home),
