@@ -13,8 +13,10 @@ from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app
 from cloud.intervals.cli import command as intervals
 from cloud.log import configure
+from cloud.meters.cli import app as meter_app
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
+from cloud.vee.cli import app as vee_app
 from cloud.workers.cli import worker
 
 _Error = TypeVar("_Error", bound=Exception)
@@ -23,7 +25,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The metering cloud."
 )
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(meter_app, name="meter")
 app.add_typer(schema_app, name="schema")
+app.add_typer(vee_app, name="vee")
 app.command()(worker)
 app.command()(completeness)
 app.command("intervals")(intervals)

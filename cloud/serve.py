@@ -21,7 +21,7 @@ from cloud.db.pool import make_pool
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.ingest.transaction import ACCEPTANCE
-from cloud.schema.errors import VersionError
+from cloud.schema.errors import SchemaError
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
 
@@ -52,7 +52,8 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
     """Listen until SIGTERM or SIGINT, then finish what is under way.
 
     The database may be away, at the start and later: batches get 503 then. Raises the schema's VersionError when the
-    database has a schema that this release does not know, OSError when the port is taken.
+    database has a schema that this release does not know, its EditionError when the server cannot read all of the
+    database, OSError when the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -109,7 +110,7 @@ async def _refuse_unknown_schema(pool: AsyncConnectionPool, server: uvicorn.Serv
             async with pool.connection() as connection:
                 try:
                     await require_schema(connection, "telemetry")
-                except VersionError:
+                except SchemaError:
                     server.should_exit = True
                     raise
 

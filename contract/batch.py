@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contract.notes import Note
-from contract.terms import DeviceKey, Number, Seq, TimeUs
+from contract.terms import FLAG_LIMIT, INTERVAL_LIMIT, DeviceKey, Number, Seq, TimeUs
 
 VERSION = 2
 
@@ -54,8 +54,8 @@ class DeviceBlock(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     device: DeviceKey
     time_us: list[TimeUs]
     values: dict[str, list[Number]]
-    flags: list[Annotated[int, msgspec.Meta(ge=0, lt=2**15)]] | None = None
-    interval_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    flags: list[Annotated[int, msgspec.Meta(ge=0, lt=FLAG_LIMIT)]] | None = None
+    interval_ms: Annotated[int, msgspec.Meta(ge=0, lt=INTERVAL_LIMIT)] = 0
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,6 +7,12 @@ import msgspec
 
 from contract.terms import Count, DeviceKey, TimeUs
 
+GAP_INTERVALS = 1.5
+"""Readings further apart than so many intervals of their device have a gap between them.
+
+The gateway tells the reasons of gaps, and `meter_completeness` in the telemetry database asks for them.
+"""
+
 
 class NoteKind(StrEnum):
     """Why. The first four took readings that had been read; `readings` counts them."""

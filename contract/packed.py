@@ -15,14 +15,12 @@ import msgspec
 from contract.batch import BatchError, DeviceBlock
 from contract.columns import Column, Shape, as_many, integers, numbers_of, scale_of
 from contract.quantities import BY_NAME
-from contract.terms import Count, DeviceKey
+from contract.terms import FLAG_LIMIT, INTERVAL_LIMIT, TIME_LIMIT, Count, DeviceKey
 
-TIME_LIMIT = 2**62
 # Small lists cost a reader fifty times their bytes. No gateway has so many devices, no meter so many quantities.
 MOST_DEVICES, MOST_QUANTITIES = 100_000, 1_000
 _Devices = msgspec.Meta(max_length=MOST_DEVICES)
 _Quantities = msgspec.Meta(max_length=MOST_QUANTITIES)
-FLAG_LIMIT = 2**15
 
 
 class Group(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -161,7 +159,7 @@ def unpack_flat(group: Group, where: str = "$") -> Flat:
         raise BatchError(where, "devices, counts and intervals differ in number", "give each device one of both")
     if not group.counts or 0 in group.counts or len(group.quantities) != len(group.columns):
         raise BatchError(where, "an empty device, or quantities without columns", "leave them out")
-    if max(group.interval_ms) >= 2**31:
+    if max(group.interval_ms) >= INTERVAL_LIMIT:
         raise BatchError(f"{where}.interval_ms", "an interval beyond 31 bits", "give milliseconds")
     shape = Shape(group.counts)
     unit = scale_of(group.time, f"{where}.time")

@@ -71,5 +71,7 @@ class Report(msgspec.Struct, omit_defaults=True):
     meters: Count = 0
     silent_meters: Count = 0
     rejected_messages: Count = 0
+    lost_notes: Count = 0
+    """Reasons for gaps that there was no room for, since the stream began: such gaps count as unknown."""
     troubles: list[str] = []
     """What is wrong now, one line each; empty when all is well."""

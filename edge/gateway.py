@@ -241,6 +241,7 @@ class Gateway:
             clock=condition.clock,
             time_known=condition.time_known,
             given_up=condition.given_up,
+            lost_notes=condition.lost_notes,
             written_bytes=condition.written_bytes,
         )
 

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
 
 from contract.quantities import BY_NAME, Kind
+from contract.terms import DEVICE_KEY, FLAG_LIMIT, INTERVAL_LIMIT, MAX_DEVICE_KEY, TIME_LIMIT
 
 # Registers are 64-bit integers from the batch to the database; a value beyond is a wrong word order, not energy.
 _REGISTER_LIMIT = 2**63
@@ -26,6 +28,25 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     values: dict[str, int | float]
     flags: int = 0
     interval_ms: int = 0
+
+
+def unspeakable(reading: Reading) -> str | None:
+    """What no batch can say of `reading`, None where all of it can be said: it would take others of its batch along."""
+    for value in reading.values.values():
+        if not -_REGISTER_LIMIT <= value < _REGISTER_LIMIT:
+            return "a value that fits no 64 bits"
+    if not -TIME_LIMIT <= reading.time_us <= TIME_LIMIT:
+        return "a time that fits no 62 bits"
+    if not 0 <= reading.interval_ms < INTERVAL_LIMIT:
+        return "an interval that fits no 31 bits"
+    if not 0 <= reading.flags < FLAG_LIMIT:
+        return "flags that fit no 15 bits"
+    return None if _is_key(reading.device) else "a device name that no receiver takes"
+
+
+@lru_cache(maxsize=4096)
+def _is_key(device: str) -> bool:
+    return len(device) <= MAX_DEVICE_KEY and DEVICE_KEY.match(device) is not None
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):

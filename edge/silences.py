@@ -4,14 +4,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from contract.notes import Note, NoteKind
+from contract.notes import GAP_INTERVALS, Note, NoteKind
 from edge.clock import Clock
 from edge.drivers.sink import DeviceState
 from edge.timekeeping import STEP_US, Timekeeper, correction_us
 
 _LONGEST_PART_US = 900_000_000
-# A silence is one of more than this many intervals, as in `segs-cloud completeness`.
-_INTERVALS = 1.5
 # Looked at from outside once a second, nothing shorter can be told for certain.
 _SHORTEST_US = 1_000_000
 _NO_WORD = "no message"
@@ -55,12 +53,18 @@ class Silences:
         self._started_us = self._looked_us = clock.boottime_us()
         self._offset_us = timekeeper.look().offset_us
         self._devices: dict[str, _Device] = {}
-        self._waiting: deque[_Silence] = deque(maxlen=_WAITING)
+        self._waiting: deque[_Silence] = deque()
+        self._lost = 0
         self._newest_us: int | None = None
 
     def not_running_since(self, newest_us: int | None) -> None:
         """Note that the gateway was not running from `newest_us`, its newest reading before this start, until then."""
         self._newest_us = newest_us
+
+    def lost(self) -> int:
+        """How many silences there was no room for since the last call: they will not be told."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def look(self, devices: Sequence[DeviceState]) -> list[Note]:
         """Notes of what has become known since the last look; to be called about once a second."""
@@ -114,6 +118,9 @@ class Silences:
             return
         silence = _Silence(state.device, known.told_us, until_us, _why(state, known)[:_DETAIL_CHARS])
         self._waiting.append(silence)
+        if len(self._waiting) > _WAITING:
+            self._waiting.popleft()
+            self._lost += 1
         known.told_us = until_us + 1
 
     def _notes(self) -> list[Note]:
@@ -145,4 +152,4 @@ def _why(state: DeviceState, known: _Device) -> str:
 
 
 def _is_long(silent_us: int, state: DeviceState) -> bool:
-    return silent_us > max(_INTERVALS * state.interval_ms * 1000, _SHORTEST_US)
+    return silent_us > max(GAP_INTERVALS * state.interval_ms * 1000, _SHORTEST_US)

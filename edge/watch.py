@@ -60,6 +60,7 @@ class Watch:
                     noted = True
                 for note in () if last else self._silences.look(running.devices):
                     self._queue.note(note)
+                self._queue.lost_notes(self._silences.lost())
             waiting = 0 if running.backlog is None else running.backlog.readings
             self._notifier.status(
                 f"{len(running.devices)} meters, {running.buffer.committed} readings buffered, "

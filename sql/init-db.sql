@@ -13,6 +13,7 @@ BEGIN;
 \ir domain/functions/invoice_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
+\ir domain/tables/region_capacities.sql
 \ir domain/tables/users.sql
 \ir domain/tables/user_preferences.sql
 \ir domain/tables/otp_verifications.sql
@@ -20,6 +21,8 @@ BEGIN;
 \ir domain/tables/token_blacklist.sql
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
+\ir domain/tables/meter_locations.sql
+\ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
 \ir domain/tables/tariffs.sql
 \ir domain/tables/alerts.sql
@@ -28,6 +31,8 @@ BEGIN;
 \ir domain/functions/gateway.sql
 \ir domain/functions/region.sql
 \ir domain/functions/device.sql
+\ir domain/functions/meter_move.sql
+\ir domain/functions/meter_exchange.sql
 \ir domain/views/registry.sql
 \ir lockdown.sql
 COMMIT;

@@ -6,6 +6,7 @@ BEGIN;
 \ir telemetry/extensions.sql
 \ir roles.sql
 \ir telemetry/tables/registry.sql
+\ir telemetry/tables/region_capacities.sql
 \ir telemetry/tables/raw_readings.sql
 \ir telemetry/tables/ingest.sql
 \ir telemetry/tables/queues.sql
@@ -16,8 +17,11 @@ BEGIN;
 \ir telemetry/tables/regional_15m.sql
 \ir telemetry/tables/aggregate_mismatches.sql
 \ir telemetry/tables/periodic_work.sql
+\ir telemetry/tables/interval_versions.sql
+\ir telemetry/tables/vee.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
+\ir telemetry/functions/require_readable_chunks.sql
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
@@ -28,13 +32,23 @@ BEGIN;
 \ir telemetry/functions/aggregate_readings.sql
 \ir telemetry/functions/aggregate_quarters.sql
 \ir telemetry/functions/aggregate_regions.sql
+\ir telemetry/functions/local_time.sql
+\ir telemetry/functions/effective_quarters.sql
+\ir telemetry/functions/intervals.sql
+\ir telemetry/functions/estimate_gaps.sql
+\ir telemetry/functions/mark_intervals.sql
+\ir telemetry/functions/validate_day.sql
+\ir telemetry/functions/edit_intervals.sql
 \ir telemetry/views/cagg_1m.sql
 \ir telemetry/functions/reconcile_minutes.sql
 \ir telemetry/functions/claim_periodic_work.sql
 \ir telemetry/functions/drop_expired_chunks.sql
 \ir telemetry/functions/create_chunks_ahead.sql
+\ir telemetry/functions/decompress_readings.sql
 \ir telemetry/functions/completeness.sql
+\ir telemetry/functions/leave_community.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
+\ir telemetry/policies/compression.sql
 \ir lockdown.sql
 COMMIT;

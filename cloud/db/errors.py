@@ -48,6 +48,11 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG025": ConflictError,  # serial number registered already
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
+    "SG040": InvalidError,  # no such resolution
+    "SG041": InvalidError,  # no quarter-hours
+    "SG042": NotFoundError,  # nothing was edited
+    "SG043": ConflictError,  # a reading comes before an estimate
+    "SG044": NotFoundError,  # no like days
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

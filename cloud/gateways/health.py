@@ -1,5 +1,6 @@
 """How gateways are doing: what was registered, what they delivered, and what they last said of themselves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from msgspec.structs import asdict
 from psycopg.rows import class_row
 
 from cloud.db.queries import Queries
@@ -95,48 +97,32 @@ class Gateway:
             "last_batch": None if heard.last_seq is None else batch,
             "last_report_at": _iso(heard.last_report_at),
         }
-        return known | (dict.fromkeys(_REPORTED) if self.report is None else self._reported(self.report))
-
-    def _reported(self, report: Report) -> dict[str, object]:
-        backlog, buffer, clock = report.backlog, report.buffer, report.clock
-        said = (
-            report.software,
-            _iso(_time(report.started_us)),
-            {
-                "readings": backlog.readings,
-                "bytes": backlog.bytes,
-                "oldest_at": _iso(_time(backlog.oldest_us)),
-                "age_s": self.backlog_age_s,
-            },
-            report.loss_window_s,
-            {"ahead_s": self.heard.clock_ahead_s} | {name: getattr(clock, name) for name in clock.__struct_fields__},
-            _iso(_time(report.last_receipt_us)),
-            {name: getattr(report.given_up, name) for name in report.given_up.__struct_fields__},
-            {name: getattr(buffer, name) for name in buffer.__struct_fields__ if name != "set_aside"},
-            buffer.set_aside,
-            report.meters,
-            report.silent_meters,
-            report.rejected_messages,
-            report.troubles,
-        )
-        return dict(zip(_REPORTED, said, strict=True))
+        report = self.report
+        return known | {name: None if report is None else said(self, report) for name, said in _REPORTED.items()}
 
 
-_REPORTED = (
-    "software",
-    "started_at",
-    "backlog",
-    "loss_window_s",
-    "clock",
-    "last_receipt_at",
-    "given_up",
-    "buffer",
-    "set_aside_files",
-    "meters",
-    "silent_meters",
-    "rejected_messages",
-    "troubles",
-)
+_REPORTED: dict[str, Callable[[Gateway, Report], object]] = {
+    "software": lambda _, report: report.software,
+    "started_at": lambda _, report: _iso(_time(report.started_us)),
+    "backlog": lambda gateway, report: {
+        "readings": report.backlog.readings,
+        "bytes": report.backlog.bytes,
+        "oldest_at": _iso(_time(report.backlog.oldest_us)),
+        "age_s": gateway.backlog_age_s,
+    },
+    "loss_window_s": lambda _, report: report.loss_window_s,
+    "clock": lambda gateway, report: {"ahead_s": gateway.heard.clock_ahead_s} | asdict(report.clock),
+    "last_receipt_at": lambda _, report: _iso(_time(report.last_receipt_us)),
+    "given_up": lambda _, report: asdict(report.given_up),
+    "lost_notes": lambda _, report: report.lost_notes,
+    "buffer": lambda _, report: {name: value for name, value in asdict(report.buffer).items() if name != "set_aside"},
+    "set_aside_files": lambda _, report: report.buffer.set_aside,
+    "meters": lambda _, report: report.meters,
+    "silent_meters": lambda _, report: report.silent_meters,
+    "rejected_messages": lambda _, report: report.rejected_messages,
+    "troubles": lambda _, report: report.troubles,
+}
+"""What a report says of a gateway, by the names that machines read."""
 
 
 def look(domain: psycopg.Connection, telemetry: psycopg.Connection, now: datetime) -> list[Gateway]:

@@ -7,7 +7,19 @@ from cloud.db.queries import Queries
 
 _QUERIES = Queries("registry")
 # Referenced tables first.
-_STEPS = ("free_names", "merge_gateways", "merge_regions", "delete_devices", "insert_devices")
+_STEPS = (
+    "free_names",
+    "merge_gateways",
+    "merge_regions",
+    "mark_moved",
+    "delete_capacities",
+    "insert_capacities",
+    "delete_devices",
+    "insert_devices",
+    "mark_exchanges",
+    "delete_epochs",
+    "insert_epochs",
+)
 
 
 def copy_registry(domain: Connection, telemetry: Connection) -> bool:

@@ -53,6 +53,8 @@ def details(gateway: Gateway) -> Iterator[str]:
     yield f"clock: {_offset(heard.clock_ahead_s)} when it reported; the gateway's kernel {kernel}"
     yield f"buffer: {_size(buffer.used_bytes)} of {_size(buffer.max_bytes)}"
     yield f"given up: {', '.join(f'{name} {getattr(lost, name)}' for name in lost.__struct_fields__)}"
+    if report.lost_notes:
+        yield f"notes that it had no room for: {report.lost_notes}; the reasons of some gaps are not known"
     yield f"meters: {report.meters}, silent: {report.silent_meters}"
     yield f"rejected messages: {report.rejected_messages}"
     for file in buffer.set_aside:

@@ -34,7 +34,13 @@ async def merge(connection: AsyncConnection, rows: Rows, batch_id: int) -> tuple
         cursor = await connection.execute(_QUERIES["incoming_store"])
         stored += cursor.rowcount
         bounds = {"first": moment(int(part.time_us.min())), "last": moment(int(part.time_us.max()))}
-        await connection.execute(_QUERIES["incoming_complete"], bounds)
+        lacking = await (await connection.execute(_QUERIES["incoming_lacking"], bounds)).fetchone()
+        assert lacking is not None
+        meters, first, last = lacking
+        if meters:
+            # Not prepared: compressed rows are left alone only where constants of the plan exclude them.
+            where = {"meters": meters, "first": first, "last": last}
+            await connection.execute(_QUERIES["incoming_complete"], where, prepare=False)
         cursor = await connection.execute(_QUERIES["incoming_conflicts"], bounds)
         differing += await cursor.fetchall()
         await connection.execute(_QUERIES["incoming_empty"])

@@ -15,9 +15,9 @@ from contract.batch import QUANTITY, STREAM
 from contract.codec import MOST_GROUPS, Bounds
 from contract.columns import Column
 from contract.notes import Note
-from contract.packed import FLAG_LIMIT, MOST_DEVICES, MOST_QUANTITIES, TIME_LIMIT
+from contract.packed import MOST_DEVICES, MOST_QUANTITIES
 from contract.quantities import BY_NAME
-from contract.terms import DEVICE_KEY, MAX_DEVICE_KEY, Seq
+from contract.terms import DEVICE_KEY, FLAG_LIMIT, INTERVAL_LIMIT, MAX_DEVICE_KEY, TIME_LIMIT, Seq
 
 Ints = NDArray[np.int64]
 
@@ -82,7 +82,11 @@ def _check(group: _Group) -> None:
     """Raises _Unusual where the lists do not fit together or a name is no name."""
     counts, intervals, names = group.counts, group.interval_ms, group.quantities
     fitting = len(group.devices) == len(counts) == len(intervals) > 0 and len(names) == len(group.columns)
-    if not fitting or not 1 <= min(counts) <= max(counts) < 2**63 or not 0 <= min(intervals) <= max(intervals) < 2**31:
+    if (
+        not fitting
+        or not 1 <= min(counts) <= max(counts) < 2**63
+        or not 0 <= min(intervals) <= max(intervals) < INTERVAL_LIMIT
+    ):
         raise _Unusual
     if len(set(names)) != len(names) or not all(name in BY_NAME or QUANTITY.match(name) for name in names):
         raise _Unusual

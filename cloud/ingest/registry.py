@@ -70,8 +70,15 @@ async def load(connection: AsyncConnection) -> Registry:
     assignments: dict[tuple[int, str], tuple[Assignment, ...]] = {}
     async for gateway_id, device, meter_id, from_us, to_us in await connection.execute(_QUERIES["registry_devices"]):
         one = Assignment(_ALWAYS[0] if from_us is None else from_us, _ALWAYS[1] if to_us is None else to_us, meter_id)
-        assignments[gateway_id, device] = (*assignments.get((gateway_id, device), ()), one)
+        assignments[gateway_id, device] = _joined(assignments.get((gateway_id, device), ()), one)
     return Registry(version, keys, assignments)
+
+
+def _joined(before: tuple[Assignment, ...], one: Assignment) -> tuple[Assignment, ...]:
+    """`before` and `one`, which is later: where the meter only moved to another place, they are one."""
+    if before and (before[-1].meter_id, before[-1].to_us) == (one.meter_id, one.from_us):
+        return (*before[:-1], Assignment(before[-1].from_us, one.to_us, one.meter_id))
+    return (*before, one)
 
 
 async def current_version(connection: AsyncConnection) -> int:

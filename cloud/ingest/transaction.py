@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
@@ -22,8 +23,9 @@ from contract.batch import DeviceBlock
 from contract.receipt import Quarantined, Receipt
 
 _QUERIES = Queries("ingest")
-# A longer silence within a batch splits its dirty mark, so that late readings do not mark the time between.
-_MARK_GAP_US = 15 * 60 * 1_000_000
+_MINUTE_US = 60_000_000
+# A longer silence within a batch splits its span, so that late readings do not mark the time between.
+_GAP_US = 15 * _MINUTE_US
 _MANY_COLUMNS = 1000
 
 
@@ -85,7 +87,7 @@ async def commit(
     async with connection.pipeline():
         cursor = await connection.execute(_QUERIES["ledger_open"], delivery.key | opening | expected)
         if found.late:
-            await connection.execute(_QUERIES["late_rows"])
+            await _open(connection, rows)
         await connection.execute(_QUERIES["rows_begin"])
     row = await cursor.fetchone()
     if row is None:
@@ -125,7 +127,7 @@ async def store_rows(
     For a transaction that is under way and goes on afterwards.
     """
     if found.late:
-        await connection.execute(_QUERIES["late_rows"])
+        await _open(connection, found.rows)
     await connection.execute(_QUERIES["rows_begin"])
     stored = await _write(connection, found, batch_id, gateway_id, registry)
     await connection.execute(_QUERIES["rows_end"])
@@ -153,19 +155,31 @@ async def _mark(connection: AsyncConnection, rows: Rows, now: datetime) -> None:
         await connection.execute(_QUERIES["mark_dirty"], _marks(rows) | {"now": now})
 
 
+async def _open(connection: AsyncConnection, rows: Rows) -> None:
+    """What is compressed where late rows go is opened."""
+    meter_id, first_us, last_us = _spans(rows)
+    where = {"meters": meter_id.tolist(), "first_us": first_us.tolist(), "last_us": last_us.tolist()}
+    await connection.execute(_QUERIES["late_rows"], where)
+
+
+def _spans(rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Meters, and the first and last of their reading times, microseconds since 1970, without a gap of `_GAP_US`."""
+    order = np.lexsort((rows.time_us, rows.meter_id))
+    meter_id, time_us = rows.meter_id[order], rows.time_us[order]
+    first = np.append(True, (np.diff(meter_id) != 0) | (np.diff(time_us) > _GAP_US))
+    return meter_id[first], time_us[first], time_us[np.append(first[1:], True)]
+
+
 def _marks(rows: Rows) -> dict[str, list[int] | list[str]]:
     """Spans of reading times, microseconds since 1970, and for each the meters that share it, as an array literal.
 
-    A meter's readings are one span as long as there is no gap of `_MARK_GAP_US`. Meters whose spans touch the same
-    minutes share the widest of them.
+    Meters whose spans touch the same minutes share the widest of them.
     """
-    order = np.lexsort((rows.time_us, rows.meter_id))
-    meter_id, time_us = rows.meter_id[order], rows.time_us[order]
-    breaks = np.flatnonzero((np.diff(meter_id) != 0) | (np.diff(time_us) > _MARK_GAP_US))
-    first_us, last_us = time_us[np.append(0, breaks + 1)], time_us[np.append(breaks, len(order) - 1)]
-    meter_id = meter_id[np.append(0, breaks + 1)]
-    _, shared = np.unique(np.stack((first_us, last_us)) // 60_000_000, axis=1, return_inverse=True)
-    groups = [np.flatnonzero(shared == number) for number in range(int(shared.max()) + 1)]
+    meter_id, first_us, last_us = _spans(rows)
+    minutes = np.stack((first_us, last_us)) // _MINUTE_US
+    by_minutes = np.lexsort(minutes)
+    changes = np.flatnonzero(np.diff(minutes[:, by_minutes], axis=1).any(axis=0)) + 1
+    groups = np.split(by_minutes, changes)
     return {
         "meters": ["{" + ",".join(map(str, meter_id[group].tolist())) + "}" for group in groups],
         "first_us": [int(first_us[group].min()) for group in groups],

@@ -1,7 +1,7 @@
 """Reads through the same SQL as the readings of gateways, in a database that is dropped again."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import class_row
@@ -12,7 +12,6 @@ from cloud.schema.loader import load
 from cloud.schema.scratch import mastered
 
 _QUERIES = Queries("intervals")
-RESOLUTIONS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def intervals(
         for step in ("minutes", "quarters"):
             _work_off(connection, step, first)
         with connection.cursor(row_factory=class_row(Interval)) as cursor:
-            wanted = {"step": RESOLUTIONS[resolution], "first": first, "last": last}
+            wanted = {"resolution": resolution, "first": first, "last": last}
             return cursor.execute(_QUERIES["intervals"], wanted).fetchall()
 
 

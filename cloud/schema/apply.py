@@ -13,7 +13,7 @@ from cloud.schema.connection import connect, run
 from cloud.schema.errors import Database, DriftError, ScriptError, VersionError
 from cloud.schema.loader import SQL_ROOT, Master, load
 from cloud.schema.scratch import expected_catalog
-from cloud.schema.version import Recorded, recorded
+from cloud.schema.version import Recorded, recorded, require_readable
 
 _VERSION = Queries("schema_version")
 
@@ -45,7 +45,7 @@ def apply(dsn: str, database: Database, *, root: Path = SQL_ROOT, again: bool = 
     change through migrations only: their structure has to be the master's before it runs, or all is rolled back.
 
     Raises SourceError, UnreachableError, ScriptError, VersionError (newer than this release, or the other master),
-    DriftError.
+    DriftError, EditionError (compressed chunks on an Apache server).
     """
     master = load(database, root)
     with connect(dsn) as connection:
@@ -53,6 +53,7 @@ def apply(dsn: str, database: Database, *, root: Path = SQL_ROOT, again: bool = 
         before = recorded(connection)
         if before is not None:
             _require_known(master, before)
+        require_readable(connection)
         migrations = [m for m in master.migrations if before is not None and m.version > before.version]
         for migration in migrations:
             run(connection, [migration.script])

@@ -42,6 +42,10 @@ class VersionError(SchemaError):
         self.known = known
 
 
+class EditionError(SchemaError):
+    """The server has the Apache edition, and part of the database is compressed: it cannot be read there."""
+
+
 class DriftError(SchemaError):
     """The live structure is not the master's. `differences` has one line each."""
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, Connection
+from psycopg.errors import ObjectNotInPrerequisiteState
 
 from cloud.db.queries import Queries
-from cloud.schema.errors import Database, VersionError
+from cloud.schema.errors import Database, EditionError, VersionError
 from cloud.schema.loader import load
 
 _QUERIES = Queries("schema_version")
@@ -28,8 +29,21 @@ def recorded(connection: Connection) -> Recorded | None:
     return Recorded(*row) if row else None
 
 
+def require_readable(connection: Connection) -> None:
+    """Raises EditionError where chunks are compressed and the server has the Apache edition."""
+    if connection.execute(_QUERIES["guards_chunks"]).fetchone() == (True,):
+        try:
+            connection.execute(_QUERIES["require_readable_chunks"])
+        except ObjectNotInPrerequisiteState as error:
+            raise _unreadable(error) from error
+
+
 async def require_schema(connection: AsyncConnection, database: Database) -> int:
-    """The schema version of `database`; raises VersionError, which says what to run, where it is not this release's."""
+    """The schema version of `database`.
+
+    Raises VersionError, which says what to run, where it is not this release's; EditionError where the server cannot
+    read all of it.
+    """
     known = load(database).version
     row = None
     if await (await connection.execute(_QUERIES["present"])).fetchone() == (True,):
@@ -46,9 +60,18 @@ async def require_schema(connection: AsyncConnection, database: Database) -> int
             f"is at schema version {found.version}, this release knows {known}: run the release it was upgraded with"
         )
     else:
+        if await (await connection.execute(_QUERIES["guards_chunks"])).fetchone() == (True,):
+            try:
+                await connection.execute(_QUERIES["require_readable_chunks"])
+            except ObjectNotInPrerequisiteState as error:
+                raise _unreadable(error) from error
         return known
     raise _refusal(database, found.version, known, problem)
 
 
 def _refusal(database: Database, found: int | None, known: int, problem: str) -> VersionError:
     return VersionError(f"the {database} database {problem}", database=database, found=found, known=known)
+
+
+def _unreadable(error: ObjectNotInPrerequisiteState) -> EditionError:
+    return EditionError(f"{error.diag.message_primary}. {error.diag.message_hint}")

@@ -6,6 +6,8 @@ LAG_SECONDS = Gauge("segs_worker_lag_seconds", "How long the most overdue mark h
 MARKS = Counter("segs_worker_marks", "Marks worked off", ["queue"])
 BUCKETS = Counter("segs_worker_buckets", "Rows computed", ["table"])
 FAILED = Counter("segs_worker_failed_marks", "Marks whose computation failed and that were set aside", ["queue"])
+ESTIMATES = Counter("segs_worker_estimates", "Estimates of quarter-hours made or ended")
+FINDINGS = Counter("segs_worker_findings", "Findings of validation that are new or changed")
 RECONCILED = Counter("segs_worker_reconciled_minutes", "Minutes compared with cagg_1m")
 MISMATCHES = Counter("segs_worker_mismatches", "Minutes that differed from cagg_1m and were marked again")
 DROPPED_CHUNKS = Counter("segs_worker_dropped_chunks", "Chunks dropped by retention")
@@ -14,7 +16,7 @@ FAILURES = Counter(
     "segs_worker_failures", "Steps that failed for another reason than a busy or absent database", ["loop"]
 )
 
-for _queue in ("minutes", "quarters", "regions"):
+for _queue in ("minutes", "quarters", "regions", "intervals"):
     LAG_SECONDS.labels(_queue).set(0)
     MARKS.labels(_queue)
     FAILED.labels(_queue)

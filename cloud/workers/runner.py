@@ -16,7 +16,7 @@ from cloud.db.pool import make_pool
 from cloud.ingest.transaction import ACCEPTANCE
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
-from cloud.workers import aggregate, quarantine, reconcile, registry, retention, tally
+from cloud.workers import aggregate, quarantine, reconcile, registry, retention, silence, tally, vee
 from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
@@ -46,6 +46,8 @@ def kinds(settings: WorkerSettings) -> list[Work]:
         *retention.works(),
         *reconcile.works(),
         *tally.works(),
+        *silence.works(),
+        *vee.works(pause_s=settings.pause_s),
     ]
 
 
@@ -55,7 +57,8 @@ async def run(
     """Work until `stop` is set, then finish the steps under way, for `stop_within_s` at most.
 
     The database may be away, at the start and later. Raises the schema's VersionError (in an ExceptionGroup) when the
-    database has a schema that this release does not know, OSError when the metrics port is taken.
+    database has a schema that this release does not know, its EditionError when the server cannot read all of the
+    database, OSError when the metrics port is taken.
     """
     pulse = Pulse(monotonic_s=time.monotonic)
     work = kinds(settings)

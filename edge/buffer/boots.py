@@ -2,17 +2,20 @@
 
 import sqlite3
 
+from edge.buffer.truth import is_held
+
 # A clock's slow change is not worth a write.
 _SLOW_US = 100_000
 
 
 class Boots:
-    """The table `boot` in memory. Each method but `true_us` and `waits` runs inside its caller's transaction."""
+    """The table `boot` in memory. What has the database as a parameter runs inside its caller's transaction."""
 
     def __init__(self) -> None:
         self.running = 0
         """The row of the boot that runs."""
         self._true_us: dict[int, int | None] = {}
+        self._held: set[int] = set()
 
     def begin(self, db: sqlite3.Connection, boot_id: str, now_us: int) -> None:
         """`boot_id` is running, since `now_us` at the latest. Boots of which nothing is left are forgotten."""
@@ -22,8 +25,9 @@ class Boots:
         db.execute("DELETE FROM boot WHERE id <> ? AND id NOT IN (SELECT DISTINCT boot FROM segment)", (self.running,))
 
     def load(self, db: sqlite3.Connection) -> None:
-        rows = db.execute("SELECT id, offset_us FROM boot").fetchall()
-        self._true_us = {row_id: true_us if isinstance(true_us, int) else None for row_id, true_us in rows}
+        rows = db.execute("SELECT id, boot_id, offset_us FROM boot").fetchall()
+        self._true_us = {row_id: true_us if isinstance(true_us, int) else None for row_id, _, true_us in rows}
+        self._held = {row_id for row_id, name, _ in rows if is_held(str(name))}
 
     def vouch(self, db: sqlite3.Connection, true_us: int | None) -> None:
         """Somebody knows the wall time less the monotonic one of the running boot; None where nobody does yet."""
@@ -36,6 +40,10 @@ class Boots:
     def true_us(self, boot: int) -> int | None:
         """The wall time less the monotonic one of `boot`, None where it is not known."""
         return self._true_us.get(boot)
+
+    def held(self, boot: int) -> bool:
+        """Whether what is of `boot` was in a batch before, with this truth."""
+        return boot in self._held
 
     def waits(self, boot: int) -> bool:
         """Whether nothing of `boot` is to be cut yet: it runs, and somebody may still come to know its time."""

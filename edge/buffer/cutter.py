@@ -42,9 +42,10 @@ class Cutter:
                 return False
             chosen.append((row_id, boot, count, last_us))
             readings += count
-        ids = (chosen[-1][0], chosen[0][0]) if chosen else None
-        true_us = self._boots.true_us(chosen[0][1]) if chosen else None
-        return self.cut(Lane.LIVE, ids=ids, true_us=true_us)
+        if not chosen:
+            return self.cut(Lane.LIVE, ids=None, true_us=None)
+        boot, ids = chosen[0][1], (chosen[-1][0], chosen[0][0])
+        return self.cut(Lane.LIVE, ids=ids, true_us=self._boots.true_us(boot), again=self._boots.held(boot))
 
     def has_backlog(self) -> bool:
         """Whether `backlog` may find something. Writes nothing."""
@@ -59,7 +60,8 @@ class Cutter:
                 ids, boot = self._oldest(first, last, max_readings)
                 if ids is None or self._boots.waits(boot):
                     break
-                done += self.cut(Lane.BACKLOG, ids=ids, true_us=self._boots.true_us(boot))
+                again = self._boots.held(boot)
+                done += self.cut(Lane.BACKLOG, ids=ids, true_us=self._boots.true_us(boot), again=again)
                 first = ids[1] + 1
         return done
 
@@ -84,15 +86,22 @@ class Cutter:
         return ((ids[0], ids[-1]) if ids else None), of_boot
 
     def cut(
-        self, lane: Lane, *, ids: tuple[int, int] | None, true_us: int | None, notes: Sequence[int] | None = None
+        self,
+        lane: Lane,
+        *,
+        ids: tuple[int, int] | None,
+        true_us: int | None,
+        notes: Sequence[int] | None = None,
+        again: bool = False,
     ) -> bool:
         """A batch of the segments in `ids`, with notes of these ids, or those that wait. False when it were empty.
 
-        Damaged segments are recorded, and gone.
+        Damaged segments are recorded, and gone. What is corrected is counted, unless it is cut `again`: under another
+        number, what it says of times was counted and told before.
         """
         found = content(self._db, ids=ids, true_us=true_us)
         self._outbox.drop(self._db, found.damaged, self._now_us)
-        if notes is None and (corrected := found.corrected):
+        if not again and (corrected := found.corrected):
             note_corrected(self._db, corrected, found.span)
         if self.media_type == PACKED:
             found.notes = self._take_notes(notes)

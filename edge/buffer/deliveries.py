@@ -9,6 +9,7 @@ from edge.reading import Delivery
 RECENT_DELIVERIES = 16_384
 """How many of a client are known again at least. More may never wait for an acknowledgement: a broker of MQTT 5 is told
 so, one of 3.1.1 has a window of its own, and 65,535 ids at most."""
+INSERT_DELIVERED = "INSERT INTO delivered (client, recent) VALUES (?, ?)"
 # A commit rewrites the newest chunk alone, and only while it is smaller than a page. A large group is its own chunk.
 _CHUNK = 64
 
@@ -50,7 +51,7 @@ def _append(db: sqlite3.Connection, client: str, fresh: bytes) -> None:
         db.execute("UPDATE delivered SET recent = ? WHERE id = ?", (row[1] + fresh[:room], row[0]))
         fresh = fresh[room:]
     if fresh:
-        db.execute("INSERT INTO delivered (client, recent) VALUES (?, ?)", (client, fresh))
+        db.execute(INSERT_DELIVERED, (client, fresh))
         db.execute(
             "DELETE FROM delivered WHERE client = ?1 AND id < (SELECT max(id) FROM "
             "(SELECT id, sum(length(recent)) OVER (ORDER BY id DESC) AS held FROM delivered WHERE client = ?1) "

@@ -1,6 +1,7 @@
 """The SQLite file under the buffer: opened whole, or set aside with what it still gives back taken over."""
 
 import os
+import re
 import sqlite3
 from functools import partial
 from importlib import resources
@@ -20,6 +21,9 @@ from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 _LOG = structlog.get_logger("edge.buffer")
 # A commit writes whole pages: with small ones a flash card lives longer.
 _PAGE_BYTES = 512
+_OF_ANOTHER_TYPE = "SELECT id FROM segment WHERE " + " OR ".join(
+    f"typeof({column}) <> 'integer'" for column in ("boot", "level", "readings", "first_us", "last_us")
+)
 # A log that grew while somebody read for long is cut back to this.
 _LOG_BYTES = 4 * 2**20
 # A damaged file that is set aside, before and after it is read; a copy of one that was taken away.
@@ -103,6 +107,10 @@ def _open(path: Path, now_us: int) -> sqlite3.Connection:
         meant = translated(error)
         # A table that is there under its name but with other columns shows as an OperationalError of code 1.
         raise meant if meant is not error else BufferDamaged(str(error)) from error
+    except UnicodeDecodeError as error:
+        db.close()
+        # SQLite names what it does not understand of the tables' definitions, and that is no text any more.
+        raise BufferDamaged(error.object.decode("utf-8", "backslashreplace")) from error
     except BaseException:
         db.close()
         raise
@@ -123,14 +131,35 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
         raise BufferUnwritable(str(check), reopen=True) if "error code=" in check else BufferDamaged(str(check))
     found = _format(db)
     schema = resources.files("edge.buffer").joinpath("schema.sql").read_text("utf-8")
+    if found != 1:
+        _check_definitions(db, schema)
     change(db, lambda: _bring_up(db, found, schema, now_us))
-    # Columns that another program's tables of these names lack.
-    for table, columns in (("segment", "boot, level, body"), ("batch", "true_us, confirmed_us"), ("boot", "boot_id")):
-        db.execute(f"SELECT {columns} FROM {table} LIMIT 0")
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
         raise BufferDamaged(f"batches: {error}") from error
+    # Columns take any type, and SQLite's check finds nothing in that.
+    for [row_id] in db.execute(_OF_ANOTHER_TYPE):
+        raise BufferDamaged(f"segment {row_id!r} has a value that is no number")
+
+
+def _check_definitions(db: sqlite3.Connection, schema: str) -> None:
+    """Raises BufferDamaged where a table is defined otherwise than in `schema`, or is none of it.
+
+    SQLite reads by whatever its definitions say: with the name of a table or column damaged a file is whole for it, and
+    its readings are not to be found.
+    """
+    meant = {_comparable(statement.replace("IF NOT EXISTS ", "")) for statement in statements(schema)}
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    for name, definition in db.execute(query):
+        if _comparable(str(definition)) not in meant:
+            raise BufferDamaged(f"{name} is defined otherwise than this release does")
+
+
+def _comparable(statement: str) -> str:
+    """`statement` without comments, and with no more spaces than it needs."""
+    bare = re.sub(r"\s+", " ", re.sub(r"--[^\n]*", "", statement)).strip(" ;")
+    return re.sub(r" ?([(),]) ?", r"\1", bare)
 
 
 def _format(db: sqlite3.Connection) -> int | None:

@@ -19,7 +19,7 @@ from edge.buffer.store import PAYLOAD_BYTES, Store
 from edge.clock import STEP_S, Clock, either, signalled
 from edge.errors import BufferUnwritable
 from edge.frames import Frame
-from edge.reading import Delivery, Reading
+from edge.reading import Delivery, Reading, unspeakable
 from edge.repeats import Repeats
 
 _Result = TypeVar("_Result")
@@ -60,7 +60,8 @@ class BufferQueue:
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._deliveries = RecentDeliveries()
-        self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
+        self._notes: deque[Note] = deque()
+        self._lost_notes = 0
         self._hurry = False
         self._repeats = Repeats(clock=clock)
         self._room_checked_s = float("-inf")
@@ -73,12 +74,28 @@ class BufferQueue:
     def put(
         self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
     ) -> asyncio.Future[None]:
-        return self._add(tuple(readings), (), deliveries, frames).future
+        reasons = list(map(unspeakable, readings))
+        if not any(reasons):
+            return self._add(tuple(readings), (), deliveries, frames).future
+        said = list(zip(readings, reasons, strict=True))
+        rejected = tuple(self._rejected(reading, reason) for reading, reason in said if reason)
+        return self._add(tuple(one for one, reason in said if not reason), rejected, deliveries, frames).future
+
+    def _rejected(self, reading: Reading, reason: str) -> Rejected:
+        topic, told = (text.encode(errors="backslashreplace") for text in (reading.device, repr(reading)))
+        return Rejected(topic.decode(), told[:PAYLOAD_BYTES], reason, self._clock.now_us())
 
     def note(self, note: Note) -> None:
-        """To be committed with the next readings, or soon without any."""
+        """To be committed with the next readings, or soon without any. Of too many the oldest go."""
         self._notes.append(note)
+        if len(self._notes) > _MOST_NOTES:
+            self._notes.popleft()
+            self.lost_notes(1)
         self._arrived.set()
+
+    def lost_notes(self, count: int) -> None:
+        """So many will not be told, to be counted with the next commit."""
+        self._lost_notes += count
 
     def reject(
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
@@ -173,7 +190,7 @@ class BufferQueue:
             group = self._memory.take(self._group)
             left -= len(group)
             readings = [reading for item in group for reading in item.readings]
-            lost, notes = self._memory.lost, list(self._notes)
+            lost, notes, lost_notes = self._memory.lost, list(self._notes), self._lost_notes
             deliveries = [delivery for item in group for delivery in item.deliveries]
             try:
                 await self._store.commit(
@@ -183,6 +200,7 @@ class BufferQueue:
                     deliveries=deliveries,
                     losses=[lost] if lost else [],
                     notes=notes,
+                    lost_notes=lost_notes,
                     frames=[frame for item in group for frame in item.frames],
                 )
             except BufferUnwritable as error:
@@ -196,6 +214,7 @@ class BufferQueue:
                 raise
             self._committed(len(readings), deliveries)
             self._memory.committed(group, lost)
+            self._lost_notes -= lost_notes
             for note in notes:
                 if self._notes and self._notes[0] is note:
                     self._notes.popleft()

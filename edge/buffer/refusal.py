@@ -43,7 +43,7 @@ class Refusal:
             if parts == [ids] and not notes:
                 return self._set_aside(ids[0])
             for part in parts:
-                self._cutter.cut(cut.lane, ids=part, true_us=true_us, notes=())
+                self._cutter.cut(cut.lane, ids=part, true_us=true_us, notes=(), again=True)
             halves = [notes]
         elif len(notes) == 1:
             # The readings that it tells of are counted in `loss`; nobody over there can be told.
@@ -53,7 +53,7 @@ class Refusal:
             halves = [notes[: len(notes) // 2], notes[len(notes) // 2 :]]
         for half in halves if self._cutter.media_type == PACKED else ():
             if half:
-                self._cutter.cut(cut.lane, ids=None, true_us=None, notes=half)
+                self._cutter.cut(cut.lane, ids=None, true_us=None, notes=half, again=True)
         return 0
 
     def _halves(self, ids: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from contract.notes import NoteKind
+from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
 from edge.buffer.pages import Pages, Value
 from edge.buffer.rows import Loss
@@ -36,7 +37,8 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     What was delivered and confirmed stays behind, although its pages may still be there. What was delivered alone comes
     too: the receiver knows it again, by times that are set right as they were then. What is seen to be there and cannot
     be read is recorded as lost, under `reason`, and so is what left a hole in the numbers; what is missing behind the
-    newest, nobody can count. Notes that wait, and what was lost before, come too.
+    newest, nobody can count. Notes that wait, and what was lost before, come too. So do deliveries: a broker repeats
+    those that it has no acknowledgement of, and their readings are here.
     """
     with Pages(aside) as pages:
         found = Survey()
@@ -64,6 +66,7 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
             _, values = pages.row(one.place)
             db.execute(INSERT_REFUSED, values[1:])
     insert_notes(db, found.untold())
+    db.executemany(INSERT_DELIVERED, [row for _, row in sorted(found.delivered.items())])
     db.executemany(INSERT_LOSS, [row for _, row in sorted(found.losses.items())])
     lost = [Hole(one.readings, one.first_us, one.last_us) for one in segments.values() if not one.whole] + gone
     for hole in sorted(lost, key=lambda hole: hole.first_us):

@@ -27,6 +27,7 @@ from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import (
     ID_STEP,
+    count_lost_notes,
     insert_frames,
     insert_loss,
     insert_notes,
@@ -128,7 +129,8 @@ class Store:
         self._ledger.read(db)
         self._next_id = next_segment_id(db)
         [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
-        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch")
+        # Nobody has looked at what is history, and what is damaged may be of a type that is greater than any number.
+        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch WHERE typeof(last_us) = 'integer'")
         known = [time_us for time_us in (in_segment, in_batch) if time_us]
         self.newest_us = max(known) if known else None
 
@@ -185,11 +187,13 @@ class Store:
         deliveries: Sequence[Delivery] = (),
         losses: Sequence[Loss] = (),
         notes: Sequence[Note] = (),
+        lost_notes: int = 0,
         frames: Sequence[tuple[str, int, bytes]] = (),
     ) -> None:
         """Keep all of it, in one transaction. Raises BufferUnwritable, BufferDamaged; then nothing of it is kept.
 
-        `offset_us` is the wall clock less the monotonic one when the readings were stamped.
+        `offset_us` is the wall clock less the monotonic one when the readings were stamped. `lost_notes` are those that
+        there was no room for.
         """
         now_us, live = self._clock.now_us(), self.want_live
 
@@ -206,6 +210,7 @@ class Store:
             for loss in losses:
                 insert_loss(db, loss, now_us)
             insert_notes(db, notes)
+            count_lost_notes(db, lost_notes)
             if frames:
                 insert_frames(db, frames, held_bytes=self._limits.frames_bytes)
             return live and self._cut_live(db, now_us, self._live_readings)

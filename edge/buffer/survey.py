@@ -8,6 +8,7 @@ from contract.notes import Note, NoteKind
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import decoded_note
+from edge.reading import Delivery
 from edge.timekeeping import correction_us
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
@@ -56,7 +57,8 @@ class CutOnce(msgspec.Struct):
 class Survey(msgspec.Struct):
     """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were.
 
-    `notes` by their row ids, with the stream and number of the batch that they went in; `losses` by theirs.
+    `notes` by their row ids, with the stream and number of the batch that they went in; `losses` by theirs, and
+    `delivered`, a client with some of its deliveries, by theirs.
     """
 
     segments: dict[int, Found] = {}
@@ -65,6 +67,7 @@ class Survey(msgspec.Struct):
     batches: dict[int, CutOnce] = {}
     notes: dict[int, tuple[tuple[int, int] | None, Note]] = {}
     losses: dict[int, tuple[Value, ...]] = {}
+    delivered: dict[int, tuple[str, bytes]] = {}
     confirmed: set[tuple[int, int]] = set()
 
     def untold(self) -> list[Note]:
@@ -99,6 +102,8 @@ def survey(pages: Pages) -> Survey:
                 found.confirmed.add((values[1], values[2]))
             if known is None or not known.confirmed:
                 found.batches[batch.first_id] = batch
+        elif len(values) == 3:
+            _keep_delivered(found, row_id, values)
         elif len(values) == 4:
             _, boot_id, offset_us, seen_us = values
             if isinstance(seen_us, bytes):
@@ -136,6 +141,14 @@ def _keep_note(found: Survey, row_id: int, values: list[Value]) -> None:
     note = decoded_note(body) if isinstance(body, bytes) else None
     if note is not None and isinstance(stream, int | None) and isinstance(seq, int | None):
         found.notes[row_id] = (None if stream is None or seq is None else (stream, seq), note)
+
+
+def _keep_delivered(found: Survey, row_id: int, values: list[Value]) -> None:
+    """A row only grows: the longest image of it is the newest."""
+    _, client, recent = values
+    if isinstance(client, str) and isinstance(recent, bytes) and len(recent) % Delivery.PACKED_BYTES == 0:
+        known = found.delivered.get(row_id, ("", b""))
+        found.delivered[row_id] = max(known, (client, recent), key=lambda row: len(row[1]))
 
 
 def _is_loss(values: list[Value]) -> bool:

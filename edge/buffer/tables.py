@@ -56,10 +56,18 @@ def next_segment_id(db: sqlite3.Connection) -> int:
 
 
 def insert_notes(db: sqlite3.Connection, notes: Iterable[Note]) -> None:
-    """Beyond MOST_NOTES the oldest that wait go: a receiver that takes none must not cost readings their room."""
+    """Beyond MOST_NOTES the oldest that wait go, and are counted: a receiver that takes none must not cost readings
+    their room."""
     if rows := [(_NOTE.encode(note),) for note in notes]:
         db.executemany("INSERT INTO note (body) VALUES (?)", rows)
-        db.execute("DELETE FROM note WHERE seq IS NULL AND id <= (SELECT max(id) FROM note) - ?", (MOST_NOTES,))
+        oldest = "DELETE FROM note WHERE seq IS NULL AND id <= (SELECT max(id) FROM note) - ?"
+        count_lost_notes(db, db.execute(oldest, (MOST_NOTES,)).rowcount)
+
+
+def count_lost_notes(db: sqlite3.Connection, notes: int) -> None:
+    """`notes` will not be told any more."""
+    if notes:
+        _add_to_meta(db, "lost_notes", notes)
 
 
 def notes_of(db: sqlite3.Connection, stream: int, seq: int) -> list[Note]:
@@ -94,10 +102,12 @@ def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:
 def note_corrected(db: sqlite3.Connection, readings: int, span: tuple[int, int]) -> None:
     """Count readings whose times were set right, and tell the cloud of them."""
     insert_notes(db, [Note(NoteKind.CORRECTED, *span, readings, detail="the gateway's clock was wrong")])
-    db.execute(
-        "INSERT INTO meta (key, value) VALUES ('corrected_readings', ?1) ON CONFLICT DO UPDATE SET value = value + ?1",
-        (readings,),
-    )
+    _add_to_meta(db, "corrected_readings", readings)
+
+
+def _add_to_meta(db: sqlite3.Connection, key: str, count: int) -> None:
+    sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2"
+    db.execute(sql, (key, count))
 
 
 def insert_rejected(db: sqlite3.Connection, rejected: Sequence[Rejected], *, rows: int, held_bytes: int) -> None:

@@ -4,6 +4,9 @@ import sqlite3
 
 from edge.buffer.batches import Cut
 
+# Between the name of a boot and the truth that is held; the kernel's names have none.
+_HELD = "@"
+
 
 def hold(db: sqlite3.Connection, cut: Cut) -> None:
     """Before `cut` is given up: its segments keep its truth, by a boot of their own, whatever theirs is known to be.
@@ -25,7 +28,12 @@ def hold(db: sqlite3.Connection, cut: Cut) -> None:
 
 def held_boot(db: sqlite3.Connection, name: str, true_us: int | None, seen_us: int) -> int:
     """The id of the boot that is as `name`, with `true_us` for good."""
-    row = (f"{name.partition('@')[0]}@{true_us}", true_us, seen_us)
+    row = (f"{name.partition(_HELD)[0]}{_HELD}{true_us}", true_us, seen_us)
     db.execute("INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
     [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", row[:1])
     return int(row_id)
+
+
+def is_held(name: str) -> bool:
+    """Whether the boot of this name is one that `held_boot` made."""
+    return _HELD in name

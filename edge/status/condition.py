@@ -85,6 +85,10 @@ class Condition:
     def given_up(self) -> GivenUp:
         return self._totals.given_up
 
+    @property
+    def lost_notes(self) -> int:
+        return self._totals.lost_notes
+
 
 def _asked(path: Path) -> tuple[Totals, list[str]]:
     return totals_in(path), files_set_aside(path)

@@ -44,6 +44,8 @@ def _buffer(status: Status) -> Iterator[str]:
     yield f"refused readings: {stored.refused_readings}"
     yield from _some([f"  {one.device} at {utc(one.time_us)}: {one.status} {one.reason}" for one in stored.refused])
     yield from map(_loss, stored.losses)
+    if stored.lost_notes:
+        yield f"notes given up: {stored.lost_notes}; the cloud does not learn why these readings are missing"
     yield from (f"a damaged buffer is kept at {file}" for file in stored.set_aside_files)
 
 

@@ -73,6 +73,7 @@ class EdgeCollector(Collector):
         for kind in running.given_up.__struct_fields__:
             given_up.add_metric([kind], getattr(running.given_up, kind))
         yield given_up
+        yield _counter("segs_edge_notes_lost", "notes that there was no room for", running.lost_notes)
 
     def _uplink(self, running: Running) -> Iterator[Metric]:
         uplink = running.uplink

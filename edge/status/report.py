@@ -23,6 +23,7 @@ def report(running: Running, *, boot_id: str, stream: str, next_seq: int, loss_w
         buffer=running.disk,
         clock=running.clock,
         given_up=running.given_up,
+        lost_notes=running.lost_notes,
         last_receipt_us=running.uplink.last_receipt_us,
         meters=len(running.devices),
         silent_meters=running.silent_meters,

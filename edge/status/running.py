@@ -22,7 +22,8 @@ class Running(msgspec.Struct):
     """Counters since `started_us`, as they were at `written_us`.
 
     `backlog` is its running total, None before the buffer is open. `time_known` says whether anybody vouches for the
-    time; until then nothing is sent. `written_bytes` is what the process has written so far.
+    time; until then nothing is sent. `lost_notes` are notes that nobody will be told. `written_bytes` is what the
+    process has written so far.
     """
 
     pid: int
@@ -39,6 +40,7 @@ class Running(msgspec.Struct):
     clock: ClockReport = msgspec.field(default_factory=ClockReport)
     time_known: bool = True
     given_up: GivenUp = msgspec.field(default_factory=GivenUp)
+    lost_notes: int = 0
     written_bytes: int | None = None
 
     def trouble(self) -> tuple[object, ...]:

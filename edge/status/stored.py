@@ -46,10 +46,11 @@ class RefusedReading(msgspec.Struct):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Readings that were given up, by what took them, and those whose time was corrected."""
+    """Readings that were given up, by what took them, and those whose time was corrected; notes that were given up."""
 
     given_up: GivenUp = msgspec.field(default_factory=GivenUp)
     corrected: int = 0
+    lost_notes: int = 0
 
 
 class Stored(msgspec.Struct):
@@ -73,6 +74,7 @@ class Stored(msgspec.Struct):
     losses: list[Loss]
     given_up: GivenUp
     corrected: int
+    lost_notes: int
     set_aside: str | None
     set_aside_files: list[str]
     used_bytes: int
@@ -88,6 +90,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
         with closing(_connection(path)) as db:
             db.execute("BEGIN")
             yield db if _known(db) else None
+    except UnicodeDecodeError as error:
+        # In SQLite's words about a table's definition: it is no text any more.
+        raise Unreadable(f"{path}: damaged: {error.reason}; the gateway sets it aside and goes on") from error
     except sqlite3.Error as error:
         code = (error.sqlite_errorcode or 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -170,6 +175,7 @@ def _stored(db: sqlite3.Connection, path: Path, known: BacklogReport | None) -> 
         losses=[Loss(row[0], row[1], row[2], row[3], NoteKind(row[4])) for row in losses if row[4] in _KINDS],
         given_up=totals.given_up,
         corrected=totals.corrected,
+        lost_notes=totals.lost_notes,
         set_aside=aside[-1] if aside else None,
         set_aside_files=aside,
         used_bytes=used_bytes,
@@ -202,7 +208,8 @@ def _lane(db: sqlite3.Connection, lane: Lane) -> LaneStored:
 def _totals(db: sqlite3.Connection) -> Totals:
     by_kind = dict(db.execute("SELECT kind, sum(readings) FROM loss GROUP BY kind"))
     given_up = GivenUp(**{name: by_kind.get(name, 0) for name in GivenUp.__struct_fields__})
-    return Totals(given_up, int(str(_meta(db).get("corrected_readings", 0))))
+    meta = _meta(db)
+    return Totals(given_up, *(int(str(meta.get(key, 0))) for key in ("corrected_readings", "lost_notes")))
 
 
 def _receipts(db: sqlite3.Connection, *, given: bool) -> list[tuple[int, int, int, int]]:

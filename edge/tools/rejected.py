@@ -74,7 +74,7 @@ def messages(path: Path, *, limit: int, topic: str | None = None) -> list[Messag
                 " WHERE ?1 IS NULL OR topic = ?1 ORDER BY id DESC LIMIT ?2",
                 (topic, limit),
             ).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise ToolFault(f"{path}: {error}; is this the gateway's buffer, and may this user read it?") from error
     return [_message(*row) for row in reversed(rows)]
 

@@ -9,11 +9,11 @@ SELECT version FROM registry_version;
 SELECT gateway_id, key_hashes FROM gateway_registry;
 
 -- name: registry_devices
--- Device to meter, with bounds in microseconds since 1970; NULL where a bound is infinite.
+-- Device to meter in order of time, with bounds in microseconds since 1970; NULL where a bound is infinite.
 SELECT gateway_id, device, meter_id,
     CASE WHEN isfinite(lower(valid)) THEN (EXTRACT(epoch FROM lower(valid)) * 1000000)::bigint END,
     CASE WHEN isfinite(upper(valid)) THEN (EXTRACT(epoch FROM upper(valid)) * 1000000)::bigint END
-FROM device_registry;
+FROM device_registry ORDER BY valid;
 
 -- name: ledger_open
 -- Claim (gateway, stream, seq). No row: the batch is known already; waits for a transaction that is storing it now.
@@ -37,9 +37,11 @@ ROLLBACK TO SAVEPOINT rows;
 RELEASE SAVEPOINT rows;
 
 -- name: late_rows
--- The chunks of late rows may be compressed. What the rows are held against has to be decompressed, as much as there is;
--- a setting that is not known, without TimescaleDB's compression, is nobody's.
-SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+-- The chunks of late rows may be compressed. What the rows are held against is opened, each batch of it once. TimescaleDB's
+-- limit on that guards against mistakes, which late readings are not; on Apache the setting is nobody's.
+SELECT set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true),
+    decompress_readings(array_agg(span.meter_id), array_agg(to_timestamp(span.first_us / 1e6)), array_agg(to_timestamp(span.last_us / 1e6)))
+FROM unnest(%(meters)s::integer[], %(first_us)s::bigint[], %(last_us)s::bigint[]) AS span (meter_id, first_us, last_us);
 
 -- name: ledger_correct
 -- What became of a batch that met rows already stored.
@@ -108,8 +110,32 @@ FROM incoming
 ORDER BY date_bin('1 day', time, 'epoch'), meter_id, time
 ON CONFLICT (meter_id, time) DO NOTHING;
 
+-- name: incoming_lacking
+-- Meters with an existing row that lacks columns which have come, and between when; NULL if there is none, as a rule.
+SELECT array_agg(DISTINCT r.meter_id), min(r.time), max(r.time)
+FROM incoming AS i JOIN raw_readings AS r ON r.meter_id = i.meter_id AND r.time = i.time
+WHERE r.time BETWEEN %(first)s AND %(last)s
+  AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
+       OR (r.power_l1_w IS NULL AND i.power_l1_w IS NOT NULL)
+       OR (r.power_l2_w IS NULL AND i.power_l2_w IS NOT NULL)
+       OR (r.power_l3_w IS NULL AND i.power_l3_w IS NOT NULL)
+       OR (r.apparent_power_va IS NULL AND i.apparent_power_va IS NOT NULL)
+       OR (r.reactive_power_var IS NULL AND i.reactive_power_var IS NOT NULL)
+       OR (r.power_factor IS NULL AND i.power_factor IS NOT NULL)
+       OR (r.voltage_l1_v IS NULL AND i.voltage_l1_v IS NOT NULL)
+       OR (r.voltage_l2_v IS NULL AND i.voltage_l2_v IS NOT NULL)
+       OR (r.voltage_l3_v IS NULL AND i.voltage_l3_v IS NOT NULL)
+       OR (r.current_l1_a IS NULL AND i.current_l1_a IS NOT NULL)
+       OR (r.current_l2_a IS NULL AND i.current_l2_a IS NOT NULL)
+       OR (r.current_l3_a IS NULL AND i.current_l3_a IS NOT NULL)
+       OR (r.frequency_hz IS NULL AND i.frequency_hz IS NOT NULL)
+       OR (r.energy_import_wh IS NULL AND i.energy_import_wh IS NOT NULL)
+       OR (r.energy_export_wh IS NULL AND i.energy_export_wh IS NOT NULL)
+       OR (r.reactive_energy_import_varh IS NULL AND i.reactive_energy_import_varh IS NOT NULL)
+       OR (r.reactive_energy_export_varh IS NULL AND i.reactive_energy_export_varh IS NOT NULL));
+
 -- name: incoming_complete
--- Columns that the existing row lacks.
+-- Columns that the existing row lacks. Compressed batches are opened but for those that the meters, as constants, exclude.
 UPDATE raw_readings AS r SET
     power_w = COALESCE(r.power_w, i.power_w),
     power_l1_w = COALESCE(r.power_l1_w, i.power_l1_w),
@@ -131,6 +157,7 @@ UPDATE raw_readings AS r SET
     reactive_energy_export_varh = COALESCE(r.reactive_energy_export_varh, i.reactive_energy_export_varh)
 FROM incoming AS i
 WHERE r.meter_id = i.meter_id AND r.time = i.time AND r.time BETWEEN %(first)s AND %(last)s
+  AND r.meter_id = ANY (%(meters)s)
   AND ((r.power_w IS NULL AND i.power_w IS NOT NULL)
        OR (r.power_l1_w IS NULL AND i.power_l1_w IS NOT NULL)
        OR (r.power_l2_w IS NULL AND i.power_l2_w IS NOT NULL)

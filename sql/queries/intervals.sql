@@ -39,11 +39,9 @@ SELECT marks, failed FROM aggregate_quarters(500, %(now)s, true);
 
 -- name: intervals
 -- What the reads reach into: none that begins with the last of them.
-SELECT time_bucket(%(step)s::interval, a.bucket) AS start, sum(a.energy_import_wh)::bigint AS import_wh,
-    sum(a.energy_export_wh)::bigint AS export_wh, quality_of_rank(max(quality_rank(a.quality))) AS quality,
-    round((sum(a.coverage::float8) * 15 / (EXTRACT(epoch FROM %(step)s::interval)::float8 / 60))::numeric, 2)::float8 AS coverage
-FROM aggregates_15m AS a
-WHERE a.meter_id = 1 AND a.bucket >= time_bucket(%(step)s::interval, %(first)s::timestamptz) AND a.bucket <= %(last)s
-GROUP BY 1
-HAVING time_bucket(%(step)s::interval, min(a.bucket)) < %(last)s
-ORDER BY 1;
+SELECT i.start_time AS start, i.energy_import_wh AS import_wh, i.energy_export_wh AS export_wh, i.quality,
+    round(i.coverage::numeric, 2)::float8 AS coverage
+FROM intervals('{1}', time_bucket('1 hour', %(first)s::timestamptz), time_bucket('1 hour', %(last)s::timestamptz) + INTERVAL '1 hour',
+               %(resolution)s, 'UTC') AS i
+WHERE i.start_time < %(last)s
+ORDER BY i.start_time;

@@ -8,6 +8,14 @@ SELECT to_regclass('public.schema_version') IS NOT NULL;
 -- What the database is at: master, version, and the checksum of what the tool applied.
 SELECT master, version, checksum FROM public.schema_version ORDER BY version DESC LIMIT 1;
 
+-- name: guards_chunks
+-- Whether this is a telemetry database that knows when its server cannot read it.
+SELECT to_regprocedure('public.require_readable_chunks()') IS NOT NULL;
+
+-- name: require_readable_chunks
+-- Fails where chunks are compressed and the server has the Apache edition.
+SELECT public.require_readable_chunks();
+
 -- name: lock
 -- One apply at a time, by the same lock as the masters take.
 SELECT pg_advisory_xact_lock(hashtextextended('segs.schema', 0));

@@ -35,9 +35,12 @@ port = {broker}
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder for all pages; whatever runs in it at the end is stopped. Fetched servers are shared."""
+    """A data folder for all pages; whatever runs in it is stopped after the last, and takes no time from other tests.
+
+    Fetched servers are shared.
+    """
     home = tmp_path_factory.mktemp("docs")
     cache = segs_home() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
     """What is here for the addresses on the pages: simulated meters, and ports that are free."""
     meter = free_port()

@@ -38,6 +38,7 @@ RUN_HERE = (
     "bench/README.md",
     "docs/architecture.md",
     "docs/operations.md",
+    "docs/intervals.md",
     "docs/field.md",
     "docs/simulator.md",
 )

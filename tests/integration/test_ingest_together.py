@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import httpx
@@ -77,6 +77,12 @@ def _body(stream: int, shuffled: random.Random, *, some: float = 1.0) -> bytes:
     return compress(encode(batch, PACKED), "zstd")
 
 
+def _insert(connection: psycopg.Connection, meter_id: int, *times: datetime) -> None:
+    connection.cursor().executemany(
+        "INSERT INTO raw_readings (time, meter_id, batch_id) VALUES (%s, %s, 0)", [(time, meter_id) for time in times]
+    )
+
+
 async def _all_wait(dsn: str, connections: int) -> None:
     """Returns once so many connections wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -95,8 +101,11 @@ async def test_receivers_that_get_overlapping_batches_at_once_store_every_row_on
 
     async with asyncio.TaskGroup() as group:
         with psycopg.connect(telemetry_db) as blocker:
+            # The chunks are there already: the first row of one would make everybody wait.
+            _insert(blocker, 1, NOW - timedelta(days=1), NOW)
+            blocker.commit()
             # Whoever comes to this row waits, with what it has written by then.
-            blocker.execute("INSERT INTO raw_readings (time, meter_id, batch_id) VALUES (%s, 120, 0)", [NOW])
+            _insert(blocker, 120, NOW - timedelta(days=1, seconds=5))
             posts = [
                 group.create_task(clients[n % 2].post("/ingest/v1/batches", content=body))
                 for n, body in enumerate(bodies)
@@ -109,7 +118,8 @@ async def test_receivers_that_get_overlapping_batches_at_once_store_every_row_on
     assert sum(answer.json()["stored"] for answer in answers) == _DEVICES * _TIMES
     assert [answer.json()["quarantined"] for answer in answers] == [[]] * len(answers)
     with psycopg.connect(telemetry_db) as connection:
-        counted = "SELECT count(*), count(DISTINCT (meter_id, time)) FROM raw_readings WHERE time > '2026-01-01'"
+        counted = "SELECT count(*), count(DISTINCT (meter_id, time)) FROM raw_readings"
+        counted += " WHERE time > '2026-01-01' AND meter_id > 100"
         assert connection.execute(counted).fetchone() == (_DEVICES * _TIMES, _DEVICES * _TIMES)
         # Each attempt takes a number of the ledger: nobody needed a second one.
         attempts = "SELECT max(batch_id) FROM ingest_batches"

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cloud.completeness.cli import completeness
 from cloud.completeness.measure import Completeness, Stream, measure
+from contract.notes import GAP_INTERVALS
 from tests.sql.conftest import START
 
 STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")
@@ -89,6 +90,15 @@ def test_every_silence_of_a_meter_is_named(telemetry: Any) -> None:
     assert [gap["missing"] for gap in meter.gaps] == [1, 3]
     assert meter.gaps[1]["from"].startswith("2026-03-01T12:04:50")
     assert meter.gaps[1]["to"].startswith("2026-03-01T12:05:30")
+
+
+@pytest.mark.parametrize(("late_us", "gaps"), [(0, 0), (1, 1)])
+def test_a_gap_is_one_to_the_database_where_it_is_one_to_the_gateway(telemetry: Any, late_us: int, gaps: int) -> None:
+    """A gap that only one of them sees has no reason, or a reason without a gap."""
+    apart = timedelta(seconds=10) * GAP_INTERVALS + timedelta(microseconds=late_us)
+    telemetry.registers(telemetry.meter(interval_s=10), [(0, 0), (apart.total_seconds(), 1)])
+    [meter] = _measure(telemetry).meters
+    assert meter.gap_count == gaps
 
 
 def test_a_given_window_is_expected_whole(telemetry: Any) -> None:

@@ -27,7 +27,7 @@ def test_a_change_names_actor_row_before_and_after(domain: psycopg.Connection) -
 
     logged = domain.execute(
         "SELECT actor, request_id, action, table_name, row_key, old -> 'capacity_w', new -> 'capacity_w'"
-        " FROM audit_logs ORDER BY audit_id DESC LIMIT 1"
+        " FROM audit_logs WHERE table_name = 'regions' ORDER BY audit_id DESC LIMIT 1"
     ).fetchone()
     assert logged == ("user:7", "r-1", "UPDATE", "regions", "north", None, 5000)
 

@@ -13,7 +13,8 @@ from cloud.db.errors import ConflictError, ImmutableError, InvalidError, domain_
 SEED: LiteralString = """
 INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'Europe/Berlin');
 INSERT INTO users (email, name, region) VALUES ('ada@example.org', 'Ada', 'north');
-INSERT INTO meters (region, timezone, user_id, model, serial) VALUES ('north', 'Europe/Berlin', 1, 'sdm630', '77');
+INSERT INTO meters (user_id, model, serial) VALUES (1, 'sdm630', '77');
+INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'Europe/Berlin');
 INSERT INTO gateways (name) VALUES ('attic');
 INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('key'));
 INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 1, 1000);
@@ -95,17 +96,23 @@ BROKEN: list[tuple[str, LiteralString]] = [
     ("regions_timezone_is_known", "UPDATE regions SET timezone = 'Europe/Berlin5'"),
     ("regions_timezone_is_known", "UPDATE regions SET timezone = 'XYZ5'"),
     ("regions_region_check", "INSERT INTO regions (region, name, timezone) VALUES ('North Sea', 'x', 'UTC')"),
-    ("meters_timezone_is_known", "UPDATE meters SET timezone = 'CEST'"),
-    ("meters_region_fkey", "UPDATE meters SET region = 'south'"),
+    ("meter_locations_timezone_is_known", "UPDATE meter_locations SET timezone = 'CEST'"),
+    ("meter_locations_region_fkey", "UPDATE meter_locations SET region = 'south'"),
+    ("meter_locations_valid_is_half_open", "UPDATE meter_locations SET valid = '[2026-01-01, 2026-02-01]'"),
     (
-        "meters_model_serial_key",
-        "INSERT INTO meters (region, timezone, model, serial) VALUES ('north', 'UTC', 'sdm630', '77')",
+        "meter_locations_one_at_a_time",
+        "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'UTC')",
     ),
+    (
+        "region_capacities_capacity_w_check",
+        "INSERT INTO region_capacities (region, capacity_w, valid) VALUES ('north', 0, '[-infinity, infinity)')",
+    ),
+    ("meters_model_serial_key", "INSERT INTO meters (model, serial) VALUES ('sdm630', '77')"),
     ("meters_max_power_w_check", "UPDATE meters SET max_power_w = 'NaN'"),
     ("meters_location_has_both_coordinates", "UPDATE meters SET latitude_deg = 52.5"),
     (
         "devices_one_meter_per_device",
-        "INSERT INTO meters (region, timezone) VALUES ('north', 'UTC');"
+        "INSERT INTO meters DEFAULT VALUES;"
         " INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 2, 1000)",
     ),
     (
@@ -275,9 +282,7 @@ def test_updated_at_moves_with_a_change_and_only_with_a_change(domain: psycopg.C
 
 
 def test_a_meter_code_is_the_key_with_at_least_eight_digits(domain: psycopg.Connection) -> None:
-    domain.execute(
-        "INSERT INTO meters (meter_id, region, timezone) OVERRIDING SYSTEM VALUE VALUES (123456789, 'north', 'UTC')"
-    )
+    domain.execute("INSERT INTO meters (meter_id) OVERRIDING SYSTEM VALUE VALUES (123456789)")
 
     codes = [row[0] for row in domain.execute("SELECT meter_code FROM meters ORDER BY meter_id")]
 

@@ -10,6 +10,7 @@ from cloud.db.errors import ConflictError, DomainError, NotFoundError, domain_er
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+PLACES = "SELECT region, timezone, lower(valid)::text, upper(valid)::text FROM meter_locations ORDER BY valid"
 REGISTER = "SELECT * FROM device_register(%s, %s, %s, NULL, %s, %s, 1000, %s, %s, %s)"
 
 
@@ -155,15 +156,87 @@ def test_a_revoked_key_stays_revoked_and_cannot_be_given_again(domain: Domain) -
         domain.ask("SELECT gateway_key_add('attic', sha256('one'), %s)", NOW + HOUR)
 
 
-@pytest.mark.parametrize("table", ["gateway", "region", "device"])
+@pytest.mark.parametrize(
+    ("table", "view"),
+    [
+        ("gateway_registry", "registry_gateways"),
+        ("region_registry", "registry_regions"),
+        ("capacity_registry", "registry_capacities"),
+        ("device_registry", "registry_devices"),
+    ],
+)
 def test_the_registry_views_have_the_columns_of_the_registry_tables(
-    domain: Domain, telemetry_db: str, table: str
+    domain: Domain, telemetry_db: str, table: str, view: str
 ) -> None:
     columns = (
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
         " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = '' ORDER BY attnum"
     )
     with psycopg.connect(telemetry_db) as telemetry:
-        copy = telemetry.execute(columns, [f"{table}_registry"]).fetchall()
+        copy = telemetry.execute(columns, [table]).fetchall()
 
-    assert domain.ask(columns, f"registry_{table}s") == copy
+    assert domain.ask(columns, view) == copy
+
+
+def test_a_move_leaves_what_was_before_where_it_was(domain: Domain) -> None:
+    domain.ask("SELECT region_set('south', 'South', 'Asia/Kathmandu', NULL, %s)", NOW)
+    domain.register("m1")
+    domain.ask("SELECT meter_move('MTR-00000001', 'south', NULL, %s, %s)", NOW + HOUR, NOW)
+
+    assert domain.ask(PLACES) == [
+        ("north", "Europe/Berlin", "-infinity", "2026-03-01 13:00:00+00"),
+        ("south", "Asia/Kathmandu", "2026-03-01 13:00:00+00", "infinity"),
+    ]
+
+
+def test_a_move_of_the_past_keeps_the_moves_after_it(domain: Domain) -> None:
+    for region in ("south", "west"):
+        domain.ask("SELECT region_set(%s, 'x', 'UTC', NULL, %s)", region, NOW)
+    domain.register("m1")
+    domain.ask("SELECT meter_move('MTR-00000001', 'south', NULL, %s, %s)", NOW + HOUR, NOW)
+    domain.ask("SELECT meter_move('MTR-00000001', 'west', 'Europe/Paris', %s, %s)", NOW - HOUR, NOW)
+    domain.ask("SELECT meter_move('MTR-00000001', 'west', NULL, %s, %s)", NOW + HOUR, NOW)
+
+    assert domain.ask(PLACES) == [
+        ("north", "Europe/Berlin", "-infinity", "2026-03-01 11:00:00+00"),
+        ("west", "Europe/Paris", "2026-03-01 11:00:00+00", "2026-03-01 13:00:00+00"),
+        ("west", "UTC", "2026-03-01 13:00:00+00", "infinity"),
+    ]
+    assert domain.ask("SELECT region, timezone, meter_code FROM meters_now") == [("west", "UTC", "MTR-00000001")]
+
+
+def test_a_registration_is_split_by_the_places_of_its_meter(domain: Domain) -> None:
+    domain.ask("SELECT region_set('south', 'South', 'UTC', NULL, %s)", NOW)
+    domain.register("m1")
+    domain.ask("SELECT device_unregister('attic', 'm1', %s)", NOW + HOUR)
+    domain.register("m2", at=NOW + HOUR, code="MTR-00000001")
+    domain.ask("SELECT meter_move('MTR-00000001', 'south', NULL, %s, %s)", NOW + 2 * HOUR, NOW)
+
+    found = domain.ask(
+        "SELECT device, region, lower(valid)::text, upper(valid)::text FROM registry_devices ORDER BY valid"
+    )
+    assert found == [
+        ("m1", "north", "-infinity", "2026-03-01 13:00:00+00"),
+        ("m2", "north", "2026-03-01 13:00:00+00", "2026-03-01 14:00:00+00"),
+        ("m2", "south", "2026-03-01 14:00:00+00", "infinity"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "region", "sqlstate"), [("MTR-00000009", "north", "SG022"), ("MTR-00000001", "east", "SG024")]
+)
+def test_a_move_needs_a_meter_and_a_region(domain: Domain, code: str, region: str, sqlstate: str) -> None:
+    domain.register("m1")
+    with pytest.raises(NotFoundError) as refused:
+        domain.ask("SELECT meter_move(%s, %s, NULL, %s, %s)", code, region, NOW, NOW)
+    assert refused.value.sqlstate == sqlstate
+
+
+def test_the_capacity_of_a_region_is_kept_by_time(domain: Domain) -> None:
+    domain.ask("SELECT region_set('north', 'North', 'Europe/Berlin', 6e6, %s)", NOW)
+    domain.ask("SELECT region_set('north', 'Northern', 'Europe/Berlin', 6e6, %s)", NOW)
+
+    kept = "SELECT capacity_w, lower(valid)::text, upper(valid)::text FROM registry_capacities ORDER BY valid"
+    [before, after] = domain.ask(kept)
+    assert (before[:2], after[::2]) == ((5e6, "-infinity"), (6e6, "infinity"))
+    assert before[2] == after[1]

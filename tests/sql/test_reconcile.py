@@ -1,10 +1,13 @@
 """aggregates_1m against cagg_1m: two pieces of SQL that must agree."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
+from psycopg import AsyncConnection
 
+from cloud.workers.reconcile import reconcile, windows
 from tests.sql.conftest import START
 
 
@@ -51,6 +54,33 @@ def test_a_wrong_minute_is_found_kept_and_computed_again(settled: Any, damage: s
     settled.aggregate()
     assert settled.minutes(1) == good
     assert _reconcile(settled) == (10, 0)
+
+
+async def test_a_worker_finds_stores_and_counts_a_wrong_minute_which_is_computed_again(settled: Any) -> None:
+    """C14: the reconciliation goes on by itself, on either edition."""
+    good = settled.minutes(1)
+    settled.do("UPDATE aggregates_1m SET power_w_max = 0 WHERE bucket = %s", START + timedelta(minutes=4))
+    assert await _work(settled, START + timedelta(minutes=12)) == 1
+    assert settled.rows("SELECT bucket FROM aggregate_mismatches") == [{"bucket": START + timedelta(minutes=4)}]
+    settled.aggregate()
+    assert settled.minutes(1) == good
+    assert await _work(settled, START + timedelta(minutes=17)) == 0
+
+
+async def _work(telemetry: Any, now: datetime) -> float:
+    """One turn of the worker; how many mismatches it has counted."""
+    counted = REGISTRY.get_sample_value("segs_worker_mismatches_total") or 0
+    async with await AsyncConnection.connect(telemetry.dsn, autocommit=True) as connection:
+        await connection.execute("SET ROLE segs_worker")
+        await reconcile(connection, now)
+    return (REGISTRY.get_sample_value("segs_worker_mismatches_total") or 0) - counted
+
+
+def test_every_minute_of_five_days_has_its_turn_within_three(settled: Any) -> None:
+    turns = [span for n in range(3 * 288) for span in windows(settled.now + n * timedelta(minutes=5))]
+    end = settled.now
+    minutes = {end - n * timedelta(minutes=1) for n in range(60, 2 * 1440, 7)}
+    assert all(any(begin <= minute < until for begin, until in turns) for minute in minutes)
 
 
 def test_a_minute_that_waits_to_be_computed_is_no_mismatch(settled: Any) -> None:
@@ -129,7 +159,7 @@ def test_what_came_since_the_last_refresh_is_no_mismatch(telemetry: Any, late: s
 def test_a_refresh_leaves_the_minutes_whose_readings_retention_has_dropped(materialised: Any) -> None:
     minutes = materialised.rows("SELECT * FROM cagg_1m WHERE bucket >= %s ORDER BY bucket", START)
     materialised.now = START + timedelta(days=9)
-    assert len(materialised.rows("SELECT drop_expired_chunks(10, %s)", materialised.now)) == 2
+    assert len(materialised.rows("SELECT drop_expired_chunks(10, %s)", materialised.now)) == 1
     window = (materialised.now - timedelta(days=5), materialised.now)
     materialised.do("CALL refresh_continuous_aggregate('cagg_1m', %s, %s)", *window)
     assert materialised.rows("SELECT * FROM cagg_1m WHERE bucket >= %s ORDER BY bucket", START) == minutes != []

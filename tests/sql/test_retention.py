@@ -157,3 +157,23 @@ def test_on_the_community_edition_cagg_1m_refreshes_itself(telemetry: Any) -> No
     assert telemetry.rows("SELECT materialized_only FROM timescaledb_information.continuous_aggregates") == [
         {"materialized_only": False}
     ]
+
+
+@pytest.mark.community
+def test_the_refresh_job_empties_no_minute_whose_readings_are_gone(telemetry: Any) -> None:
+    """Dropping readings tells cagg_1m that they have changed; its job must not look that far back."""
+    meter_id = telemetry.meter()
+    insert = "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (now() - %s, %s, 1, 5)"
+    for days in (9, 6, 4):
+        telemetry.do(insert, days * DAY, meter_id)
+    telemetry.do("CALL refresh_continuous_aggregate('cagg_1m', NULL, NULL)")
+    query = "SELECT * FROM cagg_1m WHERE bucket > now() - INTERVAL '10 days' ORDER BY bucket"
+    minutes = telemetry.rows(query)
+    assert len(telemetry.rows("SELECT drop_expired_chunks(10, now())")) == 1
+    for job in telemetry.rows(
+        "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name IN ('policy_compression',"
+        " 'policy_refresh_continuous_aggregate') ORDER BY job_id DESC"
+    ):
+        telemetry.do("CALL run_job(%s)", job["job_id"])
+    assert telemetry.rows(query) == minutes
+    assert len(minutes) == 3

@@ -33,7 +33,7 @@ def differences(dsn: str, database: str, statement: LiteralString) -> list[str]:
 
 DOMAIN: dict[LiteralString, str] = {
     "ALTER TABLE meters ADD COLUMN x int": "table meters: unexpected column x integer",
-    "ALTER TABLE meters DROP COLUMN site": "table meters: missing column site text",
+    "ALTER TABLE regions DROP COLUMN name": "table regions: missing column name text NOT NULL",
     "ALTER TABLE meters ALTER COLUMN max_power_w DROP NOT NULL": (
         "table meters: column max_power_w is 'double precision DEFAULT 1000000', the master says 'double "
         "precision NOT NULL DEFAULT 1000000'"
@@ -170,8 +170,8 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (1, 18, None)
-    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (3, 4, edition)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (2, 21, None)
+    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (4, 4, edition)
 
 
 def test_a_scratch_database_that_a_killed_check_left_is_dropped_by_a_later_one(domain_db: str) -> None:

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--without", action="append", default=[], choices=sorted(KINDS), help="leave this kind out")
     parser.add_argument("--only", action="append", default=[], choices=sorted(KINDS), help="this kind and no other")
     parser.add_argument("--gap", type=float, default=None, help="seconds between two faults, on average")
-    parser.add_argument("--keep", action="store_true", help="keep the folder with files, logs and databases")
+    parser.add_argument("--keep", action="store_true", help="keep the folder though the books are right")
     asked = parser.parse_args()
     without = {*asked.without, *(name for name in KINDS if asked.only and name not in asked.only)}
     # Whoever ends it, everything that it started ends with it.

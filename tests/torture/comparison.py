@@ -18,6 +18,7 @@ Fate = Literal["stored", "lost", "in_loss_window", "unanswered", "undelivered", 
 _TOGETHER_US = 15_000_000
 """Responses of one row: within the time-outs of one poll, and a stop of either side."""
 _READING_US = 700_000
+"""Responses of one poll, with meters that go on."""
 _EXAMPLES = 5
 
 
@@ -25,12 +26,13 @@ _EXAMPLES = 5
 class Findings:
     """In readings, of all meters. What is excused, and on which ground:
 
-    `in_loss_window`: polled in the loss window before a kill or a power cut of the gateway, or while it died.
+    `in_loss_window`: polled in the loss window before a kill or a power cut of the gateway, or while it died; or the
+    poll still lacked an answer of its stopped meter then, and was no reading yet.
     `unanswered`: answered while the meters' process was being killed or stopped, or the gateway's was stopped, so that
     nobody knows whether the answer came in time. `undelivered`: messages that no broker ever confirmed to the meters,
     which were killed or ended with them. `forgotten`: messages that the broker had confirmed within 0.3 s of its own
-    kill, and had not saved. `destroyed`: in a damaged buffer, as many as had their own bytes overwritten by the fault.
-    `thinned`: what the gateway says it gave up for want of room.
+    kill, and had not saved. `destroyed`: in a damaged buffer, as many as had no receipt yet, and bytes in a page that
+    the fault overwrote. `thinned`: what the gateway says it gave up for want of room.
     """
 
     readings: int = 0
@@ -60,13 +62,16 @@ def compare(
 ) -> Findings:
     """`told` and `rows` by meter; `given_up` readings are gone for want of room by the gateway's own record."""
     findings = Findings()
-    missing: list[tuple[str, list[Told]]] = []
+    missing: list[tuple[str, _Poll]] = []
     for meter in sorted(told.keys() | rows.keys()):
-        _assign(meter, told.get(meter, []), rows.get(meter, []), findings)
-        missing += [(meter, reading) for reading in _readings(told.get(meter, []))]
+        answers = told.get(meter, [])
+        _assign(meter, answers, rows.get(meter, []), findings)
+        _give_rows_to_the_certain(answers, history)
+        missing += [(meter, poll) for poll in _polls(answers) if poll.missing]
     destroyed = [damage.destroyed for damage in history.damages]
-    for meter, reading in sorted(missing, key=lambda one: one[1][0].t_us):
-        fate = _fate(reading, history)
+    for meter, poll in sorted(missing, key=lambda one: one[1].missing[0].t_us):
+        reading = poll.missing
+        fate = _fate(poll, history)
         if fate == "lost":
             for number, damage in enumerate(history.damages):
                 if destroyed[number] and damage.drained_us <= reading[-1].t_us <= damage.at_us:
@@ -141,35 +146,90 @@ def _closest(candidates: list[Told], t_us: int) -> Told:
     return min(candidates[max(at - 1, 0) : at + 1], key=lambda one: abs(one.t_us - t_us))
 
 
-def _readings(told: list[Told]) -> Iterator[list[Told]]:
-    """What is in no row, the responses of one poll together."""
-    group: list[Told] = []
+def _give_rows_to_the_certain(told: list[Told], history: History) -> None:
+    """Where two that were told are equal and one of them is in a row, by its content it may be either.
+
+    What a stopped meter owed it answers to nobody, and the gateway asks again: the row has the later answer, where that
+    was told in one poll with the rest of the row. An answer of another poll is no such, and stays lost. Messages that
+    had to wait are told in one burst: the row has the one that the broker confirmed.
+    """
+    in_rows: dict[int, list[Told]] = {}
+    by_key: dict[Key, list[Told]] = {}
     for one in told:
         if one.row is not None:
+            in_rows.setdefault(one.row, []).append(one)
+            by_key.setdefault(one.key, []).append(one)
+    for certain in told:
+        if certain.row is not None or _doubtful(certain, history):
             continue
-        new = group and (
-            one.message or one.t_us - group[0].t_us > _READING_US or not group[0].values.keys().isdisjoint(one.values)
-        )
-        if new:
-            yield group
-            group = []
+        for other in by_key.get(certain.key, []):
+            if other.row is None or other.message != certain.message or not _doubtful(other, history):
+                continue
+            rest = [one for one in in_rows[other.row] if one is not other]
+            if _may_replace(certain, other, rest):
+                certain.row, other.row = other.row, None
+                in_rows[certain.row] = [certain, *rest]
+                break
+
+
+def _doubtful(one: Told, history: History) -> bool:
+    """Whether nobody can tell if it got any further than to its meter."""
+    return _fate_of_message(one, history) != "lost" if one.message else history.unanswered(one.t_us)
+
+
+def _may_replace(certain: Told, other: Told, rest: list[Told]) -> bool:
+    """Whether the row of `other` and `rest` may as well be of `certain` and `rest`."""
+    if certain.message:
+        return not rest and abs(certain.t_us - other.t_us) <= _READING_US
+    times_us = [certain.t_us, *(one.t_us for one in rest)]
+    return bool(rest) and other.t_us < certain.t_us and max(times_us) - min(times_us) <= _READING_US
+
+
+@dataclass(slots=True)
+class _Poll:
+    """Responses of one poll, or one message. `whole` says that the meter told everything in it that it ever tells."""
+
+    told: list[Told]
+    whole: bool
+
+    @property
+    def missing(self) -> list[Told]:
+        """What is in no row."""
+        return [one for one in self.told if one.row is None]
+
+
+def _polls(told: list[Told]) -> Iterator[_Poll]:
+    names = frozenset(name for one in told for name in one.values)
+    group: list[Told] = []
+    had: frozenset[str] = frozenset()
+    for one in told:
+        if group and (one.message or one.t_us - group[0].t_us > _READING_US or not had.isdisjoint(one.values)):
+            yield _Poll(group, had == names)
+            group, had = [], frozenset()
         group.append(one)
+        had |= one.values.keys()
     if group:
-        yield group
+        yield _Poll(group, had == names)
 
 
-def _fate(reading: list[Told], history: History) -> Fate:
+def _fate(poll: _Poll, history: History) -> Fate:
     """The worst of its responses' fates."""
-    fates = Counter(_fate_of_one(one, history) for one in reading)
+    fates = Counter(_fate_of_one(one, poll, history) for one in poll.missing)
     order: tuple[Fate, ...] = ("lost", "unanswered", "in_loss_window", "undelivered", "forgotten")
     return next(fate for fate in order if fates[fate])
 
 
-def _fate_of_one(one: Told, history: History) -> Fate:
+def _fate_of_one(one: Told, poll: _Poll, history: History) -> Fate:
     if not one.message:
-        if history.in_loss_window(one.t_us):
+        # A poll of which anything is stored is over.
+        whole = poll.whole or len(poll.missing) < len(poll.told)
+        if history.in_loss_window(one.t_us, poll.told[-1].t_us, whole=whole):
             return "in_loss_window"
         return "unanswered" if history.unanswered(one.t_us) else "lost"
+    return _fate_of_message(one, history)
+
+
+def _fate_of_message(one: Told, history: History) -> Fate:
     if one.confirmed_us is None:
         return "undelivered" if one.withdrawn or history.meters_died_after(one.t_us) else "lost"
     return "forgotten" if history.broker_forgot(one.confirmed_us) else "lost"

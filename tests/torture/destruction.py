@@ -1,49 +1,68 @@
 """What a fault destroyed of a buffer: readings whose own bytes it overwrote, which nobody can bring back.
 
-Told from the bytes before and after, and from what SQLite says of the file before; not from what the gateway makes of
-it.
+Told from the bytes before and after, and from what SQLite reads of the file as it was; not from what the gateway makes
+of it.
 """
 
-import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-_WINDOW, _STEP = 24, 8
-"""Bytes of a body that are looked for in a page: every page that has 32 of them has such a window whole."""
+_INTERIOR = 0x05
+"""First byte of a page that has no rows, but leads to such pages."""
+_WITHOUT_RECEIPT = """
+    SELECT id, readings, body FROM segment WHERE NOT EXISTS (
+        SELECT * FROM batch WHERE segment.id BETWEEN first_id AND last_id AND receipt_us IS NOT NULL
+    )
+"""
 
 
 class Buffer:
-    """The buffer in the folder `data` as it is now, the gateway being down."""
+    """The buffer at `path` as it is now, the gateway being down after a clean stop: all of it is in the one file."""
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._pages = _pages(data)
-        self._segments: list[tuple[int, bytes]] = []
-        with tempfile.TemporaryDirectory() as folder:
-            for part in data.glob("*.sqlite*"):
-                if part.suffix in (".sqlite", ".sqlite-wal"):
-                    shutil.copy(part, folder)
-            for copy in Path(folder).glob("*.sqlite"):
-                with closing(sqlite3.connect(copy)) as db:
-                    self._segments += db.execute("SELECT readings, body FROM segment")
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = path.read_bytes()
+        with _opened(self._before) as db:
+            self._segments = {number: (readings, body) for number, readings, body in db.execute(_WITHOUT_RECEIPT)}
 
     def destroyed(self) -> int:
-        """Readings whose row lay in a page that is another one by now."""
-        after = set(_pages(self._data))
-        touched = [page for page in self._pages if page not in after]
-        return sum(readings for readings, body in self._segments if any(_in(body, page) for page in touched))
+        """Readings without a receipt of which anything lay in a page that is another one by now."""
+        size = int.from_bytes(self._before[16:18], "big")
+        after = self._path.read_bytes()
+        gone: set[int] = set()
+        # The first page has the file's header, and no rows of ours.
+        for start in range(size, len(self._before), size):
+            page = self._before[start : start + size]
+            if page != after[start : start + size] and page[0] != _INTERIOR:
+                gone |= self._in_page(start, size)
+        return sum(self._segments[number][0] for number in gone)
+
+    def _in_page(self, start: int, size: int) -> set[int]:
+        """Ids of segments that SQLite cannot read without the page that begins at `start`."""
+        gone: set[int] = set()
+        with _opened(self._before[:start] + bytes(size) + self._before[start + size :]) as db:
+            try:
+                db.execute("SELECT sql FROM sqlite_master").fetchall()
+            except sqlite3.DatabaseError:
+                # Then it is one of those that say which tables there are.
+                return gone
+            for number, segment in self._segments.items():
+                try:
+                    found = db.execute("SELECT readings, body FROM segment WHERE id = ?", [number]).fetchone()
+                except sqlite3.DatabaseError:
+                    found = None
+                if found != segment:
+                    gone.add(number)
+        return gone
 
 
-def _pages(data: Path) -> list[bytes]:
-    found = []
-    for path in data.glob("*.sqlite"):
-        whole = path.read_bytes()
-        size = int.from_bytes(whole[16:18], "big") or 512
-        found += [whole[start : start + size] for start in range(0, len(whole), size)]
-    return found
-
-
-def _in(body: bytes, page: bytes) -> bool:
-    return any(body[at : at + _WINDOW] in page for at in range(0, max(1, len(body) - _WINDOW), _STEP))
+@contextmanager
+def _opened(content: bytes) -> Iterator[sqlite3.Connection]:
+    with tempfile.NamedTemporaryFile(suffix=".sqlite") as file:
+        file.write(content)
+        file.flush()
+        with closing(sqlite3.connect(f"file:{file.name}?immutable=1", uri=True)) as db:
+            yield db

@@ -9,6 +9,10 @@ _DYING_US = 200_000
 """Requests that were on their way when the gateway died are still answered, to nobody."""
 _STALE_US = 500_000
 """Meters that go on after a stop answer what was asked meanwhile, by connections that nobody has any more."""
+_POLL_US = 600_000
+"""From one answer of a poll to the next, with meters that go on."""
+METER_TIMEOUT_US = 3_000_000
+"""So long the gateway waits for an answer. What the poll brought until then is a reading only afterwards."""
 _UNSAVED_US = 300_000
 """The broker saves at each change, and not before it has confirmed it."""
 
@@ -25,6 +29,10 @@ class Span:
     first_us: int
     last_us: int
 
+    def within(self, from_us: int, until_us: int) -> int:
+        """How much of it lies between the two."""
+        return max(0, min(self.last_us, until_us) - max(self.first_us, from_us))
+
     def __contains__(self, at_us: int) -> bool:
         return self.first_us <= at_us <= self.last_us
 
@@ -33,7 +41,7 @@ class Span:
 class Damage:
     """The gateway's buffer was damaged at `at_us`; what was committed before `drained_us` had its receipt by then.
 
-    `destroyed` readings had their own bytes overwritten.
+    `destroyed` readings had no receipt, and bytes in a page that was overwritten.
     """
 
     drained_us: int
@@ -67,12 +75,30 @@ class History:
         around = 5_000_000
         return [words for span, words in self.faults if span.first_us - around <= at_us <= span.last_us + around]
 
-    def in_loss_window(self, at_us: int) -> bool:
-        """Whether a poll at `at_us` may have been in memory only when the gateway was killed."""
+    def in_loss_window(self, at_us: int, ended_us: int, *, whole: bool) -> bool:
+        """Whether an answer noted at `at_us` may have been in memory only when the gateway was killed.
+
+        It is of a poll whose last answer was noted at `ended_us`; `whole` says that this poll lacked none.
+        """
         window_us = round(self.window_s * 1e6)
         return any(
-            span.first_us - window_us <= at_us <= span.last_us + _DYING_US for span in self.deaths.get("edge", [])
+            at_us <= death.last_us + _DYING_US and self._had_us(ended_us, death.first_us, whole=whole) <= window_us
+            for death in self.deaths.get("edge", [])
         )
+
+    def _had_us(self, ended_us: int, killed_us: int, *, whole: bool) -> int:
+        """The time that the gateway had for the commit of a poll, from its last answer on.
+
+        It has none while it is stopped, nor while it waits for the answers that a poll still lacks, since its meter was
+        stopped before them.
+        """
+        stood_us = sum(stop.within(ended_us, killed_us) for stop in self.stops.get("edge", []))
+        owed_us = [
+            min(stop.within(ended_us, killed_us), METER_TIMEOUT_US)
+            for stop in self.stops.get("simulator", [])
+            if not whole and stop.first_us <= ended_us + _POLL_US
+        ]
+        return killed_us - ended_us - stood_us - max(owed_us, default=0)
 
     def unanswered(self, at_us: int) -> bool:
         """Whether nobody can tell if an answer noted at `at_us` reached the gateway.

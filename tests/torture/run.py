@@ -73,7 +73,10 @@ def torture(
     without: Iterable[str] = (),
     gap_s: float | None = None,
 ) -> Outcome:
-    """A whole run. Raises ServerError, SchemaError or ServiceError when the stack does not come up, or stays down."""
+    """A whole run; one that is not clean keeps its folder, and says where, whether `keep` is set or not.
+
+    Raises ServerError, SchemaError or ServiceError when the stack does not come up, or stays down.
+    """
     began = time.monotonic()
     outcome = Outcome(seed)
     with Stack(seed=seed, keep=keep, say=say) as stack:
@@ -95,6 +98,7 @@ def torture(
         say(f"{time.monotonic() - faults_began:6.1f} s  comparing")
         _compare(stack, outcome)
         outcome.ended = dict(stack.supervisor.ended)
+        stack.keep = keep or not outcome.clean
     outcome.seconds = time.monotonic() - began
     return outcome
 

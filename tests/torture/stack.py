@@ -17,12 +17,14 @@ from typing import Any
 
 import psycopg
 
+from edge.status.status import BUFFER_FILE
+from edge.status.stored import Unreadable, stored_in
 from local import fleet, scrape
 from local.databases import Databases
 from local.servers import MosquittoBroker, ServerError, free_port
 from local.service import Service, ServiceError
 from tests.torture import power_cut
-from tests.torture.history import History, now_us
+from tests.torture.history import METER_TIMEOUT_US, History, now_us
 from tests.torture.parts import Part
 from tests.torture.proxy import FAIR, Proxy
 from tests.torture.shim import Shim, ShimUnavailable, library
@@ -45,7 +47,10 @@ class Aborted(Exception):
 
 
 class Stack:
-    """All of it in a temporary folder, a context manager. What ends without being told to is started again."""
+    """All of it in a temporary folder, a context manager. What ends without being told to is started again.
+
+    The folder goes at the end, unless `keep` is set by then or an error ended it.
+    """
 
     def __init__(self, *, seed: int, keep: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="segs-torture-"))
@@ -55,14 +60,16 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.shims: dict[str, Shim] = {}
         self.skipped: dict[str, str] = {}
-        self._keep, self._chance = keep, random.Random(seed)
+        self.keep, self._chance = keep, random.Random(seed)
         self.supervisor = Supervisor(
             parts=self.parts, shims=self.shims, history=self.history, over=self.over, chance=self._chance, say=say
         )
         self._field = self.home / "field"
         self._databases = Databases(home=self.home)
         self._broker = MosquittoBroker(data_dir=self.home / "mosquitto")
-        self.fleet = fleet.build(modbus=METERS_MODBUS, mqtt=METERS_MQTT, per_endpoint=4, timeout_s=3.0)
+        self.fleet = fleet.build(
+            modbus=METERS_MODBUS, mqtt=METERS_MQTT, per_endpoint=4, timeout_s=METER_TIMEOUT_US / 1e6
+        )
         self._exits = ExitStack()
 
     def __enter__(self) -> "Stack":
@@ -73,12 +80,15 @@ class Stack:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        # An interrupt says nothing of the run.
+        self.keep = self.keep or isinstance(error, Exception)
         self._close()
 
     def _assemble(self) -> None:
         self._field.mkdir()
         disk = self._small_disk()
+        self._exits.callback(self._end_everything)
         self.data = disk / "gateway"
         self.data.mkdir()
         self._databases.start()
@@ -115,11 +125,21 @@ class Stack:
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
         if os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
-            self._exits.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=False)
+            self._exits.callback(self._unmount, disk)
             self.small_disk: Path | None = disk
         else:
             self.small_disk = None
         return disk
+
+    def _unmount(self, disk: Path) -> None:
+        """What is kept must outlive the mount: it takes its place."""
+        held = disk.with_name("disk-kept")
+        if self.keep:
+            shutil.copytree(disk, held, ignore=_sockets)
+        done = subprocess.run(["umount", "--lazy", str(disk)], capture_output=True, check=False)
+        if self.keep and done.returncode == 0:
+            disk.rmdir()
+            held.rename(disk)
 
     def _register(self) -> None:
         self.fleet.write(
@@ -188,6 +208,12 @@ class Stack:
         for part in self.parts.values():
             part.thaw()
         self._exits.close()
+        if self.keep:
+            self.say(f"kept: {self.home}")
+        else:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def _end_everything(self) -> None:
         for part in reversed(list(self.parts.values())):
             with suppress(ServerError, ServiceError):
                 part.kill()
@@ -196,10 +222,6 @@ class Stack:
         with suppress(ServerError):
             self._broker.kill()
         self._await_orphans()
-        if self._keep:
-            self.say(f"kept: {self.home}")
-        else:
-            shutil.rmtree(self.home, ignore_errors=True)
 
     def _await_orphans(self) -> None:
         """PostgreSQL's children leave by themselves once their parent is gone, and until then they hold its files."""
@@ -316,14 +338,19 @@ class Stack:
         return found if isinstance(found, dict) else None
 
     def backlog(self) -> int | None:
-        """Readings in the gateway's buffer without a receipt; None where it cannot be told now."""
-        stored = (self.status() or {}).get("stored") or {}
-        readings = stored.get("backlog", {}).get("readings")
-        return readings if isinstance(readings, int) else None
+        """Readings in the gateway's buffer without a receipt; None where it cannot be told now.
+
+        Asked many times a second, so without a process of its own.
+        """
+        try:
+            found = stored_in(self.data / BUFFER_FILE)
+        except (Unreadable, OSError):
+            return None
+        return None if found is None else found.backlog.readings
 
     def time_is_known(self) -> bool:
         """Whether the gateway says that somebody vouches for its time."""
-        return bool(((self.status() or {}).get("daemon") or {}).get("time_known", True))
+        return self.metrics()["segs_edge_time_known"] > 0
 
     def backends(self, application: str) -> list[int]:
         """Processes of PostgreSQL that serve `application`."""
@@ -339,6 +366,11 @@ class Stack:
         for part in self.parts.values():
             part.thaw()
             self.start(part.name)
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    """Those of `names` that nothing can be copied of."""
+    return [name for name in names if (Path(folder) / name).is_socket()]
 
 
 def _names_of_processes_in(folder: Path) -> list[str]:

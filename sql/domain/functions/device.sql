@@ -28,8 +28,8 @@ BEGIN
     END IF;
 
     IF p_meter_code IS NULL THEN
-        INSERT INTO meters AS m (model, serial, region, timezone, max_power_w, created_at, updated_at)
-        VALUES (p_model, p_serial, p_region, v_timezone, coalesce(p_max_power_w, 1e6), p_now, p_now)
+        INSERT INTO meters AS m (model, serial, max_power_w, created_at, updated_at)
+        VALUES (p_model, p_serial, coalesce(p_max_power_w, 1e6), p_now, p_now)
         ON CONFLICT (model, serial) WHERE serial IS NOT NULL DO NOTHING
         RETURNING m.meter_id, m.meter_code INTO meter_id, meter_code;
         IF meter_id IS NULL THEN
@@ -37,6 +37,8 @@ BEGIN
                 (SELECT m.meter_code FROM meters m WHERE m.model = p_model AND m.serial = p_serial)
                 USING ERRCODE = 'SG025', HINT = 'Give its meter code.';
         END IF;
+        INSERT INTO meter_locations (meter_id, region, timezone, created_at, updated_at)
+        VALUES (meter_id, p_region, v_timezone, p_now, p_now);
     ELSE
         SELECT m.meter_id, m.meter_code INTO meter_id, meter_code FROM meters m WHERE m.meter_code = p_meter_code;
         IF NOT FOUND THEN
@@ -59,7 +61,7 @@ EXCEPTION WHEN exclusion_violation THEN
     RAISE EXCEPTION 'device % of gateway % was registered at the same instant', p_device, p_gateway USING ERRCODE = 'SG020';
 END
 $$;
-COMMENT ON FUNCTION device_register(text, text, text, text, text, text, integer, double precision, timestamptz, text) IS 'Says which meter a gateway''s device is: a new one, or that of p_meter_code; zone NULL is the region''s, interval in ms, power in W; raises SG010, SG020 device taken, SG022 no such meter, SG023 meter read elsewhere, SG024 no such region, SG025 serial known';
+COMMENT ON FUNCTION device_register(text, text, text, text, text, text, integer, double precision, timestamptz, text) IS 'Says which meter a gateway''s device is: a new one, or that of p_meter_code; zone NULL is the region''s, and both are the new meter''s from the beginning of time; interval in ms, power in W; raises SG010, SG020 device taken, SG022 no such meter, SG023 meter read elsewhere, SG024 no such region, SG025 serial known';
 GRANT EXECUTE ON FUNCTION device_register(text, text, text, text, text, text, integer, double precision, timestamptz, text) TO segs_api;
 
 CREATE OR REPLACE FUNCTION device_unregister(p_gateway text, p_device text, p_now timestamptz) RETURNS text

@@ -5,14 +5,13 @@ CREATE TABLE IF NOT EXISTS meters (
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('registered', 'active', 'inactive', 'faulty', 'decommissioned')),
     model text CHECK (model <> ''),
     serial text CHECK (serial <> ''),
-    region text NOT NULL REFERENCES regions ON UPDATE CASCADE ON DELETE RESTRICT,
-    timezone text NOT NULL CONSTRAINT meters_timezone_is_known CHECK (is_timezone(timezone)),
     user_id integer REFERENCES users ON DELETE RESTRICT,
     site text CHECK (site <> ''),
     latitude_deg double precision CHECK (latitude_deg BETWEEN -90 AND 90),
     longitude_deg double precision CHECK (longitude_deg BETWEEN -180 AND 180),
     max_power_w double precision NOT NULL DEFAULT 1000000 CHECK (max_power_w > 0 AND max_power_w < 'infinity'),
     register_modulus_wh bigint CHECK (register_modulus_wh > 0),
+    register_resets boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT meters_location_has_both_coordinates CHECK ((latitude_deg IS NULL) = (longitude_deg IS NULL)),
@@ -20,27 +19,24 @@ CREATE TABLE IF NOT EXISTS meters (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS meters_model_serial_key ON meters (model, serial) WHERE serial IS NOT NULL;
 CREATE INDEX IF NOT EXISTS meters_user_idx ON meters (user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS meters_region_idx ON meters (region, meter_id);
 CREATE INDEX IF NOT EXISTS meters_site_idx ON meters (site) WHERE site IS NOT NULL;
-COMMENT ON TABLE meters IS 'Metering points: what is measured, where, whose it is';
+COMMENT ON TABLE meters IS 'Metering points: what is measured, whose it is; where is in meter_locations';
 COMMENT ON COLUMN meters.meter_id IS 'Key in both databases';
 COMMENT ON COLUMN meters.meter_code IS 'The key for people: MTR- and at least eight digits';
 COMMENT ON COLUMN meters.status IS 'registered (never delivered), active, inactive, faulty or decommissioned';
 COMMENT ON COLUMN meters.model IS 'Maker and model, the name of the gateway''s profile where there is one';
 COMMENT ON COLUMN meters.serial IS 'Serial number on the meter''s plate';
-COMMENT ON COLUMN meters.region IS 'Region the meter counts in and is priced by';
-COMMENT ON COLUMN meters.timezone IS 'IANA zone: the meter''s days and billing periods are local to it';
 COMMENT ON COLUMN meters.user_id IS 'Customer; NULL while nobody has claimed the meter';
 COMMENT ON COLUMN meters.site IS 'Building or plant: meters of one site that go silent together are one alert';
 COMMENT ON COLUMN meters.latitude_deg IS 'Latitude, degrees north, WGS 84';
 COMMENT ON COLUMN meters.longitude_deg IS 'Longitude, degrees east, WGS 84';
 COMMENT ON COLUMN meters.max_power_w IS 'Highest power the connection can carry, W: a register that grows faster is not believed';
 COMMENT ON COLUMN meters.register_modulus_wh IS 'Where the energy registers roll over, Wh; NULL where it is unknown';
+COMMENT ON COLUMN meters.register_resets IS 'Whether the registers may begin again at any time, as those of plugs do when they lose power';
 COMMENT ON COLUMN meters.created_at IS 'When the row was made';
 COMMENT ON COLUMN meters.updated_at IS 'When the row changed last';
 COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';
 COMMENT ON INDEX meters_user_idx IS 'Meters of a customer';
-COMMENT ON INDEX meters_region_idx IS 'Meters of a region';
 COMMENT ON INDEX meters_site_idx IS 'Meters of a site';
 CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at('meter_code');
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters

@@ -20,17 +20,67 @@ COMMENT ON COLUMN registry_regions.region IS 'regions.region';
 COMMENT ON COLUMN registry_regions.capacity_w IS 'Capacity of the region''s supply, W';
 GRANT SELECT ON registry_regions TO segs_api, segs_worker;
 
+CREATE OR REPLACE VIEW registry_capacities AS
+SELECT region, capacity_w, valid FROM region_capacities;
+COMMENT ON VIEW registry_capacities IS 'Rows of the telemetry table capacity_registry';
+COMMENT ON COLUMN registry_capacities.region IS 'region_capacities.region';
+COMMENT ON COLUMN registry_capacities.capacity_w IS 'region_capacities.capacity_w, W';
+COMMENT ON COLUMN registry_capacities.valid IS 'region_capacities.valid';
+GRANT SELECT ON registry_capacities TO segs_api, segs_worker;
+
 CREATE OR REPLACE VIEW registry_devices AS
-SELECT d.gateway_id, d.device, d.meter_id, m.meter_code, m.region, m.timezone, m.max_power_w, d.interval_ms, d.valid
-  FROM devices d JOIN meters m USING (meter_id);
-COMMENT ON VIEW registry_devices IS 'Rows of the telemetry table device_registry, without its own key';
+SELECT d.gateway_id, d.device, d.meter_id, m.meter_code, l.region, l.timezone, m.max_power_w, m.register_modulus_wh,
+       m.register_resets, d.interval_ms,
+       d.valid * l.valid AS valid
+  FROM devices d
+  JOIN meters m USING (meter_id)
+  JOIN meter_locations l ON l.meter_id = d.meter_id AND l.valid && d.valid;
+COMMENT ON VIEW registry_devices IS 'Rows of the telemetry table device_registry, without its own key: one for each place that the meter was at while it was the device';
 COMMENT ON COLUMN registry_devices.gateway_id IS 'devices.gateway_id';
 COMMENT ON COLUMN registry_devices.device IS 'devices.device';
 COMMENT ON COLUMN registry_devices.meter_id IS 'devices.meter_id';
 COMMENT ON COLUMN registry_devices.meter_code IS 'meters.meter_code';
-COMMENT ON COLUMN registry_devices.region IS 'meters.region';
-COMMENT ON COLUMN registry_devices.timezone IS 'meters.timezone, IANA';
+COMMENT ON COLUMN registry_devices.region IS 'meter_locations.region';
+COMMENT ON COLUMN registry_devices.timezone IS 'meter_locations.timezone, IANA';
 COMMENT ON COLUMN registry_devices.max_power_w IS 'meters.max_power_w, W';
+COMMENT ON COLUMN registry_devices.register_modulus_wh IS 'meters.register_modulus_wh, Wh';
+COMMENT ON COLUMN registry_devices.register_resets IS 'meters.register_resets';
 COMMENT ON COLUMN registry_devices.interval_ms IS 'devices.interval_ms, milliseconds';
-COMMENT ON COLUMN registry_devices.valid IS 'devices.valid';
+COMMENT ON COLUMN registry_devices.valid IS 'When both devices.valid and meter_locations.valid hold';
 GRANT SELECT ON registry_devices TO segs_api, segs_worker;
+
+CREATE OR REPLACE VIEW registry_epochs AS
+SELECT e.meter_id, r.register::smallint AS register, e.exchanged_at AS starts_at, r.final_value, r.first_value
+  FROM meter_exchanges e
+  CROSS JOIN LATERAL (VALUES (1, e.final_import_wh, e.first_import_wh), (2, e.final_export_wh, e.first_export_wh),
+                             (3, NULL, NULL), (4, NULL, NULL)) AS r (register, final_value, first_value);
+COMMENT ON VIEW registry_epochs IS 'Rows of the telemetry table register_epochs: at an exchange all registers of a meter begin anew';
+COMMENT ON COLUMN registry_epochs.meter_id IS 'meter_exchanges.meter_id';
+COMMENT ON COLUMN registry_epochs.register IS '1 energy_import_wh, 2 energy_export_wh, 3 reactive_energy_import_varh, 4 reactive_energy_export_varh';
+COMMENT ON COLUMN registry_epochs.starts_at IS 'meter_exchanges.exchanged_at';
+COMMENT ON COLUMN registry_epochs.final_value IS 'Final read of the old register, Wh; NULL when nobody took it';
+COMMENT ON COLUMN registry_epochs.first_value IS 'First read of the new register, Wh; NULL when nobody took it';
+GRANT SELECT ON registry_epochs TO segs_api, segs_worker;
+
+CREATE OR REPLACE VIEW meters_now AS
+SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, m.user_id, m.site, m.latitude_deg,
+       m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at
+  FROM meters m JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp();
+COMMENT ON VIEW meters_now IS 'Meters, each with the place where it is now';
+COMMENT ON COLUMN meters_now.meter_id IS 'meters.meter_id';
+COMMENT ON COLUMN meters_now.meter_code IS 'meters.meter_code';
+COMMENT ON COLUMN meters_now.status IS 'meters.status';
+COMMENT ON COLUMN meters_now.model IS 'meters.model';
+COMMENT ON COLUMN meters_now.serial IS 'meters.serial';
+COMMENT ON COLUMN meters_now.user_id IS 'meters.user_id';
+COMMENT ON COLUMN meters_now.site IS 'meters.site';
+COMMENT ON COLUMN meters_now.latitude_deg IS 'meters.latitude_deg';
+COMMENT ON COLUMN meters_now.longitude_deg IS 'meters.longitude_deg';
+COMMENT ON COLUMN meters_now.max_power_w IS 'meters.max_power_w, W';
+COMMENT ON COLUMN meters_now.register_modulus_wh IS 'meters.register_modulus_wh, Wh';
+COMMENT ON COLUMN meters_now.register_resets IS 'meters.register_resets';
+COMMENT ON COLUMN meters_now.created_at IS 'meters.created_at';
+COMMENT ON COLUMN meters_now.updated_at IS 'meters.updated_at';
+COMMENT ON COLUMN meters_now.region IS 'meter_locations.region, now';
+COMMENT ON COLUMN meters_now.timezone IS 'meter_locations.timezone, now';
+GRANT SELECT ON meters_now TO segs_api, segs_worker, segs_readonly;

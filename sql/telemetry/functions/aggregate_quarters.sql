@@ -6,10 +6,12 @@ CREATE OR REPLACE FUNCTION aggregate_quarters(
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0
 AS $$
 DECLARE
     v_marks CONSTANT dirty_meters[] := claim_marks(15, p_limit, CASE WHEN p_early THEN 'infinity' ELSE p_now END);
 BEGIN
+    PERFORM require_readable_chunks();
     marks := cardinality(v_marks);
     quarters := 0;
     failed := 0;

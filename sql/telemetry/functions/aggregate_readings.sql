@@ -8,10 +8,13 @@ CREATE OR REPLACE FUNCTION aggregate_readings(
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+-- What a late reading changes may be compressed; TimescaleDB's limit on what a statement opens of it guards against mistakes.
+SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0
 AS $$
 DECLARE
     v_marks CONSTANT dirty_meters[] := claim_marks(1, p_limit, CASE WHEN p_early THEN 'infinity' ELSE p_now END);
 BEGIN
+    PERFORM require_readable_chunks();
     marks := cardinality(v_marks);
     minutes := 0;
     failed := 0;

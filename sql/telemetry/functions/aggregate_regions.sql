@@ -1,4 +1,5 @@
--- Quarter-hours of regions from aggregates_15m: the meters that belonged to the region when the quarter-hour began.
+-- Quarter-hours of regions from aggregates_15m: the meters that belonged to the region when the quarter-hour began. A region
+-- whose meters are all silent has a row that says so; a meter that is silent for long still belongs to it.
 
 CREATE OR REPLACE FUNCTION aggregate_regions(
     p_limit integer DEFAULT 1000, p_now timestamptz DEFAULT clock_timestamp(), p_early boolean DEFAULT false,
@@ -69,20 +70,28 @@ BEGIN
     INSERT INTO regional_15m AS old (region, bucket, meters, meters_expected, energy_import_wh, energy_export_wh,
         power_w_mean, capacity_w, load_percent, coverage, quality)
     SELECT w.region, w.bucket, m.meters, m.meters_expected, m.energy_import_wh, m.energy_export_wh,
-           m.power_w_mean, r.capacity_w, 100 * m.power_w_mean / r.capacity_w, m.coverage, m.quality
+           m.power_w_mean, r.capacity_w, 100 * m.power_w_mean / r.capacity_w, m.coverage, COALESCE(m.quality, 10)
     FROM unnest(p_regions, p_buckets) AS w (region, bucket)
-    JOIN region_registry AS r ON r.region = w.region
+    CROSS JOIN LATERAL (
+        -- Before its capacities were kept, a region had the present one.
+        SELECT COALESCE((SELECT c.capacity_w FROM capacity_registry AS c WHERE c.region = g.region AND c.valid @> w.bucket),
+                        CASE WHEN NOT EXISTS (SELECT FROM capacity_registry AS c WHERE c.region = g.region) THEN g.capacity_w END) AS capacity_w
+        FROM region_registry AS g WHERE g.region = w.region
+    ) AS r
     CROSS JOIN LATERAL (
         SELECT count(a.meter_id)::integer AS meters, count(*)::integer AS meters_expected,
                sum(a.energy_import_wh)::bigint AS energy_import_wh, sum(a.energy_export_wh)::bigint AS energy_export_wh,
-               sum(a.power_w_sum / nullif(a.power_w_count, 0) ORDER BY d.meter_id) AS power_w_mean,
-               least(100, sum(COALESCE(a.coverage, 0)::double precision ORDER BY d.meter_id) / count(*))::real AS coverage,
+               -- A meter that tells no power has that of its register.
+               sum(COALESCE(a.power_w_sum / nullif(a.power_w_count, 0),
+                            4 * (a.energy_import_wh - COALESCE(a.energy_export_wh, 0))) ORDER BY d.meter_id) AS power_w_mean,
+               COALESCE(least(100, sum(COALESCE(a.coverage, 0)::double precision ORDER BY d.meter_id) / nullif(count(*), 0)), 0)::real AS coverage,
                quality_of_rank(max(quality_rank(a.quality))) AS quality
         FROM device_registry AS d
         LEFT JOIN aggregates_15m AS a ON a.meter_id = d.meter_id AND a.bucket = w.bucket AND a.bucket >= v_first AND a.bucket <= v_last
         WHERE d.region = w.region AND d.valid @> w.bucket
     ) AS m
-    WHERE m.meters > 0
+    -- What is left when the last meter has moved away is a row of no meters.
+    WHERE m.meters_expected > 0 OR EXISTS (SELECT FROM regional_15m AS o WHERE o.region = w.region AND o.bucket = w.bucket)
     ON CONFLICT (region, bucket) DO UPDATE
     SET meters = EXCLUDED.meters, meters_expected = EXCLUDED.meters_expected, energy_import_wh = EXCLUDED.energy_import_wh,
         energy_export_wh = EXCLUDED.energy_export_wh, power_w_mean = EXCLUDED.power_w_mean, capacity_w = EXCLUDED.capacity_w,
@@ -95,3 +104,72 @@ $$;
 COMMENT ON FUNCTION sum_regions(text[], timestamptz[]) IS 'Computes regional_15m for regions and quarter-hours, pair by pair; returns the quarter-hours written';
 GRANT EXECUTE ON FUNCTION aggregate_regions(integer, timestamptz, boolean) TO segs_worker;
 GRANT EXECUTE ON FUNCTION sum_regions(text[], timestamptz[]) TO segs_worker;
+
+CREATE OR REPLACE FUNCTION mark_silent_regions(p_from timestamptz, p_to timestamptz) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_marks integer;
+BEGIN
+    INSERT INTO dirty_regions (region, bucket)
+    SELECT r.region, b.bucket
+    FROM generate_series(date_bin('15 minutes', p_from, '2000-01-01 00:00+00'), p_to - INTERVAL '15 minutes', INTERVAL '15 minutes') AS b (bucket)
+    CROSS JOIN region_registry AS r
+    WHERE EXISTS (SELECT FROM device_registry AS d WHERE d.region = r.region AND d.valid @> b.bucket)
+      AND NOT EXISTS (SELECT FROM regional_15m AS o
+                      WHERE o.region = r.region AND o.bucket = b.bucket AND o.bucket >= p_from - INTERVAL '15 minutes' AND o.bucket < p_to);
+    GET DIAGNOSTICS v_marks = ROW_COUNT;
+    RETURN v_marks;
+END
+$$;
+COMMENT ON FUNCTION mark_silent_regions(timestamptz, timestamptz) IS
+    'Marks the quarter-hours that ended from p_from to p_to of regions that have meters and no row, so that silence has one; returns the marks made';
+
+CREATE OR REPLACE FUNCTION mark_moved(p_devices jsonb, p_capacities jsonb, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_kept CONSTANT tstzrange := tstzrange(retention_horizon('regional_15m', p_now), p_now);
+    v_marks integer;
+BEGIN
+    WITH device AS MATERIALIZED (
+        SELECT d.meter_id, d.region, d.valid FROM jsonb_populate_recordset(NULL::device_registry, p_devices) AS d
+    ), touched AS MATERIALIZED (
+        -- What a new meter has read was never summed, and is marked when it is computed.
+        SELECT o.meter_id FROM ((SELECT d.meter_id, d.region, d.valid FROM device_registry AS d EXCEPT TABLE device)
+                                UNION (TABLE device EXCEPT SELECT d.meter_id, d.region, d.valid FROM device_registry AS d)) AS o
+        WHERE o.meter_id IN (SELECT d.meter_id FROM device_registry AS d)
+    ), old AS (
+        SELECT 'meter ' || d.meter_id AS what, d.region, range_agg(d.valid) AS spans
+        FROM device_registry AS d WHERE d.meter_id IN (SELECT t.meter_id FROM touched AS t) GROUP BY 1, 2
+        UNION ALL
+        SELECT 'capacity ' || c.capacity_w, c.region, range_agg(c.valid) FROM capacity_registry AS c GROUP BY 1, 2
+    ), new AS (
+        SELECT 'meter ' || d.meter_id AS what, d.region, range_agg(d.valid) AS spans
+        FROM device AS d WHERE d.meter_id IN (SELECT t.meter_id FROM touched AS t) GROUP BY 1, 2
+        UNION ALL
+        SELECT 'capacity ' || c.capacity_w, c.region, range_agg(c.valid)
+        FROM jsonb_populate_recordset(NULL::capacity_registry, p_capacities) AS c
+        WHERE c.region IN (SELECT k.region FROM capacity_registry AS k) GROUP BY 1, 2
+    ), changed AS (
+        SELECT region, ((COALESCE(o.spans, '{}') - COALESCE(n.spans, '{}')) + (COALESCE(n.spans, '{}') - COALESCE(o.spans, '{}')))
+                       * v_kept::tstzmultirange AS spans
+        FROM old AS o FULL JOIN new AS n USING (what, region)
+        WHERE o.spans IS DISTINCT FROM n.spans
+    ), span AS (
+        SELECT c.region, unnest(c.spans) AS part FROM changed AS c
+    )
+    INSERT INTO dirty_regions (region, bucket)
+    SELECT DISTINCT s.region, b.bucket
+    FROM span AS s
+    CROSS JOIN LATERAL generate_series(date_bin('15 minutes', lower(s.part), '2000-01-01 00:00+00'), upper(s.part), INTERVAL '15 minutes') AS b (bucket);
+    GET DIAGNOSTICS v_marks = ROW_COUNT;
+    RETURN v_marks;
+END
+$$;
+COMMENT ON FUNCTION mark_moved(jsonb, jsonb, timestamptz) IS
+    'Marks the quarter-hours of regions, up to p_now, in which a meter will be a member or no longer, or the capacity another, once the registry is as given; returns the marks made';
+GRANT EXECUTE ON FUNCTION mark_silent_regions(timestamptz, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION mark_moved(jsonb, jsonb, timestamptz) TO segs_worker;

@@ -155,7 +155,9 @@ AS $$
                 ELSE round(date_part('epoch', came.last_time - came.first_time) * 1000 / d.interval_ms) + 1 END::bigint,
            came.received, COALESCE(told.missing, 0), (SELECT count(*) FROM unnest(came.gaps)), COALESCE(told.gaps, '[]'),
            told.reasons, aside.readings
-    FROM device_registry AS d
+    -- A meter that only moved to another place is one registration.
+    FROM (SELECT r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms, unnest(range_agg(r.valid)) AS valid
+          FROM device_registry AS r GROUP BY r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms) AS d
     JOIN gateway_registry AS g ON g.gateway_id = d.gateway_id
     CROSS JOIN LATERAL (SELECT greatest(p_from, lower(d.valid)) AS lo, least(p_to, upper(d.valid)) AS hi,
                                make_interval(secs => d.interval_ms / 1000.0) AS step) AS span

@@ -5,4 +5,4 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT _timescaledb_functions.tsl_loaded() AND current_setting('timescaledb.license') = 'timescale' $$;
 COMMENT ON FUNCTION is_community() IS 'Whether this server runs TimescaleDB''s Community edition, with continuous aggregates and policies';
-GRANT EXECUTE ON FUNCTION is_community() TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION is_community() TO segs_ingest, segs_worker, segs_api, segs_readonly;

@@ -13,6 +13,7 @@ DECLARE
     v_from CONSTANT timestamptz := greatest(time_bucket(INTERVAL '1 minute', p_from), p_now - INTERVAL '5 days');
     v_to CONSTANT timestamptz := least(time_bucket(INTERVAL '1 minute', p_to), time_bucket(INTERVAL '1 minute', p_now));
 BEGIN
+    PERFORM require_readable_chunks();
     WITH expected AS MATERIALIZED (
         -- Meter by meter: the index of raw readings begins with the meter, and a window is far smaller than a chunk.
         SELECT c.* FROM (SELECT DISTINCT r.meter_id FROM device_registry AS r) AS meter

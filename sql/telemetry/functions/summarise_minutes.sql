@@ -241,7 +241,8 @@ BEGIN
             reactive_energy_export_varh = COALESCE(b.reactive_energy_export_varh, a.reactive_energy_export_varh), reactive_energy_export_start_varh = COALESCE(b.reactive_energy_export_start_varh, a.reactive_energy_export_start_varh),
             quality = CASE WHEN b.gap THEN 9 ELSE a.quality END, computed_at = clock_timestamp()
         FROM neighbour AS b
-        WHERE b.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s) AND a.meter_id = ANY (p_meters) AND a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
+        WHERE b.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
+          AND a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
           -- Of a compressed chunk all is opened that constants do not exclude.
           AND a.meter_id = ANY (p_meters)
           AND (b.gap OR b.energy_import_wh <> a.energy_import_wh OR b.energy_import_start_wh <> a.energy_import_start_wh

@@ -50,9 +50,33 @@ COMMENT ON COLUMN raw_readings.energy_import_wh IS 'Register of active energy de
 COMMENT ON COLUMN raw_readings.energy_export_wh IS 'Register of active energy received from the customer, Wh';
 COMMENT ON COLUMN raw_readings.reactive_energy_import_varh IS 'Register of reactive energy, import, varh';
 COMMENT ON COLUMN raw_readings.reactive_energy_export_varh IS 'Register of reactive energy, export, varh';
-GRANT SELECT, INSERT,
-       UPDATE (power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
-              voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
-              energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh)
-    ON raw_readings TO segs_ingest, segs_worker;
+GRANT SELECT, INSERT ON raw_readings TO segs_ingest, segs_worker;
 GRANT SELECT ON raw_readings TO segs_api, segs_readonly;
+-- TimescaleDB hands every grant on to the table that keeps what is compressed, which has no such columns, and fails. So only
+-- rights that are missing are granted, and where there is compression already, with its hooks off: rights on the hypertable
+-- are all that a query needs.
+DO $$
+DECLARE
+    v_role text;
+    v_missing text;
+    v_compressed CONSTANT boolean := EXISTS (
+        SELECT FROM timescaledb_information.hypertables AS h
+        WHERE h.hypertable_schema = 'public' AND h.hypertable_name = 'raw_readings' AND h.compression_enabled);
+BEGIN
+    FOREACH v_role IN ARRAY '{segs_ingest,segs_worker}'::text[] LOOP
+        SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO v_missing
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'public.raw_readings'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attname NOT IN ('time', 'meter_id', 'flags', 'batch_id')
+          AND NOT has_column_privilege(v_role, a.attrelid, a.attnum, 'UPDATE');
+        CONTINUE WHEN v_missing IS NULL;
+        IF v_compressed THEN
+            SET LOCAL timescaledb.restoring = on;
+        END IF;
+        EXECUTE format('GRANT UPDATE (%s) ON public.raw_readings TO %I', v_missing, v_role);
+        IF v_compressed THEN
+            SET LOCAL timescaledb.restoring = off;
+        END IF;
+    END LOOP;
+END
+$$;

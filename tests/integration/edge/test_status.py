@@ -13,9 +13,10 @@ from edge.buffer.state import BufferState
 from edge.clock import Clock
 from edge.status import status
 from edge.status.lines import lines
+from edge.status.report import report
 from edge.status.running import Running
 from edge.status.status import LOCK_FILE, Status
-from edge.status.stored import stored_in
+from edge.status.stored import stored_in, totals_in
 from edge.uplink.state import UplinkState
 from tests.integration.edge.folder import NOON_US, Folder, commit, deliver, reading, readings
 from tests.integration.edge.peers import EdgeProcess, ModbusMeters, Receiver, modbus_table, wait_until
@@ -104,6 +105,18 @@ async def test_losses_and_refused_readings_are_told_with_their_reasons(folder: F
     assert "given up: 7 readings of 2026-11-27T12:00:00Z to 2026-11-27T12:00:06Z, memory was full" in said
     assert "refused readings: 1" in said
     assert "  main at 2026-11-27T12:00:10Z: 422 malformed" in said
+
+
+async def test_notes_that_were_given_up_are_told(folder: Folder) -> None:
+    """E20: gaps whose reasons nobody will hear."""
+    async with folder.store() as store:
+        await store.commit([], lost_notes=2)
+        await store.commit([], lost_notes=3)
+    found = _status(folder)
+    assert totals_in(folder.buffer).lost_notes == 5
+    assert "notes given up: 5; the cloud does not learn why these readings are missing" in lines(found)
+    made = report(_running(lost_notes=5), boot_id="boot", stream="", next_seq=0, loss_window_s=1)
+    assert made.lost_notes == 5
 
 
 async def test_clock_disk_and_lanes_are_told(tmp_path: Path) -> None:

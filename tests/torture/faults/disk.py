@@ -110,7 +110,7 @@ def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
         stack.wait(float(settings["for_s"]))
         stack.stop(subject)
         try:
-            buffer = Buffer(stack.data)
+            buffer = Buffer(stack.data / "buffer.sqlite")
             _spoil(stack.data, settings)
             stack.history.damages.append(Damage(drained_us, now_us(), buffer.destroyed()))
         finally:

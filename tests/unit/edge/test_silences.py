@@ -165,6 +165,17 @@ def test_silences_wait_until_the_time_is_known() -> None:
     ]
 
 
+def test_silences_that_there_is_no_room_for_are_counted(site: _Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E20, E27: the time was not known for long, and the newest are kept."""
+    monkeypatch.setattr("edge.silences._WAITING", 2)
+    site.machine.synchronized = False
+    site.passes(3700)
+    assert (site.silences.lost(), site.silences.lost()) == (2, 0)
+    site.machine.synchronized = True
+    site.passes(1)
+    assert [note.last_us - NOON_US for note in site.notes] == [2_702_000_000, 3_603_000_000]
+
+
 def test_a_sleeping_gateway_reads_nothing(site: _Site) -> None:
     site.passes(10)
     last_us = site.reads()

@@ -107,6 +107,94 @@ def test_polls_are_excused_within_the_loss_window_before_a_kill_and_not_before_i
     assert _fates(_found(told, [], history)) == {"lost": 2, "in_loss_window": 2}
 
 
+def _in_three(at_s: float, number: int) -> list[Told]:
+    """A reading in three blocks."""
+    return [*_poll(at_s, number), _answer(at_s + 0.02, frequency_hz=50.0 + number)]
+
+
+def _stored_of_three(at_s: float, number: int) -> Row:
+    return _row(at_s, **_stored(at_s, number).values, frequency_hz=50.0 + number)
+
+
+@pytest.mark.parametrize(
+    ("told_s", "killed_s", "fate"),
+    [(9.8, 12.5, "in_loss_window"), (9.8, 14.1, "lost"), (9.2, 12.5, "lost"), (9.8, 19.8, "lost")],
+)
+def test_a_poll_that_a_stopped_meter_holds_up_is_no_reading_yet(told_s: float, killed_s: float, fate: str) -> None:
+    """E18: what its first blocks brought is with the gateway until the time-out, and not to be committed before."""
+    history = History(1.0)
+    history.stopped("simulator", 10 * _S, 20 * _S)
+    history.died("edge", round(killed_s * _S), round(killed_s * _S))
+    told = [*_in_three(5, 1), *_in_three(told_s, 2)[:2]]
+    assert _fates(_found(told, [_stored_of_three(5, 1)], history)) == {"stored": 1, fate: 1}
+
+
+def test_a_stop_of_the_meters_holds_up_no_poll_that_has_all_its_answers() -> None:
+    """E18: that was a reading, and its loss window went on."""
+    history = History(1.0)
+    history.stopped("simulator", 10 * _S, 20 * _S)
+    history.died("edge", 12 * _S, 12 * _S)
+    told = [*_in_three(5, 1), *_in_three(9.8, 2)]
+    assert _fates(_found(told, [_stored_of_three(5, 1)], history)) == {"stored": 1, "lost": 1}
+
+
+def test_a_stop_of_the_meters_holds_up_no_poll_that_is_stored() -> None:
+    """E18: what the row of it lacks is lost."""
+    history = History(1.0)
+    history.stopped("simulator", 10 * _S, 20 * _S)
+    history.died("edge", 12 * _S, 12 * _S)
+    told = [*_in_three(5, 1), *_in_three(9.8, 2)[:2]]
+    rows = [_stored_of_three(5, 1), _row(9.8, energy_import_wh=2)]
+    assert _fates(_found(told, rows, history)) == {"stored": 2, "lost": 1}
+
+
+def test_the_loss_window_of_a_reading_begins_with_the_last_answer_of_its_poll() -> None:
+    """E18"""
+    history = History(1.0)
+    history.died("edge", 11 * _S, 11 * _S)
+    for last_s, fate in ((10.1, "in_loss_window"), (9.9, "lost")):
+        told = [_answer(9.8, power_w=1.5), _answer(last_s, energy_import_wh=1)]
+        assert _fates(_found(told, [], history)) == {fate: 1}
+
+
+def test_a_gateway_that_is_stopped_commits_nothing() -> None:
+    """E18: its loss window is one of its own time."""
+    history = History(1.0)
+    history.stopped("edge", 10 * _S, 15 * _S)
+    history.died("edge", round(15.5 * _S), round(15.5 * _S))
+    told = _poll(9.4, 1) + _poll(9.6, 2)
+    assert _fates(_found(told, [], history)) == {"lost": 1, "in_loss_window": 1}
+
+
+@pytest.mark.parametrize(
+    ("again_s", "fates"),
+    [(20.557, {"stored": 1, "unanswered": 1}), (21.1, {"stored": 1, "lost": 1})],
+    ids=["with the rest of its row", "in the next poll"],
+)
+def test_of_two_equal_answers_a_row_has_the_one_that_nobody_doubts(again_s: float, fates: dict[str, int]) -> None:
+    """Meters that go on after a stop answer what they were asked meanwhile, and what they are asked again."""
+    history = History(1.0)
+    history.stopped("simulator", 10 * _S, 20 * _S)
+    told = [_answer(20.1, power_w=1.5), _answer(20.254, energy_import_wh=1), _answer(again_s, power_w=1.5)]
+    assert _fates(_found(told, [_row(20.586, power_w=1.5, energy_import_wh=1)], history)) == fates
+
+
+@pytest.mark.parametrize(
+    ("other_s", "fates"),
+    [(20.3, {"stored": 1, "undelivered": 1}), (21.3, {"stored": 1, "lost": 1})],
+    ids=["in one burst", "later"],
+)
+def test_of_two_equal_messages_a_row_has_the_one_that_was_confirmed(other_s: float, fates: dict[str, int]) -> None:
+    """Meters that go on after a stop send what had to wait at once, each with the values of now."""
+    told = [_message(20.2, confirmed_s=20.6, power_w=1.5), _message(other_s, withdrawn=True, power_w=1.5)]
+    assert _fates(_found(told, [_row(30, power_w=1.5)])) == fates
+
+
+def test_no_row_is_given_from_an_answer_that_nobody_doubts_to_another() -> None:
+    told = [_answer(20.1, power_w=1.5), _answer(20.2, energy_import_wh=1), _answer(20.5, power_w=1.5)]
+    assert _fates(_found(told, [_row(20.6, power_w=1.5, energy_import_wh=1)])) == {"stored": 1, "lost": 1}
+
+
 def test_messages_are_never_excused_by_a_kill_of_the_gateway() -> None:
     """E13: they are acknowledged once they are safe."""
     history = History(1.0)

@@ -11,6 +11,7 @@ from edge.buffer.store import Store
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
     START_US,
+    alter,
     content,
     cut_all,
     opened,
@@ -250,4 +251,26 @@ async def test_what_a_damaged_file_gives_back_keeps_its_times_though_another_tru
     corrected = int(Flag.TIME_CORRECTED)
     assert await later.times() == [(2, corrected), (41, corrected)]
     assert delivered == [(41, corrected)]
+    await later.store.close()
+
+
+async def test_readings_that_were_set_right_are_counted_once_however_often_they_are_cut(tmp_path: Path) -> None:
+    """E27, E28: new numbers, a batch that cannot be made any more, one that is refused."""
+    boot = _Boot(tmp_path)
+    await boot.store.open()
+    for second in (1, 2, 3):
+        await boot.read(second, wrong_by_s=7_200)
+    boot.true_us = _TRUE_US
+    await cut_all(boot.store)
+    for _ in range(3):
+        await boot.store.renumber("asked to")
+        [batch] = await cut_all(boot.store)
+    await boot.store.refuse(batch.seq, status=422, reason="no")
+    alter(tmp_path, "UPDATE batch SET sha256 = zeroblob(32) WHERE seq = ?", batch.seq + 1)
+    await boot.store.close()
+    later = _Boot(tmp_path)
+    await later.store.open()
+    await cut_all(later.store)
+    assert [second for second, _ in await later.times()] == [1, 2, 3]
+    assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'corrected_readings'") == [(3,)]
     await later.store.close()

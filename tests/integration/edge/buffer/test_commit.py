@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contract.notes import Note, NoteKind
@@ -18,6 +19,7 @@ from edge.reading import Delivery, Reading
 from tests.integration.edge.buffer.buffers import (
     START_US,
     alter,
+    cut_all,
     kept,
     losses,
     opened,
@@ -333,6 +335,44 @@ async def test_a_reading_without_values_comes_back_as_one(tmp_path: Path) -> Non
     assert batch.readings == 2
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"values": {"energy_import_wh": 2**64}},
+        {"values": {"energy_import_wh": -(2**63) - 1}},
+        {"values": {"power_w": float("nan")}},
+        {"time_us": 2**62 + 1},
+        {"interval_ms": 2**31},
+        {"flags": 2**15},
+        {"flags": -1},
+        {"device": "me\udc80ter"},
+        {"device": "m" * 97},
+    ],
+)
+async def test_a_reading_that_no_batch_can_hold_is_set_aside_alone(tmp_path: Path, poison: dict[str, object]) -> None:
+    """E26: its neighbours are committed and sent."""
+    async with opened(tmp_path) as store, queued(store) as queue:
+        await queue.put([reading(1), msgspec.structs.replace(reading(2), **poison), reading(3)])
+        await queue.put([reading(4)])
+        assert sorted(registers(await cut_all(store))) == [1, 3, 4]
+    [(payload, reason)] = peek(tmp_path, "SELECT CAST(payload AS TEXT), reason FROM rejected")
+    assert payload.startswith("Reading(device='m")
+    assert "no " in reason
+    assert peek(tmp_path, "SELECT count(*) FROM loss") == [(0,)]
+
+
+async def test_notes_that_memory_has_no_room_for_are_counted(tmp_path: Path) -> None:
+    """E20: while the disk refused, silences went on."""
+    async with opened(tmp_path) as store, queued(store) as queue:
+        queue.news.clear()
+        for number in range(10_005):
+            queue.note(Note(NoteKind.SILENT, START_US + number, START_US + number + 1, device="meter"))
+        await asyncio.wait_for(queue.news.wait(), 5)
+    [(oldest,)] = peek(tmp_path, "SELECT body FROM note ORDER BY id LIMIT 1")
+    assert decoded_note(oldest).first_us == START_US + 5
+    assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'lost_notes'") == [(5,)]
+
+
 async def test_notes_that_nobody_takes_are_bounded_and_the_newest_are_kept(tmp_path: Path) -> None:
     """E20: a receiver of version 1 takes none, and readings would be given up for their room."""
     notes = [Note(NoteKind.NOT_RUNNING, START_US + n, START_US + n + 1) for n in range(MOST_NOTES)]
@@ -343,6 +383,7 @@ async def test_notes_that_nobody_takes_are_bounded_and_the_newest_are_kept(tmp_p
         for start in range(0, MOST_NOTES, 10_000):
             await store.commit([], notes=notes[start : start + 10_000])
         assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NULL") == [(MOST_NOTES,)]
+        assert peek(tmp_path, "SELECT value FROM meta WHERE key = 'lost_notes'") == [(10,)]
         assert peek(tmp_path, "SELECT count(*) FROM note WHERE seq IS NOT NULL") == [(10,)]
         [(newest,)] = peek(tmp_path, "SELECT body FROM note ORDER BY id DESC LIMIT 1")
         assert decoded_note(newest) == notes[-1]

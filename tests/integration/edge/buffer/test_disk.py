@@ -19,6 +19,7 @@ from edge.errors import BufferUnwritable
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
     Time,
+    copied,
     cut_all,
     files,
     kept,
@@ -260,6 +261,24 @@ async def test_a_file_that_was_replaced_by_another_buffer_gets_what_the_open_one
         await store.open()
         assert (await store.backlog()).readings == 120
         assert sorted(registers(await settle_all(store))) == [*range(20), *range(100, 200)]
+    assert files(tmp_path, "*.damaged-*") == []
+
+
+async def test_a_file_that_was_replaced_together_with_its_log_keeps_what_is_in_that(tmp_path: Path) -> None:
+    """E21: a folder is put back as a crash had left it; the newest is in the log alone."""
+    async with opened(tmp_path / "other") as store:
+        for number in range(100, 120):
+            await store.commit([reading(number)])
+        crashed = copied(tmp_path / "other", tmp_path / "crashed")
+    async with opened(tmp_path) as store:
+        for number in range(20):
+            await store.commit([reading(number)])
+        for part in files(crashed, "buffer.sqlite*"):
+            part.rename(tmp_path / part.name)
+        with pytest.raises(BufferUnwritable, match="replaced"):
+            await store.check()
+        await store.open()
+        assert sorted(registers(await settle_all(store))) == [*range(20), *range(100, 120)]
     assert files(tmp_path, "*.damaged-*") == []
 
 

@@ -13,7 +13,9 @@ from edge.buffer.rows import Loss
 from edge.buffer.segments import unpack
 from edge.buffer.store import Store
 from edge.errors import BufferDamaged, BufferFormat
-from edge.reading import Reading
+from edge.reading import Delivery, Reading
+from edge.status import stored
+from edge.status.stored import Unreadable
 from tests.integration.edge.buffer.buffers import (
     Time,
     alter,
@@ -398,6 +400,9 @@ async def test_a_torn_tail_of_the_log_costs_the_last_commit_at_most(tmp_path: Pa
         "UPDATE batch SET receipt = CAST(x'ff' AS TEXT)",
         "UPDATE batch SET sha256 = zeroblob(32), first_us = 'x'",
         "UPDATE segment SET offset_us = 'x' WHERE id > 65536",
+        "UPDATE segment SET last_us = x'00' WHERE id > 65536",
+        "UPDATE segment SET readings = x'00' WHERE id > 65536",
+        "UPDATE batch SET last_us = x'00', receipt_us = 1, confirmed_us = 1",
         "UPDATE boot SET offset_us = 'x'",
         "UPDATE meta SET value = 'x' WHERE key = 'synced_readings'",
         "UPDATE meta SET value = '[x' WHERE key = 'set_aside'",
@@ -418,3 +423,57 @@ async def test_a_value_that_is_none_any_more_keeps_nobody_from_starting(tmp_path
         await store.confirm([(1, 100)], keep_s=0, asked_us=store._clock.now_us() + 10)
         await store.commit([])
     assert arrived == {1} if "segment" in damage else {1, 2}
+
+
+async def test_definitions_that_are_no_text_any_more_keep_nobody_from_starting(fast_path: Path) -> None:
+    """E21: SQLite's error quotes them, which is no text either."""
+    path = await _closed_buffer(fast_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE segment", b"CRE\xd8TE TABLE segment"))
+    assert path.read_bytes() != content
+    with pytest.raises(Unreadable, match="damaged"), stored.opened(path):
+        pass
+    assert await _check(fast_path, None) == len(_WRITTEN)
+
+
+@pytest.mark.parametrize(
+    ("table", "was", "became"),
+    [
+        ("segment", "segment", "segmenu"),
+        ("batch", "stream ", "strean "),
+        ("batch", "lane IN (0, 1)", "lane IN (8, 1)"),
+        ("note", "body", "bodx"),
+    ],
+)
+async def test_a_definition_that_became_another_hides_no_reading(
+    fast_path: Path, table: str, was: str, became: str
+) -> None:
+    """E21: by it the file is whole, for SQLite."""
+    await _closed_buffer(fast_path)
+    with closing(sqlite3.connect(fast_path / "buffer.sqlite")) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        change = "name = replace(name, ?1, ?2), tbl_name = replace(tbl_name, ?1, ?2), sql = replace(sql, ?1, ?2)"
+        assert db.execute(f"UPDATE sqlite_master SET {change} WHERE name = ?3", (was, became, table)).rowcount == 1
+    assert await _check(fast_path, None) == len(_WRITTEN)
+    assert len(_set_aside(fast_path)) == 1
+
+
+@pytest.mark.parametrize("taken", ["damaged", "taken away"])
+async def test_what_a_broker_repeats_is_known_again_though_the_file_is_another(tmp_path: Path, taken: str) -> None:
+    """E13, E21, C7: committed and not acknowledged when the power failed; stored once more it were another reading."""
+    sent = [Delivery.of(f"client-{n % 2}", n, "meter/power", f"{n}".encode()) for n in range(1, 301)]
+    async with opened(tmp_path) as store:
+        for number in range(0, 300, 10):
+            await store.commit([reading(number)], deliveries=sent[number : number + 10])
+        if taken == "taken away":
+            (tmp_path / "buffer.sqlite").unlink()
+            await store.open()
+    if taken == "damaged":
+        with (tmp_path / "buffer.sqlite").open("r+b") as file:
+            file.write(b"no header at all")
+    async with opened(tmp_path) as store:
+        assert (await store.backlog()).readings == 30
+        found = await store.deliveries()
+    for client in ("client-0", "client-1"):
+        newest = [one for one in found if one.client == client]
+        assert newest == [one for one in sent if one.client == client]

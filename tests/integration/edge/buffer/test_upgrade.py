@@ -120,6 +120,22 @@ async def test_segments_batches_and_refused_batches_are_taken_over_in_their_orde
     assert files(tmp_path, "buffer.sqlite.*") == []
 
 
+@pytest.mark.parametrize("deliveries", [_DELIVERED, _DELIVERY])
+async def test_a_file_that_was_taken_over_is_like_any_other_at_the_next_opening(
+    tmp_path: Path, deliveries: str
+) -> None:
+    """E32: tables that stay keep the definition that they were made with."""
+    old = _Old(tmp_path, deliveries)
+    old.segment([reading(7)])
+    old.close()
+    streams = []
+    for _ in range(2):
+        async with opened(tmp_path) as store:
+            streams.append((store.stream, (await store.backlog()).readings))
+    assert streams[0] == streams[1]
+    assert files(tmp_path, "buffer.sqlite.*") == []
+
+
 async def test_values_that_a_reading_lacks_and_flags_are_as_they_were(tmp_path: Path) -> None:
     """E6, E32"""
     flags = [0, int(Flag.TIME_FROM_DEVICE)]

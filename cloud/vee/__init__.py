@@ -1,0 +1,1 @@
+"""What operators do about validation, estimates and edits of intervals."""

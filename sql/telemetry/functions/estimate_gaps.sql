@@ -1,0 +1,220 @@
+-- Estimates for quarter-hours without a reading. Where both ends of a gap are known its energy is known as well, and an
+-- estimate only shares it out: like the same weekdays and times of the three weeks before, in whole watt-hours that add up
+-- to it exactly (each boundary is rounded once). Where the energy is not known, a flat load at the mean of those weeks.
+
+CREATE OR REPLACE FUNCTION like_days(p_meter_id integer, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (bucket timestamptz, energy_import_wh numeric, energy_export_wh numeric, reactive_energy_import_varh numeric,
+               reactive_energy_export_varh numeric)
+LANGUAGE plpgsql STABLE
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_zone CONSTANT text := COALESCE((SELECT z.zone FROM meter_zones(ARRAY[p_meter_id]) AS z WHERE p_from >= z.lo AND p_from < z.hi), 'UTC');
+    v_first CONSTANT timestamptz := p_from - INTERVAL '21 days';
+BEGIN
+    RETURN QUERY
+    WITH past AS MATERIALIZED (
+        SELECT (a.bucket AT TIME ZONE v_zone)::time AS at, weekday_class((a.bucket AT TIME ZONE v_zone)::date) AS class,
+               avg(a.energy_import_wh) AS import, avg(a.energy_export_wh) AS export,
+               avg(a.reactive_energy_import_varh) AS reactive_import, avg(a.reactive_energy_export_varh) AS reactive_export
+        FROM aggregates_15m AS a
+        WHERE a.meter_id = p_meter_id AND a.bucket >= v_first AND a.bucket < p_from AND a.samples > 0
+          AND a.quality NOT IN (9, 10)
+        GROUP BY GROUPING SETS ((1, 2), (1))
+    )
+    SELECT g, COALESCE(alike.import, other.import), COALESCE(alike.export, other.export),
+           COALESCE(alike.reactive_import, other.reactive_import), COALESCE(alike.reactive_export, other.reactive_export)
+    FROM generate_series(p_from, p_to - INTERVAL '15 minutes', INTERVAL '15 minutes') AS g
+    LEFT JOIN past AS alike ON alike.at = (g AT TIME ZONE v_zone)::time
+                           AND alike.class = weekday_class((g AT TIME ZONE v_zone)::date)
+    LEFT JOIN past AS other ON other.at = (g AT TIME ZONE v_zone)::time AND other.class IS NULL
+    ORDER BY g;
+END
+$$;
+COMMENT ON FUNCTION like_days(integer, timestamptz, timestamptz) IS
+    'What each quarter-hour of p_from to p_to was on average at that local time on like days of the 21 days before p_from, or on any day where there is no like one; readings only, NULL where there are none';
+
+-- Arrays hold one element a quarter-hour, in order of time.
+CREATE OR REPLACE FUNCTION share_out(p_total bigint, p_weights numeric[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(round(p_total * s.upto / s.total)::bigint - round(p_total * (s.upto - s.weight) / s.total)::bigint ORDER BY s.n)
+    FROM (SELECT w.n, w.weight, sum(w.weight) OVER (ORDER BY w.n) AS upto, sum(w.weight) OVER () AS total
+          FROM unnest(p_weights) WITH ORDINALITY AS w (weight, n)) AS s
+    WHERE s.total > 0 AND array_position(p_weights, NULL) IS NULL
+$$;
+COMMENT ON FUNCTION share_out(bigint, numeric[]) IS
+    'Whole numbers in proportion to the weights, none below 0, that add up to p_total (0 or more); NULL where weights are missing or all 0';
+
+CREATE OR REPLACE FUNCTION shape_gap(
+    p_meter_id integer, p_from timestamptz, p_to timestamptz, p_import bigint, p_export bigint, p_reactive_import bigint,
+    p_reactive_export bigint
+) RETURNS TABLE (bucket timestamptz, energy_import_wh bigint, energy_export_wh bigint, reactive_energy_import_varh bigint,
+                 reactive_energy_export_varh bigint)
+LANGUAGE sql STABLE
+SET search_path = public, pg_temp
+AS $$
+    SELECT u.*
+    FROM (SELECT array_agg(l.bucket) AS buckets, array_agg(l.energy_import_wh) AS import, array_agg(l.energy_export_wh) AS export,
+                 array_agg(l.reactive_energy_import_varh) AS reactive_import,
+                 array_agg(l.reactive_energy_export_varh) AS reactive_export
+          FROM like_days(p_meter_id, p_from, p_to) AS l) AS w
+    CROSS JOIN LATERAL unnest(w.buckets, share_out(p_import, w.import), share_out(p_export, w.export),
+                              share_out(p_reactive_import, w.reactive_import),
+                              share_out(p_reactive_export, w.reactive_export)) AS u
+$$;
+COMMENT ON FUNCTION shape_gap(integer, timestamptz, timestamptz, bigint, bigint, bigint, bigint) IS
+    'Shares the energy of p_from to p_to (Wh, varh) out like like_days(); NULL for a register that has no like days';
+
+CREATE OR REPLACE FUNCTION flat_load(p_meter_id integer, p_before timestamptz, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (bucket timestamptz, energy_import_wh bigint, energy_export_wh bigint, reactive_energy_import_varh bigint,
+               reactive_energy_export_varh bigint)
+LANGUAGE sql STABLE
+SET search_path = public, pg_temp
+AS $$
+    SELECT g.bucket, (round(g.n * m.import) - round((g.n - 1) * m.import))::bigint,
+           (round(g.n * m.export) - round((g.n - 1) * m.export))::bigint,
+           (round(g.n * m.reactive_import) - round((g.n - 1) * m.reactive_import))::bigint,
+           (round(g.n * m.reactive_export) - round((g.n - 1) * m.reactive_export))::bigint
+    FROM (SELECT avg(a.energy_import_wh) AS import, avg(a.energy_export_wh) AS export,
+                 avg(a.reactive_energy_import_varh) AS reactive_import, avg(a.reactive_energy_export_varh) AS reactive_export
+          FROM aggregates_15m AS a
+          WHERE a.meter_id = p_meter_id AND a.bucket >= p_before - INTERVAL '21 days' AND a.bucket < p_before
+            AND a.samples > 0 AND a.quality NOT IN (9, 10)) AS m
+    CROSS JOIN generate_series(p_from, p_to - INTERVAL '15 minutes', INTERVAL '15 minutes') WITH ORDINALITY AS g (bucket, n)
+    WHERE num_nonnulls(m.import, m.export, m.reactive_import, m.reactive_export) > 0
+$$;
+COMMENT ON FUNCTION flat_load(integer, timestamptz, timestamptz, timestamptz) IS
+    'The mean quarter-hour of the 21 days before p_before, for each one of p_from to p_to; no rows where nothing was read then';
+
+CREATE OR REPLACE FUNCTION estimate_gaps(p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz)
+RETURNS integer
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_quarter CONSTANT interval := INTERVAL '15 minutes';
+    -- A gap of more than 7 days has no straight line, so none reaches farther.
+    v_reach CONSTANT interval := INTERVAL '7 days 1 hour';
+    v_first CONSTANT timestamptz := (SELECT min(t) FROM unnest(p_from) AS t) - v_reach;
+    v_last CONSTANT timestamptz := (SELECT max(t) FROM unnest(p_to) AS t) + v_reach;
+    v_wanted interval_versions[];
+    v_scope interval_versions[];
+    v_ended integer;
+    v_made integer;
+BEGIN
+    WITH near AS (
+        SELECT s.meter_id, min(s.lo) - v_reach AS lo, max(s.hi) + v_reach AS hi
+        FROM unnest(p_meters, p_from, p_to) AS s (meter_id, lo, hi)
+        WHERE EXISTS (SELECT FROM aggregates_15m AS a
+                      WHERE a.meter_id = s.meter_id AND a.bucket >= s.lo - v_quarter AND a.bucket < s.hi + v_quarter
+                        AND a.bucket >= v_first AND a.bucket < v_last AND a.samples = 0)
+           OR EXISTS (SELECT FROM interval_versions AS v
+                      WHERE v.meter_id = s.meter_id AND v.bucket >= s.lo - v_quarter AND v.bucket < s.hi + v_quarter
+                        AND v.ended_at IS NULL)
+        GROUP BY s.meter_id
+    ), base AS MATERIALIZED (
+        SELECT n.meter_id, n.lo, n.hi, a.bucket, a.samples, a.quality, a.energy_import_wh, a.energy_export_wh,
+               a.reactive_energy_import_varh, a.reactive_energy_export_varh
+        FROM near AS n
+        CROSS JOIN LATERAL (SELECT * FROM aggregates_15m AS b
+                            WHERE b.meter_id = n.meter_id AND b.bucket >= n.lo AND b.bucket < n.hi
+                              AND b.bucket >= v_first AND b.bucket < v_last) AS a
+    ), numbered AS (
+        SELECT b.*, b.bucket - row_number() OVER (PARTITION BY b.meter_id, b.quality ORDER BY b.bucket) * v_quarter AS run
+        FROM base AS b WHERE b.samples = 0 AND b.quality IN (9, 10)
+    ), gap AS (
+        SELECT r.meter_id, r.quality, min(r.bucket) AS lo, max(r.bucket) + v_quarter AS hi, count(*) AS quarters,
+               sum(r.energy_import_wh)::bigint AS import, sum(r.energy_export_wh)::bigint AS export,
+               sum(r.reactive_energy_import_varh)::bigint AS reactive_import,
+               sum(r.reactive_energy_export_varh)::bigint AS reactive_export,
+               min(r.bucket) = r.lo OR max(r.bucket) + v_quarter = r.hi AS cut_off
+        FROM numbered AS r GROUP BY r.meter_id, r.quality, r.run, r.lo, r.hi
+    ), wanted AS (
+        SELECT g.meter_id, e.*, 'like_day' AS method, 8 AS quality
+        FROM gap AS g
+        CROSS JOIN LATERAL shape_gap(g.meter_id, g.lo, g.hi, g.import, g.export, g.reactive_import, g.reactive_export) AS e
+        WHERE g.quality = 9 AND g.quarters > 8 AND NOT g.cut_off
+        UNION ALL
+        SELECT g.meter_id, e.*, 'flat', 9
+        FROM gap AS g CROSS JOIN LATERAL flat_load(g.meter_id, g.lo, g.lo, g.hi) AS e
+        WHERE g.quality = 10 AND NOT g.cut_off
+    )
+    SELECT (SELECT array_agg((NULL, w.meter_id, w.bucket, w.method, w.quality, w.energy_import_wh, w.energy_export_wh,
+                              w.reactive_energy_import_varh, w.reactive_energy_export_varh, NULL, NULL, p_now, NULL, NULL, NULL)::interval_versions)
+            FROM wanted AS w
+            WHERE num_nonnulls(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) > 0),
+           -- Where nothing was read and nothing is computed either, an estimate has nothing to give way to.
+           (SELECT array_agg(v)
+            FROM base AS b JOIN interval_versions AS v ON v.meter_id = b.meter_id AND v.bucket = b.bucket
+            WHERE v.ended_at IS NULL AND v.method <> 'edit'
+              AND NOT EXISTS (SELECT FROM gap AS g WHERE g.cut_off AND g.meter_id = b.meter_id AND b.bucket >= g.lo AND b.bucket < g.hi)
+              AND (b.samples > 0 OR v.actor IS NULL OR b.quality = 9))
+    INTO v_wanted, v_scope;
+
+    UPDATE interval_versions AS v SET ended_at = greatest(p_now, v.created_at), ended_reason = 'superseded'
+    FROM unnest(v_scope) AS s
+    WHERE v.version_id = s.version_id AND v.ended_at IS NULL
+      AND NOT EXISTS (
+          SELECT FROM unnest(v_wanted) AS w
+          WHERE (w.meter_id, w.bucket, w.method) = (v.meter_id, v.bucket, v.method)
+            AND (w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh)
+                IS NOT DISTINCT FROM (v.energy_import_wh, v.energy_export_wh, v.reactive_energy_import_varh, v.reactive_energy_export_varh));
+    GET DIAGNOSTICS v_ended = ROW_COUNT;
+    INSERT INTO interval_versions (meter_id, bucket, method, quality, energy_import_wh, energy_export_wh,
+        reactive_energy_import_varh, reactive_energy_export_varh, created_at)
+    SELECT w.meter_id, w.bucket, w.method, w.quality, w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh,
+           w.reactive_energy_export_varh, p_now
+    FROM unnest(v_wanted) AS w
+    ON CONFLICT (meter_id, bucket, (method = 'edit')) WHERE ended_at IS NULL DO NOTHING;
+    GET DIAGNOSTICS v_made = ROW_COUNT;
+    RETURN v_ended + v_made;
+END
+$$;
+COMMENT ON FUNCTION estimate_gaps(integer[], timestamptz[], timestamptz[], timestamptz) IS
+    'Brings estimates in step with the gaps in and around the given spans (whole quarter-hours): like days for more than 2 h, a flat load where a register was not believed; ends those that a reading or another straight line replaced. Returns rows ended and made';
+
+CREATE OR REPLACE FUNCTION estimate_silence(p_limit integer, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    -- Days are validated up to 42 h after they began: a meter that was heard is known to have been after three days.
+    v_to CONSTANT timestamptz := date_trunc('day', p_now, 'UTC') - INTERVAL '2 days';
+    v_most CONSTANT interval := INTERVAL '35 days';
+    v_silent record;
+    v_meters integer := 0;
+BEGIN
+    FOR v_silent IN
+        SELECT m.meter_id, m.last_actual + INTERVAL '15 minutes' AS heard_until,
+               greatest(m.last_actual + INTERVAL '15 minutes', m.estimated_until) AS lo,
+               least(v_to, m.last_actual + v_most) AS hi
+        FROM vee_meters AS m
+        WHERE m.last_actual < v_to - INTERVAL '1 day'
+          AND m.estimated_until < least(v_to, m.last_actual + v_most)
+        ORDER BY m.last_actual LIMIT p_limit FOR UPDATE SKIP LOCKED
+    LOOP
+        INSERT INTO interval_versions (meter_id, bucket, method, quality, energy_import_wh, energy_export_wh,
+            reactive_energy_import_varh, reactive_energy_export_varh, created_at)
+        SELECT v_silent.meter_id, f.bucket, 'flat', 9, f.energy_import_wh, f.energy_export_wh,
+               f.reactive_energy_import_varh, f.reactive_energy_export_varh, p_now
+        FROM flat_load(v_silent.meter_id, v_silent.heard_until, v_silent.lo, v_silent.hi) AS f
+        WHERE EXISTS (SELECT FROM device_registry AS d WHERE d.meter_id = v_silent.meter_id AND d.valid @> f.bucket)
+          AND NOT EXISTS (SELECT FROM aggregates_15m AS a
+                          WHERE a.meter_id = v_silent.meter_id AND a.bucket >= v_silent.lo AND a.bucket < p_now)
+        ON CONFLICT (meter_id, bucket, (method = 'edit')) WHERE ended_at IS NULL DO NOTHING;
+        UPDATE vee_meters SET estimated_until = v_silent.hi WHERE meter_id = v_silent.meter_id;
+        v_meters := v_meters + 1;
+    END LOOP;
+    RETURN v_meters;
+END
+$$;
+COMMENT ON FUNCTION estimate_silence(integer, timestamptz) IS
+    'Gives a flat load to up to p_limit meters that have been silent for three days, up to two days before p_now and 35 days long; returns how many';
+GRANT EXECUTE ON FUNCTION like_days(integer, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION share_out(bigint, numeric[]) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION shape_gap(integer, timestamptz, timestamptz, bigint, bigint, bigint, bigint) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION flat_load(integer, timestamptz, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION estimate_gaps(integer[], timestamptz[], timestamptz[], timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION estimate_silence(integer, timestamptz) TO segs_worker;
