@@ -29,9 +29,7 @@ def cluster(
     10,000 meters are a region. `settings` go over those of a server of the tests.
     """
     folder.chmod(0o755)
-    server = PostgresServer(
-        data_dir=folder / "pg", settings={"max_wal_size": "4GB", **settings}, bound_to_parent=True
-    )
+    server = PostgresServer(data_dir=folder / "pg", settings={"max_wal_size": "4GB", **settings}, bound_to_parent=True)
     with server:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE template_bench TEMPLATE template0")

@@ -23,7 +23,7 @@ from bench.result import Result
 from bench.sender import Connection, await_ready
 from bench.usage import Usage
 from cloud.gateways.key import Key
-from local.servers import PostgresServer, free_port
+from local.servers import free_port
 
 PRODUCTION = {
     "shared_buffers": "4GB",
@@ -50,7 +50,9 @@ class _Seen:
     overdue_s: list[float] = field(default_factory=list)
 
 
-def run(*, meters: int, cadence_s: float, minutes: float, home: Path, receivers: int = 1, workers: int = 1) -> Iterator[Result]:
+def run(
+    *, meters: int, cadence_s: float, minutes: float, home: Path, receivers: int = 1, workers: int = 1
+) -> Iterator[Result]:
     load = Load(meters=meters, devices=min(meters, 5000), per_device=1, cadence_s=cadence_s)
     key = Key.generate()
     with (
@@ -71,12 +73,10 @@ def run(*, meters: int, cadence_s: float, minutes: float, home: Path, receivers:
         took_s = time.monotonic() - started_s
         own_s = _own_cpu_s() - own_s
         _expect_rows(dsn, seen.accepted)
-        yield from _results(load, seen, took_s, own_s, usages, server)
+        yield from _results(load, seen, took_s, own_s, usages)
 
 
-def _results(
-    load: Load, seen: _Seen, took_s: float, own_s: float, usages: dict[str, Usage], server: PostgresServer
-) -> Iterator[Result]:
+def _results(load: Load, seen: _Seen, took_s: float, own_s: float, usages: dict[str, Usage]) -> Iterator[Result]:
     asked = load.meters / load.cadence_s
     name = f"million: {load.meters:,} meters at {load.cadence_s:g} s"
     # What is under way when the clock stops is a batch a connection.
@@ -127,9 +127,7 @@ async def _live(
     due: asyncio.Queue[tuple[float, Gateway, int] | None] = asyncio.Queue()
     async with asyncio.TaskGroup() as group:
         watch = group.create_task(_watch(seen, dsn, usages, begin_s))
-        senders = [
-            group.create_task(_send(due, ports[n % len(ports)], key, load, seen)) for n in range(_CONNECTIONS)
-        ]
+        senders = [group.create_task(_send(due, ports[n % len(ports)], key, load, seen)) for n in range(_CONNECTIONS)]
         for number in range(rounds):
             for nth, gateway in enumerate(fleet):
                 at_s = begin_s + (number + nth / len(fleet)) * round_s
@@ -170,8 +168,6 @@ async def _watch(seen: _Seen, dsn: str, usages: list[Usage], begin_s: float) -> 
             now_s = time.time()
             seen.ages_s.append(now_s - max(begin_s, (oldest_s or now_s) // 60 * 60))
             seen.overdue_s.append(max(0.0, now_s - (due_s or now_s)))
-            if os.environ.get("BENCH_TRACE"):
-                print(round(now_s - begin_s), seen.accepted, seen.late_s[-1:], seen.ages_s[-1:], seen.overdue_s[-1:], file=sys.stderr, flush=True)
             await asyncio.sleep(5)
 
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
@@ -78,11 +78,15 @@ def _fill(dsn: str, meters: int, cadence_s: float, to: datetime) -> None:
         connection.execute(_INDEX)
         connection.execute(_INTERVALS.format(table="aggregates_1m", step="INTERVAL '1 minute'"), day)
         month = day | {"from": to - timedelta(days=30)}
-        connection.execute(_INTERVALS.format(table="aggregates_15m", step="INTERVAL '15 minutes'").replace(
-            ", energy_import_start_wh", "").replace("10, 1000, 6", "10, 6"), month)
         connection.execute(
-            "INSERT INTO regional_15m (region, bucket, meters, meters_expected, energy_import_wh, power_w_mean, coverage, quality)"
-            " SELECT region, b, 10000, 10000, 1, 1, 100, 14 FROM region_registry"
+            _INTERVALS.format(table="aggregates_15m", step="INTERVAL '15 minutes'")
+            .replace(", energy_import_start_wh", "")
+            .replace("10, 1000, 6", "10, 6"),
+            month,
+        )
+        connection.execute(
+            "INSERT INTO regional_15m (region, bucket, meters, meters_expected, energy_import_wh, power_w_mean,"
+            " coverage, quality) SELECT region, b, 10000, 10000, 1, 1, 100, 14 FROM region_registry"
             " CROSS JOIN generate_series(%(from)s, %(to)s - INTERVAL '15 minutes', INTERVAL '15 minutes') AS b",
             month,
         )
@@ -93,7 +97,7 @@ def _fill(dsn: str, meters: int, cadence_s: float, to: datetime) -> None:
 def _ask(
     connection: psycopg.Connection,
     statement: str,
-    given: dict[str, object],
+    given: Mapping[str, object],
     meter_ids: Sequence[int],
     chance: random.Random,
     rows: int,
@@ -101,7 +105,7 @@ def _ask(
     """Milliseconds of each question, its rows read."""
     took_ms = []
     for _ in range(_ASKED):
-        asked = given | {"meter_id": chance.choice(meter_ids)}
+        asked = {**given, "meter_id": chance.choice(meter_ids)}
         started_s = time.perf_counter()
         found = connection.execute(_QUERIES[statement], asked).fetchall()
         took_ms.append((time.perf_counter() - started_s) * 1e3)

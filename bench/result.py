@@ -26,7 +26,7 @@ class Result:
     def limit(
         cls, name: str, unit: str, figure: float, *, at_most: float | None = None, at_least: float | None = None
     ) -> "Result":
-        """A figure against a fixed limit, the one or the other: the ratio is the part of the limit that is used or reached."""
+        """A figure against a fixed limit, the one or the other; the ratio is the part of it that is used or reached."""
         bound = at_least if at_most is None else at_most
         if bound is None:
             raise ValueError(f"{name}: give a limit")

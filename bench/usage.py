@@ -18,7 +18,7 @@ class Usage:
     _cpu_s: dict[int, float] = field(default_factory=dict)
     _before_s: float = 0.0
     most_bytes: int = 0
-    """Private memory of the one process that had most; pages shared with others, as PostgreSQL's cache is, not counted."""
+    """Private memory of the process that had most; what is shared, as PostgreSQL's cache is, is not counted."""
 
     def look(self) -> None:
         for pid in [self.pid, *_below(self.pid)]:

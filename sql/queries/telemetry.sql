@@ -13,7 +13,7 @@ ORDER BY time DESC LIMIT 1;
 -- A meter's intervals at a resolution.
 SELECT start_time, end_time, energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh,
     power_w_mean, power_w_min, power_w_max, coverage, quality, version, missing
-FROM intervals(ARRAY[%(meter_id)s], %(from)s, %(to)s, %(resolution)s);
+FROM intervals(ARRAY[%(meter_id)s]::integer[], %(from)s, %(to)s, %(resolution)s);
 
 -- name: regions
 -- All regions' quarter-hours.
