@@ -2,47 +2,72 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench import buffer, drain, ingest, line, mqtt, polling, requests, wire
+from bench import aggregate, buffer, drain, ingest, line, million, mqtt, polling, queries, requests, scale, wire
 from bench.result import Result
 from local.servers import segs_home
 
-_Run = Callable[[int, Path], Iterable[Result]]
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What was asked for; `meters`, `cadence_s` and `minutes` are None where the benchmark is to choose."""
+
+    home: Path
+    rounds: int
+    meters: int | None = None
+    cadence_s: float | None = None
+    minutes: float | None = None
+
+
+_Run = Callable[[_Sizes], Iterable[Result]]
 _BENCHMARKS: dict[str, _Run] = {
-    "wire": lambda _rounds, _home: wire.run(),
-    "buffer": lambda rounds, home: [buffer.append(commits=2_000, rounds=rounds, home=home)],
-    "flash": lambda _rounds, home: buffer.flash(seconds=1_800, home=home),
-    "drain": lambda _rounds, home: drain.run(hours=2, home=home),
-    "ingest": lambda rounds, home: ingest.run(batches=200, rounds=rounds, home=home),
-    "mqtt": lambda rounds, home: [mqtt.run(messages=100_000, rounds=rounds, home=home)],
-    "requests": lambda rounds, home: requests.run(seconds=5, rounds=rounds, home=home),
-    "polling": lambda rounds, home: polling.punctuality(seconds=60, home=home),
-    "thingsboard": lambda rounds, home: [polling.against_thingsboard(seconds=20, rounds=rounds, home=home)],
-    "line": lambda rounds, home: [line.run(seconds=60, home=home)],
+    "wire": lambda _: wire.run(),
+    "buffer": lambda asked: [buffer.append(commits=2_000, rounds=asked.rounds, home=asked.home)],
+    "flash": lambda asked: buffer.flash(seconds=1_800, home=asked.home),
+    "drain": lambda asked: drain.run(hours=1, home=asked.home),
+    "ingest": lambda asked: ingest.run(batches=100, rounds=asked.rounds, home=asked.home),
+    "aggregate": lambda asked: aggregate.run(minutes=15, rounds=asked.rounds, home=asked.home),
+    "million": lambda asked: million.run(
+        meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 10, minutes=asked.minutes or 1.5, home=asked.home
+    ),
+    "scale": lambda asked: scale.run(up_to=asked.meters or 100_000, batches=60, home=asked.home),
+    "queries": lambda asked: queries.run(
+        meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 3600, home=asked.home
+    ),
+    "mqtt": lambda asked: [mqtt.run(messages=50_000, rounds=asked.rounds, home=asked.home)],
+    "requests": lambda asked: requests.run(seconds=3, rounds=asked.rounds, home=asked.home),
+    "polling": lambda asked: polling.punctuality(seconds=30, home=asked.home),
+    "thingsboard": lambda asked: [polling.against_thingsboard(seconds=15, rounds=asked.rounds, home=asked.home)],
+    "line": lambda asked: [line.run(seconds=30, home=asked.home)],
 }
 
 
 def main(
     name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(_BENCHMARKS)}.")] = "all",
     rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn, where they take turns.")] = 3,
+    meters: Annotated[int | None, typer.Option(help="Meters of million, queries and, at most, of scale.")] = None,
+    cadence_s: Annotated[float | None, typer.Option(help="Seconds between readings, of million and queries.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How long million lasts.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as is done anyway.")] = True,
 ) -> None:
     """Run benchmarks on servers and meters of their own."""
     chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}
+    asked = _Sizes(home=segs_home(), rounds=rounds, meters=meters, cadence_s=cadence_s, minutes=minutes)
     passed = True
     for run in chosen.values():
-        for result in run(rounds, segs_home()):
+        for result in run(asked):
             print(result, flush=True)
             passed = passed and result.passed
     sys.exit(0 if passed else 1)
 
 
-def _unknown(name: str, _rounds: int, _home: Path) -> list[Result]:
+def _unknown(name: str, _: _Sizes) -> list[Result]:
     raise typer.BadParameter(f"there is no benchmark {name!r}; there are {', '.join(_BENCHMARKS)}")
 
 

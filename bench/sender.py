@@ -4,13 +4,19 @@ what is measured."""
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
 from urllib.request import urlopen
 
+from contract.codec import PACKED
+
 _READY_TIMEOUT_S = 30
+_BUSY_S = 0.2
 
 
 class Refusal(RuntimeError):
-    """An answer other than 200."""
+    """An answer that will not become 200 when asked again."""
 
 
 def await_ready(port: int) -> None:
@@ -25,31 +31,51 @@ def await_ready(port: int) -> None:
     raise TimeoutError(f"the receiver was not ready within {_READY_TIMEOUT_S} s")
 
 
+class Connection:
+    """One kept connection. `post` raises Refusal."""
+
+    def __init__(self, port: int, key: str, media_type: str = PACKED) -> None:
+        self._port = port
+        self._head = (
+            f"POST /ingest/v1/batches HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
+            f"content-type: {media_type}\r\ncontent-encoding: zstd\r\ncontent-length: "
+        ).encode()
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    async def post(self, body: bytes) -> None:
+        """Returns with the receipt; a receiver that is busy is asked again."""
+        while True:
+            self._writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+            answer = await self._reader.readuntil(b"\r\n\r\n")
+            length = answer.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            text = await self._reader.readexactly(int(length))
+            if answer.startswith(b"HTTP/1.1 200"):
+                return
+            if answer[9:12] not in (b"429", b"503"):
+                raise Refusal(f"{answer.splitlines()[0].decode()}: {text.decode()}")
+            await asyncio.sleep(_BUSY_S)
+
+
 async def post_all(port: int, key: str, media_type: str, bodies: Iterable[bytes], *, connections: int) -> float:
     """Seconds from the first body to the last receipt. Raises Refusal."""
-    head = (
-        f"POST /ingest/v1/batches HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
-        f"content-type: {media_type}\r\ncontent-encoding: zstd\r\ncontent-length: "
-    ).encode()
     waiting = iter(bodies)
-    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
-    began_s = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        for reader, writer in streams:
-            group.create_task(_post(reader, writer, head, waiting))
-    took_s = time.monotonic() - began_s
-    for _, writer in streams:
-        writer.close()
-    return took_s
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Connection(port, key, media_type)) for _ in range(connections)]
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for connection in opened:
+                group.create_task(_post(connection, waiting))
+        return time.monotonic() - began_s
 
 
-async def _post(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, bodies: Iterator[bytes]
-) -> None:
+async def _post(connection: Connection, bodies: Iterator[bytes]) -> None:
     for body in bodies:
-        writer.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
-        answer = await reader.readuntil(b"\r\n\r\n")
-        length = answer.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-        text = await reader.readexactly(int(length))
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise Refusal(f"{answer.splitlines()[0].decode()}: {text.decode()}")
+        await connection.post(body)

@@ -46,8 +46,8 @@ BEGIN
         -- Short spans that follow one another are computed as one. A long one is taken by itself: it would drag along meters
         -- that have nothing to do with it.
         WITH span AS (
-            SELECT m.meters, time_bucket(v_minute, m.first_time) AS lo, time_bucket(v_minute, m.last_time) + v_minute AS hi
-            FROM unnest(p_marks) AS m
+            SELECT m.nth, time_bucket(v_minute, m.first_time) AS lo, time_bucket(v_minute, m.last_time) + v_minute AS hi
+            FROM unnest(p_marks) WITH ORDINALITY AS m (dirty_id, resolution_min, block, meters, first_time, last_time, due_at, alone, marked_at, nth)
         ), sorted AS (
             SELECT s.*, s.hi - s.lo > 3 * v_minute AS long,
                    s.lo > max(s.hi) OVER (PARTITION BY s.hi - s.lo > 3 * v_minute ORDER BY s.lo, s.hi
@@ -56,10 +56,11 @@ BEGIN
         ), numbered AS (
             SELECT s.*, count(*) FILTER (WHERE s.apart) OVER (PARTITION BY s.long ORDER BY s.lo, s.hi) AS island FROM sorted AS s
         )
-        SELECT array_agg(DISTINCT x.meter_id ORDER BY x.meter_id) AS meters, min(n.lo) AS lo, max(n.hi) AS hi
-        FROM numbered AS n CROSS JOIN LATERAL unnest(n.meters) AS x (meter_id)
-        GROUP BY n.long, CASE WHEN NOT n.long THEN n.island END, CASE WHEN n.long THEN n.lo END, CASE WHEN n.long THEN n.hi END
-        ORDER BY min(n.lo)
+        SELECT (SELECT array_agg(o.meter_id) FROM (SELECT DISTINCT x.meter_id FROM unnest(p.marks) AS k
+                CROSS JOIN LATERAL unnest((p_marks[k]).meters) AS x (meter_id)) AS o) AS meters, p.lo, p.hi
+        FROM (SELECT array_agg(n.nth) AS marks, min(n.lo) AS lo, max(n.hi) AS hi FROM numbered AS n
+              GROUP BY n.long, CASE WHEN NOT n.long THEN n.island END, CASE WHEN n.long THEN n.lo END, CASE WHEN n.long THEN n.hi END) AS p
+        ORDER BY p.lo
     LOOP
         SELECT * INTO v_done FROM summarise_minutes(v_part.meters, v_part.lo, v_part.hi, p_now);
         v_minutes := v_minutes + v_done.minutes;

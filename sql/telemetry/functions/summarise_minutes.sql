@@ -13,6 +13,7 @@ SET enable_bitmapscan = off
 SET enable_seqscan = off
 SET enable_nestloop = off
 SET jit = off
+SET timescaledb.enable_chunk_append = off
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
@@ -23,10 +24,11 @@ DECLARE
     v_reach_to CONSTANT timestamptz := p_to + INTERVAL '7 days';
     v_before CONSTANT timestamptz := p_from - v_minute;
     v_after CONSTANT timestamptz := p_to + v_minute;
+    v_last_day CONSTANT timestamptz := time_bucket(INTERVAL '1 day', p_to - INTERVAL '1 microsecond');
 BEGIN
     WITH device AS MATERIALIZED (
         SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
-    ), summary AS MATERIALIZED (
+    ), summary AS (
         SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
                min(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first_at,
                first(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first,
@@ -69,127 +71,168 @@ BEGIN
         FROM raw_readings AS r
         WHERE r.meter_id = ANY (p_meters) AND r.time >= p_from AND r.time < p_to
         GROUP BY 1, 2
-    ), minute AS MATERIALIZED (
+    ), minute AS (
         SELECT s.*, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
                least(100, COALESCE(s.samples * (d.interval_ms / 600.0), 0))::real AS coverage
         FROM summary AS s LEFT JOIN device AS d ON d.meter_id = s.meter_id AND d.valid @> s.bucket
-    ), read AS (
-        SELECT m.meter_id, k.register, m.bucket, m.interval_ms, m.max_power_w, k.first_at, k.first, k.last_at, k.last,
-               k.lowest <> k.first OR k.highest <> k.last
-               OR k.last - k.first > register_allowance(m.max_power_w, k.first_at, k.last_at) AS odd
+    ), chained AS (
+        SELECT m.*, lag(m.bucket) OVER w AS prior, lead(m.bucket) OVER w AS next,
+               lag(m.r1_last_at) OVER w AS r1_prior_at, lag(m.r1_last) OVER w AS r1_prior,
+               lead(m.r1_first_at) OVER w AS r1_next_at, lead(m.r1_first) OVER w AS r1_next,
+               lag(m.r2_last_at) OVER w AS r2_prior_at, lag(m.r2_last) OVER w AS r2_prior,
+               lead(m.r2_first_at) OVER w AS r2_next_at, lead(m.r2_first) OVER w AS r2_next,
+               lag(m.r3_last_at) OVER w AS r3_prior_at, lag(m.r3_last) OVER w AS r3_prior,
+               lead(m.r3_first_at) OVER w AS r3_next_at, lead(m.r3_first) OVER w AS r3_next,
+               lag(m.r4_last_at) OVER w AS r4_prior_at, lag(m.r4_last) OVER w AS r4_prior,
+               lead(m.r4_first_at) OVER w AS r4_next_at, lead(m.r4_first) OVER w AS r4_next
         FROM minute AS m
-        CROSS JOIN LATERAL (VALUES
-            (1::smallint, m.r1_first_at, m.r1_first, m.r1_last_at, m.r1_last, m.r1_min, m.r1_max),
-            (2::smallint, m.r2_first_at, m.r2_first, m.r2_last_at, m.r2_last, m.r2_min, m.r2_max),
-            (3::smallint, m.r3_first_at, m.r3_first, m.r3_last_at, m.r3_last, m.r3_min, m.r3_max),
-            (4::smallint, m.r4_first_at, m.r4_first, m.r4_last_at, m.r4_last, m.r4_min, m.r4_max)
-        ) AS k (register, first_at, first, last_at, last, lowest, highest)
-        WHERE k.first_at IS NOT NULL
-    ), chained AS MATERIALIZED (
-        SELECT r.*, lag(r.bucket) OVER w AS from_bucket, lag(r.last_at) OVER w AS from_at, lag(r.last) OVER w AS from_value,
-               lead(r.bucket) OVER w AS to_bucket, lead(r.first_at) OVER w AS to_at, lead(r.first) OVER w AS to_value
-        FROM read AS r
-        WINDOW w AS (PARTITION BY r.meter_id, r.register ORDER BY r.bucket)
-    ), linked AS MATERIALIZED (
-        SELECT c.meter_id, c.register, c.bucket, c.interval_ms, c.max_power_w, c.first_at, c.first, c.last_at, c.last, c.odd,
-               COALESCE(c.from_bucket, time_bucket(v_minute, before.at)) AS from_bucket,
-               COALESCE(c.from_at, before.at) AS from_at, COALESCE(c.from_value, before.value) AS from_value,
-               COALESCE(c.to_bucket, time_bucket(v_minute, after.at)) AS to_bucket,
-               COALESCE(c.to_at, after.at) AS to_at, COALESCE(c.to_value, after.value) AS to_value
+        WINDOW w AS (PARTITION BY m.meter_id ORDER BY m.bucket)
+    ), linked AS (
+        -- A read in the minute beside the span is taken from there. If there is none, whether there is one farther off.
+        SELECT c.*, before.at AS before_at, after.at AS after_at,
+               COALESCE(c.prior < c.bucket - v_minute OR c.next > c.bucket + v_minute, false)
+               OR COALESCE(before.at < c.bucket - v_minute, false) OR COALESCE(after.at >= c.bucket + 2 * v_minute, false)
+               OR long_before.at IS NOT NULL OR long_after.at IS NOT NULL AS torn,
+               COALESCE(c.r1_prior_at, before.at) AS r1_from_at, COALESCE(c.r1_prior, before.r1) AS r1_from,
+               COALESCE(c.r1_next_at, after.at) AS r1_to_at, COALESCE(c.r1_next, after.r1) AS r1_to,
+               COALESCE(c.r2_prior_at, before.at) AS r2_from_at, COALESCE(c.r2_prior, before.r2) AS r2_from,
+               COALESCE(c.r2_next_at, after.at) AS r2_to_at, COALESCE(c.r2_next, after.r2) AS r2_to,
+               COALESCE(c.r3_prior_at, before.at) AS r3_from_at, COALESCE(c.r3_prior, before.r3) AS r3_from,
+               COALESCE(c.r3_next_at, after.at) AS r3_to_at, COALESCE(c.r3_next, after.r3) AS r3_to,
+               COALESCE(c.r4_prior_at, before.at) AS r4_from_at, COALESCE(c.r4_prior, before.r4) AS r4_from,
+               COALESCE(c.r4_next_at, after.at) AS r4_to_at, COALESCE(c.r4_next, after.r4) AS r4_to
         FROM chained AS c
         LEFT JOIN LATERAL (
-            SELECT n.time AS at, n.value
-            FROM (SELECT w.time, CASE c.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                  WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
-                  FROM raw_readings AS w
-                  WHERE w.meter_id = c.meter_id AND w.time < p_from AND w.time >= v_reach_from) AS n
-            WHERE n.value IS NOT NULL ORDER BY n.time DESC LIMIT 1
-        ) AS before ON c.from_bucket IS NULL
+            SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
+            FROM raw_readings AS w
+            WHERE c.prior IS NULL AND w.meter_id = c.meter_id AND w.time < p_from AND w.time >= v_before
+              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+            ORDER BY w.time DESC LIMIT 1
+        ) AS before ON true
         LEFT JOIN LATERAL (
-            SELECT n.time AS at, n.value
-            FROM (SELECT w.time, CASE c.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                  WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
-                  FROM raw_readings AS w
-                  WHERE w.meter_id = c.meter_id AND w.time >= p_to AND w.time < v_reach_to) AS n
-            WHERE n.value IS NOT NULL ORDER BY n.time LIMIT 1
-        ) AS after ON c.to_bucket IS NULL
+            SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
+            FROM raw_readings AS w
+            WHERE c.next IS NULL AND w.meter_id = c.meter_id AND w.time >= p_to AND w.time < v_after
+              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+            ORDER BY w.time LIMIT 1
+        ) AS after ON true
+        LEFT JOIN LATERAL (
+            SELECT w.time AS at FROM raw_readings AS w
+            WHERE c.prior IS NULL AND before.at IS NULL AND w.meter_id = c.meter_id AND w.time < v_before AND w.time >= v_reach_from
+              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+            LIMIT 1
+        ) AS long_before ON true
+        LEFT JOIN LATERAL (
+            SELECT w.time AS at FROM raw_readings AS w
+            WHERE c.next IS NULL AND after.at IS NULL AND w.meter_id = c.meter_id AND w.time >= v_after AND w.time < v_reach_to
+              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+            LIMIT 1
+        ) AS long_after ON true
+        -- Not merged into what follows, which would look again for each use.
+        OFFSET 0
     ), told AS MATERIALIZED (
-        SELECT l.*,
-               CASE WHEN l.from_at IS NULL THEN l.first
-                    ELSE l.from_value + register_share(l.first - l.from_value, l.from_at, l.bucket, l.first_at) END AS start,
-               CASE WHEN l.to_at IS NULL THEN l.last
-                    ELSE l.last + register_share(l.to_value - l.last, l.last_at, l.bucket + v_minute, l.to_at) END AS finish,
-               l.first_at - l.from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.first_at > l.bucket AS gap_before,
-               l.to_at - l.last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.to_at > l.bucket + v_minute AS gap_after,
-               l.odd OR l.from_bucket < l.bucket - v_minute OR l.to_bucket > l.bucket + v_minute
-               OR l.first - l.from_value NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.from_at, l.first_at)
-               OR l.to_value - l.last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.last_at, l.to_at) AS doubtful
+        SELECT l.*, CASE WHEN l.r1_first_at IS NULL THEN 0 ELSE 1 END + CASE WHEN l.r2_first_at IS NULL THEN 0 ELSE 2 END + CASE WHEN l.r3_first_at IS NULL THEN 0 ELSE 4 END + CASE WHEN l.r4_first_at IS NULL THEN 0 ELSE 8 END AS registers,
+               CASE WHEN l.r1_from_at IS NULL THEN l.r1_first
+                    ELSE l.r1_from + register_share(l.r1_first - l.r1_from, l.r1_from_at, l.bucket, l.r1_first_at) END AS r1_start,
+               CASE WHEN l.r1_to_at IS NULL THEN l.r1_last
+                    ELSE l.r1_last + register_share(l.r1_to - l.r1_last, l.r1_last_at, l.bucket + v_minute, l.r1_to_at) END AS r1_finish,
+               CASE WHEN l.r2_from_at IS NULL THEN l.r2_first
+                    ELSE l.r2_from + register_share(l.r2_first - l.r2_from, l.r2_from_at, l.bucket, l.r2_first_at) END AS r2_start,
+               CASE WHEN l.r2_to_at IS NULL THEN l.r2_last
+                    ELSE l.r2_last + register_share(l.r2_to - l.r2_last, l.r2_last_at, l.bucket + v_minute, l.r2_to_at) END AS r2_finish,
+               CASE WHEN l.r3_from_at IS NULL THEN l.r3_first
+                    ELSE l.r3_from + register_share(l.r3_first - l.r3_from, l.r3_from_at, l.bucket, l.r3_first_at) END AS r3_start,
+               CASE WHEN l.r3_to_at IS NULL THEN l.r3_last
+                    ELSE l.r3_last + register_share(l.r3_to - l.r3_last, l.r3_last_at, l.bucket + v_minute, l.r3_to_at) END AS r3_finish,
+               CASE WHEN l.r4_from_at IS NULL THEN l.r4_first
+                    ELSE l.r4_from + register_share(l.r4_first - l.r4_from, l.r4_from_at, l.bucket, l.r4_first_at) END AS r4_start,
+               CASE WHEN l.r4_to_at IS NULL THEN l.r4_last
+                    ELSE l.r4_last + register_share(l.r4_to - l.r4_last, l.r4_last_at, l.bucket + v_minute, l.r4_to_at) END AS r4_finish,
+               COALESCE(l.r1_first_at - l.r1_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_first_at > l.bucket, false)
+               OR COALESCE(l.r2_first_at - l.r2_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_first_at > l.bucket, false)
+               OR COALESCE(l.r3_first_at - l.r3_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_first_at > l.bucket, false)
+               OR COALESCE(l.r4_first_at - l.r4_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_first_at > l.bucket, false) AS gap_before,
+               COALESCE(l.r1_to_at - l.r1_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_to_at > l.bucket + v_minute, false)
+               OR COALESCE(l.r2_to_at - l.r2_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_to_at > l.bucket + v_minute, false)
+               OR COALESCE(l.r3_to_at - l.r3_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_to_at > l.bucket + v_minute, false)
+               OR COALESCE(l.r4_to_at - l.r4_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
+               COALESCE(l.torn OR l.r1_min <> l.r1_first OR l.r1_max <> l.r1_last
+                   OR l.r1_from IS NULL AND l.r1_from_at IS NOT NULL OR l.r1_to IS NULL AND l.r1_to_at IS NOT NULL
+                   OR l.r1_last - l.r1_first > register_allowance(l.max_power_w, l.r1_first_at, l.r1_last_at)
+                   OR l.r1_first - l.r1_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_from_at, l.r1_first_at)
+                   OR l.r1_to - l.r1_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_last_at, l.r1_to_at), false)
+                   AND l.r1_first_at IS NOT NULL
+               OR COALESCE(l.torn OR l.r2_min <> l.r2_first OR l.r2_max <> l.r2_last
+                   OR l.r2_from IS NULL AND l.r2_from_at IS NOT NULL OR l.r2_to IS NULL AND l.r2_to_at IS NOT NULL
+                   OR l.r2_last - l.r2_first > register_allowance(l.max_power_w, l.r2_first_at, l.r2_last_at)
+                   OR l.r2_first - l.r2_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_from_at, l.r2_first_at)
+                   OR l.r2_to - l.r2_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_last_at, l.r2_to_at), false)
+                   AND l.r2_first_at IS NOT NULL
+               OR COALESCE(l.torn OR l.r3_min <> l.r3_first OR l.r3_max <> l.r3_last
+                   OR l.r3_from IS NULL AND l.r3_from_at IS NOT NULL OR l.r3_to IS NULL AND l.r3_to_at IS NOT NULL
+                   OR l.r3_last - l.r3_first > register_allowance(l.max_power_w, l.r3_first_at, l.r3_last_at)
+                   OR l.r3_first - l.r3_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_from_at, l.r3_first_at)
+                   OR l.r3_to - l.r3_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_last_at, l.r3_to_at), false)
+                   AND l.r3_first_at IS NOT NULL
+               OR COALESCE(l.torn OR l.r4_min <> l.r4_first OR l.r4_max <> l.r4_last
+                   OR l.r4_from IS NULL AND l.r4_from_at IS NOT NULL OR l.r4_to IS NULL AND l.r4_to_at IS NOT NULL
+                   OR l.r4_last - l.r4_first > register_allowance(l.max_power_w, l.r4_first_at, l.r4_last_at)
+                   OR l.r4_first - l.r4_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_from_at, l.r4_first_at)
+                   OR l.r4_to - l.r4_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_last_at, l.r4_to_at), false)
+                   AND l.r4_first_at IS NOT NULL AS doubtful
         FROM linked AS l
-    ), neighbour AS MATERIALIZED (
-        -- A minute beside the span that was computed before: its energy ends, or begins, at a boundary that may have moved.
-        SELECT t.meter_id, t.register, a.bucket, a.quality, t.gap_before AS gap, t.start - b.start AS energy, b.start
-        FROM told AS t
-        JOIN aggregates_1m AS a ON a.meter_id = t.meter_id
-        CROSS JOIN LATERAL (VALUES (CASE t.register WHEN 1 THEN a.energy_import_start_wh WHEN 2 THEN a.energy_export_start_wh
-            WHEN 3 THEN a.reactive_energy_import_start_varh ELSE a.reactive_energy_export_start_varh END)) AS b (start)
-        WHERE t.from_bucket < p_from AND a.meter_id = ANY (p_meters) AND a.bucket >= v_before AND a.bucket < p_from
-        UNION ALL
-        SELECT t.meter_id, t.register, a.bucket, a.quality, t.gap_after, b.energy + b.start - t.finish, CASE WHEN b.start IS NOT NULL THEN t.finish END
-        FROM told AS t
-        JOIN aggregates_1m AS a ON a.meter_id = t.meter_id
-        CROSS JOIN LATERAL (SELECT * FROM (VALUES
-            (1, a.energy_import_wh, a.energy_import_start_wh), (2, a.energy_export_wh, a.energy_export_start_wh),
-            (3, a.reactive_energy_import_varh, a.reactive_energy_import_start_varh),
-            (4, a.reactive_energy_export_varh, a.reactive_energy_export_start_varh)) AS v (register, energy, start)
-            WHERE v.register = t.register) AS b
-        WHERE t.to_bucket >= p_to AND a.meter_id = ANY (p_meters) AND a.bucket >= p_to AND a.bucket < v_after
-    ), seen AS MATERIALIZED (
-        SELECT r.meter_id, r.register, max(time_bucket(INTERVAL '1 day', r.last_at)) AS day FROM told AS r GROUP BY 1, 2
+    ), meter AS MATERIALIZED (
+        SELECT t.meter_id, bool_or(t.doubtful) AS doubtful, bit_or(t.registers) AS seen, bit_and(t.registers) AS whole,
+               max(t.r1_last_at) AS r1_at, max(t.r2_last_at) AS r2_at, max(t.r3_last_at) AS r3_at, max(t.r4_last_at) AS r4_at
+        FROM told AS t GROUP BY t.meter_id
     ), known AS MATERIALIZED (
-        SELECT k.meter_id, k.register, k.last_day FROM meter_registers AS k
+        SELECT k.meter_id, bit_or(1 << k.register - 1) AS registers, bit_or(1 << k.register - 1) FILTER (WHERE k.last_day >= v_last_day) AS current
+        FROM meter_registers AS k
         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
+        GROUP BY k.meter_id
     ), remembered AS (
         INSERT INTO meter_registers AS old (meter_id, register, last_day)
-        SELECT s.meter_id, s.register, s.day
-        FROM seen AS s LEFT JOIN known AS k ON k.meter_id = s.meter_id AND k.register = s.register
-        WHERE s.day > COALESCE(k.last_day, '-infinity')
+        SELECT m.meter_id, r.register, time_bucket(INTERVAL '1 day', r.at)
+        FROM meter AS m LEFT JOIN known AS k ON k.meter_id = m.meter_id
+        CROSS JOIN LATERAL (VALUES (1, m.r1_at), (2, m.r2_at), (3, m.r3_at), (4, m.r4_at)) AS r (register, at)
+        WHERE m.seen & ~COALESCE(k.current, 0) <> 0 AND r.at IS NOT NULL
         ON CONFLICT (meter_id, register) DO UPDATE SET last_day = EXCLUDED.last_day WHERE old.last_day < EXCLUDED.last_day
-    ), incomplete AS (
-        -- A register that has a minute without a read moves through it all the same.
-        SELECT m.meter_id
-        FROM (SELECT n.meter_id, count(*) AS minutes FROM minute AS n GROUP BY 1) AS m
-        LEFT JOIN (SELECT t.meter_id, count(*) AS reads FROM told AS t GROUP BY 1) AS r ON r.meter_id = m.meter_id
-        LEFT JOIN (SELECT e.meter_id, count(*) AS registers
-                   FROM (SELECT s.meter_id, s.register FROM seen AS s UNION SELECT k.meter_id, k.register FROM known AS k) AS e
-                   GROUP BY 1) AS h ON h.meter_id = m.meter_id
-        WHERE m.minutes * COALESCE(h.registers, 0) <> COALESCE(r.reads, 0)
+    ), neighbour AS MATERIALIZED (
+        -- A minute beside the span that was computed before: its energy ends, or begins, at a boundary that may have moved.
+        SELECT t.meter_id, a.bucket, t.gap_before AS gap,
+               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND a.energy_import_start_wh IS NULL
+               OR t.r2_first_at IS NOT NULL AND a.energy_export_start_wh IS NULL
+               OR t.r3_first_at IS NOT NULL AND a.reactive_energy_import_start_varh IS NULL
+               OR t.r4_first_at IS NOT NULL AND a.reactive_energy_export_start_varh IS NULL AS odd,
+               t.r1_start - a.energy_import_start_wh AS energy_import_wh, a.energy_import_start_wh,
+               t.r2_start - a.energy_export_start_wh AS energy_export_wh, a.energy_export_start_wh,
+               t.r3_start - a.reactive_energy_import_start_varh AS reactive_energy_import_varh, a.reactive_energy_import_start_varh,
+               t.r4_start - a.reactive_energy_export_start_varh AS reactive_energy_export_varh, a.reactive_energy_export_start_varh
+        FROM told AS t
+        JOIN aggregates_1m AS a ON a.meter_id = t.meter_id
+        WHERE t.prior IS NULL AND t.before_at IS NOT NULL AND a.meter_id = ANY (p_meters) AND a.bucket >= v_before AND a.bucket < p_from
+        UNION ALL
+        SELECT t.meter_id, a.bucket, t.gap_after,
+               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND (a.energy_import_wh IS NULL OR a.energy_import_start_wh IS NULL)
+               OR t.r2_first_at IS NOT NULL AND (a.energy_export_wh IS NULL OR a.energy_export_start_wh IS NULL)
+               OR t.r3_first_at IS NOT NULL AND (a.reactive_energy_import_varh IS NULL OR a.reactive_energy_import_start_varh IS NULL)
+               OR t.r4_first_at IS NOT NULL AND (a.reactive_energy_export_varh IS NULL OR a.reactive_energy_export_start_varh IS NULL),
+               a.energy_import_wh + a.energy_import_start_wh - t.r1_finish, CASE WHEN a.energy_import_start_wh IS NOT NULL THEN t.r1_finish END,
+               a.energy_export_wh + a.energy_export_start_wh - t.r2_finish, CASE WHEN a.energy_export_start_wh IS NOT NULL THEN t.r2_finish END,
+               a.reactive_energy_import_varh + a.reactive_energy_import_start_varh - t.r3_finish, CASE WHEN a.reactive_energy_import_start_varh IS NOT NULL THEN t.r3_finish END,
+               a.reactive_energy_export_varh + a.reactive_energy_export_start_varh - t.r4_finish, CASE WHEN a.reactive_energy_export_start_varh IS NOT NULL THEN t.r4_finish END
+        FROM told AS t
+        JOIN aggregates_1m AS a ON a.meter_id = t.meter_id
+        WHERE t.next IS NULL AND t.after_at IS NOT NULL AND a.meter_id = ANY (p_meters) AND a.bucket >= p_to AND a.bucket < v_after
     ), suspect AS MATERIALIZED (
-        SELECT i.meter_id FROM incomplete AS i
+        -- A register that has a minute without a read moves through it all the same.
+        SELECT m.meter_id FROM meter AS m LEFT JOIN known AS k ON k.meter_id = m.meter_id
+        WHERE m.doubtful OR (m.seen | COALESCE(k.registers, 0)) <> m.whole OR (m.seen <> 0 AND p_from < v_horizon + INTERVAL '1 day')
         UNION
-        SELECT t.meter_id FROM told AS t WHERE t.doubtful OR p_from < v_horizon + INTERVAL '1 day'
-        UNION
-        SELECT n.meter_id FROM neighbour AS n WHERE n.quality <> 14 OR n.energy IS NULL OR n.start IS NULL
+        SELECT n.meter_id FROM neighbour AS n WHERE n.odd
         UNION
         SELECT e.meter_id FROM register_epochs AS e
         WHERE e.meter_id = ANY (p_meters) AND e.starts_at > v_reach_from AND e.starts_at < v_reach_to
-    ), booked AS (
-        SELECT t.meter_id, t.bucket, bool_or(t.gap_before OR t.gap_after) AS gap,
-               sum(t.finish - t.start) FILTER (WHERE t.register = 1)::bigint AS energy_import_wh, min(t.start) FILTER (WHERE t.register = 1) AS energy_import_start_wh,
-               sum(t.finish - t.start) FILTER (WHERE t.register = 2)::bigint AS energy_export_wh, min(t.start) FILTER (WHERE t.register = 2) AS energy_export_start_wh,
-               sum(t.finish - t.start) FILTER (WHERE t.register = 3)::bigint AS reactive_energy_import_varh, min(t.start) FILTER (WHERE t.register = 3) AS reactive_energy_import_start_varh,
-               sum(t.finish - t.start) FILTER (WHERE t.register = 4)::bigint AS reactive_energy_export_varh, min(t.start) FILTER (WHERE t.register = 4) AS reactive_energy_export_start_varh
-        FROM told AS t
-        WHERE t.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
-        GROUP BY t.meter_id, t.bucket
-    ), beside AS (
-        SELECT n.meter_id, n.bucket, bool_or(n.gap) AS gap,
-               min(n.energy) FILTER (WHERE n.register = 1) AS energy_import_wh, min(n.start) FILTER (WHERE n.register = 1) AS energy_import_start_wh,
-               min(n.energy) FILTER (WHERE n.register = 2) AS energy_export_wh, min(n.start) FILTER (WHERE n.register = 2) AS energy_export_start_wh,
-               min(n.energy) FILTER (WHERE n.register = 3) AS reactive_energy_import_varh, min(n.start) FILTER (WHERE n.register = 3) AS reactive_energy_import_start_varh,
-               min(n.energy) FILTER (WHERE n.register = 4) AS reactive_energy_export_varh, min(n.start) FILTER (WHERE n.register = 4) AS reactive_energy_export_start_varh
-        FROM neighbour AS n
-        WHERE n.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
-        GROUP BY n.meter_id, n.bucket
     ), moved AS (
         UPDATE aggregates_1m AS a
         SET energy_import_wh = COALESCE(b.energy_import_wh, a.energy_import_wh), energy_import_start_wh = COALESCE(b.energy_import_start_wh, a.energy_import_start_wh),
@@ -197,8 +240,9 @@ BEGIN
             reactive_energy_import_varh = COALESCE(b.reactive_energy_import_varh, a.reactive_energy_import_varh), reactive_energy_import_start_varh = COALESCE(b.reactive_energy_import_start_varh, a.reactive_energy_import_start_varh),
             reactive_energy_export_varh = COALESCE(b.reactive_energy_export_varh, a.reactive_energy_export_varh), reactive_energy_export_start_varh = COALESCE(b.reactive_energy_export_start_varh, a.reactive_energy_export_start_varh),
             quality = CASE WHEN b.gap THEN 9 ELSE a.quality END, computed_at = clock_timestamp()
-        FROM beside AS b
-        WHERE a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
+        FROM neighbour AS b
+        WHERE b.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
+          AND a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
           -- Of a compressed chunk all is opened that constants do not exclude.
           AND a.meter_id = ANY (p_meters)
           AND (b.gap OR b.energy_import_wh <> a.energy_import_wh OR b.energy_import_start_wh <> a.energy_import_start_wh
@@ -219,10 +263,13 @@ BEGIN
             frequency_hz_min, frequency_hz_max, frequency_hz_sum, power_factor_count, power_factor_min, power_factor_max,
             power_factor_sum
         )
-        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN b.gap THEN 9 ELSE 14 END,
-               b.energy_import_wh, b.energy_export_wh, b.reactive_energy_import_varh, b.reactive_energy_export_varh,
-               b.energy_import_start_wh, b.energy_export_start_wh, b.reactive_energy_import_start_varh,
-               b.reactive_energy_export_start_varh, m.power_w_count, m.power_w_min, m.power_w_max, m.power_w_sum,
+        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN s.meter_id IS NULL AND (m.gap_before OR m.gap_after) THEN 9 ELSE 14 END,
+               CASE WHEN s.meter_id IS NULL THEN m.r1_finish - m.r1_start END,
+               CASE WHEN s.meter_id IS NULL THEN m.r2_finish - m.r2_start END,
+               CASE WHEN s.meter_id IS NULL THEN m.r3_finish - m.r3_start END,
+               CASE WHEN s.meter_id IS NULL THEN m.r4_finish - m.r4_start END,
+               CASE WHEN s.meter_id IS NULL THEN m.r1_start END, CASE WHEN s.meter_id IS NULL THEN m.r2_start END, CASE WHEN s.meter_id IS NULL THEN m.r3_start END, CASE WHEN s.meter_id IS NULL THEN m.r4_start END,
+               m.power_w_count, m.power_w_min, m.power_w_max, m.power_w_sum,
                m.voltage_l1_v_count, m.voltage_l1_v_min, m.voltage_l1_v_max, m.voltage_l1_v_sum, m.voltage_l2_v_count,
                m.voltage_l2_v_min, m.voltage_l2_v_max, m.voltage_l2_v_sum, m.voltage_l3_v_count, m.voltage_l3_v_min,
                m.voltage_l3_v_max, m.voltage_l3_v_sum, m.current_l1_a_count, m.current_l1_a_min, m.current_l1_a_max,
@@ -230,7 +277,7 @@ BEGIN
                m.current_l3_a_count, m.current_l3_a_min, m.current_l3_a_max, m.current_l3_a_sum, m.frequency_hz_count,
                m.frequency_hz_min, m.frequency_hz_max, m.frequency_hz_sum, m.power_factor_count, m.power_factor_min,
                m.power_factor_max, m.power_factor_sum
-        FROM minute AS m LEFT JOIN booked AS b ON b.meter_id = m.meter_id AND b.bucket = m.bucket
+        FROM told AS m LEFT JOIN suspect AS s ON s.meter_id = m.meter_id
         ON CONFLICT (meter_id, bucket) DO UPDATE
         SET samples = EXCLUDED.samples, coverage = EXCLUDED.coverage,
             quality = CASE WHEN COALESCE(EXCLUDED.energy_import_start_wh, EXCLUDED.energy_export_start_wh, EXCLUDED.reactive_energy_import_start_varh, EXCLUDED.reactive_energy_export_start_varh) IS NULL
