@@ -1,4 +1,4 @@
-"""`segs-cloud meter`: meters that move, or are exchanged."""
+"""`segs-cloud meter`: meters that move, are exchanged, or have registers that wrap."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,14 +9,14 @@ from cloud.db.queries import Queries
 from cloud.instant import parse
 from cloud.operator import registration
 
-app = typer.Typer(no_args_is_help=True, help="Meters that move, or are exchanged.")
+app = typer.Typer(no_args_is_help=True, help="Meters that move, are exchanged, or have registers that wrap.")
 
 _QUERIES = Queries("meter")
 
 
 @app.callback()
 def meter() -> None:
-    """Meters that move, or are exchanged."""
+    """Meters that move, are exchanged, or have registers that wrap."""
 
 
 @app.command()
@@ -63,3 +63,17 @@ def exchange(
     }
     with registration() as domain:
         domain.execute(_QUERIES["exchange"], what)
+
+
+@app.command()
+def registers(
+    code: Annotated[str, typer.Argument(help="Code of the meter, MTR-00000001.")],
+    rollover_wh: Annotated[int | None, typer.Option(min=1, help="Where its registers wrap to 0, Wh.")] = None,
+    resets: Annotated[
+        bool | None, typer.Option("--resets/--no-resets", help="Whether they may begin again at any time.")
+    ] = None,
+) -> None:
+    """Say how a meter's registers behave. What is kept of their reads is looked at again."""
+    what = {"code": code, "modulus_wh": rollover_wh, "resets": resets, "now": datetime.now(UTC)}
+    with registration() as domain:
+        domain.execute(_QUERIES["registers"], what)

@@ -136,3 +136,14 @@ def test_a_serial_that_another_meter_has_is_refused(run: Run) -> None:
     assert run("gateway", "device", "add", "attic", "second", *device).exit_code == 0
     refused = run("meter", "exchange", "MTR-00000001", "--serial", "S-1")
     assert "serial S-1 is that of another meter" in str(refused.exception)
+
+
+def test_what_is_said_of_registers_reaches_the_workers_and_marks_what_is_kept(run: Run, telemetry_db: str) -> None:
+    assert run("meter", "registers", "MTR-00000001", "--rollover-wh", "1000000", "--resets").exit_code == 0
+    assert run("meter", "registers", "MTR-00000001", "--no-resets").exit_code == 0
+    with psycopg.connect(telemetry_db) as connection:
+        told = connection.execute("SELECT register_modulus_wh, register_resets FROM device_registry").fetchall()
+        assert told == [(1_000_000, False)]
+        marks = connection.execute("SELECT meters, last_time - first_time > '6 days' FROM dirty_meters").fetchall()
+        assert marks == [([1], True)] * 2
+    assert "there is no meter MTR-00000009" in str(run("meter", "registers", "MTR-00000009", "--resets").exception)

@@ -27,7 +27,7 @@ COMMENT ON COLUMN dirty_meters.alone IS 'It was part of a claim that failed, and
 COMMENT ON COLUMN dirty_meters.marked_at IS 'When the span was marked';
 COMMENT ON INDEX dirty_meters_block_idx IS 'Marks of a block that are due';
 GRANT SELECT, INSERT ON dirty_meters TO segs_ingest;
-GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_meters TO segs_worker;
+GRANT SELECT, INSERT, DELETE ON dirty_meters TO segs_worker;
 GRANT SELECT ON dirty_meters TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_regions (
