@@ -27,27 +27,27 @@ BEGIN
     WITH device AS MATERIALIZED (
         SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
     ), summary AS MATERIALIZED (
-        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
+        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples, min(r.apart) AS apart,
                min(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first_at,
                first(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first,
                max(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last_at,
                last(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last,
-               min(r.energy_import_wh) AS r1_min, max(r.energy_import_wh) AS r1_max,
+               min(r.energy_import_wh - r.r1_before) AS r1_least, max(r.energy_import_wh - r.r1_before) AS r1_most,
                min(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first_at,
                first(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first,
                max(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last_at,
                last(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last,
-               min(r.energy_export_wh) AS r2_min, max(r.energy_export_wh) AS r2_max,
+               min(r.energy_export_wh - r.r2_before) AS r2_least, max(r.energy_export_wh - r.r2_before) AS r2_most,
                min(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first_at,
                first(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first,
                max(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last_at,
                last(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last,
-               min(r.reactive_energy_import_varh) AS r3_min, max(r.reactive_energy_import_varh) AS r3_max,
+               min(r.reactive_energy_import_varh - r.r3_before) AS r3_least, max(r.reactive_energy_import_varh - r.r3_before) AS r3_most,
                min(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first_at,
                first(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first,
                max(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last_at,
                last(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last,
-               min(r.reactive_energy_export_varh) AS r4_min, max(r.reactive_energy_export_varh) AS r4_max,
+               min(r.reactive_energy_export_varh - r.r4_before) AS r4_least, max(r.reactive_energy_export_varh - r.r4_before) AS r4_most,
                count(r.power_w)::integer AS power_w_count, min(r.power_w) AS power_w_min, max(r.power_w) AS power_w_max,
                sum(r.power_w::double precision) AS power_w_sum,
                count(r.voltage_l1_v)::integer AS voltage_l1_v_count, min(r.voltage_l1_v) AS voltage_l1_v_min, max(r.voltage_l1_v) AS voltage_l1_v_max,
@@ -66,8 +66,15 @@ BEGIN
                sum(r.frequency_hz::double precision) AS frequency_hz_sum,
                count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
                sum(r.power_factor::double precision) AS power_factor_sum
-        FROM raw_readings AS r
-        WHERE r.meter_id = ANY (p_meters) AND r.time >= p_from AND r.time < p_to
+        FROM (
+            -- While a register only grows, its highest value so far is the read before.
+            SELECT w.*, w.time - lag(w.time) OVER so_far AS apart,
+                   max(w.energy_import_wh) OVER so_far AS r1_before, max(w.energy_export_wh) OVER so_far AS r2_before,
+                   max(w.reactive_energy_import_varh) OVER so_far AS r3_before, max(w.reactive_energy_export_varh) OVER so_far AS r4_before
+            FROM raw_readings AS w
+            WHERE w.meter_id = ANY (p_meters) AND w.time >= p_from AND w.time < p_to
+            WINDOW so_far AS (PARTITION BY w.meter_id ORDER BY w.time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        ) AS r
         GROUP BY 1, 2
     ), minute AS MATERIALIZED (
         SELECT s.*, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
@@ -75,15 +82,14 @@ BEGIN
         FROM summary AS s LEFT JOIN device AS d ON d.meter_id = s.meter_id AND d.valid @> s.bucket
     ), read AS (
         SELECT m.meter_id, k.register, m.bucket, m.interval_ms, m.max_power_w, k.first_at, k.first, k.last_at, k.last,
-               k.lowest <> k.first OR k.highest <> k.last
-               OR k.last - k.first > register_allowance(m.max_power_w, k.first_at, k.last_at) AS odd
+               COALESCE(k.least < 0 OR k.most > register_allowance(m.max_power_w, m.bucket, m.bucket + m.apart), false) AS odd
         FROM minute AS m
         CROSS JOIN LATERAL (VALUES
-            (1::smallint, m.r1_first_at, m.r1_first, m.r1_last_at, m.r1_last, m.r1_min, m.r1_max),
-            (2::smallint, m.r2_first_at, m.r2_first, m.r2_last_at, m.r2_last, m.r2_min, m.r2_max),
-            (3::smallint, m.r3_first_at, m.r3_first, m.r3_last_at, m.r3_last, m.r3_min, m.r3_max),
-            (4::smallint, m.r4_first_at, m.r4_first, m.r4_last_at, m.r4_last, m.r4_min, m.r4_max)
-        ) AS k (register, first_at, first, last_at, last, lowest, highest)
+            (1::smallint, m.r1_first_at, m.r1_first, m.r1_last_at, m.r1_last, m.r1_least, m.r1_most),
+            (2::smallint, m.r2_first_at, m.r2_first, m.r2_last_at, m.r2_last, m.r2_least, m.r2_most),
+            (3::smallint, m.r3_first_at, m.r3_first, m.r3_last_at, m.r3_last, m.r3_least, m.r3_most),
+            (4::smallint, m.r4_first_at, m.r4_first, m.r4_last_at, m.r4_last, m.r4_least, m.r4_most)
+        ) AS k (register, first_at, first, last_at, last, least, most)
         WHERE k.first_at IS NOT NULL
     ), chained AS MATERIALIZED (
         SELECT r.*, lag(r.bucket) OVER w AS from_bucket, lag(r.last_at) OVER w AS from_at, lag(r.last) OVER w AS from_value,
@@ -172,6 +178,10 @@ BEGIN
         UNION
         SELECT e.meter_id FROM register_epochs AS e
         WHERE e.meter_id = ANY (p_meters) AND e.starts_at > v_reach_from AND e.starts_at < v_reach_to
+        UNION
+        -- An exchange that was taken back has left what it was noted as.
+        SELECT e.meter_id FROM register_events AS e
+        WHERE e.meter_id = ANY (p_meters) AND e.at >= p_from AND e.at < p_to AND e.kind = 'exchange'
     ), booked AS (
         SELECT t.meter_id, t.bucket, bool_or(t.gap_before OR t.gap_after) AS gap,
                sum(t.finish - t.start) FILTER (WHERE t.register = 1)::bigint AS energy_import_wh, min(t.start) FILTER (WHERE t.register = 1) AS energy_import_start_wh,
