@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from cloud.workers import silence, vee
 from tests.sql.conftest import Telemetry
@@ -38,6 +39,24 @@ async def test_a_mark_that_fails_waits_and_holds_up_no_other(telemetry: Telemetr
     waiting = telemetry.rows("SELECT meter_id, not_before > %s AS later, error FROM dirty_intervals", NOW)
     assert [(row["meter_id"], row["later"]) for row in waiting] == [(poisoned, True)]
     assert "violates check constraint" in str(waiting[0]["error"])
+    assert telemetry.rows("SELECT meter_id FROM vee_findings") == [{"meter_id": sound}]
+
+
+async def test_a_mark_that_takes_longer_than_the_database_allows_waits_and_holds_up_no_other(
+    telemetry: Telemetry,
+) -> None:
+    """C8"""
+    slow, sound = telemetry.meter(), telemetry.meter()
+    put(telemetry, slow, SUNDAY, [1])
+    put(telemetry, sound, SUNDAY, SPIKE)
+    telemetry.do(
+        "CREATE FUNCTION slow(integer) RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(600 * $1) IS NOT NULL'"
+    )
+    telemetry.do(f"ALTER TABLE vee_meters ADD CONSTRAINT slow CHECK (slow((meter_id = {slow})::int))")
+    await _step(make_conninfo(telemetry.dsn, options="-c statement_timeout=3s"), vee.validate)
+    assert telemetry.rows("SELECT meter_id, not_before > %s AS later FROM dirty_intervals", NOW) == [
+        {"meter_id": slow, "later": True}
+    ]
     assert telemetry.rows("SELECT meter_id FROM vee_findings") == [{"meter_id": sound}]
 
 
