@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud.intervals.compute import Interval, intervals
-from cloud.intervals.reads import parse
+from cloud.intervals.reads import LARGEST_WH, parse
 from cloud.settings import Settings
 
 
@@ -33,7 +33,9 @@ def command(
         ),
     ],
     resolution: Annotated[Resolution, typer.Option(help="Length of an interval.")] = Resolution.QUARTER,
-    rollover_wh: Annotated[int | None, typer.Option(min=1, help="Where the registers wrap to 0, Wh.")] = None,
+    rollover_wh: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_WH, help="Where the registers wrap to 0, Wh.")
+    ] = None,
     max_power_w: Annotated[
         float,
         typer.Option(min=1, help="What the connection can carry, W: a register that moves faster is not believed."),
@@ -41,7 +43,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
 ) -> None:
     """Compute intervals from cumulative reads, by the SQL that computes those of gateways, and keep nothing."""
-    with reads.open(newline="", encoding="utf-8-sig") as lines:
+    # Serial numbers are only compared, so that they may be in any encoding; all else is ASCII.
+    with reads.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as lines:
         found = parse(lines)
     computed = intervals(
         Settings().telemetry, found, resolution=resolution, rollover_wh=rollover_wh, max_power_w=max_power_w

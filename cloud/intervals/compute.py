@@ -1,7 +1,7 @@
 """Reads through the same SQL as the readings of gateways, in a database that is dropped again."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 from psycopg.rows import class_row
@@ -12,6 +12,8 @@ from cloud.schema.loader import load
 from cloud.schema.scratch import mastered
 
 _QUERIES = Queries("intervals")
+# Reads that lie farther apart have no energy between them, however rarely the meter is read.
+_LONGEST = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def intervals(
         meter = {
             "modulus_wh": rollover_wh,
             "max_power_w": max_power_w,
-            "interval_ms": max(1, round(reads.interval.total_seconds() * 1000)),
+            "interval_ms": max(1, round(min(reads.interval, _LONGEST).total_seconds() * 1000)),
         }
         connection.execute(_QUERIES["meter"], meter)
         _store(connection, reads)

@@ -10,7 +10,8 @@ from statistics import median
 from cloud.errors import CloudError
 
 _TIME, _SERIAL, _IMPORT, _EXPORT = "read_at_utc", "meter_serial", "import_register_wh", "export_register_wh"
-_LARGEST_WH = 10**13
+LARGEST_WH = 10**13
+_YEARS = range(1970, 2101)
 
 
 class ReadsError(CloudError):
@@ -80,7 +81,7 @@ def _rows(lines: Iterable[str]) -> Iterator[Read]:
     wanted = {_TIME, _SERIAL, _IMPORT}
     try:
         names = set(rows.fieldnames or ())
-        if not wanted <= names <= wanted | {_EXPORT}:
+        if not wanted <= names <= wanted | {_EXPORT} or len(names) != len(rows.fieldnames or ()):
             shown = ",".join(rows.fieldnames or ())[:200]
             raise ReadsError(
                 1, f"the columns are {shown!r}", f"they must be {_TIME},{_SERIAL},{_IMPORT} and, if wanted, {_EXPORT}"
@@ -97,7 +98,7 @@ def _rows(lines: Iterable[str]) -> Iterator[Read]:
                 row=row,
             )
     except csv.Error as error:
-        raise ReadsError(rows.line_num, str(error), "send comma-separated values") from error
+        raise ReadsError(rows.reader.line_num, str(error), "send comma-separated values") from error
 
 
 def _time(text: str, row: int) -> datetime:
@@ -105,14 +106,18 @@ def _time(text: str, row: int) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ReadsError(row, f"{_TIME} {text[:40]!r}", "give a time such as 2026-03-01T12:00:00Z") from None
+    if at.year not in _YEARS:
+        raise ReadsError(
+            row, f"{_TIME} {text[:40]!r}", f"take out what a wrong clock stamped; years are {_YEARS[0]} to {_YEARS[-1]}"
+        )
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _register(text: str, column: str, row: int) -> int | None:
     if not text:
         return None
-    if not (text.isdecimal() and text.isascii() and len(text) <= 14 and int(text) <= _LARGEST_WH):
-        raise ReadsError(row, f"{column} {text[:40]!r}", f"give whole watt-hours, 0 to {_LARGEST_WH}, or nothing")
+    if not (text.isdecimal() and text.isascii() and len(text) <= 14 and int(text) <= LARGEST_WH):
+        raise ReadsError(row, f"{column} {text[:40]!r}", f"give whole watt-hours, 0 to {LARGEST_WH}, or nothing")
     return int(text)
 
 

@@ -23,8 +23,9 @@ Meter = Annotated[str, typer.Argument(help="Code of the meter, MTR-00000001.")]
 From = Annotated[str, typer.Option("--from", help="Start, with its offset: 2026-03-01T00:00Z.")]
 To = Annotated[str, typer.Option("--to", help="End, not inclusive.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
-Import = Annotated[int | None, typer.Option(min=0, help="Imported energy, Wh.")]
-Export = Annotated[int | None, typer.Option(min=0, help="Exported energy, Wh.")]
+_MOST_WH = 10**13
+Import = Annotated[int | None, typer.Option(min=0, max=_MOST_WH, help="Imported energy, Wh.")]
+Export = Annotated[int | None, typer.Option(min=0, max=_MOST_WH, help="Exported energy, Wh.")]
 
 
 @contextmanager

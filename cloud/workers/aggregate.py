@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from psycopg import AsyncConnection
+from psycopg.errors import QueryCanceled
 
 from cloud.db.queries import Queries
 from cloud.workers import metrics
@@ -20,16 +21,22 @@ _EARLY_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Queue:
-    """A queue of marks: the statement that claims some and computes, and the table its rows are of."""
+    """A queue of marks: the statement that claims some and computes, and the table its rows are of.
+
+    `resolution_min` is that of its marks in dirty_meters, None for marks of regions.
+    """
 
     name: str
     statement: str
     table: str
     limit: int
+    resolution_min: int | None = None
 
 
-_MINUTES = _Queue(name="minutes", statement="aggregate_readings", table="aggregates_1m", limit=500)
-_QUARTERS = _Queue(name="quarters", statement="aggregate_quarters", table="aggregates_15m", limit=500)
+_MINUTES = _Queue(name="minutes", statement="aggregate_readings", table="aggregates_1m", limit=500, resolution_min=1)
+_QUARTERS = _Queue(
+    name="quarters", statement="aggregate_quarters", table="aggregates_15m", limit=500, resolution_min=15
+)
 _REGIONS = _Queue(name="regions", statement="aggregate_regions", table="regional_15m", limit=500)
 
 
@@ -53,10 +60,18 @@ class _Shift:
         return False
 
     async def _claim(self, connection: AsyncConnection, now: datetime, *, early: bool) -> bool:
-        async with connection.transaction():
-            wanted = {"limit": self._queue.limit, "now": now, "early": early}
-            cursor = await connection.execute(_QUERIES[self._queue.statement], wanted)
-            row = await cursor.fetchone()
+        wanted = {"limit": self._queue.limit, "now": now, "early": early}
+        try:
+            async with connection.transaction():
+                row = await (await connection.execute(_QUERIES[self._queue.statement], wanted)).fetchone()
+        except QueryCanceled as error:
+            if self._queue.resolution_min is None:
+                raise
+            # What takes longer than the database allows takes as long the next time.
+            _LOG.error("claim_timed_out", queue=self._queue.name, error=str(error).strip())
+            wanted |= {"resolution_min": self._queue.resolution_min, "error": str(error).strip()}
+            async with connection.transaction():
+                row = await (await connection.execute(_QUERIES["put_back"], wanted)).fetchone()
         assert row is not None
         marks, written, failed = row
         metrics.MARKS.labels(self._queue.name).inc(marks)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
+from psycopg.errors import QueryCanceled
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenacity import (
     AsyncRetrying,
@@ -25,6 +26,11 @@ Step = Callable[[AsyncConnection, datetime], Awaitable[bool]]
 # 40001 and 40P01 are OperationalErrors too: psycopg files SQLSTATE classes 40, 53, 57 and 58 under them.
 TRANSIENT = (OperationalError, InterfaceError, PoolTimeout)
 _AFTER_FAILURE_S = 30.0
+
+
+def lasts(error: Error) -> bool:
+    """Whether work that failed so would fail again: it was refused, or takes longer than the database allows."""
+    return isinstance(error, QueryCanceled) or not isinstance(error, TRANSIENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

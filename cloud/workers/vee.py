@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, Error
 
 from cloud.db.queries import Queries
 from cloud.workers import metrics
-from cloud.workers.loop import TRANSIENT, Work
+from cloud.workers.loop import Work, lasts
 
 _LOG = structlog.get_logger("segs.worker.vee")
 _QUERIES = Queries("vee")
@@ -29,17 +29,17 @@ async def validate(connection: AsyncConnection, now: datetime) -> bool:
     """One claim. When it fails, its marks are taken one by one, and the one that fails again waits an hour."""
     try:
         return await _claim(connection, _AT_ONCE, now) == _AT_ONCE
-    except TRANSIENT:
-        raise
     except Error as error:
+        if not lasts(error):
+            raise
         _LOG.error("claim_failed", queue=_QUEUE, error=str(error).strip())
     for _ in range(_AT_ONCE):
         try:
             if await _claim(connection, 1, now) == 0:
                 return False
-        except TRANSIENT:
-            raise
         except Error as error:
+            if not lasts(error):
+                raise
             await _postpone(connection, str(error).strip(), now)
     return True
 

@@ -12,6 +12,11 @@ SELECT marks, quarters, failed FROM aggregate_quarters(%(limit)s, %(now)s, %(ear
 -- One claim of marks: quarter-hours of regions.
 SELECT marks, quarters, failed FROM aggregate_regions(%(limit)s, %(now)s, %(early)s);
 
+-- name: put_back
+-- The marks of a claim that took longer than the database allows, to be taken one by one, in halves, or to be kept aside.
+SELECT cardinality(c.marks), 0, put_back(c.marks, '57014', %(error)s, %(now)s)
+FROM (SELECT claim_marks(%(resolution_min)s, %(limit)s, CASE WHEN %(early)s THEN 'infinity' ELSE %(now)s END) AS marks OFFSET 0) AS c;
+
 -- name: retry_failed_marks
 -- Marks that failed more than an hour ago go back into their queues; they keep their age.
 WITH again AS (

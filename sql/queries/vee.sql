@@ -12,12 +12,13 @@ WHERE dirty_id = (SELECT dirty_id FROM dirty_intervals WHERE not_before <= %(now
 RETURNING meter_id, first_bucket, last_bucket;
 
 -- name: mark_ended_days
--- The local days that have ended meanwhile, of every meter.
-SELECT mark_ended_days(%(now)s);
+-- The local days that have ended meanwhile, of every meter. No day is looked at twice, so that none may be before its end:
+-- the server's clock has to agree.
+SELECT mark_ended_days(least(%(now)s, clock_timestamp()));
 
 -- name: estimate_silence
--- Meters that have been silent for days.
-SELECT estimate_silence(%(limit)s, %(now)s);
+-- Meters that have been silent for days, by both clocks.
+SELECT estimate_silence(%(limit)s, least(%(now)s, clock_timestamp()));
 
 -- name: claim
 -- Whether it is this worker's turn; holds until the transaction ends.

@@ -101,6 +101,23 @@ def test_both_registers_are_computed_where_both_were_read(intervals: Any, tmp_pa
     assert [(one["import_wh"], one["export_wh"]) for one in found] == [(200, 0), (0, 30)]
 
 
+def test_a_read_of_a_clock_without_battery_costs_no_other(intervals: Any, tmp_path: Path) -> None:
+    """E15: two reads in three days, and one of a clock that began anew. It has no neighbour within a week."""
+    days = [datetime(2020, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)]
+    found = intervals(_file(tmp_path, [(at, "A", 100 * n) for n, at in enumerate(days)]), "--resolution", "1h")
+    assert sum(one["import_wh"] or 0 for one in found if one["start"] >= "2026-03-01") == 100
+
+
+def test_serial_numbers_may_be_in_any_encoding_and_what_is_no_text_is_refused(intervals: Any, tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    text = "read_at_utc,meter_serial,import_register_wh\r\n2026-03-01T12:00Z,Zähler,5\r\n2026-03-01T12:15Z,Zähler,9\r\n"
+    path.write_bytes(text.encode("latin-1"))
+    assert [one["import_wh"] for one in intervals(path)] == [4]
+    path.write_bytes(text.encode("utf-16"))
+    result = CliRunner().invoke(app, ["intervals", "--reads", str(path)])
+    assert str(result.exception).startswith("row 1: the columns are")
+
+
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(telemetry_db: str, tmp_path: Path) -> None:
     path = _file(tmp_path, [(datetime(2026, 3, 1, tzinfo=UTC), "A", -1)])
     result = CliRunner().invoke(app, ["intervals", "--reads", str(path)], env={"SEGS_TELEMETRY_DSN": telemetry_db})

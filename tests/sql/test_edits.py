@@ -116,3 +116,27 @@ def test_an_estimate_by_hand_is_refused_over_readings(telemetry: Telemetry) -> N
             "SELECT interval_estimate(%s, %s, %s, 9, NULL, 'why', 'ada', %s)", meter_id, SUNDAY, SUNDAY + DAY, NOW
         )
     assert refused.value.sqlstate == "SG043"
+
+
+def test_no_edit_is_more_than_sums_can_hold(telemetry: Telemetry) -> None:
+    """C8: else every question about the month, and every look at the day, failed for ever."""
+    meter_id = telemetry.meter()
+    for import_wh, export_wh in ((2**63 - 1, None), (5, 10**13 + 1)):
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="no meter moves by"):
+            _edit(telemetry, meter_id, import_wh, export_wh)
+    with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="no meter moves by"):
+        telemetry.rows(
+            "SELECT interval_estimate(%s, %s, %s, %s, NULL, 'a bill', 'ada', %s)",
+            *(meter_id, SUNDAY, SUNDAY + DAY, 2**62, NOW),
+        )
+
+
+def test_a_revocation_has_the_quarter_hours_looked_at_that_it_changed_and_no_others(telemetry: Telemetry) -> None:
+    """C8: sixty years of days would take longer than the database allows, again and again."""
+    meter_id = telemetry.meter()
+    _edit(telemetry, meter_id, 80)
+    telemetry.do("DELETE FROM dirty_intervals")
+    span = ("1990-01-01 00:00Z", "2050-01-01 00:00Z")
+    telemetry.rows(REVOKE, meter_id, *span, "a mistake", "bob", NOW)
+    marks = telemetry.rows("SELECT first_bucket, last_bucket FROM dirty_intervals")
+    assert marks == [{"first_bucket": SUNDAY, "last_bucket": SUNDAY}]

@@ -132,6 +132,16 @@ def test_many_meters_are_asked_at_once_each_with_its_own_zone(telemetry: Telemet
     assert [(row["meter_id"], row["energy_import_wh"]) for row in rows] == [(here, 96), (there, 20), (there, 76)]
 
 
+@pytest.mark.parametrize("resolution", ["15m", "1h", "1d"])
+def test_a_meter_that_is_named_twice_has_its_energy_once(telemetry: Telemetry, resolution: str) -> None:
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY, [10] * 96)
+    for zone in (None, "Asia/Kathmandu"):
+        twice = intervals(telemetry, [meter_id, meter_id], SUNDAY, SUNDAY + DAY, resolution, zone)
+        assert twice == intervals(telemetry, [meter_id], SUNDAY, SUNDAY + DAY, resolution, zone)
+        assert sum(row["energy_import_wh"] for row in twice) == 960
+
+
 def test_minutes_are_shown_as_they_were_computed(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     telemetry.store(meter_id, ["power_w", "energy_import_wh"], [(s, 60.0, s) for s in range(120)])

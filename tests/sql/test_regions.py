@@ -85,6 +85,14 @@ def test_a_meter_that_tells_no_power_loads_its_region_by_its_register(telemetry:
     assert (row["power_w_mean"], row["load_percent"]) == (800, pytest.approx(0.8))
 
 
+def test_a_meter_that_tells_its_export_alone_relieves_its_region(telemetry: Telemetry) -> None:
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY, [None], energy_export_wh=[250])
+    telemetry.do("INSERT INTO dirty_regions (region, bucket) VALUES ('north', %s)", SUNDAY)
+    telemetry.rows("SELECT aggregate_regions(10, %s)", SUNDAY + timedelta(days=1))
+    assert telemetry.rows("SELECT power_w_mean FROM regional_15m") == [{"power_w_mean": -1000}]
+
+
 def test_a_move_marks_the_quarter_hours_of_both_regions_since_then(telemetry: Telemetry) -> None:
     telemetry.do("INSERT INTO region_registry (region) VALUES ('south'), ('west')")
     moves, stays = telemetry.meter(), telemetry.meter()

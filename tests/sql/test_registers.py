@@ -134,6 +134,59 @@ def test_an_exchange_told_later_gives_what_it_would_have_given_at_once(telemetry
     assert telemetry.minutes(late) == telemetry.minutes(early)
 
 
+@pytest.mark.parametrize(
+    ("reads", "energy", "events"),
+    [
+        ([(0, 5000), (1, 5005), (2, 5003), (3, 5004), (30, 5010)], 13, [("backwards", 2, 5005, 5003)]),
+        ([(0, 5000), (1, 5001), (2, 6150), (40, 6160)], 12, [("jump", 2, 5001, 6150)]),
+        ([(0, 5000), (1, 9_118_000), (2, 5001), (30, 5003)], 4, [("glitch", 1, 5000, 9_118_000)]),
+    ],
+)
+def test_what_goes_wrong_inside_a_minute_is_found_although_its_ends_are_plausible(
+    telemetry: Any, reads: list[tuple[float, int]], energy: int, events: list[tuple[object, ...]]
+) -> None:
+    """C7: the fast way to a minute sees what the slow one sees; else the order of arrival would decide."""
+    for null in (False, True):
+        meter_id = telemetry.meter(interval_s=30)
+        columns = ["energy_import_wh", "power_w"]
+        rows = [(s, wh, 5.0) for s, wh in [*reads, (60, reads[-1][1] + 1)]]
+        telemetry.store(meter_id, columns, [*rows, *((s + 0.5, None, 5.0) for s, *_ in rows if null)])
+        telemetry.aggregate()
+        assert telemetry.energy(meter_id) == {0: (energy, 10), 1: (0, 14)}
+        assert _events(telemetry) == events
+        telemetry.do("DELETE FROM register_events")
+
+
+def test_an_exchange_that_was_taken_back_leaves_nothing(telemetry: Any) -> None:
+    """No read is in its minute, which is all that is marked."""
+    meter_id = telemetry.meter(interval_s=300)
+    telemetry.registers(meter_id, [(s, 1000 + s) for s in range(0, 3000, 300)])
+    telemetry.aggregate()
+    as_it_was = telemetry.minutes(meter_id)
+    _exchange(telemetry, meter_id, 1400, 2390, 0)
+    telemetry.aggregate()
+    assert telemetry.minutes(meter_id) != as_it_was
+    telemetry.do(
+        "WITH gone AS (DELETE FROM register_epochs RETURNING meter_id, starts_at)"
+        " SELECT mark_meters(1, ARRAY[meter_id], starts_at, starts_at, now()) FROM gone"
+    )
+    telemetry.aggregate()
+    assert telemetry.minutes(meter_id) == as_it_was
+    assert _events(telemetry) == []
+
+
+def test_a_straight_line_that_an_exchange_breaks_is_no_reading(telemetry: Any) -> None:
+    """What the old register moved by between its last read and the exchange nobody knows."""
+    meter_id = telemetry.meter(interval_s=60)
+    telemetry.registers(meter_id, [(0, 100), (60, 120), (1200, 400), (1260, 420)])
+    telemetry.aggregate()
+    _exchange(telemetry, meter_id, 1200, None, 400)
+    telemetry.aggregate()
+    found = telemetry.energy(meter_id)
+    assert {found[minute] for minute in range(2, 20)} == {(None, 10)}
+    assert telemetry.quarters(meter_id)[0]["quality"] == 10
+
+
 Reads = list[tuple[float, int]]
 
 

@@ -1,11 +1,12 @@
 """Retention on both editions, and chunks that are there before they are needed."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from cloud.workers import retention
 from tests.sql.conftest import START
 
 DAY = timedelta(days=1)
@@ -44,8 +45,8 @@ def test_every_table_has_its_period(ten_days: Any, edition: str) -> None:
     ten_days.now = START + 500 * DAY
     while _drop(ten_days, limit=4):
         pass
-    assert _chunks(ten_days, "raw_readings") == []
-    for table in ("aggregates_1m", "aggregates_15m", "regional_15m"):
+    assert _chunks(ten_days, "raw_readings") == _chunks(ten_days, "aggregates_1m") == []
+    for table in ("aggregates_15m", "regional_15m"):
         assert (_chunks(ten_days, table) == []) == (edition == "apache"), table
 
 
@@ -95,6 +96,31 @@ def test_readings_that_waited_beyond_their_period_are_computed_with_their_energy
     assert _chunks(telemetry, "raw_readings") == []
 
 
+@pytest.mark.parametrize("queue", ["dirty_meters", "failed_marks"])
+def test_minutes_that_no_quarter_hour_was_made_of_are_kept(telemetry: Any, queue: str) -> None:
+    """C6: no worker ran for forty days, and retention comes between minutes and quarter-hours."""
+    meter_id = telemetry.meter()
+    telemetry.registers(meter_id, [(s, 1000 + s) for s in range(0, 600, 10)])
+    telemetry.now = START + 40 * DAY
+    telemetry.rows("SELECT * FROM aggregate_readings(200, %s)", telemetry.now)
+    if queue == "failed_marks":
+        telemetry.do("SELECT put_back(claim_marks(15, 1, 'infinity'), '23514', 'as it happens', now())")
+    _drop(telemetry)
+    telemetry.do("DELETE FROM failed_marks")
+    telemetry.do("SELECT mark_meters(15, ARRAY[%s], %s, %s, now())", meter_id, START, START)
+    telemetry.aggregate()
+    assert sum(row["energy_import_wh"] for row in telemetry.quarters(meter_id)) == 590
+    _drop(telemetry)
+    assert _chunks(telemetry, "aggregates_1m") == []
+
+
+async def test_a_host_whose_clock_is_years_ahead_drops_nothing_before_its_time(telemetry: Any) -> None:
+    telemetry.do("INSERT INTO raw_readings (time, meter_id, batch_id) VALUES (now(), 1, 1)")
+    async with await psycopg.AsyncConnection.connect(telemetry.dsn, autocommit=True) as connection:
+        await retention.drop_expired(connection, datetime.now(UTC) + 4000 * DAY)
+    assert telemetry.rows("SELECT count(*) AS n FROM raw_readings") == [{"n": 1}]
+
+
 def test_a_register_that_completes_an_old_reading_is_booked(telemetry: Any) -> None:
     """The readings came in time, and the minute was older than the horizon when it was computed again."""
     meter_id = telemetry.meter()
@@ -139,14 +165,12 @@ def test_on_the_community_edition_policies_drop_what_nothing_waits_for(ten_days:
         " WHERE proc_name = 'policy_retention' AND hypertable_schema = 'public'"
     )
     assert {job["hypertable_name"]: job["keep"] for job in jobs} == {
-        "aggregates_1m": "30 days",
         "aggregates_15m": "365 days",
         "regional_15m": "365 days",
     }
     for job in jobs:
         ten_days.do("CALL run_job(%s)", job["job_id"])
-    assert _chunks(ten_days, "aggregates_1m") == []
-    assert _chunks(ten_days, "raw_readings") == list(range(11))
+    assert _chunks(ten_days, "raw_readings") == _chunks(ten_days, "aggregates_1m") == list(range(11))
 
 
 @pytest.mark.community

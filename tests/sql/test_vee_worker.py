@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 from prometheus_client import REGISTRY
+from psycopg.conninfo import make_conninfo
 
 from cloud.workers import silence, vee
 from tests.sql.conftest import MINUTE, Telemetry
@@ -53,6 +54,24 @@ async def test_a_mark_that_was_put_off_is_overdue_only_from_then_on(telemetry: T
     [measure] = [work.step for work in vee.works(pause_s=1) if work.name == "vee_lag"]
     await _step(telemetry.dsn, measure)
     assert REGISTRY.get_sample_value("segs_worker_lag_seconds", {"queue": "intervals"}) == 180
+
+
+async def test_a_mark_that_takes_longer_than_the_database_allows_waits_and_holds_up_no_other(
+    telemetry: Telemetry,
+) -> None:
+    """C8"""
+    slow, sound = telemetry.meter(), telemetry.meter()
+    put(telemetry, slow, SUNDAY, [1])
+    put(telemetry, sound, SUNDAY, SPIKE)
+    telemetry.do(
+        "CREATE FUNCTION slow(integer) RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(600 * $1) IS NOT NULL'"
+    )
+    telemetry.do(f"ALTER TABLE vee_meters ADD CONSTRAINT slow CHECK (slow((meter_id = {slow})::int))")
+    await _step(make_conninfo(telemetry.dsn, options="-c statement_timeout=3s"), vee.validate)
+    assert telemetry.rows("SELECT meter_id, not_before > %s AS later FROM dirty_intervals", NOW) == [
+        {"meter_id": slow, "later": True}
+    ]
+    assert telemetry.rows("SELECT meter_id FROM vee_findings") == [{"meter_id": sound}]
 
 
 async def test_several_workers_mark_a_silent_region_once_a_minute(telemetry: Telemetry) -> None:

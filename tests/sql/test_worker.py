@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 
 from cloud.schema.apply import apply
 from cloud.schema.errors import VersionError
+from cloud.workers import aggregate
 from cloud.workers.loop import Pulse
 from cloud.workers.runner import WorkerSettings, run
 from local.servers import PostgresServer
@@ -199,6 +200,31 @@ async def test_a_mark_that_cannot_be_computed_holds_up_no_other(telemetry: Telem
     telemetry.do("UPDATE failed_marks SET failed_at = failed_at - INTERVAL '2 hours'")
     async with _working(_settings(telemetry.dsn)):
         await _until(lambda: _energy(telemetry) == 50)
+
+
+@pytest.mark.parametrize(("queue", "table"), [("minutes", "aggregates_1m"), ("quarters", "aggregates_15m")])
+async def test_a_mark_that_takes_longer_than_the_database_allows_holds_up_no_other(
+    telemetry: Telemetry, queue: str, table: str
+) -> None:
+    """C8: a claim that times out would be taken again for ever, and all its marks with it."""
+    for meter_id in (telemetry.meter() for _ in range(5)):
+        telemetry.registers(meter_id, [(0, 0), (1, 10)])
+    telemetry.do(
+        "CREATE FUNCTION slow(integer) RETURNS boolean LANGUAGE sql"
+        " AS 'SELECT pg_sleep(600 * ($1 = 3)::int) IS NOT NULL'"
+    )
+    telemetry.do(f"ALTER TABLE {table} ADD CONSTRAINT slow CHECK (slow(meter_id))")
+    steps = {work.name: work.step for work in aggregate.works(pause_s=0)}
+    for name in ("minutes", "quarters"):
+        async with await psycopg.AsyncConnection.connect(telemetry.dsn, autocommit=True) as connection:
+            await connection.execute("SET statement_timeout = '3s'")
+            while await steps[name](connection, telemetry.now + timedelta(hours=1)):
+                pass
+    assert _energy(telemetry, table) == 40
+    resolution = {"minutes": 1, "quarters": 15}[queue]
+    [failed] = telemetry.rows("SELECT meter_id, resolution_min, error FROM failed_marks")
+    assert (failed["meter_id"], failed["resolution_min"]) == (3, resolution)
+    assert "57014" in str(failed["error"])
 
 
 async def test_a_schema_of_another_release_ends_the_worker(telemetry: Telemetry) -> None:

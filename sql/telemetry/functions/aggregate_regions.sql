@@ -83,7 +83,7 @@ BEGIN
                sum(a.energy_import_wh)::bigint AS energy_import_wh, sum(a.energy_export_wh)::bigint AS energy_export_wh,
                -- A meter that tells no power has that of its register.
                sum(COALESCE(a.power_w_sum / nullif(a.power_w_count, 0),
-                            4 * (a.energy_import_wh - COALESCE(a.energy_export_wh, 0))) ORDER BY d.meter_id) AS power_w_mean,
+                            4 * (COALESCE(a.energy_import_wh, 0) - a.energy_export_wh), 4 * a.energy_import_wh) ORDER BY d.meter_id) AS power_w_mean,
                COALESCE(least(100, sum(COALESCE(a.coverage, 0)::double precision ORDER BY d.meter_id) / nullif(count(*), 0)), 0)::real AS coverage,
                quality_of_rank(max(quality_rank(a.quality))) AS quality
         FROM device_registry AS d

@@ -40,13 +40,15 @@ BEGIN
         FROM known AS k
         CROSS JOIN LATERAL fourth_read_before(k.meter_id, k.register, p_from, v_first) AS before
         CROSS JOIN LATERAL fourth_read_after(k.meter_id, k.register, p_to, v_last) AS after
-        -- What was not read in the span has not changed, unless one of its epochs has.
+        -- What was not read in the span has not changed, unless one of its epochs has, or was taken back.
         WHERE EXISTS (SELECT FROM raw_readings AS w
                       WHERE w.meter_id = k.meter_id AND w.time >= p_from AND w.time < p_to
                         AND register_value(k.register, w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh,
                                            w.reactive_energy_export_varh) IS NOT NULL)
            OR EXISTS (SELECT FROM register_epochs AS e
                       WHERE e.meter_id = k.meter_id AND e.register = k.register AND e.starts_at >= p_from AND e.starts_at < p_to)
+           OR EXISTS (SELECT FROM register_events AS e
+                      WHERE e.meter_id = k.meter_id AND e.register = k.register AND e.at >= p_from AND e.at < p_to AND e.kind = 'exchange')
         GROUP BY k.meter_id
     ), stretch AS MATERIALIZED (
         -- Readings before the horizon may be gone: what is left of them never replaces what was booked from all of them.
@@ -168,7 +170,7 @@ BEGIN
         FROM epoch AS e
         UNION ALL
         -- and what was there before
-        SELECT a.meter_id, NULL, a.bucket, NULL, NULL, 14, NULL, NULL, false
+        SELECT a.meter_id, NULL, a.bucket, NULL, NULL, CASE WHEN a.samples > 0 THEN 14 END, NULL, NULL, false
         FROM stretch AS s
         JOIN aggregates_1m AS a ON a.meter_id = s.meter_id AND a.bucket >= s.lo AND a.bucket < s.hi
         WHERE a.bucket >= v_first AND a.bucket < v_last
@@ -189,7 +191,9 @@ BEGIN
         FROM register_minute AS m
         LEFT JOIN aggregates_1m AS a ON a.meter_id = m.meter_id AND a.bucket = m.bucket AND a.bucket >= v_first AND a.bucket < v_last
     ), minute AS MATERIALIZED (
-        SELECT m.meter_id, m.bucket, COALESCE(min(m.coverage), 0) AS coverage, quality_of_rank(max(m.rank)) AS quality,
+        -- A minute that was interpolated and has no register any more has nothing to be of any quality.
+        SELECT m.meter_id, m.bucket, COALESCE(min(m.coverage), 0) AS coverage,
+               COALESCE(quality_of_rank(max(m.rank)), 10) AS quality,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 1)::bigint AS energy_import_wh,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 2)::bigint AS energy_export_wh,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 3)::bigint AS reactive_energy_import_varh,

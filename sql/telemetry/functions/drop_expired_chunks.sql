@@ -17,7 +17,7 @@ BEGIN
         FROM timescaledb_information.chunks AS c
         JOIN retention_periods() AS p ON p.hypertable = c.hypertable_name
         WHERE c.hypertable_schema = 'public' AND c.range_end <= p_now - p.keep
-          AND CASE WHEN c.hypertable_name = 'raw_readings'
+          AND CASE WHEN c.hypertable_name IN ('raw_readings', 'aggregates_1m')
                    THEN NOT EXISTS (SELECT FROM dirty_meters AS d
                                     WHERE d.last_time >= c.range_start AND d.first_time < c.range_end)
                         AND NOT EXISTS (SELECT FROM failed_marks AS f
@@ -33,5 +33,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION drop_expired_chunks(integer, timestamptz) IS
-    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing while another worker is at it; on the Community edition only raw_readings, policies do the rest';
+    'Drops up to p_limit chunks that are older than retention_periods at p_now, oldest first, and returns their names. Nothing while another worker is at it; on the Community edition only raw_readings and aggregates_1m, policies do the rest';
 GRANT EXECUTE ON FUNCTION drop_expired_chunks(integer, timestamptz) TO segs_worker;

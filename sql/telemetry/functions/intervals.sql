@@ -13,6 +13,8 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_step CONSTANT interval := '1 ' || p_unit;
+    -- Who names a meter twice wants its energy once.
+    v_meters CONSTANT integer[] := ARRAY(SELECT DISTINCT m FROM unnest(p_meters) AS m);
 BEGIN
     IF date_bin('15 minutes', p_from, '2000-01-01 00:00+00') <> p_from OR date_bin('15 minutes', p_to, '2000-01-01 00:00+00') <> p_to THEN
         RAISE EXCEPTION 'from % to % are no whole quarter-hours', p_from, p_to
@@ -21,14 +23,14 @@ BEGIN
     RETURN QUERY
     WITH zones AS MATERIALIZED (
         SELECT m AS meter_id, p_zone AS zone, '-infinity'::timestamptz AS lo, 'infinity'::timestamptz AS hi
-        FROM unnest(p_meters) AS m WHERE p_zone IS NOT NULL
+        FROM unnest(v_meters) AS m WHERE p_zone IS NOT NULL
         UNION ALL
-        SELECT z.* FROM meter_zones(p_meters) AS z WHERE p_zone IS NULL
+        SELECT z.* FROM meter_zones(v_meters) AS z WHERE p_zone IS NULL
     ), quarter AS (
         SELECT e.*, z.zone, greatest(z.lo, p_from) AS lo, least(z.hi, p_to) AS hi,
                date_trunc(p_unit, e.bucket AT TIME ZONE z.zone) AS period
-        FROM effective_quarters(p_meters, array_fill(p_from, ARRAY[cardinality(p_meters)]),
-                                array_fill(p_to, ARRAY[cardinality(p_meters)])) AS e
+        FROM effective_quarters(v_meters, array_fill(p_from, ARRAY[cardinality(v_meters)]),
+                                array_fill(p_to, ARRAY[cardinality(v_meters)])) AS e
         JOIN zones AS z ON z.meter_id = e.meter_id AND e.bucket >= z.lo AND e.bucket < z.hi
     )
     SELECT q.meter_id, greatest(local_start(q.period, q.zone), q.lo), least(local_start(q.period + v_step, q.zone), q.hi),
@@ -52,13 +54,14 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_unit text;
+    v_meters CONSTANT integer[] := ARRAY(SELECT DISTINCT m FROM unnest(p_meters) AS m);
 BEGIN
     IF p_resolution = '1m' THEN
         RETURN QUERY
         SELECT a.meter_id, a.bucket, a.bucket + INTERVAL '1 minute', a.energy_import_wh, a.energy_export_wh,
                a.reactive_energy_import_varh, a.reactive_energy_export_varh, a.power_w_sum / nullif(a.power_w_count, 0),
                a.power_w_min, a.power_w_max, a.coverage, a.quality, NULL::bigint, 0
-        FROM unnest(p_meters) AS m (meter_id)
+        FROM unnest(v_meters) AS m (meter_id)
         CROSS JOIN LATERAL (SELECT * FROM aggregates_1m AS b
                             WHERE b.meter_id = m.meter_id AND b.bucket >= p_from AND b.bucket < p_to) AS a
         ORDER BY a.meter_id, a.bucket;
@@ -67,8 +70,8 @@ BEGIN
         SELECT e.meter_id, e.bucket, e.bucket + INTERVAL '15 minutes', e.energy_import_wh, e.energy_export_wh,
                e.reactive_energy_import_varh, e.reactive_energy_export_varh, e.power_w_sum / nullif(e.power_w_count, 0),
                e.power_w_min, e.power_w_max, e.coverage, e.quality, e.version, 0
-        FROM effective_quarters(p_meters, array_fill(p_from, ARRAY[cardinality(p_meters)]),
-                                array_fill(p_to, ARRAY[cardinality(p_meters)])) AS e
+        FROM effective_quarters(v_meters, array_fill(p_from, ARRAY[cardinality(v_meters)]),
+                                array_fill(p_to, ARRAY[cardinality(v_meters)])) AS e
         ORDER BY e.meter_id, e.bucket;
     ELSE
         v_unit := CASE p_resolution WHEN '1h' THEN 'hour' WHEN '1d' THEN 'day' WHEN '1mo' THEN 'month' END;

@@ -70,6 +70,9 @@ DECLARE
     v_mark CONSTANT dirty_meters := p_marks[1];
     v_half CONSTANT integer := cardinality(v_mark.meters) / 2;
 BEGIN
+    IF cardinality(p_marks) = 0 THEN
+        RETURN 0;
+    END IF;
     IF cardinality(p_marks) > 1 OR v_half > 0 THEN
         INSERT INTO dirty_meters (resolution_min, block, meters, first_time, last_time, due_at, alone, marked_at)
         SELECT m.resolution_min, m.block, part.meters, m.first_time, m.last_time, m.due_at, true, m.marked_at

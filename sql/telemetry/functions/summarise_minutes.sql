@@ -29,27 +29,27 @@ BEGIN
     WITH device AS MATERIALIZED (
         SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
     ), summary AS (
-        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
+        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples, min(r.apart) AS apart,
                min(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first_at,
                first(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first,
                max(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last_at,
                last(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last,
-               min(r.energy_import_wh) AS r1_min, max(r.energy_import_wh) AS r1_max,
+               min(r.energy_import_wh - r.r1_before) AS r1_least, max(r.energy_import_wh - r.r1_before) AS r1_most,
                min(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first_at,
                first(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first,
                max(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last_at,
                last(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last,
-               min(r.energy_export_wh) AS r2_min, max(r.energy_export_wh) AS r2_max,
+               min(r.energy_export_wh - r.r2_before) AS r2_least, max(r.energy_export_wh - r.r2_before) AS r2_most,
                min(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first_at,
                first(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first,
                max(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last_at,
                last(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last,
-               min(r.reactive_energy_import_varh) AS r3_min, max(r.reactive_energy_import_varh) AS r3_max,
+               min(r.reactive_energy_import_varh - r.r3_before) AS r3_least, max(r.reactive_energy_import_varh - r.r3_before) AS r3_most,
                min(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first_at,
                first(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first,
                max(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last_at,
                last(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last,
-               min(r.reactive_energy_export_varh) AS r4_min, max(r.reactive_energy_export_varh) AS r4_max,
+               min(r.reactive_energy_export_varh - r.r4_before) AS r4_least, max(r.reactive_energy_export_varh - r.r4_before) AS r4_most,
                count(r.power_w)::integer AS power_w_count, min(r.power_w) AS power_w_min, max(r.power_w) AS power_w_max,
                sum(r.power_w::double precision) AS power_w_sum,
                count(r.voltage_l1_v)::integer AS voltage_l1_v_count, min(r.voltage_l1_v) AS voltage_l1_v_min, max(r.voltage_l1_v) AS voltage_l1_v_max,
@@ -68,8 +68,15 @@ BEGIN
                sum(r.frequency_hz::double precision) AS frequency_hz_sum,
                count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
                sum(r.power_factor::double precision) AS power_factor_sum
-        FROM raw_readings AS r
-        WHERE r.meter_id = ANY (p_meters) AND r.time >= p_from AND r.time < p_to
+        FROM (
+            -- While a register only grows, its highest value so far is the read before.
+            SELECT w.*, w.time - lag(w.time) OVER so_far AS apart,
+                   max(w.energy_import_wh) OVER so_far AS r1_before, max(w.energy_export_wh) OVER so_far AS r2_before,
+                   max(w.reactive_energy_import_varh) OVER so_far AS r3_before, max(w.reactive_energy_export_varh) OVER so_far AS r4_before
+            FROM raw_readings AS w
+            WHERE w.meter_id = ANY (p_meters) AND w.time >= p_from AND w.time < p_to
+            WINDOW so_far AS (PARTITION BY w.meter_id ORDER BY w.time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        ) AS r
         GROUP BY 1, 2
     ), minute AS (
         SELECT s.*, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
@@ -156,27 +163,23 @@ BEGIN
                OR COALESCE(l.r2_to_at - l.r2_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_to_at > l.bucket + v_minute, false)
                OR COALESCE(l.r3_to_at - l.r3_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_to_at > l.bucket + v_minute, false)
                OR COALESCE(l.r4_to_at - l.r4_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
-               COALESCE(l.torn OR l.r1_min <> l.r1_first OR l.r1_max <> l.r1_last
+               COALESCE(l.torn OR l.r1_least < 0 OR l.r1_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
                    OR l.r1_from IS NULL AND l.r1_from_at IS NOT NULL OR l.r1_to IS NULL AND l.r1_to_at IS NOT NULL
-                   OR l.r1_last - l.r1_first > register_allowance(l.max_power_w, l.r1_first_at, l.r1_last_at)
                    OR l.r1_first - l.r1_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_from_at, l.r1_first_at)
                    OR l.r1_to - l.r1_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_last_at, l.r1_to_at), false)
                    AND l.r1_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r2_min <> l.r2_first OR l.r2_max <> l.r2_last
+               OR COALESCE(l.torn OR l.r2_least < 0 OR l.r2_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
                    OR l.r2_from IS NULL AND l.r2_from_at IS NOT NULL OR l.r2_to IS NULL AND l.r2_to_at IS NOT NULL
-                   OR l.r2_last - l.r2_first > register_allowance(l.max_power_w, l.r2_first_at, l.r2_last_at)
                    OR l.r2_first - l.r2_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_from_at, l.r2_first_at)
                    OR l.r2_to - l.r2_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_last_at, l.r2_to_at), false)
                    AND l.r2_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r3_min <> l.r3_first OR l.r3_max <> l.r3_last
+               OR COALESCE(l.torn OR l.r3_least < 0 OR l.r3_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
                    OR l.r3_from IS NULL AND l.r3_from_at IS NOT NULL OR l.r3_to IS NULL AND l.r3_to_at IS NOT NULL
-                   OR l.r3_last - l.r3_first > register_allowance(l.max_power_w, l.r3_first_at, l.r3_last_at)
                    OR l.r3_first - l.r3_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_from_at, l.r3_first_at)
                    OR l.r3_to - l.r3_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_last_at, l.r3_to_at), false)
                    AND l.r3_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r4_min <> l.r4_first OR l.r4_max <> l.r4_last
+               OR COALESCE(l.torn OR l.r4_least < 0 OR l.r4_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
                    OR l.r4_from IS NULL AND l.r4_from_at IS NOT NULL OR l.r4_to IS NULL AND l.r4_to_at IS NOT NULL
-                   OR l.r4_last - l.r4_first > register_allowance(l.max_power_w, l.r4_first_at, l.r4_last_at)
                    OR l.r4_first - l.r4_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_from_at, l.r4_first_at)
                    OR l.r4_to - l.r4_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_last_at, l.r4_to_at), false)
                    AND l.r4_first_at IS NOT NULL AS doubtful
@@ -233,6 +236,10 @@ BEGIN
         UNION
         SELECT e.meter_id FROM register_epochs AS e
         WHERE e.meter_id = ANY (p_meters) AND e.starts_at > v_reach_from AND e.starts_at < v_reach_to
+        UNION
+        -- An exchange that was taken back has left what it was noted as.
+        SELECT e.meter_id FROM register_events AS e
+        WHERE e.meter_id = ANY (p_meters) AND e.at >= p_from AND e.at < p_to AND e.kind = 'exchange'
     ), moved AS (
         UPDATE aggregates_1m AS a
         SET energy_import_wh = COALESCE(b.energy_import_wh, a.energy_import_wh), energy_import_start_wh = COALESCE(b.energy_import_start_wh, a.energy_import_start_wh),

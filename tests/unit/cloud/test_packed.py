@@ -108,6 +108,10 @@ _SOUND = pack([DeviceBlock("m", [0, 1000, 2000], {"power_w": [1.5, -2.0, 0.1], "
 @example([msgspec.structs.replace(_SOUND, columns=[Column(1, 2**53 + 2, 1, b"\1", 1, b"\0\0")] * 2)])
 @example([msgspec.structs.replace(_SOUND, columns=[Column(0, 2**62, 8, b"\xff" * 8, 8, b"\xff" * 16)] * 2)])
 @example([msgspec.structs.replace(_SOUND, time=Column(6, 2**62, 1, b"\0", 1, b"\0\0"))])
+@example([msgspec.structs.replace(_SOUND, time=Column(6, 2**50, 1, b"\0", 1, b"\0\0"))])
+@example([msgspec.structs.replace(_SOUND, flags=Column(0, 2**15, 1, b"\0", 1, b"\0\0"))])
+@example([msgspec.structs.replace(_SOUND, quantities=["power_w", "power_w"])])
+@example([msgspec.structs.replace(_SOUND, columns=[Column(0, plain=[1.5, None])] * 2)])
 async def test_whatever_comes_is_what_the_contract_says_it_is(groups: list[Group]) -> None:
     """C4: a reader of its own that takes what the contract refuses, or reads another number."""
     body = _whole(*groups)

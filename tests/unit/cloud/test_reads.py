@@ -56,6 +56,9 @@ def test_an_exchange_without_a_final_read_says_so() -> None:
             "a read of A at 2026-03-01T14:00:00+00:00, after B had replaced it",
         ),
         ([], 2, "there is no read; give at least one"),
+        (["0001-01-01T00:00:00+14:00,A,1"], 2, "take out what a wrong clock stamped; years are 1970 to 2100"),
+        (["2026-03-01T12:00:00Z,A,1", "9999-12-31T23:59:00-14:00,A,1"], 3, "a wrong clock"),
+        (["2026-03-01T12:00:00Z,A,1", '"2026-03-01T13:00:00Z,A,1'], 3, "unexpected end of data"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_row(rows: list[str], row: int, says: str) -> None:
@@ -68,3 +71,8 @@ def test_what_is_wrong_is_said_with_its_row(rows: list[str], row: int, says: str
 def test_another_header_is_refused_with_the_one_that_is_wanted() -> None:
     with pytest.raises(ReadsError, match=r"row 1: the columns are 'time,wh'; they must be read_at_utc,meter_serial"):
         parse(_file(header="time,wh"))
+
+
+def test_a_column_that_comes_twice_is_refused() -> None:
+    with pytest.raises(ReadsError, match="row 1: the columns are"):
+        parse(_file("2026-03-01T12:00:00Z,A,1,2", header=f"{_HEADER},import_register_wh"))
