@@ -24,6 +24,7 @@ BEGIN;
 \ir domain/tables/meter_locations.sql
 \ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
+\ir domain/tables/registry_state.sql
 \ir domain/tables/tariffs.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql

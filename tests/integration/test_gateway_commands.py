@@ -198,6 +198,22 @@ def test_a_copy_of_an_unchanged_registry_touches_nothing(run: Run, domain_db: st
     assert rows(telemetry_db, "SELECT version FROM registry_version") == before
 
 
+def test_a_registry_that_somebody_changed_in_telemetry_is_put_right(
+    run: Run, domain_db: str, telemetry_db: str
+) -> None:
+    """The domain's state is the one that was copied, and telemetry's is not."""
+    run("add", "attic")
+    run("device", "add", "attic", "main", "--region", "north", "--model", "x", "--interval-ms", "1000")
+    with psycopg.connect(telemetry_db) as telemetry:
+        telemetry.execute("UPDATE device_registry SET interval_ms = 7")
+
+    with psycopg.connect(domain_db) as domain, psycopg.connect(telemetry_db) as telemetry:
+        assert copy_registry(domain, telemetry)
+        assert not copy_registry(domain, telemetry)
+
+    assert rows(telemetry_db, "SELECT interval_ms FROM device_registry") == [(1000,)]
+
+
 @pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "bytea_output = 'escape'", "extra_float_digits = -6"])
 def test_a_copy_does_not_depend_on_how_a_database_writes_values(
     run: Run, domain_db: str, telemetry_db: str, setting: str

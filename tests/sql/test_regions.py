@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from cloud.db.queries import Queries
 from tests.sql.conftest import Telemetry
 from tests.sql.quarters import QUARTER, SUNDAY, put
 
@@ -31,8 +32,13 @@ def _device(meter_id: int, region: str, since: datetime | None, until: datetime 
 
 
 def _mark_moved(telemetry: Telemetry, devices: list[dict[str, object]], capacities: list[dict[str, object]]) -> None:
-    parameters = json.dumps(devices), json.dumps(capacities), SUNDAY + 3 * HOUR
-    telemetry.rows("SELECT mark_moved(%s::jsonb, %s::jsonb, %s)", *parameters)
+    with telemetry.connection.transaction():
+        telemetry.do(Queries("registry")["stage"])
+        for table, rows in (("wanted_devices", devices), ("wanted_capacities", capacities)):
+            telemetry.do(
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s)", json.dumps(rows)
+            )
+        telemetry.do("SELECT mark_moved(%s)", SUNDAY + 3 * HOUR)
 
 
 def _marks(telemetry: Telemetry) -> list[tuple[object, float]]:

@@ -68,6 +68,19 @@ def test_a_glitch_and_a_jump_are_told_apart(telemetry: Any) -> None:
     assert _events(telemetry) == [("glitch", 1, 5000, 0), ("jump", 3, 5001, 90_000)]
 
 
+def test_a_read_whose_corrected_time_is_contradicted_by_its_neighbours_is_left_out(telemetry: Any) -> None:
+    """E27: a clock that was learnt over a slow link is a second or two off, and the register seems to fall."""
+    meter_id = telemetry.meter()
+    telemetry.store(
+        meter_id,
+        ["energy_import_wh", "flags"],
+        [(58, 258, 0), (59, 258, 0), (59.5, 260, 2), (60, 258, 0), (61, 258, 0), (62, 260, 0), (63, 262, 0)],
+    )
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == 4
+    assert _events(telemetry) == [("glitch", 59.5, 258, 260)]
+
+
 def test_a_register_that_turns_out_well_has_its_event_taken_back(telemetry: Any) -> None:
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(0, 5000), (1, 9)])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from cloud.db.queries import Queries
 from cloud.schema.errors import DATABASES
 
 Rights = dict[str, set[str]]
@@ -163,7 +164,7 @@ def test_the_worker_can_do_the_whole_of_its_work(telemetry: psycopg.Connection) 
         "SELECT aggregate_quarters()",
         "SELECT aggregate_regions()",
         "SELECT mark_silent_regions(now() - INTERVAL '1 hour', now())",
-        "SELECT mark_moved('[]', '[]', now())",
+        f"BEGIN; {Queries('registry')['stage']} SELECT mark_moved(now()); COMMIT",
         "SELECT mark_ended_days(now())",
         "SELECT validate_intervals(10, now())",
         "SELECT estimate_silence(10, now())",

@@ -53,3 +53,8 @@ CREATE TABLE meter_exchanges (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT meter_exchanges_one_at_an_instant UNIQUE (meter_id, exchanged_at)
 );
+
+CREATE TABLE registry_state (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    token uuid NOT NULL DEFAULT gen_random_uuid()
+);

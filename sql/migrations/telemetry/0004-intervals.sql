@@ -84,3 +84,5 @@ CREATE TABLE dirty_intervals (
     error text,
     marked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+ALTER TABLE registry_version ADD COLUMN copied_token uuid, ADD COLUMN copied_version bigint;

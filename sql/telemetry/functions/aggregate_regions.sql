@@ -126,7 +126,7 @@ $$;
 COMMENT ON FUNCTION mark_silent_regions(timestamptz, timestamptz) IS
     'Marks the quarter-hours that ended from p_from to p_to of regions that have meters and no row, so that silence has one; returns the marks made';
 
-CREATE OR REPLACE FUNCTION mark_moved(p_devices jsonb, p_capacities jsonb, p_now timestamptz) RETURNS integer
+CREATE OR REPLACE FUNCTION mark_moved(p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
@@ -135,7 +135,7 @@ DECLARE
     v_marks integer;
 BEGIN
     WITH device AS MATERIALIZED (
-        SELECT d.meter_id, d.region, d.valid FROM jsonb_populate_recordset(NULL::device_registry, p_devices) AS d
+        SELECT d.meter_id, d.region, d.valid FROM wanted_devices AS d
     ), touched AS MATERIALIZED (
         -- What a new meter has read was never summed, and is marked when it is computed.
         SELECT o.meter_id FROM ((SELECT d.meter_id, d.region, d.valid FROM device_registry AS d EXCEPT TABLE device)
@@ -151,7 +151,7 @@ BEGIN
         FROM device AS d WHERE d.meter_id IN (SELECT t.meter_id FROM touched AS t) GROUP BY 1, 2
         UNION ALL
         SELECT 'capacity ' || c.capacity_w, c.region, range_agg(c.valid)
-        FROM jsonb_populate_recordset(NULL::capacity_registry, p_capacities) AS c
+        FROM wanted_capacities AS c
         WHERE c.region IN (SELECT k.region FROM capacity_registry AS k) GROUP BY 1, 2
     ), changed AS (
         SELECT region, ((COALESCE(o.spans, '{}') - COALESCE(n.spans, '{}')) + (COALESCE(n.spans, '{}') - COALESCE(o.spans, '{}')))
@@ -169,7 +169,7 @@ BEGIN
     RETURN v_marks;
 END
 $$;
-COMMENT ON FUNCTION mark_moved(jsonb, jsonb, timestamptz) IS
-    'Marks the quarter-hours of regions, up to p_now, in which a meter will be a member or no longer, or the capacity another, once the registry is as given; returns the marks made';
+COMMENT ON FUNCTION mark_moved(timestamptz) IS
+    'Marks the quarter-hours of regions, up to p_now, in which a meter will be a member or no longer, or the capacity another, once the registry is as in the temporary tables wanted_devices and wanted_capacities; returns the marks made';
 GRANT EXECUTE ON FUNCTION mark_silent_regions(timestamptz, timestamptz) TO segs_worker;
-GRANT EXECUTE ON FUNCTION mark_moved(jsonb, jsonb, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION mark_moved(timestamptz) TO segs_worker;

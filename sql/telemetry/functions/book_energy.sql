@@ -3,7 +3,7 @@
 --
 -- Differences are taken within an epoch only (register_epochs), and so:
 --   glitch     a read lower than both neighbours, or farther up than the connection can carry, while the next read goes on
---              from the one before: left out
+--              from the one before: left out. So is one above the next whose time was corrected: it is not where it belongs
 --   rollover   lower than the read before, where the register wraps at a known modulus and the way across is one that the
 --              connection can carry: booked
 --   reset      lower than the read before, where the register may begin again: not believed, 0 energy, quality 10
@@ -93,11 +93,12 @@ BEGIN
                   ORDER BY w.time LIMIT 4) AS n
         ) AS after
     ), read AS MATERIALIZED (
-        SELECT k.meter_id, k.register, r.time AS at, r.value
+        SELECT k.meter_id, k.register, r.time AS at, r.value, r.corrected
         FROM context AS k
         CROSS JOIN LATERAL (
-            SELECT w.time, CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
+            SELECT w.time, w.flags & 2 <> 0 AS corrected,
+                   CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
+                                   WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
             FROM raw_readings AS w
             WHERE w.meter_id = k.meter_id AND w.time >= k.begins AND w.time <= k.ends AND w.time >= v_first AND w.time <= v_last
         ) AS r
@@ -108,12 +109,12 @@ BEGIN
         JOIN register_epochs AS e ON e.meter_id = k.meter_id AND e.register = k.register
         WHERE e.starts_at >= k.begins - INTERVAL '7 days' AND e.starts_at <= k.ends + INTERVAL '7 days'
     ), point AS (
-        SELECT r.meter_id, r.register, r.at, r.value,
+        SELECT r.meter_id, r.register, r.at, r.value, r.corrected,
                (SELECT count(*) FROM epoch AS e
                 WHERE e.meter_id = r.meter_id AND e.register = r.register AND e.starts_at <= r.at) AS epoch
         FROM read AS r
         UNION ALL
-        SELECT e.meter_id, e.register, e.starts_at, v.value,
+        SELECT e.meter_id, e.register, e.starts_at, v.value, false,
                (SELECT count(*) FROM epoch AS o
                 WHERE o.meter_id = e.meter_id AND o.register = e.register AND o.starts_at <= e.starts_at) - v.behind
         FROM epoch AS e
@@ -136,7 +137,7 @@ BEGIN
         FROM between_neighbours AS n
     ), left_out AS MATERIALIZED (
         SELECT d.*, d.dip OR COALESCE(
-                   d.value - d.before > register_allowance(d.max_power_w, d.before_at, d.at) AND d.value > d.after
+                   (d.corrected OR d.value - d.before > register_allowance(d.max_power_w, d.before_at, d.at)) AND d.value > d.after
                    AND d.after - d.before BETWEEN 0 AND register_allowance(d.max_power_w, d.before_at, d.after_at)
                    AND NOT lag(d.dip, 1, false) OVER w AND NOT lead(d.dip, 1, false) OVER w, false) AS out
         FROM dipped AS d
