@@ -17,7 +17,8 @@ from bench.result import Result
 from bench.sender import await_ready, post_all
 from cloud.gateways.key import Key
 from cloud.ingest import binary_copy
-from cloud.ingest.columns import Window, sort_out
+from cloud.ingest.acceptance import Window
+from cloud.ingest.columns import sort_out
 from cloud.ingest.portion import portions
 from cloud.ingest.registry import Assignment, Registry
 from contract.batch import Batch

@@ -11,3 +11,11 @@ class UnknownGateway(CloudError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no gateway {name}; segs-cloud gateway list names them")
         self.name = name
+
+
+class UnknownMeter(CloudError):
+    """No device was ever registered as this meter."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"there is no meter {code}; segs-cloud gateway device add registers one")
+        self.code = code

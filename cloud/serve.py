@@ -18,9 +18,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cloud.app import build
 from cloud.connections import Connections, room
 from cloud.db.pool import make_pool
+from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import ACCEPTANCE
 from cloud.schema.errors import SchemaError
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier

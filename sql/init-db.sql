@@ -34,6 +34,7 @@ BEGIN;
 \ir domain/functions/device.sql
 \ir domain/functions/meter_move.sql
 \ir domain/functions/meter_exchange.sql
+\ir domain/functions/meter_registers.sql
 \ir domain/views/registry.sql
 \ir lockdown.sql
 COMMIT;

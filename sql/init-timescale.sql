@@ -26,6 +26,7 @@ BEGIN;
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
 \ir telemetry/functions/marks.sql
+\ir telemetry/functions/register_reads.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
 \ir telemetry/functions/book_energy.sql
@@ -35,8 +36,10 @@ BEGIN;
 \ir telemetry/functions/local_time.sql
 \ir telemetry/functions/effective_quarters.sql
 \ir telemetry/functions/intervals.sql
+\ir telemetry/functions/usual_load.sql
 \ir telemetry/functions/estimate_gaps.sql
 \ir telemetry/functions/mark_intervals.sql
+\ir telemetry/functions/day_findings.sql
 \ir telemetry/functions/validate_day.sql
 \ir telemetry/functions/edit_intervals.sql
 \ir telemetry/views/cagg_1m.sql

@@ -6,7 +6,7 @@ from cloud.errors import CloudError
 
 
 class DomainError(CloudError):
-    """The domain database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
+    """A database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
 
     def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, constraint: str | None = None) -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
@@ -46,6 +46,8 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG023": ConflictError,  # meter is read as another device
     "SG024": NotFoundError,  # no such region
     "SG025": ConflictError,  # serial number registered already
+    "SG026": InvalidError,  # an exchange that has not happened yet
+    "SG027": ConflictError,  # an exchange before another that was told already
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
     "SG040": InvalidError,  # no such resolution

@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +15,8 @@ from cloud.errors import UnknownGateway
 from cloud.gateways.devices import Device, DeviceFileError, read_devices
 from cloud.gateways.health import Gateway, look
 from cloud.gateways.key import Key
-from cloud.gateways.registry_copy import copy_registry
 from cloud.gateways.show import details, overview
+from cloud.operator import bring_in_step, domain_transaction, registration
 from cloud.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Gateways, their keys and devices.")
@@ -29,28 +27,6 @@ _QUERIES = Queries("gateway")
 Name = Annotated[str, typer.Argument(help="The gateway's name, as in its own configuration.")]
 KeyFile = Annotated[Path | None, typer.Option(help="Write the key to this new file (mode 0600) instead of the screen.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@contextmanager
-def _transaction(settings: Settings) -> Iterator[psycopg.Connection]:
-    """A transaction in the domain database."""
-    with psycopg.connect(settings.domain) as domain:
-        domain.execute("SELECT set_config('segs.actor', %s, true)", [f"segs-cloud:{os.environ.get('USER', 'root')}"])
-        yield domain
-
-
-@contextmanager
-def _domain() -> Iterator[psycopg.Connection]:
-    """A transaction in the domain database; after it, the telemetry database's registry is brought in step."""
-    settings = Settings()
-    with _transaction(settings) as domain:
-        yield domain
-    _bring_in_step(settings)
-
-
-def _bring_in_step(settings: Settings) -> None:
-    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
-        copy_registry(domain, telemetry)
 
 
 @app.command()
@@ -75,7 +51,7 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
         typer.echo(f"segs-cloud: {key_file} exists already and may hold a key in use; name a new file", err=True)
         raise typer.Exit(1) from None
     try:
-        with _transaction(settings) as domain:
+        with domain_transaction(settings) as domain:
             domain.execute(_QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
     except BaseException:
         if key_file is not None:
@@ -89,13 +65,13 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
             file.write(key.text + "\n")
         typer.echo(f"The key of {name} is in {key_file}, and nowhere else.", err=True)
     # Now that the key is kept: where the telemetry database is away, the workers do this once it is back.
-    _bring_in_step(settings)
+    bring_in_step(settings)
 
 
 @app.command()
 def key_revoke(name: Name, key_id: Annotated[int, typer.Argument(help="From `segs-cloud gateway list`.")]) -> None:
     """Revoke a key: from the next batch on it is refused."""
-    with _domain() as domain:
+    with registration() as domain:
         domain.execute(_QUERIES["key_revoke"], {"name": name, "key_id": key_id, "now": _now()})
 
 
@@ -141,7 +117,7 @@ def device_add(
 ) -> None:
     """Register a device and print its meter code. Readings that wait in the quarantine for it are stored then."""
     one = Device(device, model, region, timezone, interval_ms, max_power_w, serial, meter_code)
-    with _domain() as domain:
+    with registration() as domain:
         typer.echo(_register(domain, name, one))
 
 
@@ -160,7 +136,7 @@ def device_import(
     except DeviceFileError as error:
         typer.echo(f"segs-cloud: {error}", err=True)
         raise typer.Exit(2) from None
-    with _domain() as domain:
+    with registration() as domain:
         known = {row[0] for row in domain.execute(_QUERIES["devices_of"], {"name": name})}
         fresh = [device for device in wanted if device.device not in known]
         for device in fresh:
@@ -171,7 +147,7 @@ def device_import(
 @devices.command("remove")
 def device_remove(name: Name, device: Annotated[str, typer.Argument(help="The gateway's name of the device.")]) -> None:
     """End a registration now; what was read before stays the meter's."""
-    with _domain() as domain:
+    with registration() as domain:
         domain.execute(_QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncConnection, sql
 
-from cloud.ingest.columns import Rows
+from cloud.ingest.rows import Rows
 from contract.quantities import BY_NAME, Kind
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

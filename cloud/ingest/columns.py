@@ -4,27 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cloud.ingest.acceptance import Window
 from cloud.ingest.portion import Numbers, Portion
 from cloud.ingest.registry import Registry
+from cloud.ingest.rows import Floats, Mask, Numeric, Rows, joined
 from contract.batch import DeviceBlock, Number
-from contract.quantities import BY_NAME, QUANTITIES, Kind
-
-_DAY_US = 86_400_000_000
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Numeric = NDArray[np.int64] | Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Reading times that are taken, microseconds since 1970, both inclusive; those before `live_us` are late."""
-
-    oldest_us: int
-    newest_us: int
-    live_us: int = -(2**63)
+from contract.quantities import BY_NAME, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +24,6 @@ class SetAside:
     @property
     def readings(self) -> int:
         return len(self.block.time_us)
-
-
-@dataclass(slots=True)
-class Rows:
-    """Rows for raw_readings, one array entry per row.
-
-    `values` holds a column for every quantity that any row has: int64, or float64 with NaN for NULL. Registers are
-    exact in both: their valid range ends at 1e13.
-    """
-
-    time_us: NDArray[np.int64]
-    meter_id: NDArray[np.int32]
-    flags: NDArray[np.int16]
-    values: dict[str, Numeric]
-
-    def __len__(self) -> int:
-        return len(self.time_us)
-
-    def take(self, chosen: NDArray[np.int64] | Mask) -> "Rows":
-        """The rows that `chosen` selects, by mask or by index."""
-        values = {name: column[chosen] for name, column in self.values.items()}
-        return Rows(self.time_us[chosen], self.meter_id[chosen], self.flags[chosen], values)
-
-    def in_order(self) -> "Rows":
-        """By day, meter and time.
-
-        Whoever writes the same rows at the same time writes them in the same order, and so waits for the other instead
-        of each for the other. The day comes first because COPY gathers the rows of each chunk.
-        """
-        keys = (self.time_us // _DAY_US, self.meter_id, self.time_us)
-        return self if _ascending(*keys) else self.take(np.lexsort(keys[::-1]))
 
 
 @dataclass(slots=True)
@@ -110,9 +65,10 @@ def doubtful_too(
     aside: list[SetAside] = []
     for block in doubtful:
         more, some = _alone(block, gateway_id, registry, window)
-        parts.append(more)
+        if more is not None:
+            parts.append(more)
         aside += some
-    rows = _concatenate(parts).in_order()
+    rows = joined(parts).in_order()
     return Sorted(rows, aside, late=bool(len(rows) and rows.time_us.min() < window.live_us))
 
 
@@ -163,8 +119,10 @@ def _as_arrays(columns: Mapping[str, Numbers]) -> dict[str, Numeric] | None:
     return values
 
 
-def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Window) -> tuple[Rows, list[SetAside]]:
-    """The rows of one block, and what of it is set aside."""
+def _alone(
+    block: DeviceBlock, gateway_id: int, registry: Registry, window: Window
+) -> tuple[Rows | None, list[SetAside]]:
+    """The rows of one block, None where it has none, and what of it is set aside."""
     aside: list[SetAside] = []
     time_us = np.array(block.time_us, dtype=np.int64)
     meter_id = registry.meters_of(gateway_id, block.device, time_us)
@@ -179,6 +137,8 @@ def _alone(block: DeviceBlock, gateway_id: int, registry: Registry, window: Wind
         if bad.any():
             aside.append(SetAside(block.device, reason, _part(block, bad)))
             good &= ~bad
+    if not good.any():
+        return None, aside
     columns, bad_values = _values(block, good)
     flags = np.zeros(len(time_us), np.int16) if block.flags is None else np.array(block.flags, dtype=np.int16)
     return Rows(time_us, meter_id, flags, columns).take(good), aside + bad_values
@@ -231,6 +191,8 @@ def _nulls(numbers: Sequence[Number]) -> Mask:
 
 def _part(block: DeviceBlock, chosen: Mask, *, only: str | None = None) -> DeviceBlock:
     """The chosen readings of `block`, with all of its columns or only one."""
+    if only is None and chosen.all():
+        return block
     index = np.flatnonzero(chosen).tolist()
     names = block.values if only is None else (only,)
     return DeviceBlock(
@@ -240,33 +202,3 @@ def _part(block: DeviceBlock, chosen: Mask, *, only: str | None = None) -> Devic
         flags=None if block.flags is None else [block.flags[i] for i in index],
         interval_ms=block.interval_ms,
     )
-
-
-def _concatenate(parts: list[Rows]) -> Rows:
-    if not parts:
-        return Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16), {})
-    if len(parts) == 1:
-        return parts[0]
-    values: dict[str, Numeric] = {}
-    for quantity in QUANTITIES:
-        if any(quantity.name in part.values for part in parts):
-            blank = (np.full(len(part), np.nan) for part in parts)
-            columns = [part.values.get(quantity.name, nothing) for part, nothing in zip(parts, blank, strict=True)]
-            values[quantity.name] = np.concatenate(columns)
-    return Rows(
-        np.concatenate([part.time_us for part in parts]),
-        np.concatenate([part.meter_id for part in parts]),
-        np.concatenate([part.flags for part in parts]),
-        values,
-    )
-
-
-def _ascending(*keys: NDArray[np.integer]) -> bool:
-    """Whether the rows are in the order of their first key, where it is equal of the second, and so on."""
-    undecided = np.ones(max(0, len(keys[0]) - 1), dtype=np.bool_)
-    for key in keys:
-        later, earlier = key[1:], key[:-1]
-        if (undecided & (later < earlier)).any():
-            return False
-        undecided &= later == earlier
-    return True

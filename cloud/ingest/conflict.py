@@ -12,9 +12,10 @@ from psycopg import AsyncConnection
 
 from cloud.db.queries import Queries
 from cloud.ingest.binary_copy import copy_into
-from cloud.ingest.columns import Rows, SetAside
-from cloud.ingest.instant import moment
+from cloud.ingest.columns import SetAside
 from cloud.ingest.registry import Assignment, Registry
+from cloud.ingest.rows import Rows
+from cloud.instant import moment
 from contract.batch import DeviceBlock
 
 _QUERIES = Queries("ingest")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection
 
 from cloud.db.queries import Queries
-from cloud.ingest.instant import moment
+from cloud.instant import moment
 from contract.notes import Note
 
 _QUERIES = Queries("ingest")

@@ -13,11 +13,12 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from cloud.db.queries import Queries
 from cloud.ingest import body as bodies
 from cloud.ingest import reports
+from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.admission import Admission, Place
 from cloud.ingest.errors import BodyTooLarge, Unavailable, UnknownKey, UnsupportedMedia
-from cloud.ingest.instant import microseconds
 from cloud.ingest.registry import NOTHING, Registry, current_version, load
-from cloud.ingest.transaction import Acceptance, Delivery, RegistryChanged, commit, sorted_out
+from cloud.ingest.transaction import Delivery, RegistryChanged, commit, sorted_out
+from cloud.instant import microseconds
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, Bounds
 from contract.receipt import Receipt, StreamState
 

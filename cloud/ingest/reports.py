@@ -8,8 +8,8 @@ from psycopg.types.json import Jsonb
 
 from cloud.db.queries import Queries
 from cloud.ingest.errors import Malformed
-from cloud.ingest.instant import microseconds, moment
 from cloud.ingest.notes import storable
+from cloud.instant import microseconds, moment
 from contract.report import Report
 
 _QUERIES = Queries("ingest")

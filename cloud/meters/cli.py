@@ -1,26 +1,22 @@
-"""`segs-cloud meter`: meters that move, or are exchanged."""
+"""`segs-cloud meter`: meters that move, are exchanged, or have registers that wrap."""
 
-import getpass
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-import psycopg
 import typer
 
 from cloud.db.queries import Queries
-from cloud.gateways.registry_copy import copy_registry
 from cloud.instant import parse
-from cloud.settings import Settings
+from cloud.operator import registration
 
-app = typer.Typer(no_args_is_help=True, help="Meters that move, or are exchanged.")
+app = typer.Typer(no_args_is_help=True, help="Meters that move, are exchanged, or have registers that wrap.")
 
 _QUERIES = Queries("meter")
 
 
 @app.callback()
 def meter() -> None:
-    """Meters that move, or are exchanged."""
+    """Meters that move, are exchanged, or have registers that wrap."""
 
 
 @app.command()
@@ -33,7 +29,9 @@ def move(
     """A meter is in another region. What was before stays as it was; the regions' sums since then are made again."""
     now = datetime.now(UTC)
     since_then = now if since is None else parse(since)
-    _tell("move", {"code": code, "region": region, "timezone": timezone, "now": now, "from": since_then})
+    what = {"code": code, "region": region, "timezone": timezone, "now": now, "from": since_then}
+    with registration() as domain:
+        domain.execute(_QUERIES["move"], what)
 
 
 _Register = Annotated[int | None, typer.Option(min=0, help="Read at that instant, Wh; leave it out if nobody took it.")]
@@ -63,14 +61,19 @@ def exchange(
         "first_export_wh": first_export_wh,
         "now": now,
     }
-    _tell("exchange", what)
+    with registration() as domain:
+        domain.execute(_QUERIES["exchange"], what)
 
 
-def _tell(query: str, what: Mapping[str, object]) -> None:
-    """What happened, to the domain database, and what follows from it to the telemetry database."""
-    settings = Settings()
-    with psycopg.connect(settings.domain) as domain:
-        domain.execute("SELECT set_config('segs.actor', %s, true)", [f"segs-cloud:{getpass.getuser()}"])
-        domain.execute(_QUERIES[query], what)
-    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
-        copy_registry(domain, telemetry)
+@app.command()
+def registers(
+    code: Annotated[str, typer.Argument(help="Code of the meter, MTR-00000001.")],
+    rollover_wh: Annotated[int | None, typer.Option(min=1, help="Where its registers wrap to 0, Wh.")] = None,
+    resets: Annotated[
+        bool | None, typer.Option("--resets/--no-resets", help="Whether they may begin again at any time.")
+    ] = None,
+) -> None:
+    """Say how a meter's registers behave. What is kept of their reads is looked at again."""
+    what = {"code": code, "modulus_wh": rollover_wh, "resets": resets, "now": datetime.now(UTC)}
+    with registration() as domain:
+        domain.execute(_QUERIES["registers"], what)

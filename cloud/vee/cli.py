@@ -1,6 +1,5 @@
 """`segs-cloud vee`: what validation found, what stands in for readings, and edits."""
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ import typer
 from psycopg.rows import dict_row
 
 from cloud.db.queries import Queries
-from cloud.errors import CloudError
+from cloud.errors import UnknownMeter
 from cloud.instant import parse
+from cloud.operator import actor
 from cloud.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Validation, estimates and edits of quarter-hours.")
@@ -25,13 +25,6 @@ To = Annotated[str, typer.Option("--to", help="End, not inclusive.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
 Import = Annotated[int | None, typer.Option(min=0, help="Imported energy, Wh.")]
 Export = Annotated[int | None, typer.Option(min=0, help="Exported energy, Wh.")]
-
-
-class UnknownMeter(CloudError):
-    """No device was ever registered as this meter."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"there is no meter {code}; `segs-cloud gateway device add` registers one")
 
 
 @contextmanager
@@ -113,7 +106,7 @@ def estimate(
 
 def _act(query: str, meter: str, reason: str, **parameters: object) -> None:
     with _telemetry() as connection:
-        who = {"actor": f"segs-cloud:{getpass.getuser()}", "reason": reason, "now": datetime.now(UTC)}
+        who = {"actor": actor(), "reason": reason, "now": datetime.now(UTC)}
         row = connection.execute(
             _QUERIES[query], {"meter_id": _meter_id(connection, meter), **who, **parameters}
         ).fetchone()

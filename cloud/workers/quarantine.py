@@ -7,11 +7,13 @@ import msgspec
 from psycopg import AsyncConnection
 
 from cloud.db.queries import Queries
+from cloud.ingest import quarantine
+from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.columns import sort_out
-from cloud.ingest.instant import moment
 from cloud.ingest.portion import portions
 from cloud.ingest.registry import load
-from cloud.ingest.transaction import Acceptance, set_aside, store_rows
+from cloud.ingest.transaction import store_rows
+from cloud.instant import moment
 from cloud.workers.loop import Work
 from contract.batch import DeviceBlock
 
@@ -46,7 +48,7 @@ async def release(connection: AsyncConnection, acceptance: Acceptance, now: date
         for quarantine_id, batch_id, gateway_id, plain in claimed:
             found = sort_out(portions([_block(plain)]), gateway_id, registry, window)
             stored = await store_rows(connection, found, batch_id, gateway_id, registry, now)
-            await set_aside(connection, found.set_aside, batch_id, gateway_id, now)
+            await quarantine.keep(connection, found.set_aside, batch_id, gateway_id, now)
             done = {"quarantine_id": quarantine_id, "stored": stored, "now": now}
             await connection.execute(_QUERIES["quarantine_release"], done)
         return len(claimed)

@@ -6,7 +6,7 @@ from datetime import datetime
 import psycopg
 from psycopg import AsyncConnection
 
-from cloud.gateways.registry_copy import copy_registry
+from cloud.registry_copy import copy_registry
 from cloud.workers.loop import Work
 
 # A thread cannot be cancelled: without a bound, a database that does not answer would hold up the process's end.

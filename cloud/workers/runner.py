@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from cloud.db.pool import make_pool
-from cloud.ingest.transaction import ACCEPTANCE
+from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
 from cloud.workers import aggregate, quarantine, reconcile, registry, retention, silence, tally, vee

@@ -76,6 +76,7 @@ async def _estimate_silence(connection: AsyncConnection, now: datetime) -> bool:
 
 async def _measure_lag(connection: AsyncConnection, now: datetime) -> bool:
     async with connection.transaction():
-        row = await (await connection.execute(_QUERIES["lag"], {"now": now})).fetchone()
-    metrics.LAG_SECONDS.labels(_QUEUE).set(0 if row is None or row[0] is None else row[0])
+        row = await (await connection.execute(_QUERIES["lag"], {"limit": _AT_ONCE, "now": now})).fetchone()
+    assert row is not None
+    metrics.LAG_SECONDS.labels(_QUEUE).set(row[0])
     return False

@@ -75,7 +75,9 @@ FROM unnest(%(meters)s::text[], %(first_us)s::bigint[], %(last_us)s::bigint[]) A
 -- name: quarantine
 -- Keep what cannot be stored.
 INSERT INTO quarantine (batch_id, gateway_id, device, reason, readings, first_time, last_time, block, created_at)
-VALUES (%(batch_id)s, %(gateway_id)s, %(device)s, %(reason)s, %(readings)s, %(first_time)s, %(last_time)s, %(block)s, %(now)s);
+SELECT %(batch_id)s, %(gateway_id)s, q.device, q.reason, q.readings, q.first_time, q.last_time, q.block::jsonb, %(now)s
+FROM unnest(%(device)s::text[], %(reason)s::text[], %(readings)s::integer[], %(first_time)s::timestamptz[],
+            %(last_time)s::timestamptz[], %(block)s::text[]) AS q (device, reason, readings, first_time, last_time, block);
 
 -- name: notes
 -- What a batch says besides its readings.

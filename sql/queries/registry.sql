@@ -116,6 +116,12 @@ WHERE r.capacity_w IS DISTINCT FROM excluded.capacity_w;
 -- Regions that gained or lost a meter, and when, are summed again.
 SELECT mark_moved(clock_timestamp());
 
+-- name: mark_registers
+-- Where more or less is believed of registers from now on, what is kept of their reads is looked at again.
+SELECT mark_meters(1, array_agg(DISTINCT w.meter_id), retention_horizon('raw_readings', clock_timestamp()), clock_timestamp(), clock_timestamp())
+FROM wanted_devices AS w JOIN device_registry AS d ON d.meter_id = w.meter_id AND d.valid && w.valid
+WHERE (w.max_power_w, w.register_modulus_wh, w.register_resets) IS DISTINCT FROM (d.max_power_w, d.register_modulus_wh, d.register_resets);
+
 -- name: delete_capacities
 -- First what is no longer so: a region has one capacity at a time.
 DELETE FROM capacity_registry WHERE (region, capacity_w, valid) NOT IN (TABLE wanted_capacities);

@@ -28,9 +28,9 @@ SELECT claim_periodic_work(%(kind)s, %(every)s, %(now)s);
 SELECT mark_silent_regions(%(from)s, %(to)s);
 
 -- name: lag
--- Age of the oldest mark that may be taken, seconds; 0 where there is none.
-SELECT COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(marked_at)), 0)::float8
-FROM (SELECT marked_at FROM dirty_intervals WHERE not_before <= %(now)s ORDER BY dirty_id LIMIT 1) AS oldest;
+-- How long the most overdue of the marks that are next has waited since it could be taken, seconds; 0 where there is none.
+SELECT greatest(0, COALESCE(EXTRACT(epoch FROM %(now)s - min(greatest(next.marked_at, next.not_before))), 0))::float8
+FROM (SELECT d.marked_at, d.not_before FROM dirty_intervals AS d WHERE d.not_before <= %(now)s ORDER BY d.dirty_id LIMIT %(limit)s) AS next;
 
 -- name: meter
 -- The meter with this code.

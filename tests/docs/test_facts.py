@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import get_args, get_origin
 
 import pytest
+import typer
 from prometheus_client import REGISTRY
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import cloud.cli
 import cloud.connections
 import cloud.ingest.routes
 import cloud.workers.metrics
@@ -116,6 +118,12 @@ def test_every_variable_of_the_environment_is_documented() -> None:
     used = {name for file in sources for name in re.findall(r"\bSEGS_[A-Z]+(?:_[A-Z]+)*", file.read_text("utf-8"))}
     documented = {name for row in _rows(OPERATIONS, "Environment")[1:] for name in re.findall(r"`(SEGS_\w+)`", row[0])}
     assert documented == used
+
+
+def test_every_command_of_the_cloud_is_told_in_a_page() -> None:
+    pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")) + README
+    commands = typer.main.get_group(cloud.cli.app).commands
+    assert [name for name in commands if f"segs-cloud {name}" not in pages] == []
 
 
 def test_every_reason_of_the_quarantine_is_explained() -> None:

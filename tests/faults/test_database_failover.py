@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from cloud.db.pool import make_pool
+from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
 from cloud.ingest.errors import Unavailable
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import ACCEPTANCE
 from cloud.schema.apply import apply
 from contract.batch import Batch, DeviceBlock
 from contract.codec import PACKED, checksum, compress, encode

@@ -11,9 +11,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
 from cloud.gateways.key import Key
+from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import Acceptance
 from contract.batch import Batch, DeviceBlock
 from contract.codec import JSON, MSGPACK, compress, encode
 
@@ -81,7 +81,13 @@ def register_device(connection: psycopg.Connection, device: str, meter_id: int) 
 
 
 @pytest.fixture
-async def cloud(telemetry_db: str) -> AsyncIterator[Cloud]:
+def limits() -> Limits:
+    """Small ones; a test that wants others is parametrized with them."""
+    return Limits(body_bytes=200_000, decompressed_bytes=400_000, readings=10_000, columns=9_000, body_timeout_s=1)
+
+
+@pytest.fixture
+async def cloud(telemetry_db: str, limits: Limits) -> AsyncIterator[Cloud]:
     key = Key.generate()
     register(telemetry_db, key)
     now = [NOW]
@@ -90,9 +96,7 @@ async def cloud(telemetry_db: str) -> AsyncIterator[Cloud]:
             pool=pool,
             admission=Admission(in_flight=4, per_gateway=2),
             clock=lambda: now[0],
-            limits=Limits(
-                body_bytes=200_000, decompressed_bytes=400_000, readings=10_000, columns=9_000, body_timeout_s=1
-            ),
+            limits=limits,
             acceptance=Acceptance(past=timedelta(days=7), future=timedelta(minutes=5)),
         )
 

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from cloud.cli import main
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
-from cloud.gateways.registry_copy import copy_registry
+from cloud.registry_copy import copy_registry
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp, Report
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

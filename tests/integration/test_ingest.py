@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
-from cloud.ingest.transaction import Acceptance
+from cloud.ingest.acceptance import Acceptance
+from cloud.ingest.receiver import Limits
 from cloud.workers.quarantine import release
 from contract.batch import Batch, DeviceBlock
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, PACKED, compress, encode
@@ -132,6 +134,7 @@ async def test_one_instant_twice_in_a_batch_is_stored_once(cloud: Cloud) -> None
 
 
 async def test_an_unknown_device_waits_and_comes_back_once_registered(cloud: Cloud) -> None:
+    """C12: what cannot be stored is kept with its reason."""
     answer = await cloud.send(batch(device="new", power_w=[1, math.nan]))
     assert answer.json()["quarantined"] == [{"device": "new", "reason": "unknown_device", "readings": 2}]
     async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
@@ -181,6 +184,37 @@ async def test_a_wild_clock_makes_no_chunks(cloud: Cloud) -> None:
     assert answer.json()["stored"] == 1
     assert {part["reason"] for part in answer.json()["quarantined"]} == {"future", "too_old"}
     assert len(cloud.rows("SELECT show_chunks('raw_readings')")) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits()])
+async def test_a_batch_as_large_as_it_may_be_is_stored_known_again_and_set_aside(cloud: Cloud, limits: Limits) -> None:
+    """C8: a statement grows past what it can bind, and the batch fails for ever."""
+    most = limits.readings
+    first_us = NOW_US - most * 1_000_000
+    everywhere = [DeviceBlock(f"unknown-{n}", [NOW_US], {"power_w": [1.0]}) for n in range(most)]
+
+    stored = (await cloud.send(batch(1, rows=most, first_us=first_us))).json()
+    known = (await cloud.send(batch(2, rows=most, first_us=first_us))).json()
+    aside = (await cloud.send(Batch(version=1, stream=STREAM, seq=3, devices=everywhere))).json()
+
+    assert [(one["stored"], one["duplicates"]) for one in (stored, known, aside)] == [(most, 0), (0, most), (0, 0)]
+    assert cloud.rows("SELECT count(*) FROM quarantine") == [(most,)]
+
+
+async def test_no_label_of_a_metric_says_what_came_from_outside(cloud: Cloud) -> None:
+    """C2: a region or device as a label lets a gateway fill the memory of receiver and Prometheus."""
+    await cloud.send(batch(device="from-outside", power_w=[1]))
+    await cloud.send(batch(seq=2, from_outside_w=[1]))
+    labels = {
+        (name, value)
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if family.name.startswith("segs_ingest")
+        for name, value in sample.labels.items()
+    }
+    assert {name for name, _ in labels} <= {"outcome", "kind", "le"}
+    assert ("outcome", "unknown_device") in labels
+    assert not any("outside" in value or value in ("north", "attic", "main") for _, value in labels)
 
 
 @pytest.mark.parametrize("key", ["", "segs_wrong", "segs_\u00e4"])

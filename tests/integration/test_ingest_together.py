@@ -14,9 +14,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
 from cloud.gateways.key import Key
+from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.ingest.transaction import ACCEPTANCE
 from contract.batch import Batch, DeviceBlock
 from contract.codec import PACKED, compress, encode
 from tests.integration.conftest import NOW, NOW_US, register, register_device

@@ -1,6 +1,7 @@
 """`segs-cloud vee` and `segs-cloud meter`, as an operator runs them."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cloud.cli import app
+from cloud.operator import actor
 
 Run = Callable[..., Result]
 
@@ -48,6 +50,15 @@ def test_an_edit_is_made_shown_revoked_and_still_known(run: Run) -> None:
     assert _lines(run("vee", "show", *span)) == []
     [kept] = _lines(run("vee", "show", *span, "--history"))
     assert (kept["reason"], kept["ended_reason"]) == ("read by eye", "a mistake")
+    assert kept["actor"] == kept["ended_by"] == actor()
+
+
+def test_an_operator_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user stands in no passwd file."""
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert actor() == "segs-cloud:987654321"
 
 
 @pytest.mark.parametrize(
@@ -125,3 +136,14 @@ def test_a_serial_that_another_meter_has_is_refused(run: Run) -> None:
     assert run("gateway", "device", "add", "attic", "second", *device).exit_code == 0
     refused = run("meter", "exchange", "MTR-00000001", "--serial", "S-1")
     assert "serial S-1 is that of another meter" in str(refused.exception)
+
+
+def test_what_is_said_of_registers_reaches_the_workers_and_marks_what_is_kept(run: Run, telemetry_db: str) -> None:
+    assert run("meter", "registers", "MTR-00000001", "--rollover-wh", "1000000", "--resets").exit_code == 0
+    assert run("meter", "registers", "MTR-00000001", "--no-resets").exit_code == 0
+    with psycopg.connect(telemetry_db) as connection:
+        told = connection.execute("SELECT register_modulus_wh, register_resets FROM device_registry").fetchall()
+        assert told == [(1_000_000, False)]
+        marks = connection.execute("SELECT meters, last_time - first_time > '6 days' FROM dirty_meters").fetchall()
+        assert marks == [([1], True)] * 2
+    assert "there is no meter MTR-00000009" in str(run("meter", "registers", "MTR-00000009", "--resets").exception)

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from cloud.ingest.transaction import ACCEPTANCE
+from cloud.ingest.acceptance import ACCEPTANCE
 
 
 def test_readings_are_taken_for_as_long_as_they_are_kept(telemetry_db: str) -> None:

@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 import psycopg
+from prometheus_client import REGISTRY
 
 from cloud.workers import silence, vee
-from tests.sql.conftest import Telemetry
+from tests.sql.conftest import MINUTE, Telemetry
 from tests.sql.quarters import DAY, SUNDAY, put
 
 NOW = SUNDAY + 3 * DAY
@@ -39,6 +40,19 @@ async def test_a_mark_that_fails_waits_and_holds_up_no_other(telemetry: Telemetr
     assert [(row["meter_id"], row["later"]) for row in waiting] == [(poisoned, True)]
     assert "violates check constraint" in str(waiting[0]["error"])
     assert telemetry.rows("SELECT meter_id FROM vee_findings") == [{"meter_id": sound}]
+
+
+async def test_a_mark_that_was_put_off_is_overdue_only_from_then_on(telemetry: Telemetry) -> None:
+    """One that fails again and again would hide how late the others are."""
+    mark = (
+        "INSERT INTO dirty_intervals (meter_id, first_bucket, last_bucket, marked_at, not_before)"
+        f" VALUES (%s, '{SUNDAY}', '{SUNDAY}', %s, %s)"
+    )
+    telemetry.do(mark, 1, NOW - DAY, NOW - MINUTE)
+    telemetry.do(mark, 2, NOW - 3 * MINUTE, SUNDAY)
+    [measure] = [work.step for work in vee.works(pause_s=1) if work.name == "vee_lag"]
+    await _step(telemetry.dsn, measure)
+    assert REGISTRY.get_sample_value("segs_worker_lag_seconds", {"queue": "intervals"}) == 180
 
 
 async def test_several_workers_mark_a_silent_region_once_a_minute(telemetry: Telemetry) -> None:

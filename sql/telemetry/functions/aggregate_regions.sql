@@ -91,7 +91,8 @@ BEGIN
         WHERE d.region = w.region AND d.valid @> w.bucket
     ) AS m
     -- What is left when the last meter has moved away is a row of no meters.
-    WHERE m.meters_expected > 0 OR EXISTS (SELECT FROM regional_15m AS o WHERE o.region = w.region AND o.bucket = w.bucket)
+    WHERE m.meters_expected > 0 OR EXISTS (SELECT FROM regional_15m AS o
+                                       WHERE o.region = w.region AND o.bucket = w.bucket AND o.bucket >= v_first AND o.bucket <= v_last)
     ON CONFLICT (region, bucket) DO UPDATE
     SET meters = EXCLUDED.meters, meters_expected = EXCLUDED.meters_expected, energy_import_wh = EXCLUDED.energy_import_wh,
         energy_export_wh = EXCLUDED.energy_export_wh, power_w_mean = EXCLUDED.power_w_mean, capacity_w = EXCLUDED.capacity_w,

@@ -38,27 +38,13 @@ BEGIN
         SELECT k.meter_id, time_bucket(v_minute, least(p_from, min(before.at))) AS lo,
                greatest(p_to, time_bucket(v_minute, max(after.at)) + v_minute) AS hi
         FROM known AS k
-        CROSS JOIN LATERAL (
-            SELECT min(n.time) AS at
-            FROM (SELECT w.time FROM raw_readings AS w
-                  WHERE w.meter_id = k.meter_id AND w.time < p_from AND w.time >= v_first
-                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
-                  ORDER BY w.time DESC LIMIT 4) AS n
-        ) AS before
-        CROSS JOIN LATERAL (
-            SELECT max(n.time) AS at
-            FROM (SELECT w.time FROM raw_readings AS w
-                  WHERE w.meter_id = k.meter_id AND w.time >= p_to AND w.time < v_last
-                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
-                  ORDER BY w.time LIMIT 4) AS n
-        ) AS after
+        CROSS JOIN LATERAL fourth_read_before(k.meter_id, k.register, p_from, v_first) AS before
+        CROSS JOIN LATERAL fourth_read_after(k.meter_id, k.register, p_to, v_last) AS after
         -- What was not read in the span has not changed, unless one of its epochs has.
         WHERE EXISTS (SELECT FROM raw_readings AS w
                       WHERE w.meter_id = k.meter_id AND w.time >= p_from AND w.time < p_to
-                        AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL)
+                        AND register_value(k.register, w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh,
+                                           w.reactive_energy_export_varh) IS NOT NULL)
            OR EXISTS (SELECT FROM register_epochs AS e
                       WHERE e.meter_id = k.meter_id AND e.register = k.register AND e.starts_at >= p_from AND e.starts_at < p_to)
         GROUP BY k.meter_id
@@ -76,29 +62,15 @@ BEGIN
         SELECT s.meter_id, s.lo, s.hi, k.register, COALESCE(before.at, s.lo) AS begins, COALESCE(after.at, s.hi) AS ends
         FROM stretch AS s
         JOIN known AS k ON k.meter_id = s.meter_id
-        CROSS JOIN LATERAL (
-            SELECT min(n.time) AS at
-            FROM (SELECT w.time FROM raw_readings AS w
-                  WHERE w.meter_id = s.meter_id AND w.time < s.lo AND w.time >= v_first
-                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
-                  ORDER BY w.time DESC LIMIT 4) AS n
-        ) AS before
-        CROSS JOIN LATERAL (
-            SELECT max(n.time) AS at
-            FROM (SELECT w.time FROM raw_readings AS w
-                  WHERE w.meter_id = s.meter_id AND w.time >= s.hi AND w.time < v_last
-                    AND CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                               WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END IS NOT NULL
-                  ORDER BY w.time LIMIT 4) AS n
-        ) AS after
+        CROSS JOIN LATERAL fourth_read_before(s.meter_id, k.register, s.lo, v_first) AS before
+        CROSS JOIN LATERAL fourth_read_after(s.meter_id, k.register, s.hi, v_last) AS after
     ), read AS MATERIALIZED (
         SELECT k.meter_id, k.register, r.time AS at, r.value, r.corrected
         FROM context AS k
         CROSS JOIN LATERAL (
             SELECT w.time, w.flags & 2 <> 0 AS corrected,
-                   CASE k.register WHEN 1 THEN w.energy_import_wh WHEN 2 THEN w.energy_export_wh
-                                   WHEN 3 THEN w.reactive_energy_import_varh ELSE w.reactive_energy_export_varh END AS value
+                   register_value(k.register, w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh,
+                                  w.reactive_energy_export_varh) AS value
             FROM raw_readings AS w
             WHERE w.meter_id = k.meter_id AND w.time >= k.begins AND w.time <= k.ends AND w.time >= v_first AND w.time <= v_last
         ) AS r
@@ -211,8 +183,8 @@ BEGIN
     ), recovered AS (
         -- The read before may be gone by retention; where the register stood when the minute began is known still.
         SELECT m.*, CASE WHEN m.entered IS NULL AND m.bucket < v_horizon + INTERVAL '1 day' THEN m.lowest - greatest(0, least(m.lowest,
-                   CASE m.register WHEN 1 THEN a.energy_import_start_wh WHEN 2 THEN a.energy_export_start_wh
-                                   WHEN 3 THEN a.reactive_energy_import_start_varh WHEN 4 THEN a.reactive_energy_export_start_varh END))
+                   register_value(m.register, a.energy_import_start_wh, a.energy_export_start_wh,
+                                  a.reactive_energy_import_start_varh, a.reactive_energy_export_start_varh)))
                END AS head
         FROM register_minute AS m
         LEFT JOIN aggregates_1m AS a ON a.meter_id = m.meter_id AND a.bucket = m.bucket AND a.bucket >= v_first AND a.bucket < v_last

@@ -27,7 +27,7 @@ COMMENT ON COLUMN dirty_meters.alone IS 'It was part of a claim that failed, and
 COMMENT ON COLUMN dirty_meters.marked_at IS 'When the span was marked';
 COMMENT ON INDEX dirty_meters_block_idx IS 'Marks of a block that are due';
 GRANT SELECT, INSERT ON dirty_meters TO segs_ingest;
-GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_meters TO segs_worker;
+GRANT SELECT, INSERT, DELETE ON dirty_meters TO segs_worker;
 GRANT SELECT ON dirty_meters TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_regions (
@@ -62,10 +62,10 @@ CREATE TABLE IF NOT EXISTS failed_marks (
 COMMENT ON TABLE failed_marks IS 'Marks whose computation failed for another reason than a busy database; they are tried again every hour';
 COMMENT ON COLUMN failed_marks.failed_mark_id IS 'Row key';
 COMMENT ON COLUMN failed_marks.resolution_min IS 'What could not be computed: 1 minutes, 15 quarter-hours';
-COMMENT ON COLUMN failed_marks.meter_id IS 'Meter, for a mark of dirty_readings';
+COMMENT ON COLUMN failed_marks.meter_id IS 'Meter, for a mark of dirty_meters';
 COMMENT ON COLUMN failed_marks.region IS 'Region, for a mark of dirty_regions';
-COMMENT ON COLUMN failed_marks.first_time IS 'Earliest reading of the span, or the start of the quarter-hour';
-COMMENT ON COLUMN failed_marks.last_time IS 'Latest reading of the span, or the start of the quarter-hour';
+COMMENT ON COLUMN failed_marks.first_time IS 'Earliest reading of the span, or the start of the first bucket';
+COMMENT ON COLUMN failed_marks.last_time IS 'Latest reading of the span, or the start of the last bucket; inclusive';
 COMMENT ON COLUMN failed_marks.marked_at IS 'When the span was marked';
 COMMENT ON COLUMN failed_marks.failed_at IS 'When its computation failed';
 COMMENT ON COLUMN failed_marks.error IS 'What the database said';

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from cloud.ingest.columns import Window, sort_out
+from cloud.ingest.acceptance import Window
+from cloud.ingest.columns import sort_out
 from cloud.ingest.portion import contents, portions
 from cloud.ingest.registry import Assignment, Registry
 from cloud.ingest.transaction import Delivery, sorted_out

@@ -14,6 +14,7 @@ _STEPS = (
     "merge_gateways",
     "merge_regions",
     "mark_moved",
+    "mark_registers",
     "delete_capacities",
     "insert_capacities",
     "delete_devices",
