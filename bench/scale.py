@@ -21,10 +21,12 @@ from contract.codec import PACKED
 
 _METERS = (1000, 10_000, 100_000, 1_000_000)
 _MOST_APART = 1.5
+# The first minute has none before it.
+_LEAST_MINUTES = 3
 
 
 def run(*, up_to: int, batches: int, home: Path) -> Iterator[Result]:
-    """Batches of a minute of 1,000 meters: `batches` of them, or one of each where there are more meters."""
+    """Batches of a minute of 1,000 meters: `batches` of them, or three of each where there are more meters."""
     meters = [number for number in _METERS if number <= up_to]
     costs = [_cost_us(number, batches, home) for number in meters]
     for number, cost in zip(meters, costs, strict=True):
@@ -36,7 +38,7 @@ def _cost_us(meters: int, batches: int, home: Path) -> float:
     """Processor time of receiver, PostgreSQL and the worker's statements, which one connection makes each minute."""
     load = Load(meters=meters, devices=1000, per_device=6, cadence_s=10)
     a_round = meters // load.devices
-    rounds = max(1, batches // a_round)
+    rounds = max(_LEAST_MINUTES, batches // a_round)
     key, names = Key.generate(), [f"m{n}" for n in range(meters)]
     with (
         TemporaryDirectory(dir=home, prefix="bench-") as folder,
