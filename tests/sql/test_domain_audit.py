@@ -7,7 +7,7 @@ import pytest
 
 from cloud.db.errors import ImmutableError, domain_error
 
-UNAUDITED = {"audit_logs", "otp_verifications", "sessions", "token_blacklist", "schema_version"}
+UNAUDITED = {"audit_logs", "otp_verifications", "sessions", "token_blacklist", "schema_version", "registry_state"}
 
 
 @pytest.fixture

@@ -126,8 +126,10 @@ def test_a_server_that_became_apache_unprepared_goes_on_while_nothing_is_compres
 
 
 @pytest.fixture(scope="module")
-def unreadable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def unreadable(tmp_path_factory: pytest.TempPathFactory, edition: str) -> Iterator[str]:
     """An Apache server on a database with compressed chunks."""
+    if edition != "community":
+        pytest.skip(f"needs TimescaleDB's Community edition, and this server has the {edition} edition")
     folder = tmp_path_factory.mktemp("unreadable")
     with _server(folder, "timescale") as dsn:
         apply(dsn, "telemetry")
