@@ -113,6 +113,8 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}([0-9a-f]{4})?\b"), "HEX"),
     (re.compile(r"\b(apache|community)\b"), "EDITION"),
     (re.compile(r"\b[0-9a-f]{4}( [0-9a-f]{4})+\b"), "WORDS"),
+    # An age of 0 s is no promise.
+    (re.compile(r"\b0 s (?=ago|old)"), "1 s "),
     (re.compile(r"\d+(?:\.\d+)?"), lambda match: "0" if match[0] == "0" else "N"),
     # Widths of columns go with what stands in them.
     (re.compile(r"[━─┄-]{2,}"), "-"),
