@@ -123,7 +123,7 @@ def _within(looked: list[Looked], table: str, first: datetime, last: datetime) -
 
 
 def _mark(connection_statement: Explained, resolution_min: int, first: datetime, last: datetime) -> None:
-    meters = "ARRAY(SELECT generate_series(1024, 1500))"
+    meters = "ARRAY(SELECT generate_series(4096, 4572))"
     connection_statement(
         f"SELECT mark_meters(%(resolution)s, {meters}, %(first)s, %(last)s, %(first)s)",
         {"resolution": resolution_min, "first": first, "last": last},

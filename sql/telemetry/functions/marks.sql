@@ -2,8 +2,8 @@
 
 CREATE OR REPLACE FUNCTION meter_block(p_meter_id integer) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN p_meter_id >> 10;
-COMMENT ON FUNCTION meter_block(integer) IS 'The block of 1024 meters that a meter belongs to: what one worker has for itself while it computes';
+RETURN p_meter_id >> 12;
+COMMENT ON FUNCTION meter_block(integer) IS 'The block of 4096 meters that a meter belongs to: what one worker has for itself while it computes';
 
 -- A bucket that goes on is worth computing once it is over. A clock that is ahead must not keep its readings waiting.
 CREATE OR REPLACE FUNCTION settles_at(p_time timestamptz, p_resolution_min integer, p_now timestamptz) RETURNS timestamptz

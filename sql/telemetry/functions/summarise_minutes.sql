@@ -25,31 +25,27 @@ DECLARE
     v_before CONSTANT timestamptz := p_from - v_minute;
     v_after CONSTANT timestamptz := p_to + v_minute;
     v_last_day CONSTANT timestamptz := time_bucket(INTERVAL '1 day', p_to - INTERVAL '1 microsecond');
+    -- Most meters have the first register alone. The others are looked at where a meter of the span is known to have them; whoever
+    -- shows one for the first time is a suspect. Constants are folded, and what they exclude costs nothing.
+    v_registers CONSTANT integer := 1 | (SELECT COALESCE(bit_or(1 << k.register - 1), 0) FROM meter_registers AS k
+                                         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days');
+    v_r2 CONSTANT boolean := v_registers & 2 <> 0;
+    v_r3 CONSTANT boolean := v_registers & 4 <> 0;
+    v_r4 CONSTANT boolean := v_registers & 8 <> 0;
 BEGIN
     WITH device AS MATERIALIZED (
         SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
-    ), summary AS (
-        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples, min(r.apart) AS apart,
-               min(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first_at,
-               first(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_first,
-               max(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last_at,
-               last(r.energy_import_wh, r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_last,
-               min(r.energy_import_wh - r.r1_before) AS r1_least, max(r.energy_import_wh - r.r1_before) AS r1_most,
-               min(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first_at,
-               first(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_first,
-               max(r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last_at,
-               last(r.energy_export_wh, r.time) FILTER (WHERE r.energy_export_wh IS NOT NULL) AS r2_last,
-               min(r.energy_export_wh - r.r2_before) AS r2_least, max(r.energy_export_wh - r.r2_before) AS r2_most,
-               min(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first_at,
-               first(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_first,
-               max(r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last_at,
-               last(r.reactive_energy_import_varh, r.time) FILTER (WHERE r.reactive_energy_import_varh IS NOT NULL) AS r3_last,
-               min(r.reactive_energy_import_varh - r.r3_before) AS r3_least, max(r.reactive_energy_import_varh - r.r3_before) AS r3_most,
-               min(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first_at,
-               first(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_first,
-               max(r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last_at,
-               last(r.reactive_energy_export_varh, r.time) FILTER (WHERE r.reactive_energy_export_varh IS NOT NULL) AS r4_last,
-               min(r.reactive_energy_export_varh - r.r4_before) AS r4_least, max(r.reactive_energy_export_varh - r.r4_before) AS r4_most,
+    ), collected AS (
+        -- The reads of a minute as they lie in the index.
+        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
+               count(r.energy_import_wh) AS r1_count, array_agg(r.energy_import_wh) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1,
+               array_agg(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_at,
+               count(r.energy_export_wh) AS r2_count, array_agg(r.energy_export_wh) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2,
+               array_agg(r.time) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2_at,
+               count(r.reactive_energy_import_varh) AS r3_count, array_agg(r.reactive_energy_import_varh) FILTER (WHERE v_r3 AND r.reactive_energy_import_varh IS NOT NULL) AS r3,
+               array_agg(r.time) FILTER (WHERE v_r3 AND r.reactive_energy_import_varh IS NOT NULL) AS r3_at,
+               count(r.reactive_energy_export_varh) AS r4_count, array_agg(r.reactive_energy_export_varh) FILTER (WHERE v_r4 AND r.reactive_energy_export_varh IS NOT NULL) AS r4,
+               array_agg(r.time) FILTER (WHERE v_r4 AND r.reactive_energy_export_varh IS NOT NULL) AS r4_at,
                count(r.power_w)::integer AS power_w_count, min(r.power_w) AS power_w_min, max(r.power_w) AS power_w_max,
                sum(r.power_w::double precision) AS power_w_sum,
                count(r.voltage_l1_v)::integer AS voltage_l1_v_count, min(r.voltage_l1_v) AS voltage_l1_v_min, max(r.voltage_l1_v) AS voltage_l1_v_max,
@@ -68,30 +64,57 @@ BEGIN
                sum(r.frequency_hz::double precision) AS frequency_hz_sum,
                count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
                sum(r.power_factor::double precision) AS power_factor_sum
-        FROM (
-            -- While a register only grows, its highest value so far is the read before.
-            SELECT w.*, w.time - lag(w.time) OVER so_far AS apart,
-                   max(w.energy_import_wh) OVER so_far AS r1_before, max(w.energy_export_wh) OVER so_far AS r2_before,
-                   max(w.reactive_energy_import_varh) OVER so_far AS r3_before, max(w.reactive_energy_export_varh) OVER so_far AS r4_before
-            FROM raw_readings AS w
-            WHERE w.meter_id = ANY (p_meters) AND w.time >= p_from AND w.time < p_to
-            WINDOW so_far AS (PARTITION BY w.meter_id ORDER BY w.time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-        ) AS r
+        FROM raw_readings AS r
+        WHERE r.meter_id = ANY (p_meters) AND r.time >= p_from AND r.time < p_to
         GROUP BY 1, 2
+        OFFSET 0
     ), minute AS (
-        SELECT s.*, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
-               least(100, COALESCE(s.samples * (d.interval_ms / 600.0), 0))::real AS coverage
-        FROM summary AS s LEFT JOIN device AS d ON d.meter_id = s.meter_id AND d.valid @> s.bucket
+        -- Of its reads a minute keeps the first and the last, and whether it goes on from each to the next.
+        SELECT c.meter_id, c.bucket, c.samples, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
+               least(100, COALESCE(c.samples * (d.interval_ms / 600.0), 0))::real AS coverage,
+               CASE WHEN c.r1_count > 0 THEN 1 ELSE 0 END + CASE WHEN c.r2_count > 0 THEN 2 ELSE 0 END
+               + CASE WHEN c.r3_count > 0 THEN 4 ELSE 0 END + CASE WHEN c.r4_count > 0 THEN 8 ELSE 0 END AS registers,
+               c.r1[1] AS r1_first, c.r1_at[1] AS r1_first_at, c.r1[cardinality(c.r1)] AS r1_last, c.r1_at[cardinality(c.r1)] AS r1_last_at,
+               c.r2[1] AS r2_first, c.r2_at[1] AS r2_first_at, c.r2[cardinality(c.r2)] AS r2_last, c.r2_at[cardinality(c.r2)] AS r2_last_at,
+               c.r3[1] AS r3_first, c.r3_at[1] AS r3_first_at, c.r3[cardinality(c.r3)] AS r3_last, c.r3_at[cardinality(c.r3)] AS r3_last_at,
+               c.r4[1] AS r4_first, c.r4_at[1] AS r4_first_at, c.r4[cardinality(c.r4)] AS r4_last, c.r4_at[cardinality(c.r4)] AS r4_last_at,
+               EXISTS (
+                   SELECT FROM generate_subscripts(c.r1, 1) AS i (nth)
+                   WHERE c.r1[i.nth] < c.r1[i.nth - 1] OR c.r1_at[i.nth] < c.r1_at[i.nth - 1]
+                      OR c.r1[i.nth] - c.r1[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r1_at[i.nth - 1], c.r1_at[i.nth])) AS r1_odd,
+               v_r2 AND EXISTS (
+                   SELECT FROM generate_subscripts(c.r2, 1) AS i (nth)
+                   WHERE c.r2[i.nth] < c.r2[i.nth - 1] OR c.r2_at[i.nth] < c.r2_at[i.nth - 1]
+                      OR c.r2[i.nth] - c.r2[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r2_at[i.nth - 1], c.r2_at[i.nth])) AS r2_odd,
+               v_r3 AND EXISTS (
+                   SELECT FROM generate_subscripts(c.r3, 1) AS i (nth)
+                   WHERE c.r3[i.nth] < c.r3[i.nth - 1] OR c.r3_at[i.nth] < c.r3_at[i.nth - 1]
+                      OR c.r3[i.nth] - c.r3[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r3_at[i.nth - 1], c.r3_at[i.nth])) AS r3_odd,
+               v_r4 AND EXISTS (
+                   SELECT FROM generate_subscripts(c.r4, 1) AS i (nth)
+                   WHERE c.r4[i.nth] < c.r4[i.nth - 1] OR c.r4_at[i.nth] < c.r4_at[i.nth - 1]
+                      OR c.r4[i.nth] - c.r4[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r4_at[i.nth - 1], c.r4_at[i.nth])) AS r4_odd,
+               c.power_w_count, c.power_w_min, c.power_w_max, c.power_w_sum,
+               c.voltage_l1_v_count, c.voltage_l1_v_min, c.voltage_l1_v_max, c.voltage_l1_v_sum,
+               c.voltage_l2_v_count, c.voltage_l2_v_min, c.voltage_l2_v_max, c.voltage_l2_v_sum,
+               c.voltage_l3_v_count, c.voltage_l3_v_min, c.voltage_l3_v_max, c.voltage_l3_v_sum,
+               c.current_l1_a_count, c.current_l1_a_min, c.current_l1_a_max, c.current_l1_a_sum,
+               c.current_l2_a_count, c.current_l2_a_min, c.current_l2_a_max, c.current_l2_a_sum,
+               c.current_l3_a_count, c.current_l3_a_min, c.current_l3_a_max, c.current_l3_a_sum,
+               c.frequency_hz_count, c.frequency_hz_min, c.frequency_hz_max, c.frequency_hz_sum,
+               c.power_factor_count, c.power_factor_min, c.power_factor_max, c.power_factor_sum
+        FROM collected AS c LEFT JOIN device AS d ON d.meter_id = c.meter_id AND d.valid @> c.bucket
+        OFFSET 0
     ), chained AS (
         SELECT m.*, lag(m.bucket) OVER w AS prior, lead(m.bucket) OVER w AS next,
                lag(m.r1_last_at) OVER w AS r1_prior_at, lag(m.r1_last) OVER w AS r1_prior,
                lead(m.r1_first_at) OVER w AS r1_next_at, lead(m.r1_first) OVER w AS r1_next,
-               lag(m.r2_last_at) OVER w AS r2_prior_at, lag(m.r2_last) OVER w AS r2_prior,
-               lead(m.r2_first_at) OVER w AS r2_next_at, lead(m.r2_first) OVER w AS r2_next,
-               lag(m.r3_last_at) OVER w AS r3_prior_at, lag(m.r3_last) OVER w AS r3_prior,
-               lead(m.r3_first_at) OVER w AS r3_next_at, lead(m.r3_first) OVER w AS r3_next,
-               lag(m.r4_last_at) OVER w AS r4_prior_at, lag(m.r4_last) OVER w AS r4_prior,
-               lead(m.r4_first_at) OVER w AS r4_next_at, lead(m.r4_first) OVER w AS r4_next
+               CASE WHEN v_r2 THEN lag(m.r2_last_at) OVER w END AS r2_prior_at, CASE WHEN v_r2 THEN lag(m.r2_last) OVER w END AS r2_prior,
+               CASE WHEN v_r2 THEN lead(m.r2_first_at) OVER w END AS r2_next_at, CASE WHEN v_r2 THEN lead(m.r2_first) OVER w END AS r2_next,
+               CASE WHEN v_r3 THEN lag(m.r3_last_at) OVER w END AS r3_prior_at, CASE WHEN v_r3 THEN lag(m.r3_last) OVER w END AS r3_prior,
+               CASE WHEN v_r3 THEN lead(m.r3_first_at) OVER w END AS r3_next_at, CASE WHEN v_r3 THEN lead(m.r3_first) OVER w END AS r3_next,
+               CASE WHEN v_r4 THEN lag(m.r4_last_at) OVER w END AS r4_prior_at, CASE WHEN v_r4 THEN lag(m.r4_last) OVER w END AS r4_prior,
+               CASE WHEN v_r4 THEN lead(m.r4_first_at) OVER w END AS r4_next_at, CASE WHEN v_r4 THEN lead(m.r4_first) OVER w END AS r4_next
         FROM minute AS m
         WINDOW w AS (PARTITION BY m.meter_id ORDER BY m.bucket)
     ), linked AS (
@@ -138,7 +161,7 @@ BEGIN
         -- Not merged into what follows, which would look again for each use.
         OFFSET 0
     ), told AS MATERIALIZED (
-        SELECT l.*, CASE WHEN l.r1_first_at IS NULL THEN 0 ELSE 1 END + CASE WHEN l.r2_first_at IS NULL THEN 0 ELSE 2 END + CASE WHEN l.r3_first_at IS NULL THEN 0 ELSE 4 END + CASE WHEN l.r4_first_at IS NULL THEN 0 ELSE 8 END AS registers,
+        SELECT l.*,
                CASE WHEN l.r1_from_at IS NULL THEN l.r1_first
                     ELSE l.r1_from + register_share(l.r1_first - l.r1_from, l.r1_from_at, l.bucket, l.r1_first_at) END AS r1_start,
                CASE WHEN l.r1_to_at IS NULL THEN l.r1_last
@@ -163,30 +186,32 @@ BEGIN
                OR COALESCE(l.r2_to_at - l.r2_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_to_at > l.bucket + v_minute, false)
                OR COALESCE(l.r3_to_at - l.r3_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_to_at > l.bucket + v_minute, false)
                OR COALESCE(l.r4_to_at - l.r4_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
-               COALESCE(l.torn OR l.r1_least < 0 OR l.r1_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
+               COALESCE(l.torn OR l.r1_odd
                    OR l.r1_from IS NULL AND l.r1_from_at IS NOT NULL OR l.r1_to IS NULL AND l.r1_to_at IS NOT NULL
                    OR l.r1_first - l.r1_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_from_at, l.r1_first_at)
                    OR l.r1_to - l.r1_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_last_at, l.r1_to_at), false)
                    AND l.r1_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r2_least < 0 OR l.r2_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
+               OR COALESCE(l.torn OR l.r2_odd
                    OR l.r2_from IS NULL AND l.r2_from_at IS NOT NULL OR l.r2_to IS NULL AND l.r2_to_at IS NOT NULL
                    OR l.r2_first - l.r2_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_from_at, l.r2_first_at)
                    OR l.r2_to - l.r2_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_last_at, l.r2_to_at), false)
                    AND l.r2_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r3_least < 0 OR l.r3_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
+               OR COALESCE(l.torn OR l.r3_odd
                    OR l.r3_from IS NULL AND l.r3_from_at IS NOT NULL OR l.r3_to IS NULL AND l.r3_to_at IS NOT NULL
                    OR l.r3_first - l.r3_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_from_at, l.r3_first_at)
                    OR l.r3_to - l.r3_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_last_at, l.r3_to_at), false)
                    AND l.r3_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r4_least < 0 OR l.r4_most > register_allowance(l.max_power_w, l.bucket, l.bucket + l.apart)
+               OR COALESCE(l.torn OR l.r4_odd
                    OR l.r4_from IS NULL AND l.r4_from_at IS NOT NULL OR l.r4_to IS NULL AND l.r4_to_at IS NOT NULL
                    OR l.r4_first - l.r4_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_from_at, l.r4_first_at)
                    OR l.r4_to - l.r4_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_last_at, l.r4_to_at), false)
-                   AND l.r4_first_at IS NOT NULL AS doubtful
+                   AND l.r4_first_at IS NOT NULL
+               OR l.registers & ~v_registers <> 0 AS doubtful
         FROM linked AS l
     ), meter AS MATERIALIZED (
         SELECT t.meter_id, bool_or(t.doubtful) AS doubtful, bit_or(t.registers) AS seen, bit_and(t.registers) AS whole,
-               max(t.r1_last_at) AS r1_at, max(t.r2_last_at) AS r2_at, max(t.r3_last_at) AS r3_at, max(t.r4_last_at) AS r4_at
+               max(t.bucket) FILTER (WHERE t.registers & 1 <> 0) AS r1_at, max(t.bucket) FILTER (WHERE t.registers & 2 <> 0) AS r2_at,
+               max(t.bucket) FILTER (WHERE t.registers & 4 <> 0) AS r3_at, max(t.bucket) FILTER (WHERE t.registers & 8 <> 0) AS r4_at
         FROM told AS t GROUP BY t.meter_id
     ), known AS MATERIALIZED (
         SELECT k.meter_id, bit_or(1 << k.register - 1) AS registers, bit_or(1 << k.register - 1) FILTER (WHERE k.last_day >= v_last_day) AS current

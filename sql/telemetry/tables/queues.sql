@@ -1,7 +1,7 @@
 -- What has to be computed again, as queues: marks are only ever added, and workers delete those that they have worked off.
 -- A table with one row per bucket instead would make receivers wait for workers.
 --
--- Meters belong to blocks of 1024. A worker takes a block at a time, and has it for itself until it commits.
+-- Meters belong to blocks of 4096. A worker takes a block at a time, and has it for itself until it commits.
 
 CREATE TABLE IF NOT EXISTS dirty_meters (
     dirty_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
