@@ -16,13 +16,14 @@ from local.servers import segs_home
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """What was asked for; `meters`, `cadence_s` and `minutes` are None where the benchmark is to choose."""
+    """What was asked for; None where the benchmark is to choose."""
 
     home: Path
     rounds: int
     meters: int | None = None
     cadence_s: float | None = None
     minutes: float | None = None
+    hours: float | None = None
 
 
 _Run = Callable[[_Sizes], Iterable[Result]]
@@ -30,7 +31,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "wire": lambda _: wire.run(),
     "buffer": lambda asked: [buffer.append(commits=2_000, rounds=asked.rounds, home=asked.home)],
     "flash": lambda asked: buffer.flash(seconds=1_800, home=asked.home),
-    "drain": lambda asked: drain.run(hours=1, home=asked.home),
+    "drain": lambda asked: drain.run(hours=asked.hours or 1, home=asked.home),
     "ingest": lambda asked: ingest.run(batches=100, rounds=asked.rounds, home=asked.home),
     "aggregate": lambda asked: aggregate.run(minutes=15, rounds=asked.rounds, home=asked.home),
     "million": lambda asked: million.run(
@@ -54,11 +55,12 @@ def main(
     meters: Annotated[int | None, typer.Option(help="Meters of million, queries and, at most, of scale.")] = None,
     cadence_s: Annotated[float | None, typer.Option(help="Seconds between readings, of million and queries.")] = None,
     minutes: Annotated[float | None, typer.Option(help="How long million lasts.")] = None,
+    hours: Annotated[float | None, typer.Option(help="How long the gateway of drain was offline.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as is done anyway.")] = True,
 ) -> None:
     """Run benchmarks on servers and meters of their own."""
     chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}
-    asked = _Sizes(home=segs_home(), rounds=rounds, meters=meters, cadence_s=cadence_s, minutes=minutes)
+    asked = _Sizes(home=segs_home(), rounds=rounds, meters=meters, cadence_s=cadence_s, minutes=minutes, hours=hours)
     passed = True
     for run in chosen.values():
         for result in run(asked):

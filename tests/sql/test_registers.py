@@ -81,6 +81,50 @@ def test_a_read_whose_corrected_time_is_contradicted_by_its_neighbours_is_left_o
     assert _events(telemetry) == [("glitch", 59.5, 258, 260)]
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [
+        # Three seconds of a clock that stood three seconds back, once with a read between two reads, once with more.
+        [(55, 793), (56, 793), (57.7, 795), (57.8, 793), (58.8, 793), (59.8, 793), (61.8, 795), (62.8, 796)],
+        [
+            (55, 793),
+            (57.6, 793),
+            (57.7, 795),
+            (58.6, 793),
+            (58.7, 796),
+            (59.6, 794),
+            (59.7, 796),
+            (60.6, 794),
+            (63.6, 797),
+        ],
+        # And of one that stood three seconds ahead.
+        [(55, 793), (56, 794), (57, 795), (60, 796), (60.1, 795), (61, 796), (61.1, 795), (62, 797), (63, 798)],
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_reads_that_a_wrong_clock_has_brought_into_disorder_do_not_add_energy(
+    telemetry: Any, reads: list[tuple[float, int]], backwards: bool
+) -> None:
+    """E27: a time service may be wrong by seconds for a while, and nothing at the gateway tells."""
+    meter_id = telemetry.meter(interval_s=1)
+    for read in reversed(reads) if backwards else reads:
+        telemetry.registers(meter_id, [read])
+        if backwards:
+            telemetry.aggregate()
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == reads[-1][1] - reads[0][1]
+    assert {kind for kind, *_ in _events(telemetry)} == {"glitch"}
+
+
+def test_a_register_that_begins_again_at_little_is_no_disorder(telemetry: Any) -> None:
+    """E8: it had counted less than it counts again within seconds."""
+    meter_id = telemetry.meter(interval_s=1, resets=True)
+    telemetry.registers(meter_id, [(0, 4), (1, 5), (2, 0), (3, 2), (4, 7)])
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == 1 + 7
+    assert [kind for kind, *_ in _events(telemetry)] == ["reset"]
+
+
 def test_a_register_that_turns_out_well_has_its_event_taken_back(telemetry: Any) -> None:
     meter_id = telemetry.meter()
     telemetry.registers(meter_id, [(0, 5000), (1, 9)])
@@ -137,7 +181,13 @@ def test_an_exchange_told_later_gives_what_it_would_have_given_at_once(telemetry
 @pytest.mark.parametrize(
     ("reads", "energy", "events"),
     [
-        ([(0, 5000), (1, 5005), (2, 5003), (3, 5004), (30, 5010)], 13, [("backwards", 2, 5005, 5003)]),
+        ([(0, 5000), (1, 5005), (2, 4990), (3, 4991), (30, 4995)], 11, [("backwards", 2, 5005, 4990)]),
+        ([(0, 5000), (1, 5005), (2, 5003), (35, 5004)], 5, [("glitch", 1, 5000, 5005)]),
+        (
+            [(0, 5000), (1, 5005), (2, 5003), (3, 5004), (30, 5010)],
+            11,
+            [("glitch", 2, 5005, 5003), ("glitch", 3, 5003, 5004)],
+        ),
         ([(0, 5000), (1, 5001), (2, 6150), (40, 6160)], 12, [("jump", 2, 5001, 6150)]),
         ([(0, 5000), (1, 9_118_000), (2, 5001), (30, 5003)], 4, [("glitch", 1, 5000, 9_118_000)]),
     ],

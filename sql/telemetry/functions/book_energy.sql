@@ -2,16 +2,19 @@
 -- is rounded once at each boundary, so that minutes telescope: they add up to the last read minus the first.
 --
 -- Differences are taken within an epoch only (register_epochs), and so:
---   glitch     a read lower than both neighbours, or farther up than the connection can carry, while the next read goes on
---              from the one before: left out. So is one above the next whose time was corrected: it is not where it belongs
+--   glitch     a read lower or higher than both neighbours, while the next one goes on from the one before: left out. So is
+--              what a clock that was wrong by seconds has brought into disorder, unless the register may begin again or have
+--              wrapped: a read whose time was corrected, where one of the 30 s beside it that was not contradicts it; and one
+--              lower than another of the 30 s before, up to which the register has come again within 30 s
 --   rollover   lower than the read before, where the register wraps at a known modulus and the way across is one that the
 --              connection can carry: booked
 --   reset      lower than the read before, where the register may begin again: not believed, 0 energy, quality 10
 --   backwards  lower than the read before, where it may not: the same, and a sign of tampering
 --   jump       farther up than the connection can carry: the same
 --
--- How a read is taken depends on two reads on either side of it. A new read so changes at most what lies between the fourth
--- read before it and the fourth one after; those minutes are computed again as a whole, with four more reads as context.
+-- How a read is taken depends on two reads on either side of it and on those of 30 s. A new read so changes at most what lies
+-- between the fourth read before it, or two minutes, and the fourth one after; those minutes are computed again as a whole,
+-- with as much again as context.
 
 CREATE OR REPLACE FUNCTION book_energy(
     p_meters integer[], p_from timestamptz, p_to timestamptz, p_now timestamptz,
@@ -26,6 +29,7 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
+    v_disorder CONSTANT interval := INTERVAL '30 seconds';
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
     v_first CONSTANT timestamptz := p_from - INTERVAL '14 days';
     v_last CONSTANT timestamptz := p_to + INTERVAL '14 days';
@@ -35,8 +39,8 @@ BEGIN
         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
     ), around AS MATERIALIZED (
         -- One for all registers of a meter: a minute's quality is that of the worst of them.
-        SELECT k.meter_id, time_bucket(v_minute, least(p_from, min(before.at))) AS lo,
-               greatest(p_to, time_bucket(v_minute, max(after.at)) + v_minute) AS hi
+        SELECT k.meter_id, time_bucket(v_minute, least(p_from - 4 * v_disorder, min(before.at))) AS lo,
+               greatest(p_to + 4 * v_disorder, time_bucket(v_minute, max(after.at)) + v_minute) AS hi
         FROM known AS k
         CROSS JOIN LATERAL fourth_read_before(k.meter_id, k.register, p_from, v_first) AS before
         CROSS JOIN LATERAL fourth_read_after(k.meter_id, k.register, p_to, v_last) AS after
@@ -61,7 +65,7 @@ BEGIN
                                WHERE w.meter_id = a.meter_id AND w.time >= a.bucket AND w.time < a.bucket + v_minute
                                  AND w.time >= v_first AND w.time < v_last))
     ), context AS MATERIALIZED (
-        SELECT s.meter_id, s.lo, s.hi, k.register, COALESCE(before.at, s.lo) AS begins, COALESCE(after.at, s.hi) AS ends
+        SELECT s.meter_id, s.lo, s.hi, k.register, least(before.at, s.lo - 4 * v_disorder) AS begins, greatest(after.at, s.hi + 4 * v_disorder) AS ends
         FROM stretch AS s
         JOIN known AS k ON k.meter_id = s.meter_id
         CROSS JOIN LATERAL fourth_read_before(s.meter_id, k.register, s.lo, v_first) AS before
@@ -101,21 +105,44 @@ BEGIN
                d.register_modulus_wh AS modulus, COALESCE(d.register_resets, false) AS resets
         FROM point AS p
         LEFT JOIN device_registry AS d ON d.meter_id = p.meter_id AND d.valid @> p.at
-    ), between_neighbours AS (
-        SELECT r.*, lag(r.at) OVER w AS before_at, lag(r.value) OVER w AS before, lead(r.at) OVER w AS after_at, lead(r.value) OVER w AS after
+    ), placed AS MATERIALIZED (
+        -- How far a register may fall in the disorder of a clock and yet be itself; not at all where it may begin again or wrap.
+        SELECT r.*, lag(r.at) OVER w AS before_at, lag(r.value) OVER w AS before,
+               CASE WHEN NOT r.resets THEN least(register_allowance(r.max_power_w, r.at - v_disorder, r.at + v_disorder),
+                                                 r.modulus - register_allowance(r.max_power_w, r.at - v_disorder, r.at + v_disorder) - 1)
+                    ELSE 0 END AS allowance,
+               max(r.value) FILTER (WHERE NOT r.corrected) OVER (w RANGE BETWEEN v_disorder PRECEDING AND CURRENT ROW) AS surely_before,
+               min(r.value) FILTER (WHERE NOT r.corrected) OVER (w RANGE BETWEEN CURRENT ROW AND v_disorder FOLLOWING) AS surely_after
         FROM rated AS r
         WINDOW w AS (PARTITION BY r.meter_id, r.register, r.epoch ORDER BY r.at)
+    ), judged AS MATERIALIZED (
+        SELECT p.*, p.corrected AND COALESCE(p.surely_before - p.value BETWEEN 1 AND p.allowance OR p.value - p.surely_after BETWEEN 1 AND p.allowance, false) AS misplaced
+        FROM placed AS p
+    ), between_neighbours AS (
+        SELECT j.meter_id, j.register, j.epoch, j.at, j.value, j.max_power_w, j.interval_ms, j.modulus, j.resets, j.allowance,
+               lag(j.at) OVER w AS before_at, lag(j.value) OVER w AS before, lead(j.at) OVER w AS after_at, lead(j.value) OVER w AS after,
+               max(j.value) OVER (w RANGE BETWEEN v_disorder PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW) AS highest_before,
+               max(j.value) OVER (w RANGE BETWEEN CURRENT ROW AND v_disorder FOLLOWING EXCLUDE CURRENT ROW) AS highest_after
+        FROM judged AS j WHERE NOT j.misplaced
+        WINDOW w AS (PARTITION BY j.meter_id, j.register, j.epoch ORDER BY j.at)
     ), dipped AS (
-        SELECT n.*, COALESCE(n.value < n.before AND n.value < n.after
-                             AND n.after - n.before BETWEEN 0 AND register_allowance(n.max_power_w, n.before_at, n.after_at), false) AS dip
+        SELECT n.*,
+               COALESCE(n.value < n.before AND n.value < n.after
+                        AND n.after - n.before BETWEEN 0 AND register_allowance(n.max_power_w, n.before_at, n.after_at), false)
+               OR COALESCE(n.highest_before - n.value BETWEEN 1 AND n.allowance AND n.highest_after - n.highest_before BETWEEN 0 AND n.allowance,
+                           false) AS dip
         FROM between_neighbours AS n
     ), left_out AS MATERIALIZED (
-        SELECT d.*, d.dip OR COALESCE(
-                   (d.corrected OR d.value - d.before > register_allowance(d.max_power_w, d.before_at, d.at)) AND d.value > d.after
+        SELECT d.meter_id, d.register, d.epoch, d.at, d.value, d.max_power_w, d.interval_ms, d.modulus, d.resets, d.before_at, d.before,
+               d.dip OR COALESCE(
+                   d.value > d.after
                    AND d.after - d.before BETWEEN 0 AND register_allowance(d.max_power_w, d.before_at, d.after_at)
                    AND NOT lag(d.dip, 1, false) OVER w AND NOT lead(d.dip, 1, false) OVER w, false) AS out
         FROM dipped AS d
         WINDOW w AS (PARTITION BY d.meter_id, d.register, d.epoch ORDER BY d.at)
+        UNION ALL
+        SELECT j.meter_id, j.register, j.epoch, j.at, j.value, j.max_power_w, j.interval_ms, j.modulus, j.resets, j.before_at, j.before, true
+        FROM judged AS j WHERE j.misplaced
     ), pair AS (
         SELECT l.meter_id, l.register, l.interval_ms, l.modulus, l.resets, l.at, l.value,
                register_allowance(l.max_power_w, l.at, lead(l.at) OVER w) AS allowance,
