@@ -1,5 +1,6 @@
 """Works off the queues of marks: minutes and quarter-hours of meters, then quarter-hours of regions."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from cloud.workers.loop import Work
 
 _LOG = structlog.get_logger("segs.worker.aggregate")
 _QUERIES = Queries("aggregate")
-# What is not due yet is computed for those who watch, with a tenth of the time.
+# What is not due yet is computed for those who watch, with a tenth of the time and unless something is more overdue.
 _EARLY_SHARE = 0.1
+_IN_TIME_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +42,27 @@ _QUARTERS = _Queue(
 _REGIONS = _Queue(name="regions", statement="aggregate_regions", table="regional_15m", limit=500)
 
 
+class _Lag:
+    """How long the most overdue mark of all queues had waited when it was looked at last, in seconds."""
+
+    def __init__(self) -> None:
+        self.most_s = math.inf
+
+    async def measure(self, connection: AsyncConnection, now: datetime) -> bool:
+        async with connection.transaction():
+            row = await (await connection.execute(_QUERIES["lag"], {"now": now})).fetchone()
+        assert row is not None
+        for queue, lag_s in zip((_MINUTES, _QUARTERS, _REGIONS), row, strict=True):
+            metrics.LAG_SECONDS.labels(queue.name).set(lag_s)
+        self.most_s = max(row)
+        return False
+
+
 class _Shift:
     """Works one queue off: what is due as fast as it goes, and what is not due yet beside it."""
 
-    def __init__(self, queue: _Queue, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._queue, self._monotonic_s = queue, monotonic_s
+    def __init__(self, queue: _Queue, lag: _Lag, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._queue, self._lag, self._monotonic_s = queue, lag, monotonic_s
         self._early_from_s = 0.0
 
     async def step(self, connection: AsyncConnection, now: datetime) -> bool:
@@ -52,7 +70,7 @@ class _Shift:
         if await self._claim(connection, now, early=False):
             return True
         started_s = self._monotonic_s()
-        if started_s >= self._early_from_s:
+        if started_s >= self._early_from_s and self._lag.most_s <= _IN_TIME_S:
             found = await self._claim(connection, now, early=True)
             ended_s = self._monotonic_s()
             self._early_from_s = ended_s + (ended_s - started_s) / _EARLY_SHARE
@@ -87,24 +105,18 @@ def works(*, pause_s: float) -> list[Work]:
 
     Marks are looked for, not listened for: a NOTIFY would make the commits of all receivers wait for one another.
     """
-    queues = (_MINUTES, _QUARTERS, _REGIONS)
+    lag = _Lag()
     return [
-        *(Work(name=queue.name, step=_Shift(queue).step, pause_s=pause_s) for queue in queues),
+        *(
+            Work(name=queue.name, step=_Shift(queue, lag).step, pause_s=pause_s)
+            for queue in (_MINUTES, _QUARTERS, _REGIONS)
+        ),
         Work(name="failed_marks", step=_retry_failed, pause_s=300),
-        Work(name="lag", step=_measure_lag, pause_s=2),
+        Work(name="lag", step=lag.measure, pause_s=2),
     ]
 
 
 async def _retry_failed(connection: AsyncConnection, now: datetime) -> bool:
     async with connection.transaction():
         await connection.execute(_QUERIES["retry_failed_marks"], {"now": now})
-    return False
-
-
-async def _measure_lag(connection: AsyncConnection, now: datetime) -> bool:
-    async with connection.transaction():
-        row = await (await connection.execute(_QUERIES["lag"], {"now": now})).fetchone()
-    assert row is not None
-    for queue, lag_s in zip((_MINUTES, _QUARTERS, _REGIONS), row, strict=True):
-        metrics.LAG_SECONDS.labels(queue.name).set(lag_s)
     return False

@@ -1,6 +1,7 @@
 """A named loop over one kind of work: step, pause, step; a database that fails is waited for, whatever it takes."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,11 +36,16 @@ def lasts(error: Error) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A kind of work: its name, what does it, and how long to pause when there is nothing to do."""
+    """A kind of work: its name, what does it, and how long to pause when there is nothing to do.
+
+    `share` is how much of the time it takes when there is always more to do; what is in no haste leaves the rest to
+    others.
+    """
 
     name: str
     step: Step
     pause_s: float
+    share: float = 1.0
 
 
 class Pulse:
@@ -89,8 +95,11 @@ class Loop:
     async def run(self) -> None:
         while not self._stop.is_set():
             pause_s = self._work.pause_s
+            started_s = time.monotonic()
             try:
                 if await self.once():
+                    if self._work.share < 1:
+                        await self._wait((time.monotonic() - started_s) * (1 / self._work.share - 1))
                     continue
             except Error as error:
                 # What one kind of work cannot do is no reason for the others to stop.

@@ -18,7 +18,8 @@ _QUEUE = "intervals"
 def works(*, pause_s: float) -> list[Work]:
     """`pause_s` is the time that marks gather before they are looked for again."""
     return [
-        Work(name="vee", step=validate, pause_s=max(pause_s, 2)),
+        # A million meters whose day ends at one midnight are looked at within a quarter of an hour.
+        Work(name="vee", step=validate, pause_s=max(pause_s, 2), share=0.25),
         Work(name="ended_days", step=_mark_ended_days, pause_s=300),
         Work(name="silent_meters", step=_estimate_silence, pause_s=600),
         Work(name="vee_lag", step=_measure_lag, pause_s=10),

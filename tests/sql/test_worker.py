@@ -10,18 +10,20 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
+from psycopg import AsyncConnection
 
+from cloud.db.pool import make_pool
 from cloud.schema.apply import apply
 from cloud.schema.errors import VersionError
 from cloud.workers import aggregate
-from cloud.workers.loop import Pulse
+from cloud.workers.loop import Loop, Pulse, Work
 from cloud.workers.runner import WorkerSettings, run
 from local.servers import PostgresServer
 from tests.sql.conftest import START, Telemetry
@@ -267,6 +269,22 @@ def _lag() -> float:
     return found
 
 
+async def test_what_is_not_due_yet_waits_while_anything_is_overdue(telemetry: Telemetry) -> None:
+    """A worker that cannot keep up has no time for those who only watch."""
+    overdue, going_on = telemetry.meter(interval_s=10), telemetry.meter(interval_s=10, meter_id=5000)
+    telemetry.now = START - timedelta(hours=1)
+    telemetry.store(overdue, ["power_w"], [(-3600, 5.0)])
+    telemetry.now = START
+    telemetry.store(going_on, ["power_w"], [(1, 5.0)])
+    with psycopg.connect(telemetry.dsn) as busy:
+        busy.execute("SELECT pg_advisory_xact_lock(hashtext('segs.aggregate'), meter_block(%s))", [overdue])
+        async with _working(_settings(telemetry.dsn)):
+            await asyncio.sleep(3)
+            assert telemetry.minutes(going_on) == telemetry.minutes(overdue) == []
+            busy.rollback()
+            await _until(lambda: len(telemetry.minutes(going_on)) == len(telemetry.minutes(overdue)) == 1)
+
+
 def test_a_loop_that_does_not_move_is_named() -> None:
     now_s = 0.0
     pulse = Pulse(monotonic_s=lambda: now_s)
@@ -278,6 +296,30 @@ def test_a_loop_that_does_not_move_is_named() -> None:
     assert pulse.stuck(150) == ["aggregate"]
     now_s = 800.0
     assert pulse.stuck(150) == ["aggregate", "retention"]
+
+
+async def test_work_that_is_in_no_haste_leaves_most_of_the_time_to_others(telemetry: Telemetry) -> None:
+    worked_s = longest_s = 0.0
+
+    async def step(connection: AsyncConnection, _: datetime) -> bool:
+        nonlocal worked_s, longest_s
+        started_s = time.monotonic()
+        await connection.execute("SELECT pg_sleep(0.02)")
+        longest_s = max(longest_s, time.monotonic() - started_s)
+        worked_s += time.monotonic() - started_s
+        return True
+
+    stop = asyncio.Event()
+    work = Work(name="leisure", step=step, pause_s=60, share=0.25)
+    pulse = Pulse(monotonic_s=time.monotonic)
+    async with make_pool(telemetry.dsn, name="leisure", size=1) as pool, asyncio.TaskGroup() as group:
+        started_s = time.monotonic()
+        loop = Loop(work=work, pool=pool, clock=lambda: datetime.now(UTC), pulse=pulse, stop=stop)
+        group.create_task(loop.run())
+        await asyncio.sleep(2)
+        stop.set()
+    assert 2 * longest_s < worked_s <= 0.25 * (time.monotonic() - started_s) + longest_s
+    assert pulse.stuck(150) == []
 
 
 async def test_systemd_hears_of_readiness_and_of_every_turn_of_the_watchdog(

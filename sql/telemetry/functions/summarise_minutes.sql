@@ -69,7 +69,8 @@ BEGIN
         GROUP BY 1, 2
         OFFSET 0
     ), minute AS (
-        -- Of its reads a minute keeps the first and the last, and whether it goes on from each to the next.
+        -- Of its reads a minute keeps the first and the last, and whether it goes on from each to the next: in the order of time,
+        -- and by no more than is believed, which is never less than 1000.
         SELECT c.meter_id, c.bucket, c.samples, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
                least(100, COALESCE(c.samples * (d.interval_ms / 600.0), 0))::real AS coverage,
                CASE WHEN c.r1_count > 0 THEN 1 ELSE 0 END + CASE WHEN c.r2_count > 0 THEN 2 ELSE 0 END
@@ -79,21 +80,21 @@ BEGIN
                c.r3[1] AS r3_first, c.r3_at[1] AS r3_first_at, c.r3[cardinality(c.r3)] AS r3_last, c.r3_at[cardinality(c.r3)] AS r3_last_at,
                c.r4[1] AS r4_first, c.r4_at[1] AS r4_first_at, c.r4[cardinality(c.r4)] AS r4_last, c.r4_at[cardinality(c.r4)] AS r4_last_at,
                EXISTS (
-                   SELECT FROM generate_subscripts(c.r1, 1) AS i (nth)
+                   SELECT FROM (SELECT generate_subscripts(c.r1, 1) AS nth) AS i
                    WHERE c.r1[i.nth] < c.r1[i.nth - 1] OR c.r1_at[i.nth] < c.r1_at[i.nth - 1]
-                      OR c.r1[i.nth] - c.r1[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r1_at[i.nth - 1], c.r1_at[i.nth])) AS r1_odd,
+                      OR c.r1[i.nth] - c.r1[i.nth - 1] > 1000 AND c.r1[i.nth] - c.r1[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r1_at[i.nth - 1], c.r1_at[i.nth])) AS r1_odd,
                v_r2 AND EXISTS (
-                   SELECT FROM generate_subscripts(c.r2, 1) AS i (nth)
+                   SELECT FROM (SELECT generate_subscripts(c.r2, 1) AS nth) AS i
                    WHERE c.r2[i.nth] < c.r2[i.nth - 1] OR c.r2_at[i.nth] < c.r2_at[i.nth - 1]
-                      OR c.r2[i.nth] - c.r2[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r2_at[i.nth - 1], c.r2_at[i.nth])) AS r2_odd,
+                      OR c.r2[i.nth] - c.r2[i.nth - 1] > 1000 AND c.r2[i.nth] - c.r2[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r2_at[i.nth - 1], c.r2_at[i.nth])) AS r2_odd,
                v_r3 AND EXISTS (
-                   SELECT FROM generate_subscripts(c.r3, 1) AS i (nth)
+                   SELECT FROM (SELECT generate_subscripts(c.r3, 1) AS nth) AS i
                    WHERE c.r3[i.nth] < c.r3[i.nth - 1] OR c.r3_at[i.nth] < c.r3_at[i.nth - 1]
-                      OR c.r3[i.nth] - c.r3[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r3_at[i.nth - 1], c.r3_at[i.nth])) AS r3_odd,
+                      OR c.r3[i.nth] - c.r3[i.nth - 1] > 1000 AND c.r3[i.nth] - c.r3[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r3_at[i.nth - 1], c.r3_at[i.nth])) AS r3_odd,
                v_r4 AND EXISTS (
-                   SELECT FROM generate_subscripts(c.r4, 1) AS i (nth)
+                   SELECT FROM (SELECT generate_subscripts(c.r4, 1) AS nth) AS i
                    WHERE c.r4[i.nth] < c.r4[i.nth - 1] OR c.r4_at[i.nth] < c.r4_at[i.nth - 1]
-                      OR c.r4[i.nth] - c.r4[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r4_at[i.nth - 1], c.r4_at[i.nth])) AS r4_odd,
+                      OR c.r4[i.nth] - c.r4[i.nth - 1] > 1000 AND c.r4[i.nth] - c.r4[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r4_at[i.nth - 1], c.r4_at[i.nth])) AS r4_odd,
                c.power_w_count, c.power_w_min, c.power_w_max, c.power_w_sum,
                c.voltage_l1_v_count, c.voltage_l1_v_min, c.voltage_l1_v_max, c.voltage_l1_v_sum,
                c.voltage_l2_v_count, c.voltage_l2_v_min, c.voltage_l2_v_max, c.voltage_l2_v_sum,
