@@ -118,8 +118,8 @@ def test_a_change_of_the_telemetry_database_is_named(telemetry_db: str, statemen
 
 @pytest.mark.community
 def test_a_policy_that_somebody_removed_is_named(telemetry_db: str) -> None:
-    found = differences(telemetry_db, "telemetry", "SELECT remove_retention_policy('aggregates_1m')")
-    assert any("table aggregates_1m: missing policy policy_retention" in line for line in found)
+    found = differences(telemetry_db, "telemetry", "SELECT remove_retention_policy('aggregates_15m')")
+    assert any("table aggregates_15m: missing policy policy_retention" in line for line in found)
 
 
 def test_data_and_chunks_are_no_difference(telemetry_db: str) -> None:

@@ -11,9 +11,10 @@ from cloud.schema.check import check
 pytestmark = pytest.mark.community
 
 EARLIER: dict[str, LiteralString] = {
-    "retention": "SELECT remove_retention_policy('aggregates_1m');"
-    " SELECT add_retention_policy('aggregates_1m', INTERVAL '29 days')",
-    "retention by policy of what is computed from": "SELECT add_retention_policy('raw_readings', INTERVAL '7 days')",
+    "retention": "SELECT remove_retention_policy('aggregates_15m');"
+    " SELECT add_retention_policy('aggregates_15m', INTERVAL '300 days')",
+    "retention by policy of readings": "SELECT add_retention_policy('raw_readings', INTERVAL '7 days')",
+    "retention by policy of minutes": "SELECT add_retention_policy('aggregates_1m', INTERVAL '30 days')",
     "compression": "SELECT remove_compression_policy('aggregates_1m');"
     " ALTER TABLE aggregates_1m SET (timescaledb.compress, timescaledb.compress_segmentby = '')",
     "compression's lateness": "SELECT remove_compression_policy('raw_readings');"
