@@ -42,6 +42,7 @@ BEGIN;
 \ir telemetry/functions/day_findings.sql
 \ir telemetry/functions/validate_day.sql
 \ir telemetry/functions/edit_intervals.sql
+\ir telemetry/functions/exchange_reads.sql
 \ir telemetry/views/cagg_1m.sql
 \ir telemetry/functions/reconcile_minutes.sql
 \ir telemetry/functions/claim_periodic_work.sql
