@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cloud.errors import CloudError
+from cloud.errors import InputError
 
 _REQUIRED = ("device", "model", "interval_ms")
 _OPTIONAL = ("region", "timezone", "max_power_w", "serial", "meter_code")
 
 
-class DeviceFileError(CloudError):
+class DeviceFileError(InputError):
     """A file that cannot be imported; `where` is file, line and column."""
 
     def __init__(self, where: str, found: str, todo: str) -> None:

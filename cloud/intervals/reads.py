@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from cloud.errors import CloudError
+from cloud.command import LARGEST_WH
+from cloud.errors import InputError
 
 _TIME, _SERIAL, _IMPORT, _EXPORT = "read_at_utc", "meter_serial", "import_register_wh", "export_register_wh"
-LARGEST_WH = 10**13
 _YEARS = range(1970, 2101)
 
 
-class ReadsError(CloudError):
+class ReadsError(InputError):
     """A file of reads that cannot be computed; the message names its row, what was found, and what belongs there."""
 
     def __init__(self, row: int, found: str, todo: str) -> None:
