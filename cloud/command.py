@@ -2,6 +2,7 @@
 
 import json
 from datetime import date, datetime
+from math import inf, nan
 
 import typer
 from rich.console import Console
@@ -44,11 +45,27 @@ def a_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is no day; write 2026-11-27") from None
 
 
-def watt_hours(text: str) -> int:
+def watt_hours(text: str, *, least: int = 0) -> int:
     """Parser of an option that takes energy or the read of a register."""
-    if not (text.isdecimal() and text.isascii() and len(text) <= 14 and int(text) <= LARGEST_WH):
-        raise typer.BadParameter(f"{text!r} is no number of Wh; give a whole one, 0 to {LARGEST_WH}")
+    if not (text.isdecimal() and text.isascii() and len(text) <= 14 and least <= int(text) <= LARGEST_WH):
+        raise typer.BadParameter(f"{text!r} is no number of Wh; give a whole one, {least} to {LARGEST_WH}")
     return int(text)
+
+
+def modulus(text: str) -> int:
+    """Parser of an option that says where a register wraps."""
+    return watt_hours(text, least=1)
+
+
+def watts(text: str) -> float:
+    """Parser of an option that says what a connection carries."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = nan
+    if not 0 < found < inf:
+        raise typer.BadParameter(f"{text!r} is no power that a connection carries; give W, more than 0")
+    return found
 
 
 def require_span(first: datetime, last: datetime) -> None:

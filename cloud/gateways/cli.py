@@ -9,7 +9,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from cloud.command import group, show_json, tell
+from cloud.command import group, show_json, tell, watts
 from cloud.db.errors import domain_error
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownGateway
@@ -110,7 +110,9 @@ def device_add(
         int, typer.Option(min=1, max=2**31 - 1, help="Expected time between two readings, milliseconds.")
     ],
     timezone: Annotated[str, typer.Option(help="IANA zone of the meter's days and bills.")] = "UTC",
-    max_power_w: Annotated[float, typer.Option(help="Highest power that the connection carries, W.")] = 1e6,
+    max_power_w: Annotated[
+        float, typer.Option(parser=watts, metavar="W", help="Highest power that the connection carries.")
+    ] = 1e6,
     serial: Annotated[str | None, typer.Option(help="Serial number on the meter's plate.")] = None,
     meter_code: Annotated[str | None, typer.Option(help="Code of a meter that exists; else a new one is made.")] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cloud.command import a_time, group, show_json, tell, watt_hours
+from cloud.command import a_time, group, modulus, show_json, tell, watt_hours
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownMeter
@@ -157,7 +157,7 @@ def exchange_revoke(code: Code, at: At, reason: Reason) -> None:
 def registers(
     code: Code,
     rollover_wh: Annotated[
-        int | None, typer.Option(parser=watt_hours, metavar="WH", help="Where its registers wrap to 0.")
+        int | None, typer.Option(parser=modulus, metavar="WH", help="Where its registers wrap to 0.")
     ] = None,
     resets: Annotated[
         bool | None, typer.Option("--resets/--no-resets", help="Whether they may begin again at any time.")
