@@ -1,7 +1,7 @@
 """`segs-cloud`: the commands of a cloud host."""
 
 import sys
-from importlib.metadata import version
+from importlib.metadata import version as release
 from typing import Annotated, TypeVar
 
 import psycopg
@@ -35,13 +35,13 @@ app.command("intervals")(intervals)
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"segs-cloud {version('segs')}")
+        typer.echo(f"segs-cloud {release('segs')}")
         raise typer.Exit
 
 
 @app.callback()
-def segs_cloud(
-    _: Annotated[
+def _segs_cloud(
+    version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
