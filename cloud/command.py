@@ -15,6 +15,8 @@ from cloud.instant import parse, written
 _UNBOUNDED = 10_000
 LARGEST_WH = 10**13
 """No register shows more; sums of years of it fit into the databases' numbers."""
+DEFAULT_MAX_POWER_W = 1e6
+"""What a connection can carry of which nobody says it, as in the schemas."""
 
 
 def group(*, help: str, name: str | None = None) -> typer.Typer:

@@ -22,6 +22,7 @@ BEGIN;
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
 \ir telemetry/functions/require_readable_chunks.sql
+\ir telemetry/functions/limits.sql
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql

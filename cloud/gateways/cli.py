@@ -9,7 +9,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from cloud.command import group, show_json, tell, watts
+from cloud.command import DEFAULT_MAX_POWER_W, group, show_json, tell, watts
 from cloud.db.errors import domain_error
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownGateway
@@ -105,14 +105,20 @@ def device_add(
     name: Name,
     device: Annotated[str, typer.Argument(help="The gateway's name of the device; name/n for its channel n.")],
     region: Annotated[str, typer.Option(help="Region that the meter counts in; made if need be.")],
-    model: Annotated[str, typer.Option(help="Meter model.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Maker and model, best as the gateway's profile has it. For people, and to tell serial numbers of two "
+            "makers apart: the cloud has no list of models, and reads nothing differently."
+        ),
+    ],
     interval_ms: Annotated[
         int, typer.Option(min=1, max=2**31 - 1, help="Expected time between two readings, milliseconds.")
     ],
     timezone: Annotated[str, typer.Option(help="IANA zone of the meter's days and bills.")] = "UTC",
     max_power_w: Annotated[
         float, typer.Option(parser=watts, metavar="W", help="Highest power that the connection carries.")
-    ] = 1e6,
+    ] = DEFAULT_MAX_POWER_W,
     serial: Annotated[str | None, typer.Option(help="Serial number on the meter's plate.")] = None,
     meter_code: Annotated[str | None, typer.Option(help="Code of a meter that exists; else a new one is made.")] = None,
 ) -> None:

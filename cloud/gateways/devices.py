@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cloud.command import DEFAULT_MAX_POWER_W
 from cloud.errors import InputError
 
 _REQUIRED = ("device", "model", "interval_ms")
@@ -85,7 +86,7 @@ def _device(where: str, row: dict[str | None, str | None], region: str | None, t
         region=region,
         timezone=cells.get("timezone") or timezone,
         interval_ms=int(_number(f"{where}: interval_ms", cells["interval_ms"])),
-        max_power_w=_number(f"{where}: max_power_w", cells.get("max_power_w") or "1e6"),
+        max_power_w=_number(f"{where}: max_power_w", cells.get("max_power_w") or str(DEFAULT_MAX_POWER_W)),
         serial=cells.get("serial") or None,
         meter_code=cells.get("meter_code") or None,
     )

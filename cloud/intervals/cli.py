@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
-from cloud.command import modulus, show, show_json, table, tell, watts
+from cloud.command import DEFAULT_MAX_POWER_W, modulus, show, show_json, table, tell, watts
 from cloud.instant import written
 from cloud.intervals.compute import Interval, intervals
 from cloud.intervals.reads import parse
@@ -57,7 +57,7 @@ def command(
             metavar="W",
             help="What the connection can carry: a register that moves faster is not believed.",
         ),
-    ] = 1e6,
+    ] = DEFAULT_MAX_POWER_W,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
     """Compute intervals from cumulative reads, by the SQL that computes those of gateways, and keep nothing.

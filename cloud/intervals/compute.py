@@ -1,19 +1,18 @@
 """Reads through the same SQL as the readings of gateways, in a database that is dropped again."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import class_row
 
+from cloud.command import DEFAULT_MAX_POWER_W
 from cloud.db.queries import Queries
 from cloud.intervals.reads import Reads
 from cloud.schema.loader import load
 from cloud.schema.scratch import mastered
 
 _QUERIES = Queries("intervals")
-# Reads that lie farther apart have no energy between them, however rarely the meter is read.
-_LONGEST = timedelta(days=7)
 _UNITS = {"15m": "hour", "1h": "hour", "1d": "day", "1mo": "month"}
 
 
@@ -38,7 +37,7 @@ def intervals(
     resolution: str,
     zone: str = "UTC",
     rollover_wh: int | None = None,
-    max_power_w: float = 1e6,
+    max_power_w: float = DEFAULT_MAX_POWER_W,
 ) -> list[Interval]:
     """The intervals that `reads` reach into, in order. `dsn` names the server on which the scratch database is made.
 
@@ -51,7 +50,7 @@ def intervals(
         meter = {
             "modulus_wh": rollover_wh,
             "max_power_w": max_power_w,
-            "interval_ms": max(1, round(min(reads.interval, _LONGEST).total_seconds() * 1000)),
+            "interval_ms": max(1, round(reads.interval.total_seconds() * 1000)),
         }
         connection.execute(_QUERIES["meter"], meter)
         _store(connection, reads)

@@ -100,7 +100,10 @@ def move(
 def exchange(
     code: Code,
     serial: Annotated[str, typer.Option(help="Serial number of the new meter.")],
-    model: Annotated[str | None, typer.Option(help="Model of the new meter, if it is another one.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model of the new meter, if it is another one; for people, as with gateway device add."),
+    ] = None,
     at: Annotated[
         datetime | None, typer.Option(parser=a_time, metavar="TIME", help="When, 2026-11-27T09:30Z; else now.")
     ] = None,

@@ -5,7 +5,7 @@
 SELECT set_chunk_time_interval(h::regclass, INTERVAL '10 years') FROM unnest('{raw_readings,aggregates_1m,aggregates_15m}'::text[]) AS h;
 
 -- name: meter
--- The metering point.
+-- The metering point. However rarely it is read, reads that lie too far apart have no energy between them.
 WITH gateway AS (
     INSERT INTO gateway_registry (gateway_id, name) VALUES (1, 'file') RETURNING gateway_id
 ), region AS (
@@ -13,7 +13,8 @@ WITH gateway AS (
 )
 INSERT INTO device_registry (gateway_id, device, meter_id, meter_code, region, timezone, max_power_w, register_modulus_wh,
     register_resets, interval_ms)
-SELECT gateway_id, 'file', 1, 'MTR-00000001', region, 'UTC', %(max_power_w)s, %(modulus_wh)s, false, %(interval_ms)s
+SELECT gateway_id, 'file', 1, 'MTR-00000001', region, 'UTC', %(max_power_w)s, %(modulus_wh)s, false,
+    least(%(interval_ms)s, round(EXTRACT(epoch FROM longest_gap()) * 1000))::integer
 FROM gateway, region;
 
 -- name: reads
@@ -35,7 +36,7 @@ SELECT marks, failed FROM aggregate_readings(500, %(now)s, true);
 
 -- name: unknown
 -- What a register moved by after a read that no other follows, because of an exchange whose final read nobody took or of more
--- than 7 days, is not 0. A minute that begins with such a read has nothing that is known.
+-- longest_gap(), is not 0. A minute that begins with such a read has nothing that is known.
 WITH read AS (
     SELECT k.register, r.time,
         (SELECT count(*) FROM register_epochs AS e WHERE e.meter_id = 1 AND e.register = k.register AND e.starts_at <= r.time) AS epoch
@@ -55,7 +56,7 @@ WITH read AS (
         ORDER BY e.starts_at LIMIT 1
     ) AS exchange ON true
     WHERE (f.next_at IS NOT NULL OR exchange.starts_at IS NOT NULL)
-      AND COALESCE(f.next_at, CASE WHEN exchange.final_value IS NOT NULL THEN exchange.starts_at END, 'infinity') >= f.time + INTERVAL '7 days'
+      AND COALESCE(f.next_at, CASE WHEN exchange.final_value IS NOT NULL THEN exchange.starts_at END, 'infinity') >= f.time + longest_gap()
 ), minute AS (
     SELECT o.bucket, bool_or(o.register = 1 AND o.time = o.bucket) AS no_import, bool_or(o.register = 2 AND o.time = o.bucket) AS no_export
     FROM left_open AS o GROUP BY o.bucket
