@@ -187,3 +187,30 @@ def test_who_may_not_is_told_which_role_he_has(
     assert refused.returncode == 1
     assert refused.stderr.startswith("segs-cloud: permission denied for table vee_findings; ")
     assert "Processes, ports, roles" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "command"),
+    [
+        ("segs_worker", ("vee", "edit", METER, "--at", "2026-03-01T00:15Z", "--import-wh", "5", "--reason", "x")),
+        ("segs_worker", ("vee", "show", METER, *SPAN, "--history")),
+        ("segs_readonly", ("vee", "show", METER, *SPAN)),
+        ("segs_readonly", ("vee", "findings")),
+        ("segs_readonly", ("completeness", *SPAN)),
+        ("segs_readonly", ("meter", "list")),
+        ("segs_readonly", ("meter", "show", METER)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+)
+def test_the_roles_that_the_page_names_suffice(
+    run: SegsCloud,
+    domain_db: str,
+    telemetry_db: str,
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    command: tuple[str, ...],
+) -> None:
+    for name, dsn in (("SEGS_DOMAIN_DSN", domain_db), ("SEGS_TELEMETRY_DSN", telemetry_db)):
+        monkeypatch.setenv(name, make_conninfo(dsn, options=f"-c role={role}"))
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
