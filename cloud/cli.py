@@ -1,12 +1,14 @@
 """`segs-cloud`: the commands of a cloud host."""
 
 import sys
+from importlib.metadata import version as release
 from typing import Annotated, TypeVar
 
 import psycopg
 import typer
 import uvloop
 
+from cloud.command import group
 from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
 from cloud.errors import CloudError
@@ -21,9 +23,7 @@ from cloud.workers.cli import worker
 
 _Error = TypeVar("_Error", bound=Exception)
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The metering cloud."
-)
+app = group(help="The metering cloud.")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(meter_app, name="meter")
 app.add_typer(schema_app, name="schema")
@@ -31,6 +31,21 @@ app.add_typer(vee_app, name="vee")
 app.command()(worker)
 app.command()(completeness)
 app.command("intervals")(intervals)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"segs-cloud {release('segs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _segs_cloud(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The metering cloud."""
 
 
 @app.command()
@@ -45,18 +60,25 @@ def serve(
 
 
 def main() -> None:
-    """Entry point. What an operator can mend ends in one line and exit status 1, not in a traceback."""
+    """Entry point. What an operator can mend ends in one line, not in a traceback.
+
+    Exit status 1 is an answer: it was refused, or what was looked for is missing. 2 says that nobody has looked: the
+    command line, or a file that it names, makes no sense, or there is no database.
+    """
     configure()
     try:
         app()
     except* (CloudError, OSError) as errors:
-        _fail(str(_first(errors)))
+        failure = _first(errors)
+        _fail(str(failure), failure.exit_status if isinstance(failure, CloudError) else 1)
+    except* UnicodeEncodeError:
+        _fail("an argument is no text in UTF-8; write it again, letter by letter", 2)
     except* psycopg.Error as errors:
         error = _first(errors)
         refusal = domain_error(error)
         if refusal is None and not isinstance(error, psycopg.OperationalError):
             raise
-        _fail(str(refusal or error).strip())
+        _fail(str(refusal or error).strip(), 1)
 
 
 def _first(group: ExceptionGroup[_Error]) -> _Error:
@@ -65,6 +87,6 @@ def _first(group: ExceptionGroup[_Error]) -> _Error:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int) -> None:
     print(f"segs-cloud: {message}", file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(status)

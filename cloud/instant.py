@@ -1,18 +1,18 @@
-"""Instants: microseconds since 1970 as the contract has them, datetimes, and texts as operators write them."""
+"""Instants: microseconds since 1970 as the contract has them, datetimes, and texts as operators write and read them."""
 
 from datetime import UTC, datetime, timedelta
 
-from cloud.errors import CloudError
+from cloud.errors import InputError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class InstantError(CloudError):
+class InstantError(InputError):
     """A text that names no instant, or one that depends on where it is read."""
 
     def __init__(self, text: str, found: str) -> None:
-        super().__init__(f"{text!r} {found}; write 2026-03-01T00:00Z or 2026-03-01T01:00+01:00")
+        super().__init__(f"{text!r} {found}; write 2026-11-27T10:00Z or 2026-11-27T11:00+01:00")
 
 
 def parse(text: str) -> datetime:
@@ -23,7 +23,15 @@ def parse(text: str) -> datetime:
         raise InstantError(text, "is no time") from None
     if found.tzinfo is None:
         raise InstantError(text, "has no offset")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise InstantError(text, "is no time") from None
+
+
+def written(when: datetime) -> str:
+    """The instant in ISO 8601 and UTC, 2026-11-27T10:00:00Z; with a fraction where it has one."""
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def microseconds(when: datetime) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cloud.errors import CloudError
+from cloud.errors import InputError
 
 
-class SettingsError(CloudError):
+class SettingsError(InputError):
     """The databases cannot be told; the message says which variable to set."""
 
 

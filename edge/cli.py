@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from edge import VERSION
 from edge.errors import ConfigError, DataDirUnusable, EdgeError
 
 if TYPE_CHECKING:
@@ -18,11 +19,26 @@ if TYPE_CHECKING:
 _APP = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
-_OWN = ("run", "check-config", "status")
+_OWN = ("run", "check-config", "status", "--version")
 _TOOLS = ("scan", "read", "decode", "record", "write", "rejected", "explain", "profiles")
 _CONFIG_ERROR = 2
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _ConfigOption = Annotated[Path, typer.Option("--config", help="the gateway's TOML file")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"segs-edge {VERSION}")
+        raise typer.Exit
+
+
+@_APP.callback()
+def _segs_edge(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="show the version and exit")
+    ] = False,
+) -> None:
+    pass
 
 
 @_APP.command()

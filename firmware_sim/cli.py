@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version as release
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +40,18 @@ _TEXTS = ("how", "quantity", "at")
 _UNITS_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"segs-sim {release('segs')}")
+        raise typer.Exit
+
+
 @_app.callback()
-def _segs_sim() -> None:
+def _segs_sim(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="show the version and exit")
+    ] = False,
+) -> None:
     """Simulated electricity meters: a daily load curve, noise, and registers that integrate their own power."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version as release
 from typing import Annotated
 
 import typer
@@ -21,6 +22,21 @@ app = typer.Typer(
 )
 Modbus = Annotated[int, typer.Option(min=1, help="Simulated Modbus meters.")]
 Mqtt = Annotated[int, typer.Option(min=1, help="Simulated MQTT meters.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"segs {release('segs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _segs(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Everything on one machine."""
 
 
 @app.command()

@@ -22,6 +22,7 @@ BEGIN;
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
 \ir telemetry/functions/require_readable_chunks.sql
+\ir telemetry/functions/limits.sql
 \ir telemetry/functions/quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
@@ -42,6 +43,7 @@ BEGIN;
 \ir telemetry/functions/day_findings.sql
 \ir telemetry/functions/validate_day.sql
 \ir telemetry/functions/edit_intervals.sql
+\ir telemetry/functions/exchange_reads.sql
 \ir telemetry/views/cagg_1m.sql
 \ir telemetry/functions/reconcile_minutes.sql
 \ir telemetry/functions/claim_periodic_work.sql

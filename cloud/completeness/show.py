@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rich.markup import escape
 from rich.table import Table
 
+from cloud.command import table
 from cloud.completeness.measure import Completeness, Meter, Stream
 from cloud.printable import printable
 
@@ -34,41 +35,34 @@ def report(found: Completeness) -> Iterator[Table | str]:
         yield _waiting(found)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
-
-
 def _streams(found: Completeness) -> Table:
     columns = ("gateway", "stream", "batches", "readings", "stored", "duplicates", "quarantined", "missing")
-    table = _table(f"Streams that delivered from {_window(found)}", *columns)
+    shown = table(f"Streams that delivered from {_window(found)}", *columns)
     for stream in found.streams:
-        table.add_row(
+        shown.add_row(
             escape(stream.gateway),
             stream.stream[:8],
             f"{stream.batches} ({stream.first_seq}-{stream.last_seq})",
             *(str(n) for n in (stream.readings, stream.stored, stream.duplicates, stream.quarantined)),
             str(stream.missing_batches),
         )
-    return table
+    return shown
 
 
 def _meters(found: Completeness) -> Table:
     columns = ("meter", "device", "expected", "received", "quarantined", "missing")
-    table = _table(f"Readings from {_window(found)}", *columns)
+    shown = table(f"Readings from {_window(found)}", *columns)
     for meter in found.meters:
         numbers = (meter.expected, meter.received, meter.quarantined, meter.missing)
-        table.add_row(meter.meter_code, escape(f"{meter.gateway}/{meter.device}"), *map(str, numbers))
-    return table
+        shown.add_row(meter.meter_code, escape(f"{meter.gateway}/{meter.device}"), *map(str, numbers))
+    return shown
 
 
 def _waiting(found: Completeness) -> Table:
-    table = _table("Waiting in the quarantine", "gateway", "device", "reason", "readings")
+    shown = table("Waiting in the quarantine", "gateway", "device", "reason", "readings")
     for block in found.quarantine:
-        table.add_row(escape(block.gateway), escape(block.device), block.reason, str(block.readings))
-    return table
+        shown.add_row(escape(block.gateway), escape(block.device), block.reason, str(block.readings))
+    return shown
 
 
 def _missing_batches(stream: Stream) -> str:

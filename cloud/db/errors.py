@@ -2,6 +2,7 @@
 
 import psycopg
 
+from cloud.db.rules import RULES
 from cloud.errors import CloudError
 
 
@@ -35,6 +36,10 @@ class ForbiddenError(DomainError):
     """The service's database role may not do this: a grant is missing, or somebody tries what is not allowed."""
 
 
+class OutdatedError(DomainError):
+    """The database lacks what this release works with."""
+
+
 _MEANING: dict[str, type[DomainError]] = {
     "SG010": NotFoundError,  # no such gateway
     "SG011": ConflictError,  # gateway name taken
@@ -48,6 +53,8 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG025": ConflictError,  # serial number registered already
     "SG026": InvalidError,  # an exchange that has not happened yet
     "SG027": ConflictError,  # an exchange before another that was told already
+    "SG028": NotFoundError,  # no exchange at that instant
+    "SG029": ConflictError,  # a later exchange stands
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
     "SG040": InvalidError,  # no such resolution
@@ -55,6 +62,8 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG042": NotFoundError,  # nothing was edited
     "SG043": ConflictError,  # a reading comes before an estimate
     "SG044": NotFoundError,  # no like days
+    "SG045": InvalidError,  # not over yet
+    "SG046": InvalidError,  # more than the connection carries
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
@@ -64,7 +73,29 @@ _MEANING: dict[str, type[DomainError]] = {
     "23505": ConflictError,
     "23514": InvalidError,
     "23P01": ConflictError,
+    "3F000": OutdatedError,
     "42501": ForbiddenError,
+    "42703": OutdatedError,
+    "42883": OutdatedError,
+    "42P01": OutdatedError,
+}
+
+# What to do, in the words of segs-cloud: the schema's hints are for every client, and name no command.
+_ADVICE = {
+    "SG010": "segs-cloud gateway list names them",
+    "SG013": "segs-cloud gateway show names the ids of its keys",
+    "SG020": "segs-cloud gateway device remove ends that first",
+    "SG021": "segs-cloud meter list names the devices that are meters",
+    "SG022": "segs-cloud meter list names them",
+    "SG023": "segs-cloud gateway device remove ends that first",
+    "SG028": "segs-cloud meter show names its exchanges",
+    "SG042": "segs-cloud vee show --history tells what was ever edited",
+    "SG046": "look at unit and decimals; --beyond-limit takes it all the same, and the reason then says so",
+    "3F000": "segs-cloud schema apply brings the database to this release",
+    "42501": "use a role that may: docs/operations.md, Processes, ports, roles",
+    "42703": "segs-cloud schema apply brings the database to this release",
+    "42883": "segs-cloud schema apply brings the database to this release",
+    "42P01": "segs-cloud schema apply brings the database to this release",
 }
 
 
@@ -78,5 +109,6 @@ def domain_error(error: psycopg.Error) -> DomainError | None:
     if kind is None or error.sqlstate is None:
         return None
     diagnosis = error.diag
-    message = diagnosis.message_primary or str(error)
-    return kind(message, sqlstate=error.sqlstate, hint=diagnosis.message_hint, constraint=diagnosis.constraint_name)
+    message = RULES.get(diagnosis.constraint_name or "") or diagnosis.message_primary or str(error)
+    hint = _ADVICE.get(error.sqlstate, diagnosis.message_hint)
+    return kind(message, sqlstate=error.sqlstate, hint=hint, constraint=diagnosis.constraint_name)

@@ -1,6 +1,5 @@
 """`segs-cloud gateway`: gateways, their keys, and which device is which meter."""
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,23 +9,24 @@ import psycopg
 import typer
 from rich.console import Console
 
+from cloud.command import DEFAULT_MAX_POWER_W, group, show_json, tell, watts
+from cloud.db.errors import domain_error
 from cloud.db.queries import Queries
-from cloud.errors import UnknownGateway
-from cloud.gateways.devices import Device, DeviceFileError, read_devices
+from cloud.errors import CloudError, UnknownGateway
+from cloud.gateways.devices import Device, read_devices
 from cloud.gateways.health import Gateway, look
 from cloud.gateways.key import Key
 from cloud.gateways.show import details, overview
-from cloud.operator import bring_in_step, domain_transaction, registration
-from cloud.settings import Settings
+from cloud.operator import bring_in_step, domain_transaction, registration, telemetry_database
 
-app = typer.Typer(no_args_is_help=True, help="Gateways, their keys and devices.")
-devices = typer.Typer(no_args_is_help=True, help="Which device of a gateway is which meter.")
+app = group(help="Gateways, their keys and devices.")
+devices = group(help="Which device of a gateway is which meter.")
 app.add_typer(devices, name="device")
 
 _QUERIES = Queries("gateway")
 Name = Annotated[str, typer.Argument(help="The gateway's name, as in its own configuration.")]
 KeyFile = Annotated[Path | None, typer.Option(help="Write the key to this new file (mode 0600) instead of the screen.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command()
@@ -42,16 +42,14 @@ def key_add(name: Name, key_file: KeyFile = None) -> None:
 
 
 def _give_key(query: str, name: str, key_file: Path | None) -> None:
-    settings = Settings()
     key = Key.generate()
     # The file comes first: a key that is registered but could not be kept would be of no use to anybody.
     try:
         descriptor = None if key_file is None else os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        typer.echo(f"segs-cloud: {key_file} exists already and may hold a key in use; name a new file", err=True)
-        raise typer.Exit(1) from None
+        raise CloudError(f"{key_file} exists already and may hold a key in use; name a new file") from None
     try:
-        with domain_transaction(settings) as domain:
+        with domain_transaction() as domain:
             domain.execute(_QUERIES[query], {"name": name, "key_hash": key.digest, "now": _now()})
     except BaseException:
         if key_file is not None:
@@ -59,13 +57,13 @@ def _give_key(query: str, name: str, key_file: Path | None) -> None:
         raise
     if descriptor is None:
         typer.echo(key.text)
-        typer.echo("Keep it: it is stored nowhere and cannot be shown again.", err=True)
+        tell("Keep it: it is stored nowhere and cannot be shown again.")
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(key.text + "\n")
-        typer.echo(f"The key of {name} is in {key_file}, and nowhere else.", err=True)
+        tell(f"The key of {name} is in {key_file}, and nowhere else.")
     # Now that the key is kept: where the telemetry database is away, the workers do this once it is back.
-    bring_in_step(settings)
+    bring_in_step()
 
 
 @app.command()
@@ -80,24 +78,25 @@ def list_(as_json: Json = False) -> None:
     """Gateways with their keys and devices, and how they are doing."""
     gateways = _look()
     if as_json:
-        typer.echo(json.dumps([gateway.summary() for gateway in gateways], indent=2))
+        show_json([gateway.summary() for gateway in gateways])
     else:
         Console().print(overview(gateways))
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(name: Name, as_json: Json = False) -> None:
     """Everything that is known of one gateway."""
     found = [gateway for gateway in _look() if gateway.registered.name == name]
     if not found:
         raise UnknownGateway(name)
-    for line in details(found[0]):
-        typer.echo(line)
+    if as_json:
+        show_json(found[0].summary())
+    else:
+        typer.echo("\n".join(details(found[0])))
 
 
 def _look() -> list[Gateway]:
-    settings = Settings()
-    with psycopg.connect(settings.domain) as domain, psycopg.connect(settings.telemetry) as telemetry:
+    with domain_transaction() as domain, telemetry_database() as telemetry:
         return look(domain, telemetry, _now())
 
 
@@ -106,19 +105,29 @@ def device_add(
     name: Name,
     device: Annotated[str, typer.Argument(help="The gateway's name of the device; name/n for its channel n.")],
     region: Annotated[str, typer.Option(help="Region that the meter counts in; made if need be.")],
-    model: Annotated[str, typer.Option(help="Meter model.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Maker and model, best as the gateway's profile has it. For people, and to tell serial numbers of two "
+            "makers apart: the cloud has no list of models, and reads nothing differently."
+        ),
+    ],
     interval_ms: Annotated[
         int, typer.Option(min=1, max=2**31 - 1, help="Expected time between two readings, milliseconds.")
     ],
     timezone: Annotated[str, typer.Option(help="IANA zone of the meter's days and bills.")] = "UTC",
-    max_power_w: Annotated[float, typer.Option(help="Highest power that the connection carries, W.")] = 1e6,
+    max_power_w: Annotated[
+        float, typer.Option(parser=watts, metavar="W", help="Highest power that the connection carries.")
+    ] = DEFAULT_MAX_POWER_W,
     serial: Annotated[str | None, typer.Option(help="Serial number on the meter's plate.")] = None,
     meter_code: Annotated[str | None, typer.Option(help="Code of a meter that exists; else a new one is made.")] = None,
 ) -> None:
     """Register a device and print its meter code. Readings that wait in the quarantine for it are stored then."""
     one = Device(device, model, region, timezone, interval_ms, max_power_w, serial, meter_code)
-    with registration() as domain:
-        typer.echo(_register(domain, name, one))
+    with domain_transaction() as domain:
+        code = _register(domain, name, one)
+    typer.echo(code)
+    bring_in_step()
 
 
 @devices.command("import")
@@ -131,17 +140,15 @@ def device_import(
     timezone: Annotated[str, typer.Option(help="IANA zone of the rows that name none.")] = "UTC",
 ) -> None:
     """Register the devices of a CSV file, all or none; those registered already are left as they are."""
-    try:
-        wanted = read_devices(file, region=region, timezone=timezone)
-    except DeviceFileError as error:
-        typer.echo(f"segs-cloud: {error}", err=True)
-        raise typer.Exit(2) from None
-    with registration() as domain:
+    wanted = read_devices(file, region=region, timezone=timezone)
+    with domain_transaction() as domain:
         known = {row[0] for row in domain.execute(_QUERIES["devices_of"], {"name": name})}
         fresh = [device for device in wanted if device.device not in known]
-        for device in fresh:
-            typer.echo(f"{device.device} {_register(domain, name, device)}")
-    typer.echo(f"{len(fresh)} registered, {len(wanted) - len(fresh)} were registered already", err=True)
+        codes = [_register_row(domain, name, file, device) for device in fresh]
+    for device, code in zip(fresh, codes, strict=True):
+        typer.echo(f"{device.device} {code}")
+    tell(f"{len(fresh)} registered, {len(wanted) - len(fresh)} were registered already")
+    bring_in_step()
 
 
 @devices.command("remove")
@@ -156,6 +163,16 @@ def _register(domain: psycopg.Connection, gateway: str, device: Device) -> str:
     row = domain.execute(_QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
     assert row is not None
     return str(row[1])
+
+
+def _register_row(domain: psycopg.Connection, gateway: str, file: Path, device: Device) -> str:
+    try:
+        return _register(domain, gateway, device)
+    except psycopg.Error as error:
+        refusal = domain_error(error)
+        if refusal is None:
+            raise
+        raise CloudError(f"{file}: device {device.device!r}: {refusal}; no row was registered") from error
 
 
 def _now() -> datetime:

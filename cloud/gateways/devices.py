@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cloud.errors import CloudError
+from cloud.command import DEFAULT_MAX_POWER_W
+from cloud.errors import InputError
 
 _REQUIRED = ("device", "model", "interval_ms")
 _OPTIONAL = ("region", "timezone", "max_power_w", "serial", "meter_code")
 
 
-class DeviceFileError(CloudError):
+class DeviceFileError(InputError):
     """A file that cannot be imported; `where` is file, line and column."""
 
     def __init__(self, where: str, found: str, todo: str) -> None:
@@ -85,7 +86,7 @@ def _device(where: str, row: dict[str | None, str | None], region: str | None, t
         region=region,
         timezone=cells.get("timezone") or timezone,
         interval_ms=int(_number(f"{where}: interval_ms", cells["interval_ms"])),
-        max_power_w=_number(f"{where}: max_power_w", cells.get("max_power_w") or "1e6"),
+        max_power_w=_number(f"{where}: max_power_w", cells.get("max_power_w") or str(DEFAULT_MAX_POWER_W)),
         serial=cells.get("serial") or None,
         meter_code=cells.get("meter_code") or None,
     )

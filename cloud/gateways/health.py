@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from psycopg.rows import class_row
 
 from cloud.db.queries import Queries
+from cloud.instant import written
 from contract.report import Report
 
 _QUERIES = Queries("gateway")
@@ -148,4 +149,4 @@ def _time(time_us: int | None) -> datetime | None:
 
 
 def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
+    return None if time is None else written(time)

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from cloud.errors import CloudError
+from cloud.command import LARGEST_WH
+from cloud.errors import InputError
 
 _TIME, _SERIAL, _IMPORT, _EXPORT = "read_at_utc", "meter_serial", "import_register_wh", "export_register_wh"
-LARGEST_WH = 10**13
 _YEARS = range(1970, 2101)
 
 
-class ReadsError(CloudError):
+class ReadsError(InputError):
     """A file of reads that cannot be computed; the message names its row, what was found, and what belongs there."""
 
     def __init__(self, row: int, found: str, todo: str) -> None:
@@ -60,10 +60,14 @@ class Reads:
         return timedelta(seconds=median(gaps)) if gaps else timedelta(minutes=1)
 
 
-def parse(lines: Iterable[str]) -> Reads:
-    """The reads in `lines`, in whatever order they are there; an exact repetition counts once. Raises ReadsError."""
+def parse(lines: Iterable[str], *, rollover_wh: int | None = None) -> Reads:
+    """The reads in `lines`, in whatever order they are there; an exact repetition counts once.
+
+    `rollover_wh` is where the registers wrap, None where it is not known. Raises ReadsError.
+    """
     found: dict[tuple[datetime, str], Read] = {}
     for read in _rows(lines):
+        _require_below(read, rollover_wh)
         known = found.setdefault((read.at, read.serial), read)
         if known.values != read.values:
             raise ReadsError(
@@ -119,6 +123,16 @@ def _register(text: str, column: str, row: int) -> int | None:
     if not (text.isdecimal() and text.isascii() and len(text) <= 14 and int(text) <= LARGEST_WH):
         raise ReadsError(row, f"{column} {text[:40]!r}", f"give whole watt-hours, 0 to {LARGEST_WH}, or nothing")
     return int(text)
+
+
+def _require_below(read: Read, rollover_wh: int | None) -> None:
+    for column, value in zip((_IMPORT, _EXPORT), read.values, strict=True):
+        if rollover_wh is not None and value is not None and value >= rollover_wh:
+            raise ReadsError(
+                read.row,
+                f"{column} {value} is not below --rollover-wh {rollover_wh}",
+                "give the number after the largest that the display can show, in Wh",
+            )
 
 
 def _in_order(found: list[Read]) -> Reads:

@@ -1,1 +1,1 @@
-"""Meters: where they are."""
+"""Meters: where they are, what they are, and what is known of their registers."""

@@ -1,6 +1,5 @@
 """`segs-cloud schema`: apply, check, status, reference."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cloud.command import group, show_json
 from cloud.schema import apply as applying
 from cloud.schema import check as checking
 from cloud.schema import reference as referring
@@ -17,12 +17,7 @@ from cloud.schema import status as stating
 from cloud.schema.errors import DATABASES, Database, SchemaError
 from cloud.settings import Settings, SettingsError
 
-app = typer.Typer(
-    name="schema",
-    no_args_is_help=True,
-    help="The two master schemas: apply, check, status, reference.",
-    rich_markup_mode=None,
-)
+app = group(name="schema", help="The two master schemas: apply, check, status, reference.")
 
 
 class Choice(StrEnum):
@@ -33,7 +28,7 @@ class Choice(StrEnum):
 
 
 Only = Annotated[Choice | None, typer.Option("--database", help="Only this one; both without it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command()
@@ -53,7 +48,7 @@ def apply(
         if not as_json:
             typer.echo(_outcome(applied))
     if as_json:
-        typer.echo(json.dumps({"applied": done}))
+        show_json({"applied": done})
 
 
 @app.command()
@@ -67,7 +62,7 @@ def check(database: Only = None, as_json: AsJson = False) -> None:
         if not as_json:
             typer.echo("\n".join(_findings(checked)))
     if as_json:
-        typer.echo(json.dumps({"checked": [asdict(checked) for checked in found]}))
+        show_json({"checked": [asdict(checked) for checked in found]})
     if any(checked.differences for checked in found):
         raise typer.Exit(1)
 
@@ -83,7 +78,7 @@ def status(database: Only = None, as_json: AsJson = False) -> None:
         if not as_json:
             typer.echo(_lines(one))
     if as_json:
-        typer.echo(json.dumps({"status": found}))
+        show_json({"status": found})
 
 
 @app.command()
@@ -112,12 +107,12 @@ def _chosen(database: Choice | None) -> tuple[Database, ...]:
 
 @contextmanager
 def _failing_cleanly() -> Iterator[None]:
-    """Turns what an operator can act on into one message and exit 2."""
+    """Turns what an operator can act on into one message."""
     try:
         yield
     except (SchemaError, SettingsError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+        typer.echo(f"segs-cloud: {error}", err=True)
+        raise typer.Exit(error.exit_status) from error
 
 
 def _outcome(applied: applying.Applied) -> str:

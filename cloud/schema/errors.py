@@ -56,3 +56,5 @@ class DriftError(SchemaError):
 
 class UnreachableError(SchemaError):
     """No connection to the database could be made."""
+
+    exit_status = 2

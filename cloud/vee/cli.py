@@ -1,65 +1,58 @@
 """`segs-cloud vee`: what validation found, what stands in for readings, and edits."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import psycopg
 import typer
-from psycopg.rows import dict_row
 
+from cloud.command import a_day, a_time, group, require_span, show_json, tell, watt_hours
+from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import UnknownMeter
-from cloud.instant import parse
-from cloud.operator import actor
-from cloud.settings import Settings
+from cloud.instant import written
+from cloud.operator import Row, actor, rows, telemetry_database
+from cloud.vee.show import findings_table, history_table, quarters_table
 
-app = typer.Typer(no_args_is_help=True, help="Validation, estimates and edits of quarter-hours.")
+app = group(help="Validation, estimates and edits of quarter-hours.")
 
 _QUERIES = Queries("vee")
+_QUARTER = timedelta(minutes=15)
 Meter = Annotated[str, typer.Argument(help="Code of the meter, MTR-00000001.")]
-From = Annotated[str, typer.Option("--from", help="Start, with its offset: 2026-03-01T00:00Z.")]
-To = Annotated[str, typer.Option("--to", help="End, not inclusive.")]
+From = Annotated[datetime, typer.Option("--from", parser=a_time, metavar="TIME", help="Start, 2026-11-27T10:00Z.")]
+To = Annotated[datetime, typer.Option("--to", parser=a_time, metavar="TIME", help="End, not inclusive.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
-_MOST_WH = 10**13
-Import = Annotated[int | None, typer.Option(min=0, max=_MOST_WH, help="Imported energy, Wh.")]
-Export = Annotated[int | None, typer.Option(min=0, max=_MOST_WH, help="Exported energy, Wh.")]
-
-
-@contextmanager
-def _telemetry() -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    with psycopg.connect(Settings().telemetry, row_factory=dict_row) as connection:
-        yield connection
-
-
-def _meter_id(connection: psycopg.Connection[dict[str, Any]], code: str) -> int:
-    row = connection.execute(_QUERIES["meter"], {"code": code}).fetchone()
-    if row is None:
-        raise UnknownMeter(code)
-    return int(row["meter_id"])
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        typer.echo(json.dumps({name: value for name, value in row.items() if value is not None}, default=_text))
-
-
-def _text(value: object) -> str:
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+Import = Annotated[int | None, typer.Option(parser=watt_hours, metavar="WH", help="Imported energy.")]
+Export = Annotated[int | None, typer.Option(parser=watt_hours, metavar="WH", help="Exported energy.")]
+Beyond = Annotated[
+    bool, typer.Option("--beyond-limit", help="Take more than the connection can carry; the reason then says so.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 @app.command()
 def findings(
-    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First local day.")] = None,
-    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last local day.")] = None,
+    first: Annotated[
+        date | None, typer.Option("--from", parser=a_day, metavar="DAY", help="First local day, 2026-11-20.")
+    ] = None,
+    last: Annotated[
+        date | None, typer.Option("--to", parser=a_day, metavar="DAY", help="Last local day, inclusive.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Findings that stand, one JSON object a line; of the last week, unless told otherwise."""
-    until = date.today() if last is None else last.date()
-    since = until - timedelta(days=7) if first is None else first.date()
-    with _telemetry() as connection:
-        _print(connection.execute(_QUERIES["findings"], {"from": since, "to": until}).fetchall())
+    """Findings that stand; of the last week, unless told otherwise."""
+    until = last or datetime.now(UTC).date()
+    since = first or until - timedelta(days=7)
+    if since > until:
+        raise typer.BadParameter(f"--from {since} is after --to {until}; give the earlier day first")
+    with telemetry_database() as telemetry:
+        found = rows(telemetry, _QUERIES["findings"], {"from": since, "to": until})
+    if as_json:
+        show_json(found)
+    elif found:
+        show_parts(findings_table(found))
+    if not found:
+        tell(f"No finding stands of the local days {since} to {until}.")
 
 
 @app.command()
@@ -67,49 +60,99 @@ def show(
     meter: Meter,
     first: From,
     last: To,
-    history: Annotated[bool, typer.Option(help="Estimates and edits ever.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Estimates and edits ever.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """What holds of each quarter-hour, one JSON object a line; or everything that was ever put in its place."""
-    with _telemetry() as connection:
-        span = {"meter_id": _meter_id(connection, meter), "from": parse(first), "to": parse(last)}
-        _print(connection.execute(_QUERIES["versions" if history else "effective"], span).fetchall())
+    """What holds of each quarter-hour; or everything that was ever put in its place."""
+    require_span(first, last)
+    with telemetry_database() as telemetry:
+        span = {"meter_id": _meter_id(telemetry, meter), "from": first, "to": last}
+        found = rows(telemetry, _QUERIES["versions" if history else "effective"], span)
+    if as_json:
+        show_json(found)
+    elif found:
+        show_parts(history_table(meter, found) if history else quarters_table(meter, found))
+    if not found:
+        what = "nothing was ever estimated or edited" if history else "no quarter-hour is known"
+        tell(f"{meter}: {what} from {written(first)} to {written(last)}.")
 
 
 @app.command()
 def edit(
     meter: Meter,
-    at: Annotated[str, typer.Option(help="Start of the quarter-hour.")],
+    at: Annotated[
+        datetime, typer.Option(parser=a_time, metavar="TIME", help="Start of the quarter-hour, 2026-11-27T10:00Z.")
+    ],
     reason: Reason,
     import_wh: Import = None,
     export_wh: Export = None,
+    beyond_limit: Beyond = False,
 ) -> None:
     """Set the energy of a quarter-hour. It holds, with quality 7, until it is revoked or edited again."""
-    if import_wh is None and export_wh is None:
-        raise typer.BadParameter("give --import-wh, --export-wh or both")
-    _act("edit", meter, reason, at=parse(at), import_wh=import_wh, export_wh=export_wh)
+    values = _values(import_wh, export_wh)
+    with telemetry_database() as telemetry:
+        meter_id = _meter_id(telemetry, meter)
+        before = rows(telemetry, _QUERIES["effective"], {"meter_id": meter_id, "from": at, "to": at + _QUARTER})
+        _act(telemetry, "edit", meter_id, reason, at=at, **values, beyond_limit=beyond_limit)
+    tell(f"{meter}: {written(at)} to {written(at + _QUARTER)} has {_told(values)} now; {_was(before)}.")
 
 
 @app.command()
 def revoke(meter: Meter, first: From, last: To, reason: Reason) -> None:
     """End edits, and estimates made by hand: what is beneath them holds again."""
-    _act("revoke", meter, reason, **{"from": parse(first), "to": parse(last)})
+    require_span(first, last)
+    with telemetry_database() as telemetry:
+        ended = _act(telemetry, "revoke", _meter_id(telemetry, meter), reason, **{"from": first, "to": last})
+    tell(f"{meter}: revoked what stood in for {ended} quarter-hours from {written(first)} to {written(last)}.")
 
 
 @app.command()
 def estimate(
-    meter: Meter, first: From, last: To, reason: Reason, import_wh: Import = None, export_wh: Export = None
+    meter: Meter,
+    first: From,
+    last: To,
+    reason: Reason,
+    import_wh: Import = None,
+    export_wh: Export = None,
+    beyond_limit: Beyond = False,
 ) -> None:
     """Share the energy of a gap, where a bill or a read by eye tells it, out like the days before."""
-    _act(
-        "estimate", meter, reason, **{"from": parse(first), "to": parse(last)}, import_wh=import_wh, export_wh=export_wh
-    )
+    require_span(first, last)
+    values = _values(import_wh, export_wh)
+    with telemetry_database() as telemetry:
+        span = {"from": first, "to": last}
+        meter_id = _meter_id(telemetry, meter)
+        made = _act(telemetry, "estimate", meter_id, reason, **span, **values, beyond_limit=beyond_limit)
+    tell(f"{meter}: {_told(values)} shared out over {made} quarter-hours from {written(first)} to {written(last)}.")
 
 
-def _act(query: str, meter: str, reason: str, **parameters: object) -> None:
-    with _telemetry() as connection:
-        who = {"actor": actor(), "reason": reason, "now": datetime.now(UTC)}
-        row = connection.execute(
-            _QUERIES[query], {"meter_id": _meter_id(connection, meter), **who, **parameters}
-        ).fetchone()
-    assert row is not None
-    typer.echo(f"{next(iter(row.values()))} quarter-hours", err=True)
+def _meter_id(telemetry: psycopg.Connection, code: str) -> int:
+    found = rows(telemetry, _QUERIES["meter"], {"code": code})
+    if not found:
+        raise UnknownMeter(code)
+    return int(found[0]["meter_id"])
+
+
+def _values(import_wh: int | None, export_wh: int | None) -> dict[str, int | None]:
+    if import_wh is None and export_wh is None:
+        raise typer.BadParameter("neither --import-wh nor --export-wh; give one or both")
+    return {"import_wh": import_wh, "export_wh": export_wh}
+
+
+def _act(telemetry: psycopg.Connection, query: str, meter_id: int, reason: str, **parameters: object) -> int:
+    """How many quarter-hours `query` made or ended."""
+    who = {"meter_id": meter_id, "actor": actor(), "reason": reason, "now": datetime.now(UTC)}
+    [done] = rows(telemetry, _QUERIES[query], {**who, **parameters})
+    return int(done["quarters"])
+
+
+def _told(values: dict[str, int | None]) -> str:
+    return " and ".join(f"{wh} Wh of {name.removesuffix('_wh')}" for name, wh in values.items() if wh is not None)
+
+
+def _was(before: list[Row]) -> str:
+    if not before:
+        return "nothing was known of it"
+    [held] = before
+    known = {f"{name}_wh": held[f"energy_{name}_wh"] for name in ("import", "export")}
+    return f"it had {_told(known) or 'no energy'} ({held['source']}, quality {held['quality']})"

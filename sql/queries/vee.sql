@@ -61,12 +61,13 @@ ORDER BY f.day, d.meter_code, f.rule, f.first_bucket;
 -- name: edit
 -- One quarter-hour.
 SELECT interval_edit(%(meter_id)s, ARRAY[%(at)s::timestamptz], ARRAY[%(import_wh)s::bigint], ARRAY[%(export_wh)s::bigint],
-    %(reason)s, %(actor)s, %(now)s);
+    %(reason)s, %(actor)s, %(now)s, %(beyond_limit)s) AS quarters;
 
 -- name: revoke
 -- What operators did.
-SELECT interval_revoke(%(meter_id)s, %(from)s, %(to)s, %(reason)s, %(actor)s, %(now)s);
+SELECT interval_revoke(%(meter_id)s, %(from)s, %(to)s, %(reason)s, %(actor)s, %(now)s) AS quarters;
 
 -- name: estimate
 -- A gap whose energy is known.
-SELECT interval_estimate(%(meter_id)s, %(from)s, %(to)s, %(import_wh)s, %(export_wh)s, %(reason)s, %(actor)s, %(now)s);
+SELECT interval_estimate(%(meter_id)s, %(from)s, %(to)s, %(import_wh)s, %(export_wh)s, %(reason)s, %(actor)s, %(now)s,
+    %(beyond_limit)s) AS quarters;

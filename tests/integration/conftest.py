@@ -1,8 +1,12 @@
 """A receiver on a real database, spoken to over real HTTP."""
 
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import httpx
 import psycopg
@@ -10,6 +14,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
+from cloud.cli import main
 from cloud.gateways.key import Key
 from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.admission import Admission
@@ -17,6 +22,7 @@ from cloud.ingest.receiver import Limits, Receiver
 from contract.batch import Batch, DeviceBlock
 from contract.codec import JSON, MSGPACK, compress, encode
 
+SegsCloud = Callable[..., subprocess.CompletedProcess[str]]
 STREAM = "0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000
@@ -106,3 +112,24 @@ async def cloud(telemetry_db: str, limits: Limits) -> AsyncIterator[Cloud]:
         transport = httpx.ASGITransport(build(receiver=receiver, ready=ready))
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud") as client:
             yield Cloud(telemetry_db, key, client, receiver, now)
+
+
+@pytest.fixture
+def segs_cloud(domain_db: str, telemetry_db: str, monkeypatch: pytest.MonkeyPatch) -> SegsCloud:
+    """Runs segs-cloud on databases of this test's own, in this process: a fresh one spends a second on its imports."""
+    monkeypatch.setenv("SEGS_DOMAIN_DSN", domain_db)
+    monkeypatch.setenv("SEGS_TELEMETRY_DSN", telemetry_db)
+    # Logging is the whole process's.
+    monkeypatch.setattr("cloud.cli.configure", lambda: None)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command, status = ["segs-cloud", *arguments], 0
+        with monkeypatch.context() as at, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            at.setattr(sys, "argv", command)
+            try:
+                main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
+
+    return run

@@ -7,9 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +16,20 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from cloud.cli import main
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 from cloud.registry_copy import copy_registry
 from contract.report import BacklogReport, BufferReport, ClockReport, GivenUp, Report
+from tests.integration.conftest import SegsCloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HEADING = "device,model,region,interval_ms\n"
 
 
 @pytest.fixture
-def run(domain_db: str, telemetry_db: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs segs-cloud on databases of this test's own, in this process: a fresh one spends a second on its imports."""
-
-    def run_(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command, status = ["segs-cloud", "gateway", *arguments], 0
-        with monkeypatch.context() as at, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-            at.setenv("SEGS_DOMAIN_DSN", domain_db)
-            at.setenv("SEGS_TELEMETRY_DSN", telemetry_db)
-            at.setattr(sys, "argv", command)
-            # Logging is the whole process's.
-            at.setattr("cloud.cli.configure", lambda: None)
-            try:
-                main()
-            except SystemExit as end:
-                status = int(end.code or 0)
-        return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
-
-    return run_
+def run(segs_cloud: SegsCloud) -> Run:
+    """Runs segs-cloud gateway."""
+    return lambda *arguments: segs_cloud("gateway", *arguments)
 
 
 def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
@@ -486,6 +469,7 @@ def test_without_a_database_the_message_says_so() -> None:
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 1
-    assert done.stderr.startswith("segs-cloud: ")
+    assert done.returncode == 2
+    assert done.stderr.startswith("segs-cloud: no connection to the domain database: ")
+    assert "SEGS_DOMAIN_DSN" in done.stderr
     assert "Traceback" not in done.stderr

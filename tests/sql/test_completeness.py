@@ -139,7 +139,7 @@ def command(telemetry: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("SEGS_TELEMETRY_DSN", telemetry.dsn)
     app = Typer()
     app.command()(completeness)
-    window = ["--from", "2026-03-01T12:00", "--to", "2026-03-01T12:10:00+00:00"]
+    window = ["--from", "2026-03-01T12:00Z", "--to", "2026-03-01T12:10:00+00:00"]
     return lambda *options: CliRunner().invoke(app, [*window, *options])
 
 
@@ -184,12 +184,12 @@ def test_of_many_gaps_the_newest_are_told_and_how_much_the_others_lack(telemetry
 def test_a_time_that_is_none_is_refused_with_an_example(command: Any) -> None:
     refused = command("--from", "yesterday")
     assert refused.exit_code == 2
-    assert "2026-11-27T10:00" in refused.output
+    assert "2026-11-27T10:00Z" in refused.output
     assert "%Y" not in command("--help").output
 
 
 def test_a_window_that_ends_before_it_begins_is_refused(command: Any) -> None:
-    refused = command("--from", "2026-03-02")
+    refused = command("--from", "2026-03-02T00:00Z")
     assert refused.exit_code == 2
     assert "is not before --to" in refused.output
 

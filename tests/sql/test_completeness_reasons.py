@@ -266,7 +266,7 @@ def test_the_command_gives_reasons(telemetry: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "200")
     app = Typer()
     app.command()(completeness)
-    window = ["--from", "2026-03-01T12:00", "--to", "2026-03-01T12:10"]
+    window = ["--from", "2026-03-01T12:00Z", "--to", "2026-03-01T12:10Z"]
 
     said = json.loads(CliRunner().invoke(app, [*window, "--json"]).stdout)
     shown = CliRunner().invoke(app, window).stdout

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from cloud.db.errors import ConflictError, DomainError, NotFoundError, domain_error
+from cloud.db.errors import ConflictError, DomainError, InvalidError, NotFoundError, domain_error
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -240,3 +240,66 @@ def test_the_capacity_of_a_region_is_kept_by_time(domain: Domain) -> None:
     [before, after] = domain.ask(kept)
     assert (before[:2], after[::2]) == ((5e6, "-infinity"), (6e6, "infinity"))
     assert before[2] == after[1]
+
+
+EXCHANGE = "SELECT old_serial, new_serial FROM meter_exchange('MTR-00000001', %s, NULL, %s, NULL, NULL, NULL, NULL, %s)"
+REVOKE = "SELECT new_serial FROM meter_exchange_revoke('MTR-00000001', %s, %s, %s)"
+SERIAL = "SELECT serial FROM meters WHERE meter_id = 1"
+
+
+def test_exchanges_are_revoked_from_the_last_one_back(domain: Domain) -> None:
+    domain.register("m1", serial="A")
+    for hours, serial in ((1, "B"), (2, "C")):
+        domain.ask(EXCHANGE, NOW + hours * HOUR, serial, NOW + 3 * HOUR)
+    with pytest.raises(ConflictError, match="was exchanged again at 2026-03-01 14:00") as refused:
+        domain.ask(REVOKE, NOW + HOUR, "why", NOW + 3 * HOUR)
+    assert refused.value.sqlstate == "SG029"
+    assert domain.ask(REVOKE, NOW + 2 * HOUR, "why", NOW + 3 * HOUR) == [("C",)]
+    assert domain.ask(SERIAL) == [("B",)]
+    assert domain.ask(REVOKE, NOW + HOUR, "why", NOW + 3 * HOUR) == [("B",)]
+    assert domain.ask(SERIAL) == [("A",)]
+    assert domain.ask("SELECT count(*) FROM registry_epochs") == [(0,)]
+    for at in (NOW + HOUR, NOW):
+        with pytest.raises(NotFoundError) as nothing:
+            domain.ask(REVOKE, at, "why", NOW + 3 * HOUR)
+        assert nothing.value.sqlstate == "SG028"
+
+
+def test_a_revoked_exchange_can_be_told_again_at_its_instant_and_both_are_kept(domain: Domain) -> None:
+    domain.register("m1", serial="A")
+    for serial in ("B", "C"):
+        domain.ask(EXCHANGE, NOW, serial, NOW)
+        if serial == "B":
+            domain.ask(REVOKE, NOW, "misread", NOW + HOUR)
+    kept = "SELECT new_serial, revoked_at, revoked_reason FROM meter_exchanges ORDER BY 1"
+    assert domain.ask(kept) == [("B", NOW + HOUR, "misread"), ("C", None, None)]
+    assert domain.ask("SELECT count(*) FROM registry_epochs") == [(4,)]
+    told = domain.ask("SELECT action, new ->> 'revoked_reason' FROM audit_logs WHERE table_name = 'meter_exchanges'")
+    assert told == [("INSERT", None), ("UPDATE", "misread"), ("INSERT", None)]
+
+
+def test_a_meter_does_not_take_back_a_serial_that_is_another_meter_s_now(domain: Domain) -> None:
+    domain.register("m1", serial="A")
+    domain.ask(EXCHANGE, NOW, "B", NOW)
+    domain.register("m2", serial="A")
+    with pytest.raises(ConflictError, match="serial A, which the meter had before, is that of another meter now"):
+        domain.ask(REVOKE, NOW, "why", NOW)
+    assert domain.ask(SERIAL) == [("B",)]
+
+
+def test_a_revocation_without_a_reason_is_refused(domain: Domain) -> None:
+    domain.register("m1", serial="A")
+    domain.ask(EXCHANGE, NOW, "B", NOW)
+    for reason in ("", None):
+        with pytest.raises(InvalidError):
+            domain.ask(REVOKE, NOW, reason, NOW)
+    assert domain.ask(SERIAL) == [("B",)]
+
+
+def test_an_exchange_for_the_meter_that_is_there_is_none(domain: Domain) -> None:
+    """Told twice, it would break the registers a second time."""
+    domain.register("m1", serial="A")
+    domain.ask(EXCHANGE, NOW, "B", NOW + HOUR)
+    with pytest.raises(ConflictError, match="serial B is that of the meter that is there") as refused:
+        domain.ask(EXCHANGE, NOW + HOUR, "B", NOW + HOUR)
+    assert refused.value.sqlstate == "SG025"

@@ -101,8 +101,9 @@ def test_a_gap_whose_energy_somebody_knows_is_shared_out_like_the_days_before(te
     meter_id = telemetry.meter()
     put(telemetry, meter_id, SUNDAY - 7 * DAY, [1, 2, 3, 4] * 24)
     ask = "SELECT interval_estimate(%s, %s, %s, %s, NULL, 'from the bill', 'ada', %s) AS n"
-    assert telemetry.rows(ask, meter_id, SUNDAY, SUNDAY + 10 * DAY, 4801, NOW) == [{"n": 960}]
-    validate(telemetry, NOW)
+    later = SUNDAY + 11 * DAY
+    assert telemetry.rows(ask, meter_id, SUNDAY, SUNDAY + 10 * DAY, 4801, later) == [{"n": 960}]
+    validate(telemetry, later)
     rows = effective(telemetry, meter_id, SUNDAY, SUNDAY + 10 * DAY)
     assert sum(row["energy_import_wh"] for row in rows) == 4801
     assert {row["quality"] for row in rows} == {8}
@@ -140,3 +141,62 @@ def test_a_revocation_has_the_quarter_hours_looked_at_that_it_changed_and_no_oth
     telemetry.rows(REVOKE, meter_id, *span, "a mistake", "bob", NOW)
     marks = telemetry.rows("SELECT first_bucket, last_bucket FROM dirty_intervals")
     assert marks == [{"first_bucket": SUNDAY, "last_bucket": SUNDAY}]
+
+
+ESTIMATE = "SELECT interval_estimate(%s, %s, %s, %s, NULL, 'a bill', 'ada', %s, %s) AS n"
+BEYOND = (
+    "SELECT interval_edit(%s, ARRAY[%s::timestamptz], ARRAY[%s::bigint], ARRAY[NULL::bigint], 'why', 'ada', %s, %s)"
+    " AS n"
+)
+
+
+def _refused(telemetry: Telemetry, query: str, *parameters: object) -> psycopg.Error:
+    with pytest.raises(psycopg.Error) as refused:
+        telemetry.rows(query, *parameters)
+    assert telemetry.rows("SELECT FROM interval_versions") == []
+    return refused.value
+
+
+def test_nobody_edits_a_quarter_hour_that_has_not_ended(telemetry: Telemetry) -> None:
+    """C8: an edit of tomorrow would come before every reading of it."""
+    meter_id = telemetry.meter()
+    for at in (NOW, NOW - QUARTER / 3 * 2, NOW + 300 * DAY):
+        bucket = at - (at - SUNDAY) % QUARTER
+        assert _refused(telemetry, BEYOND, meter_id, bucket, 5, NOW - QUARTER / 3, True).sqlstate == "SG045"
+    assert telemetry.rows(BEYOND, meter_id, NOW - QUARTER, 5, NOW, False) == [{"n": 1}]
+    span = (SUNDAY, NOW + QUARTER)
+    with pytest.raises(psycopg.Error) as refused:
+        telemetry.rows(ESTIMATE, meter_id, *span, 5, NOW, False)
+    assert refused.value.sqlstate == "SG045"
+
+
+def test_no_edit_is_more_than_the_connection_carries_unless_somebody_says_so(telemetry: Telemetry) -> None:
+    """20 kW for a quarter-hour are 5000 Wh."""
+    meter_id = telemetry.meter(max_power_w=20_000)
+    refused = _refused(telemetry, BEYOND, meter_id, SUNDAY, 5001, NOW, False)
+    assert refused.sqlstate == "SG046"
+    assert "5001 Wh" in str(refused)
+    assert "meter MTR-00000001 carries: 5000 Wh" in str(refused)
+    for energy_wh, beyond in ((5000, False), (5000, True), (5001, True)):
+        telemetry.rows(BEYOND, meter_id, SUNDAY, energy_wh, NOW, beyond)
+    kept = telemetry.rows("SELECT reason FROM interval_versions ORDER BY version_id")
+    noted = "why (beyond the 5000 Wh that the connection carries)"
+    assert [row["reason"] for row in kept] == ["why", "why", noted]
+
+
+def test_no_estimate_is_more_than_the_connection_carries_in_all_of_the_gap(telemetry: Telemetry) -> None:
+    meter_id = telemetry.meter(max_power_w=1_000)
+    put(telemetry, meter_id, SUNDAY - 7 * DAY, [1, 2, 3, 4] * 24)
+    gap = (meter_id, SUNDAY, SUNDAY + DAY)
+    assert _refused(telemetry, ESTIMATE, *gap, 24_001, NOW, False).sqlstate == "SG046"
+    assert telemetry.rows(ESTIMATE, *gap, 24_000, NOW, False) == [{"n": 96}]
+    assert telemetry.rows(ESTIMATE, *gap, 24_001, NOW, True) == [{"n": 96}]
+    live = telemetry.rows("SELECT DISTINCT reason FROM interval_versions WHERE ended_at IS NULL")
+    assert live == [{"reason": "a bill (beyond the 24000 Wh that the connection carries)"}]
+
+
+def test_a_time_that_is_no_quarter_hour_cannot_be_edited(telemetry: Telemetry) -> None:
+    meter_id = telemetry.meter()
+    refused = _refused(telemetry, BEYOND, meter_id, SUNDAY + QUARTER / 2, 5, NOW, False)
+    assert (refused.sqlstate, refused.diag.message_hint) == ("SG041", "Give times at minute 0, 15, 30 or 45.")
+    assert _refused(telemetry, ESTIMATE, meter_id, SUNDAY, SUNDAY + QUARTER / 2, 5, NOW, False).sqlstate == "SG041"

@@ -170,7 +170,7 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (2, 22, None)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (3, 22, None)
     assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (4, 4, edition)
 
 

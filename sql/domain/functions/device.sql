@@ -18,13 +18,13 @@ BEGIN
      ORDER BY upper(d.valid) DESC LIMIT 1;
     IF FOUND AND upper(v_current.valid) > p_now THEN
         RAISE EXCEPTION 'device % of gateway % is % already', p_device, p_gateway, v_current.meter_code
-            USING ERRCODE = 'SG020', HINT = 'device_unregister() ends that first.';
+            USING ERRCODE = 'SG020', HINT = 'End that registration first.';
     END IF;
     v_from := coalesce(upper(v_current.valid), '-infinity');
 
     SELECT coalesce(p_timezone, r.timezone) INTO v_timezone FROM regions r WHERE r.region = p_region;
     IF NOT FOUND AND p_meter_code IS NULL THEN
-        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = 'region_set() makes one.';
+        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
     END IF;
 
     IF p_meter_code IS NULL THEN
@@ -50,7 +50,7 @@ BEGIN
          ORDER BY upper(d.valid) DESC LIMIT 1;
         IF FOUND AND upper(v_current.valid) > p_now THEN
             RAISE EXCEPTION 'meter % is read as device % of gateway %', p_meter_code, v_current.device, v_current.name
-                USING ERRCODE = 'SG023', HINT = 'device_unregister() ends that first.';
+                USING ERRCODE = 'SG023', HINT = 'End that registration first.';
         END IF;
         v_from := greatest(v_from, upper(v_current.valid));
     END IF;

@@ -14,7 +14,7 @@ BEGIN
     END IF;
     SELECT coalesce(p_timezone, r.timezone) INTO v_timezone FROM regions r WHERE r.region = p_region;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = 'region_set() makes one.';
+        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
     END IF;
     IF lower(v_here.valid) = p_from THEN
         UPDATE meter_locations SET region = p_region, timezone = v_timezone WHERE meter_location_id = v_here.meter_location_id;

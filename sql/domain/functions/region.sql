@@ -9,3 +9,13 @@ LANGUAGE sql SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION region_set(text, text, text, double precision, timestamptz) IS 'Makes a region or changes its name, zone and capacity (W, NULL for unknown); its meters keep their zone';
 GRANT EXECUTE ON FUNCTION region_set(text, text, text, double precision, timestamptz) TO segs_api;
+
+CREATE OR REPLACE FUNCTION regions_there_are() RETURNS text
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT CASE count(*) WHEN 0 THEN 'There is none yet.'
+                WHEN 1 THEN format('There is %s.', min(r.region))
+                ELSE format('There are %s.', string_agg(r.region, ', ' ORDER BY r.region)) END
+    FROM (SELECT region FROM regions ORDER BY region LIMIT 50) AS r;
+$$;
+COMMENT ON FUNCTION regions_there_are() IS 'The names of regions, at most 50, in a sentence for people who gave another one';
+GRANT EXECUTE ON FUNCTION regions_there_are() TO segs_api;

@@ -1,4 +1,4 @@
--- One meter taken away and another put in its place: the metering point, its code and its bills stay.
+-- One meter taken away and another put in its place: the metering point, its code and its bills stay. Rows end, they never go.
 
 CREATE TABLE IF NOT EXISTS meter_exchanges (
     meter_exchange_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -12,10 +12,14 @@ CREATE TABLE IF NOT EXISTS meter_exchanges (
     final_export_wh bigint CHECK (final_export_wh >= 0),
     first_import_wh bigint CHECK (first_import_wh >= 0),
     first_export_wh bigint CHECK (first_export_wh >= 0),
+    despite text CHECK (despite <> ''),
+    revoked_at timestamptz,
+    revoked_reason text CHECK (revoked_reason <> ''),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT meter_exchanges_one_at_an_instant UNIQUE (meter_id, exchanged_at)
+    CONSTRAINT meter_exchanges_revocation_has_a_reason CHECK ((revoked_at IS NULL) = (revoked_reason IS NULL))
 );
+CREATE UNIQUE INDEX IF NOT EXISTS meter_exchanges_one_at_an_instant ON meter_exchanges (meter_id, exchanged_at) WHERE revoked_at IS NULL;
 COMMENT ON TABLE meter_exchanges IS 'Exchanges of meters, with the final reads of the old and the first reads of the new one; no energy is the difference of two meters';
 COMMENT ON COLUMN meter_exchanges.meter_exchange_id IS 'Row key';
 COMMENT ON COLUMN meter_exchanges.meter_id IS 'The metering point, meters.meter_id';
@@ -28,6 +32,9 @@ COMMENT ON COLUMN meter_exchanges.final_import_wh IS 'Final read of the old impo
 COMMENT ON COLUMN meter_exchanges.final_export_wh IS 'Final read of the old export register, Wh; NULL when nobody took it';
 COMMENT ON COLUMN meter_exchanges.first_import_wh IS 'First read of the new import register, Wh; NULL when nobody took it';
 COMMENT ON COLUMN meter_exchanges.first_export_wh IS 'First read of the new export register, Wh; NULL when nobody took it';
+COMMENT ON COLUMN meter_exchanges.despite IS 'Why it was recorded although readings contradict its reads; NULL where none did';
+COMMENT ON COLUMN meter_exchanges.revoked_at IS 'When it was revoked: it never happened; NULL while it stands';
+COMMENT ON COLUMN meter_exchanges.revoked_reason IS 'Why it was revoked';
 COMMENT ON COLUMN meter_exchanges.created_at IS 'When the row was made';
 COMMENT ON COLUMN meter_exchanges.updated_at IS 'When the row changed last';
 COMMENT ON INDEX meter_exchanges_one_at_an_instant IS 'A meter is exchanged once at an instant';

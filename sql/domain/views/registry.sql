@@ -53,7 +53,8 @@ CREATE OR REPLACE VIEW registry_epochs AS
 SELECT e.meter_id, r.register::smallint AS register, e.exchanged_at AS starts_at, r.final_value, r.first_value
   FROM meter_exchanges e
   CROSS JOIN LATERAL (VALUES (1, e.final_import_wh, e.first_import_wh), (2, e.final_export_wh, e.first_export_wh),
-                             (3, NULL, NULL), (4, NULL, NULL)) AS r (register, final_value, first_value);
+                             (3, NULL, NULL), (4, NULL, NULL)) AS r (register, final_value, first_value)
+ WHERE e.revoked_at IS NULL;
 COMMENT ON VIEW registry_epochs IS 'Rows of the telemetry table register_epochs: at an exchange all registers of a meter begin anew';
 COMMENT ON COLUMN registry_epochs.meter_id IS 'meter_exchanges.meter_id';
 COMMENT ON COLUMN registry_epochs.register IS '1 energy_import_wh, 2 energy_export_wh, 3 reactive_energy_import_varh, 4 reactive_energy_export_varh';

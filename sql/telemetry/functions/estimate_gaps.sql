@@ -9,8 +9,8 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_quarter CONSTANT interval := INTERVAL '15 minutes';
-    -- A gap of more than 7 days has no straight line, so none reaches farther.
-    v_reach CONSTANT interval := INTERVAL '7 days 1 hour';
+    -- A longer gap has no straight line, so none reaches farther.
+    v_reach CONSTANT interval := longest_gap() + INTERVAL '1 hour';
     v_first CONSTANT timestamptz := (SELECT min(t) FROM unnest(p_from) AS t) - v_reach;
     v_last CONSTANT timestamptz := (SELECT max(t) FROM unnest(p_to) AS t) + v_reach;
     v_wanted interval_versions[];

@@ -1,14 +1,20 @@
 -- Which of two ESPI QualityOfReading codes is the worse one: 10 failed checks, 9 interpolated, 8 estimated, 7 edited,
 -- 18 verified though failed, 14 raw, 17 validated, 0 valid, 19 billing.
 
+CREATE OR REPLACE FUNCTION quality_order() RETURNS smallint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[19, 0, 17, 14, 18, 7, 8, 9, 10]::smallint[];
+COMMENT ON FUNCTION quality_order() IS 'Quality codes from the best to the worst';
+
 CREATE OR REPLACE FUNCTION quality_rank(p_quality smallint) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN pg_catalog.array_position(ARRAY[19, 0, 17, 14, 18, 7, 8, 9, 10]::smallint[], p_quality);
+RETURN pg_catalog.array_position(quality_order(), p_quality);
 COMMENT ON FUNCTION quality_rank(smallint) IS 'Rank of a quality code, 1 the best to 9 the worst';
 
 CREATE OR REPLACE FUNCTION quality_of_rank(p_rank integer) RETURNS smallint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (ARRAY[19, 0, 17, 14, 18, 7, 8, 9, 10]::smallint[])[p_rank];
+RETURN (quality_order())[p_rank];
 COMMENT ON FUNCTION quality_of_rank(integer) IS 'Quality code of a rank: quality_of_rank(max(quality_rank(quality))) is the worst of many';
+GRANT EXECUTE ON FUNCTION quality_order() TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION quality_rank(smallint) TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION quality_of_rank(integer) TO segs_worker, segs_api, segs_readonly;

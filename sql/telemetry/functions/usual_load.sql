@@ -9,7 +9,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_zone CONSTANT text := COALESCE((SELECT z.zone FROM meter_zones(ARRAY[p_meter_id]) AS z WHERE p_from >= z.lo AND p_from < z.hi), 'UTC');
-    v_first CONSTANT timestamptz := p_from - INTERVAL '21 days';
+    v_first CONSTANT timestamptz := p_from - usual_span();
 BEGIN
     RETURN QUERY
     WITH past AS MATERIALIZED (
@@ -79,7 +79,7 @@ AS $$
     FROM (SELECT avg(a.energy_import_wh) AS import, avg(a.energy_export_wh) AS export,
                  avg(a.reactive_energy_import_varh) AS reactive_import, avg(a.reactive_energy_export_varh) AS reactive_export
           FROM aggregates_15m AS a
-          WHERE a.meter_id = p_meter_id AND a.bucket >= p_before - INTERVAL '21 days' AND a.bucket < p_before
+          WHERE a.meter_id = p_meter_id AND a.bucket >= p_before - usual_span() AND a.bucket < p_before
             AND a.samples > 0 AND a.quality NOT IN (9, 10)) AS m
     CROSS JOIN generate_series(p_from, p_to - INTERVAL '15 minutes', INTERVAL '15 minutes') WITH ORDINALITY AS g (bucket, n)
     WHERE num_nonnulls(m.import, m.export, m.reactive_import, m.reactive_export) > 0

@@ -46,6 +46,6 @@ def test_an_installed_release_without_names_makes_no_database_of_its_own(tmp_pat
         check=False,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "set SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN" in done.stderr
     assert not (tmp_path / ".segs").exists()

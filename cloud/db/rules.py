@@ -1,0 +1,51 @@
+"""The schemas' constraints in sentences, for people who type values."""
+
+_DEVICE = "a device's name has letters, digits, '.', '_' and '-', at most 96, and may end in /n for its channel n"
+_REGION = (
+    "a region's name has lower-case letters, digits, '-' and '_', at most 63, and begins with one of the first two"
+)
+_ZONE = "there is no such time zone; give the name of an IANA zone: Europe/Berlin, or UTC"
+_ENERGY = "no register moves backwards, so that no energy is below 0; what flows the other way is the other register's"
+_FINAL = "no register shows less than 0; give what its display said, in Wh"
+
+RULES = {
+    "device_registry_device_check": _DEVICE,
+    "devices_device_check": _DEVICE,
+    "devices_interval_ms_check": "readings are at least a millisecond apart; give an interval above 0",
+    "devices_one_device_per_meter": "a meter is read as one device at a time; end the other registration first",
+    "devices_one_meter_per_device": "a device is one meter at a time; end the other registration first",
+    "gateways_name_check": (
+        "a gateway's name has letters, digits, '.', '_' and '-', at most 63, and begins with a letter or a digit"
+    ),
+    "gateways_name_key": "there is a gateway of that name already",
+    "interval_versions_actor_check": "nobody is named as the one who does it; give the name of who acts",
+    "interval_versions_bucket_is_a_quarter_hour": "that is no quarter-hour; give a time at minute 0, 15, 30 or 45",
+    "interval_versions_edit_has_actor_and_reason": "an edit says who made it, and why; give a reason",
+    "interval_versions_ended_by_check": "nobody is named as the one who ends it; give the name of who acts",
+    "interval_versions_ended_reason_check": "the reason is empty; say in a few words why",
+    "interval_versions_energy_export_wh_check": _ENERGY,
+    "interval_versions_energy_import_wh_check": _ENERGY,
+    "interval_versions_live_key": "somebody edited the same quarter-hour at the same moment; look at it, and try again",
+    "interval_versions_reason_check": "the reason is empty; say in a few words why",
+    "interval_versions_says_something": "an edit without energy says nothing; give import, export or both",
+    "meter_exchanges_despite_check": "the reason is empty; say in a few words why",
+    "meter_exchanges_exchanged_at_check": "an exchange has an instant; give its time",
+    "meter_exchanges_final_export_wh_check": _FINAL,
+    "meter_exchanges_final_import_wh_check": _FINAL,
+    "meter_exchanges_first_export_wh_check": _FINAL,
+    "meter_exchanges_first_import_wh_check": _FINAL,
+    "meter_exchanges_one_at_an_instant": "the meter was exchanged at that very instant already",
+    "meter_exchanges_revoked_reason_check": "the reason is empty; say in a few words why",
+    "meter_locations_one_at_a_time": "somebody moved the meter at the same moment; look where it is, and try again",
+    "meter_locations_timezone_is_known": _ZONE,
+    "meters_max_power_w_check": "a connection carries more than 0 W, and not without end; give max_power_w by its fuse",
+    "meters_model_check": "the model is empty; give what the plate says",
+    "meters_model_serial_key": "another meter has this model and serial number; look at its plate again",
+    "meters_register_modulus_wh_check": "registers wrap at more than 0 Wh",
+    "meters_serial_check": "the serial number is empty; give what the plate says, or leave it out",
+    "meters_serial_needs_model": "a serial number is one of a model; give the model as well",
+    "region_registry_region_check": _REGION,
+    "regions_region_check": _REGION,
+    "regions_timezone_is_known": _ZONE,
+}
+"""What is wrong and what to do, by the constraint's name. Those that no command's values can break have none."""
