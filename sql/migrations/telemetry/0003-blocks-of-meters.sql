@@ -57,7 +57,7 @@ CREATE TABLE dirty_meters (
 );
 CREATE INDEX dirty_meters_block_idx ON dirty_meters (resolution_min, block, due_at);
 INSERT INTO dirty_meters (resolution_min, block, meters, first_time, last_time, due_at, marked_at)
-SELECT 1, meter_id >> 12, ARRAY[meter_id], first_time, last_time, marked_at, marked_at FROM dirty_readings ORDER BY dirty_id;
+SELECT 1, meter_id >> 10, ARRAY[meter_id], first_time, last_time, marked_at, marked_at FROM dirty_readings ORDER BY dirty_id;
 DROP TABLE dirty_readings;
 ALTER TABLE dirty_regions ADD COLUMN due_at timestamptz NOT NULL DEFAULT '-infinity';
 ALTER TABLE failed_marks ADD COLUMN resolution_min smallint NOT NULL DEFAULT 1 CHECK (resolution_min IN (1, 15));
