@@ -1,15 +1,18 @@
-"""A receiver that takes every batch and remembers when each device was read: a gateway can be measured alone."""
+"""A receiver that takes all that comes, and remembers when each device was read: a gateway can be measured alone."""
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import uvicorn
 
-from contract.codec import checksum, decode, decompress
-from contract.receipt import Receipt
+from contract.answer import CREDIT, TIME
+from contract.codec import PACKED, checksum, decode, decompress
+from contract.receipt import Receipt, StreamState
 from local.servers import free_port
 
 _LARGEST_BATCH = 2**26
@@ -22,6 +25,7 @@ class Sink:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.times_us: dict[str, list[int]] = defaultdict(list)
+        self._seqs: dict[str, set[int]] = defaultdict(set)
 
     @property
     def readings(self) -> int:
@@ -58,10 +62,28 @@ class Sink:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        match scope["method"]:
+            case "POST":
+                status, answer = 200, msgspec.json.encode(self._receipt(body, headers))
+            case "GET":
+                status, answer = 200, msgspec.json.encode(self._state(scope["path"].rpartition("/")[2]))
+            case _:
+                status, answer = 204, b""
+        told = [(b"content-type", b"application/json"), (CREDIT.encode(), b"1"), (TIME.encode(), b"%d" % _now_us())]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _state(self, stream: str) -> StreamState:
+        return StreamState(stream, [(seq, seq) for seq in sorted(self._seqs[stream])], [PACKED])
+
+    def _receipt(self, body: bytes, headers: Mapping[str, str]) -> Receipt:
         plain = decompress(body, headers["content-encoding"], _LARGEST_BATCH)
         batch = decode(plain, headers["content-type"])
         for block in batch.devices:
             self.times_us[block.device] += block.time_us
-        receipt = Receipt(1, batch.stream, batch.seq, checksum(plain), batch.readings, batch.readings, 0, [])
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": msgspec.json.encode(receipt)})
+        self._seqs[batch.stream].add(batch.seq)
+        return Receipt(1, batch.stream, batch.seq, checksum(plain), batch.readings, batch.readings, 0, [])
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

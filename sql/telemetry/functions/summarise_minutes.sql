@@ -38,7 +38,7 @@ BEGIN
     ), collected AS (
         -- The reads of a minute as they lie in the index.
         SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
-               count(r.energy_import_wh) AS r1_count, array_agg(r.energy_import_wh) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1,
+               array_agg(r.energy_import_wh) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1,
                array_agg(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_at,
                count(r.energy_export_wh) AS r2_count, array_agg(r.energy_export_wh) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2,
                array_agg(r.time) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2_at,
@@ -73,7 +73,7 @@ BEGIN
         -- and by no more than is believed, which is never less than 1000.
         SELECT c.meter_id, c.bucket, c.samples, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
                least(100, COALESCE(c.samples * (d.interval_ms / 600.0), 0))::real AS coverage,
-               CASE WHEN c.r1_count > 0 THEN 1 ELSE 0 END + CASE WHEN c.r2_count > 0 THEN 2 ELSE 0 END
+               CASE WHEN c.r1 IS NOT NULL THEN 1 ELSE 0 END + CASE WHEN c.r2_count > 0 THEN 2 ELSE 0 END
                + CASE WHEN c.r3_count > 0 THEN 4 ELSE 0 END + CASE WHEN c.r4_count > 0 THEN 8 ELSE 0 END AS registers,
                c.r1[1] AS r1_first, c.r1_at[1] AS r1_first_at, c.r1[cardinality(c.r1)] AS r1_last, c.r1_at[cardinality(c.r1)] AS r1_last_at,
                c.r2[1] AS r2_first, c.r2_at[1] AS r2_first_at, c.r2[cardinality(c.r2)] AS r2_last, c.r2_at[cardinality(c.r2)] AS r2_last_at,
@@ -120,45 +120,53 @@ BEGIN
         WINDOW w AS (PARTITION BY m.meter_id ORDER BY m.bucket)
     ), linked AS (
         -- A read in the minute beside the span is taken from there. If there is none, whether there is one farther off.
-        SELECT c.*, before.at AS before_at, after.at AS after_at,
+        SELECT c.*, e.before_at, e.after_at,
                COALESCE(c.prior < c.bucket - v_minute OR c.next > c.bucket + v_minute, false)
-               OR COALESCE(before.at < c.bucket - v_minute, false) OR COALESCE(after.at >= c.bucket + 2 * v_minute, false)
-               OR long_before.at IS NOT NULL OR long_after.at IS NOT NULL AS torn,
-               COALESCE(c.r1_prior_at, before.at) AS r1_from_at, COALESCE(c.r1_prior, before.r1) AS r1_from,
-               COALESCE(c.r1_next_at, after.at) AS r1_to_at, COALESCE(c.r1_next, after.r1) AS r1_to,
-               COALESCE(c.r2_prior_at, before.at) AS r2_from_at, COALESCE(c.r2_prior, before.r2) AS r2_from,
-               COALESCE(c.r2_next_at, after.at) AS r2_to_at, COALESCE(c.r2_next, after.r2) AS r2_to,
-               COALESCE(c.r3_prior_at, before.at) AS r3_from_at, COALESCE(c.r3_prior, before.r3) AS r3_from,
-               COALESCE(c.r3_next_at, after.at) AS r3_to_at, COALESCE(c.r3_next, after.r3) AS r3_to,
-               COALESCE(c.r4_prior_at, before.at) AS r4_from_at, COALESCE(c.r4_prior, before.r4) AS r4_from,
-               COALESCE(c.r4_next_at, after.at) AS r4_to_at, COALESCE(c.r4_next, after.r4) AS r4_to
+               OR COALESCE(e.before_at < c.bucket - v_minute, false) OR COALESCE(e.after_at >= c.bucket + 2 * v_minute, false)
+               OR COALESCE(e.far, false) AS torn,
+               COALESCE(c.r1_prior_at, e.before_at) AS r1_from_at, COALESCE(c.r1_prior, e.before_r1) AS r1_from,
+               COALESCE(c.r1_next_at, e.after_at) AS r1_to_at, COALESCE(c.r1_next, e.after_r1) AS r1_to,
+               COALESCE(c.r2_prior_at, e.before_at) AS r2_from_at, COALESCE(c.r2_prior, e.before_r2) AS r2_from,
+               COALESCE(c.r2_next_at, e.after_at) AS r2_to_at, COALESCE(c.r2_next, e.after_r2) AS r2_to,
+               COALESCE(c.r3_prior_at, e.before_at) AS r3_from_at, COALESCE(c.r3_prior, e.before_r3) AS r3_from,
+               COALESCE(c.r3_next_at, e.after_at) AS r3_to_at, COALESCE(c.r3_next, e.after_r3) AS r3_to,
+               COALESCE(c.r4_prior_at, e.before_at) AS r4_from_at, COALESCE(c.r4_prior, e.before_r4) AS r4_from,
+               COALESCE(c.r4_next_at, e.after_at) AS r4_to_at, COALESCE(c.r4_next, e.after_r4) AS r4_to
         FROM chained AS c
         LEFT JOIN LATERAL (
-            SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
-            FROM raw_readings AS w
-            WHERE c.prior IS NULL AND w.meter_id = c.meter_id AND w.time < p_from AND w.time >= v_before
-              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-            ORDER BY w.time DESC LIMIT 1
-        ) AS before ON true
-        LEFT JOIN LATERAL (
-            SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
-            FROM raw_readings AS w
-            WHERE c.next IS NULL AND w.meter_id = c.meter_id AND w.time >= p_to AND w.time < v_after
-              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-            ORDER BY w.time LIMIT 1
-        ) AS after ON true
-        LEFT JOIN LATERAL (
-            SELECT w.time AS at FROM raw_readings AS w
-            WHERE c.prior IS NULL AND before.at IS NULL AND w.meter_id = c.meter_id AND w.time < v_before AND w.time >= v_reach_from
-              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-            LIMIT 1
-        ) AS long_before ON true
-        LEFT JOIN LATERAL (
-            SELECT w.time AS at FROM raw_readings AS w
-            WHERE c.next IS NULL AND after.at IS NULL AND w.meter_id = c.meter_id AND w.time >= v_after AND w.time < v_reach_to
-              AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-            LIMIT 1
-        ) AS long_after ON true
+            SELECT before.at AS before_at, before.r1 AS before_r1, before.r2 AS before_r2, before.r3 AS before_r3, before.r4 AS before_r4,
+                   after.at AS after_at, after.r1 AS after_r1, after.r2 AS after_r2, after.r3 AS after_r3, after.r4 AS after_r4,
+                   long_before.at IS NOT NULL OR long_after.at IS NOT NULL AS far
+            FROM (VALUES (true)) AS edge (here)
+            LEFT JOIN LATERAL (
+                SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
+                FROM raw_readings AS w
+                WHERE c.prior IS NULL AND w.meter_id = c.meter_id AND w.time < p_from AND w.time >= v_before
+                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+                ORDER BY w.time DESC LIMIT 1
+            ) AS before ON true
+            LEFT JOIN LATERAL (
+                SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
+                FROM raw_readings AS w
+                WHERE c.next IS NULL AND w.meter_id = c.meter_id AND w.time >= p_to AND w.time < v_after
+                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+                ORDER BY w.time LIMIT 1
+            ) AS after ON true
+            LEFT JOIN LATERAL (
+                SELECT w.time AS at FROM raw_readings AS w
+                WHERE c.prior IS NULL AND before.at IS NULL AND w.meter_id = c.meter_id AND w.time < v_before AND w.time >= v_reach_from
+                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+                LIMIT 1
+            ) AS long_before ON true
+            LEFT JOIN LATERAL (
+                SELECT w.time AS at FROM raw_readings AS w
+                WHERE c.next IS NULL AND after.at IS NULL AND w.meter_id = c.meter_id AND w.time >= v_after AND w.time < v_reach_to
+                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
+                LIMIT 1
+            ) AS long_after ON true
+            -- Most minutes have others on both sides: one look, and no more.
+            WHERE c.prior IS NULL OR c.next IS NULL
+        ) AS e ON true
         -- Not merged into what follows, which would look again for each use.
         OFFSET 0
     ), told AS MATERIALIZED (
