@@ -1,8 +1,6 @@
 """From an HTTP body to a committed row, against psql's binary COPY of the same rows into the same table."""
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +11,9 @@ import uvloop
 
 from bench.cluster import cluster, database
 from bench.load import Load, wire
+from bench.programs import programs
 from bench.result import Result
-from bench.sender import await_ready, post_all
+from bench.sender import post_all
 from cloud.gateways.key import Key
 from cloud.ingest import binary_copy
 from cloud.ingest.acceptance import Window
@@ -23,7 +22,7 @@ from cloud.ingest.portion import portions
 from cloud.ingest.registry import Assignment, Registry
 from contract.batch import Batch
 from contract.codec import MSGPACK, PACKED
-from local.servers import PostgresServer, free_port
+from local.servers import PostgresServer
 
 _CONNECTIONS = 4
 _ALWAYS = (-(2**63), 2**63 - 1)
@@ -37,10 +36,20 @@ def run(*, batches: int, rounds: int, home: Path) -> Iterator[Result]:
     yield _measured("ingest", _BACKLOG, PACKED, batches, rounds, home, at_least=0.75)
     yield _measured("ingest: a reading of each meter", _LIVE, PACKED, batches, rounds, home)
     yield _measured("ingest: MessagePack", _BACKLOG, MSGPACK, batches, rounds, home)
+    name = "ingest with a worker, until the last minute is computed"
+    yield _measured(name, _BACKLOG, PACKED, 4 * batches, rounds, home, at_least=0.35, worker=True)
 
 
 def _measured(
-    name: str, load: Load, media_type: str, batches: int, rounds: int, home: Path, *, at_least: float | None = None
+    name: str,
+    load: Load,
+    media_type: str,
+    batches: int,
+    rounds: int,
+    home: Path,
+    *,
+    at_least: float | None = None,
+    worker: bool = False,
 ) -> Result:
     # The newest reading is an hour old, and the oldest well inside what the receiver takes.
     now_us = time.time_ns() // 1000
@@ -55,8 +64,10 @@ def _measured(
         ours, peers = [], []
         for number in range(rounds):
             with database(server, f"ours_{number}") as dsn:
-                ours.append(load.readings_per_batch * batches / _post_all(dsn, key, media_type, bodies))
+                ours.append(load.readings_per_batch * batches / _post_all(dsn, key, media_type, bodies, worker=worker))
                 _expect_rows(dsn, load.readings_per_batch * batches)
+                if worker:
+                    _expect_minutes(dsn, load.readings_per_batch * batches)
             with database(server, f"peer_{number}") as dsn:
                 peers.append(load.readings_per_batch * batches / _psql(server, dsn, files))
                 _expect_rows(dsn, load.readings_per_batch * batches)
@@ -106,17 +117,20 @@ def _psql(server: PostgresServer, dsn: str, files: list[Path]) -> float:
     return time.perf_counter() - started
 
 
-def _post_all(dsn: str, key: Key, media_type: str, bodies: list[bytes]) -> float:
-    """Seconds from the first body to the last receipt."""
-    port = free_port()
-    command = [sys.executable, "-m", "cloud", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env=os.environ | {"SEGS_TELEMETRY_DSN": dsn}, stderr=subprocess.DEVNULL)
-    try:
-        await_ready(port)
-        return uvloop.run(post_all(port, key.text, media_type, bodies, connections=_CONNECTIONS))
-    finally:
-        process.terminate()
-        process.wait()
+def _post_all(dsn: str, key: Key, media_type: str, bodies: list[bytes], *, worker: bool) -> float:
+    """Seconds from the first body to the last receipt, or to the last minute computed by a worker beside it."""
+    with programs(dsn, 1, 1 if worker else 0) as ((port,), _):
+        took_s = uvloop.run(post_all(port, key.text, media_type, bodies, connections=_CONNECTIONS))
+        return took_s + (_worked_off_s(dsn) if worker else 0)
+
+
+def _worked_off_s(dsn: str) -> float:
+    """Seconds until no minute waits to be computed."""
+    started_s = time.perf_counter()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while connection.execute("SELECT FROM dirty_meters WHERE resolution_min = 1 LIMIT 1").fetchone() is not None:
+            time.sleep(0.05)
+    return time.perf_counter() - started_s
 
 
 def _expect_rows(dsn: str, count: int) -> None:
@@ -125,3 +139,11 @@ def _expect_rows(dsn: str, count: int) -> None:
         row = connection.execute("SELECT count(*) FROM raw_readings WHERE time > to_timestamp(0)").fetchone()
     if row != (count,):
         raise RuntimeError(f"{row} rows are stored, not {count}")
+
+
+def _expect_minutes(dsn: str, readings: int) -> None:
+    """Or when every reading is in a minute."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT sum(samples) FROM aggregates_1m WHERE bucket > to_timestamp(0)").fetchone()
+    if row != (readings,):
+        raise RuntimeError(f"{row} readings are in minutes, not {readings}")

@@ -3,11 +3,8 @@
 import asyncio
 import os
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -19,11 +16,11 @@ import uvloop
 from bench.cluster import cluster, database
 from bench.fleet import Gateway, gateways
 from bench.load import Load
+from bench.programs import programs
 from bench.result import Result
-from bench.sender import Connection, await_ready
+from bench.sender import Connection
 from bench.usage import Usage
 from cloud.gateways.key import Key
-from local.servers import free_port
 
 PRODUCTION = {
     "shared_buffers": "4GB",
@@ -35,7 +32,6 @@ PRODUCTION = {
 }
 _CONNECTIONS = 6
 _MOST_BYTES = 512 << 20
-_NO_DOMAIN = "postgresql://127.0.0.1:1/none"
 
 
 @dataclass(slots=True)
@@ -90,27 +86,6 @@ def _results(load: Load, seen: _Seen, took_s: float, own_s: float, usages: dict[
         used = f"{name}, {program}"
         yield Result.told(used, "CPU us/reading", usage.cpu_s * 1e6 / seen.accepted)
         yield Result.limit(f"{used}, memory", "MB", usage.most_bytes / 1e6, at_most=_MOST_BYTES / 1e6)
-
-
-@contextmanager
-def programs(dsn: str, receivers: int, workers: int) -> Iterator[tuple[list[int], dict[str, Usage]]]:
-    """So many of each as processes of their own: the receivers' ports, and what each process takes."""
-    environment = os.environ | {"SEGS_TELEMETRY_DSN": dsn, "SEGS_DOMAIN_DSN": _NO_DOMAIN}
-    with ExitStack() as stack:
-
-        def start(*arguments: str) -> Usage:
-            command = [sys.executable, "-m", "cloud", *arguments]
-            process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            return Usage(process.pid)
-
-        ports = [free_port() for _ in range(receivers)]
-        usages = {f"receiver {n + 1}": start("serve", "--port", str(port)) for n, port in enumerate(ports)}
-        for port in ports:
-            await_ready(port)
-        usages |= {f"worker {n + 1}": start("worker") for n in range(workers)}
-        yield ports, usages
 
 
 async def _live(

@@ -12,7 +12,8 @@ from bench.aggregate import work_off
 from bench.cluster import cluster, database
 from bench.fleet import Gateway, gateways
 from bench.load import Load
-from bench.million import PRODUCTION, programs
+from bench.million import PRODUCTION
+from bench.programs import programs
 from bench.result import Result
 from bench.sender import post_all
 from bench.usage import Usage
