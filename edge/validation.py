@@ -22,10 +22,10 @@ def describe(error: ValidationError, root: type[BaseModel], data: object = None)
         yield f"{trail(item['loc'])}{_row(item['loc'], data)}{_found(item)}: {_advice(item, root)}"
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`, did you mean …?` when something known is near, else nothing."""
-    near = get_close_matches(name, list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+def suggestion(name: str, known: Iterable[str], *, most: int = 1) -> str:
+    """`, did you mean …?` when something known is near, up to `most` of them, else nothing."""
+    near = list(map(repr, get_close_matches(name, list(known), n=most)))
+    return f", did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}?" if near else ""
 
 
 def _row(loc: tuple[int | str, ...], data: object) -> str:

@@ -1,6 +1,7 @@
 """segs-edge explain: the way of one reading, as far as the gateway still knows it."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from edge.status.status import BUFFER_FILE, LOCK_FILE
 from edge.status.stored import Unreadable, opened
 from edge.tools import options, table
 from edge.tools.outcome import USAGE, ToolFault, escaped, fail, show_json
+from edge.tools.trace.devices import named
 from edge.tools.trace.found import Answer, FoundBatch, FoundFrame, FoundNote, FoundReading
 from edge.tools.trace.question import Question, parse
 from edge.tools.trace.search import Search
@@ -22,6 +24,7 @@ from edge.validation import suggestion
 
 # Of a device that the configuration does not name any more.
 _SLACK_US = 5_000_000
+_NEAREST, _LISTED = 3, 10
 
 
 def command(
@@ -38,7 +41,9 @@ def command(
     Raw frames are there where buffer.keep_frames_bytes keeps some; they are decoded once more by the device's profile.
     Once a delivery is confirmed the reading itself is deleted: then the batches whose span holds its time are shown.
 
-    Ends with 0 when something is known of that time, 1 when nothing is, 2 for a wrong command line or configuration.
+    Ends with 0 when something is known of that time, 1 when nothing is or there is no such device, 2 for a wrong
+    command line or configuration. A device that the configuration names no more is one while the buffer has anything
+    of it.
 
     \b
     Examples:
@@ -70,21 +75,42 @@ def explain(config: Config, question: Question) -> Answer:
             raise ToolFault(f"{path}: no buffer yet; start the gateway once, or name the configuration it runs with")
         search = Search(db, config=config, question=question, slack_us=slack_us)
         answer = search.answer()
+        if question.device not in intervals and not (answer.reading or answer.refused):
+            _look_for_device(db, question.device, intervals)
         if not answer.known:
-            raise ToolFault(_nothing(config, question, intervals, answer.asked, slack_us))
+            raise ToolFault(_nothing(config, question, answer.asked, slack_us))
         boot = answer.reading.boot if answer.reading else None
         answer.waits_for = _waits_for(config, answer, time_known=search.time_known(boot))
     answer.said = _said(answer)
     return answer
 
 
-def _nothing(config: Config, question: Question, known: dict[str, int], asked: str, slack_us: int) -> str:
-    named = ""
-    if question.device not in known:
-        named = f"; the configuration has no such device{suggestion(question.device, known)}"
+def _look_for_device(db: sqlite3.Connection, device: str, configured: Collection[str]) -> None:
+    """Raises ToolFault where the buffer has nothing of `device`: what holds for all of a time would vouch for it."""
+    others = set()
+    for name in named(db):
+        if name == device:
+            return
+        others.add(name)
+    known = [*configured, *sorted(others.difference(configured))]
+    near = suggestion(device, known, most=_NEAREST) or f"; the gateway has {_listed(known)}."
+    raise ToolFault(
+        f"{device}: there is no such device{near} Neither the configuration nor the buffer has anything of that name, "
+        "so nothing can be said of its readings"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = names[:_LISTED] if len(names) > _LISTED + 1 else names[:-1]
+    rest = len(names) - len(shown)
+    last = f"{rest} more" if rest > 1 else (names or ["none"])[-1]
+    return f"{', '.join(shown)} and {last}" if shown else last
+
+
+def _nothing(config: Config, question: Question, asked: str, slack_us: int) -> str:
     return (
         f"{question.device}: nothing is known of {asked}, nor of {slack_us / 1e6:g} s around it: no reading, no batch, "
-        f"no loss and no silence{named}. What is not on disk yet is at most {config.buffer.commit_interval_s:g} s old; "
+        f"no loss and no silence. What is not on disk yet is at most {config.buffer.commit_interval_s:g} s old; "
         "of batches that are confirmed the newest 2,000 are remembered, and the cloud has all"
     )
 

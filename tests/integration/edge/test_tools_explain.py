@@ -264,6 +264,57 @@ async def test_what_cannot_be_answered_ends_with_one_sentence(
     assert words in done.stderr
 
 
+async def _confirmed(folder: Folder, *devices: str) -> None:
+    """Ten readings of each of `devices`, delivered and deleted; a stop of the gateway and a loss in their time."""
+    stopped = Note(NoteKind.NOT_RUNNING, NOON_US, NOON_US + 10_000_000)
+    lost = Loss("memory was full", 60, NOON_US, NOON_US + 10_000_000, NoteKind.OVERFLOWED)
+    async with folder.store() as store:
+        await commit(store, [one for device in devices for one in readings(0, 10, device)], notes=[stopped])
+        await commit(store, [], losses=[lost])
+        await store.cut_live(5000)
+        await deliver(store)
+        await store.confirm([(1, 1)], keep_s=0, asked_us=NOON_US + 60_000_000)
+        await commit(store, readings(30, 40, "shed"))
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("mian", "there is no such device, did you mean 'main'?"),
+        ("plug/2", "there is no such device, did you mean 'plug'?"),
+        ("shet", "there is no such device, did you mean 'shed'?"),
+        ("boiler", "there is no such device; the gateway has main, plug and shed."),
+    ],
+)
+async def test_what_holds_for_every_device_of_a_time_says_nothing_of_one_that_is_not_there(
+    folder: Folder, device: str, words: str
+) -> None:
+    """A typing error looked like a reading that was delivered."""
+    await _confirmed(folder, "main", "plug")
+    done = inside("explain", f"{device}@2026-11-27T12:00:04Z", "--config", str(folder.config_file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{device}: {words}" in done.stderr
+    assert "Neither the configuration nor the buffer has anything of that name" in done.stderr
+
+
+async def test_of_many_devices_the_nearest_are_named(folder: Folder) -> None:
+    async with folder.store() as store:
+        await commit(store, [reading(0, f"meter-{number}") for number in range(100)])
+    with pytest.raises(ToolFault, match=r"no such device, did you mean 'meter-\d+', 'meter-\d+' or 'meter-\d+'\?"):
+        _asked(folder, 0, "meter-1234")
+    with pytest.raises(ToolFault, match=r"the gateway has main, plug, meter-0, meter-1, .* and 92 more\."):
+        _asked(folder, 0, "boiler")
+
+
+async def test_a_device_that_the_configuration_no_longer_names_is_known_by_what_is_left_of_it(folder: Folder) -> None:
+    await _confirmed(folder, "main")
+    assert [batch.seq for batch in _asked(folder, 4, "shed").batches] == [1]
+    async with folder.store() as store:
+        silence = Note(NoteKind.SILENT, NOON_US + 60_000_000, NOON_US + 90_000_000, device="cellar")
+        await commit(store, [], notes=[silence])
+    assert [batch.seq for batch in _asked(folder, 4, "cellar").batches] == [1]
+
+
 def test_without_a_buffer_that_is_said(folder: Folder) -> None:
     done = inside("explain", "main@2026-11-27T12:01:00Z", "--config", str(folder.config_file))
     assert done.returncode == 1
