@@ -1,5 +1,6 @@
 """Notes: what a gateway says of times for which readings are missing or changed, so that every gap has its reason."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,7 +16,7 @@ The gateway tells the reasons of gaps, and `meter_completeness` in the telemetry
 
 
 class NoteKind(StrEnum):
-    """Why. The first four took readings that had been read; `readings` counts them."""
+    """Why. The first four took readings that had been read; `readings` counts them, and with `OVERRUN` polls."""
 
     THINNED = "thinned"
     """Given up to make room in a full buffer."""
@@ -33,6 +34,14 @@ class NoteKind(StrEnum):
     """Never read: the gateway was not running."""
     CORRECTED = "corrected"
     """Read while the gateway's clock was wrong; their times are computed, and flagged."""
+    OVERRUN = "overrun"
+    """Some never read: polls were left out, since their line was busy when they were due. `readings` counts them; in
+    the same span others were read."""
+
+
+FIRST_KINDS = frozenset(NoteKind) - {NoteKind.OVERRUN}
+"""What every receiver of notes takes; one that takes more names all that it takes (`StreamState.note_kinds`)."""
+_IN_OLDER_TERMS = {NoteKind.OVERRUN: NoteKind.SILENT}
 
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -47,3 +56,13 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     readings: Count = 0
     device: DeviceKey | None = None
     detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+def told(note: Note, kinds: Collection[str]) -> Note:
+    """`note` to a receiver that takes `kinds`: to it, a batch with any other would be malformed.
+
+    A kind that came later is told as the one that comes nearest to it, which counts no readings.
+    """
+    if note.kind in kinds or note.kind not in _IN_OLDER_TERMS:
+        return note
+    return msgspec.structs.replace(note, kind=_IN_OLDER_TERMS[note.kind], readings=0)

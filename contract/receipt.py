@@ -39,8 +39,10 @@ class StreamState(msgspec.Struct):
     """What the receiver has of a stream: inclusive ranges of sequence numbers, ascending.
 
     `media_types` are the forms of batches that it takes; a receiver of 0.1.0 says none, and takes version 1.
+    `note_kinds` are the kinds of notes; one that says none takes those in `contract.notes.FIRST_KINDS`.
     """
 
     stream: str
     received: list[tuple[int, int]]
     media_types: list[str] = []
+    note_kinds: list[str] = []

@@ -20,6 +20,7 @@ from cloud.ingest.registry import NOTHING, Registry, current_version, load
 from cloud.ingest.transaction import Delivery, RegistryChanged, commit, sorted_out
 from cloud.instant import microseconds
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, Bounds
+from contract.notes import NoteKind
 from contract.receipt import Receipt, StreamState
 
 _QUERIES = Queries("ingest")
@@ -110,7 +111,7 @@ class Receiver:
                 async with self._pool.connection() as connection:
                     await self._look_again(connection, key, gateway_id)
                     cursor = await connection.execute(_QUERIES["stream_ranges"], wanted)
-                    return StreamState(stream, await cursor.fetchall(), list(MEDIA_TYPES))
+                    return StreamState(stream, await cursor.fetchall(), list(MEDIA_TYPES), list(NoteKind))
             except _AWAY as error:
                 raise self._away(error) from error
 

@@ -1,7 +1,7 @@
 """Which readings and notes go in which batch."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from contract.codec import PACKED
 from contract.notes import Note
@@ -10,20 +10,30 @@ from edge.buffer.boots import Boots
 from edge.buffer.content import content
 from edge.buffer.gaps import LAST_ID
 from edge.buffer.outbox import Outbox
-from edge.buffer.tables import decoded_note, note_corrected
+from edge.buffer.tables import note_corrected, told_in
 
 _MOST_NOTES = 500
 
 
 class Cutter:
-    """Cuts batches into `outbox`, for one transaction. `media_type` is the form in which they are made.
+    """Cuts batches into `outbox`, for one transaction.
 
-    Nothing of the running boot is cut while its true time is not known.
+    `media_type` is the form in which they are made; a note of a kind that is not among `note_kinds` is told in older
+    terms. Nothing of the running boot is cut while its true time is not known.
     """
 
-    def __init__(self, db: sqlite3.Connection, outbox: Outbox, *, boots: Boots, media_type: str, now_us: int) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        outbox: Outbox,
+        *,
+        boots: Boots,
+        media_type: str,
+        note_kinds: Collection[str],
+        now_us: int,
+    ) -> None:
         self._db, self._outbox, self._boots = db, outbox, boots
-        self.media_type, self._now_us = media_type, now_us
+        self.media_type, self._note_kinds, self._now_us = media_type, note_kinds, now_us
 
     def live(self, *, max_readings: int, span_us: int) -> bool:
         """Cut the newest readings, `span_us` of them at most; what is older is left to the backlog. False without any.
@@ -127,7 +137,7 @@ class Cutter:
         else:
             named = ", ".join(map(str, ids))
             rows = self._db.execute(f"SELECT id, body FROM note WHERE id IN ({named}) ORDER BY id")
-        taken = [(row_id, decoded_note(body)) for row_id, body in rows.fetchall()]
+        taken = told_in(self._db, rows.fetchall(), self._note_kinds)
         self._db.executemany("DELETE FROM note WHERE id = ?", [(row_id,) for row_id, note in taken if note is None])
         self._db.executemany(
             "UPDATE note SET stream = ?, seq = ? WHERE id = ?",

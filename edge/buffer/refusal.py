@@ -1,15 +1,17 @@
 """A batch that the receiver will not have: it is cut anew in halves, until what it refuses is alone."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from contract.codec import PACKED
-from contract.notes import NoteKind
+from contract.notes import FIRST_KINDS, NoteKind
 from edge.buffer.cutter import Cutter
 from edge.buffer.outbox import Outbox
 from edge.buffer.rows import Loss
 from edge.buffer.segments import DamagedSegment, pack, span, unpack
-from edge.buffer.tables import ID_STEP, INSERT_REFUSED, insert_loss, insert_segment
+from edge.buffer.tables import ID_STEP, INSERT_REFUSED, decoded_note, insert_loss, insert_segment, told_in
+
+_MALFORMED = 422
 
 
 class Refusal:
@@ -37,6 +39,7 @@ class Refusal:
         sql = "SELECT id FROM note WHERE stream = ? AND seq = ? ORDER BY id"
         notes = [row_id for (row_id,) in self._db.execute(sql, (self._outbox.stream_id, seq))]
         self._outbox.void(self._db, seq)
+        retold = self._status == _MALFORMED and self._retold(notes)
         if ids is not None:
             # The notes may be what it does not like: without them first.
             parts = [ids] if notes else list(self._halves(ids))
@@ -44,6 +47,8 @@ class Refusal:
                 return self._set_aside(ids[0])
             for part in parts:
                 self._cutter.cut(cut.lane, ids=part, true_us=true_us, notes=(), again=True)
+            halves = [notes]
+        elif retold:
             halves = [notes]
         elif len(notes) == 1:
             # The readings that it tells of are counted in `loss`; nobody over there can be told.
@@ -55,6 +60,13 @@ class Refusal:
             if half:
                 self._cutter.cut(cut.lane, ids=None, true_us=None, notes=half, again=True)
         return 0
+
+    def _retold(self, notes: Sequence[int]) -> bool:
+        """Whether any of `notes` is in older terms from now on: the receiver may know no others, whatever it said."""
+        named = ", ".join(map(str, notes))
+        rows = self._db.execute(f"SELECT id, body FROM note WHERE id IN ({named})").fetchall()
+        as_it_was = [(row_id, decoded_note(body)) for row_id, body in rows]
+        return told_in(self._db, rows, FIRST_KINDS) != as_it_was
 
     def _halves(self, ids: tuple[int, int]) -> Iterator[tuple[int, int]]:
         """The two halves of `ids`; a single segment is split for it, one with a single reading stays whole."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from contract.codec import PACKED
-from contract.notes import Note
+from contract.notes import Note, NoteKind
 from contract.receipt import Receipt
 from edge.buffer.batches import CutBatch, Lane, made
 from edge.buffer.cutter import Cutter
@@ -55,7 +55,8 @@ class Store:
 
     There is only one process at a file, by the caller. `truth` gives the wall time less the monotonic time of the
     running boot, None while it is not known: until then nothing of that boot is cut. `media_type` is the form in which
-    batches are made. While `want_live` is set, the next commit cuts the live lane in the same transaction.
+    batches are made, `note_kinds` what kinds of notes they may have. While `want_live` is set, the next commit cuts the
+    live lane in the same transaction.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Store:
         live_readings: int = 5_000,
     ) -> None:
         self.media_type = PACKED
+        self.note_kinds: frozenset[str] = frozenset(NoteKind)
         self.want_live = False
         self.newest_us: int | None = None
         self._path, self._clock, self._limits = path, clock, limits
@@ -223,7 +225,14 @@ class Store:
         return await self._look(kept)
 
     def _cutter(self, db: sqlite3.Connection, now_us: int) -> Cutter:
-        return Cutter(db, self._ledger.outbox, boots=self._ledger.boots, media_type=self.media_type, now_us=now_us)
+        return Cutter(
+            db,
+            self._ledger.outbox,
+            boots=self._ledger.boots,
+            media_type=self.media_type,
+            note_kinds=self.note_kinds,
+            now_us=now_us,
+        )
 
     def _cut_live(self, db: sqlite3.Connection, now_us: int, max_readings: int) -> bool:
         return self._cutter(db, now_us).live(max_readings=max_readings, span_us=self._live_span_us)

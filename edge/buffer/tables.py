@@ -1,11 +1,11 @@
 """Statements that several parts of the buffer share; each runs inside its caller's transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from contract.notes import Note, NoteKind
+from contract.notes import Note, NoteKind, told
 from edge.buffer.rows import Loss, Rejected
 from edge.buffer.segments import pack, span
 from edge.reading import Reading
@@ -82,6 +82,23 @@ def decoded_note(body: bytes) -> Note | None:
         return _NOTES.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def told_in(
+    db: sqlite3.Connection, rows: Iterable[tuple[int, bytes]], kinds: Collection[str]
+) -> list[tuple[int, Note | None]]:
+    """The notes in `rows` of ids and bodies, in kinds that a receiver takes; None for what cannot be read any more.
+
+    What is told in older terms is so from now on: the bytes of its batch are made of it again.
+    """
+    found = []
+    for row_id, body in rows:
+        note = decoded_note(body)
+        if note is not None and (older := told(note, kinds)) is not note:
+            note = older
+            db.execute("UPDATE note SET body = ? WHERE id = ?", (_NOTE.encode(note), row_id))
+        found.append((row_id, note))
+    return found
 
 
 def insert_loss(db: sqlite3.Connection, loss: Loss, now_us: int) -> None:

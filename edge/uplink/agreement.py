@@ -6,6 +6,7 @@ import random
 import structlog
 
 from contract.codec import MSGPACK, PACKED
+from contract.notes import FIRST_KINDS
 from contract.receipt import StreamState
 from edge.buffer.store import Store
 from edge.clock import Clock
@@ -117,6 +118,7 @@ class Agreement:
         if media_type is None:
             raise NotSent(f"the receiver takes only {', '.join(sorted(self._media_types))}", slow=True)
         self._store.media_type, self._state.version = media_type, _VERSION_OF[media_type]
+        self._store.note_kinds = frozenset(found.note_kinds) or FIRST_KINDS
 
     async def _confirm(self, asked_us: int) -> None:
         resent = await self._store.confirm(self._received, keep_s=self._keep_s, asked_us=asked_us)

@@ -15,6 +15,7 @@ from cloud.ingest.receiver import Limits
 from cloud.workers.quarantine import release
 from contract.batch import Batch, DeviceBlock
 from contract.codec import ENCODINGS, JSON, MEDIA_TYPES, PACKED, compress, encode
+from contract.notes import NoteKind
 from contract.quantities import QUANTITIES
 from tests.integration.conftest import NOW, NOW_US, STREAM, Cloud, batch, register_device
 
@@ -282,7 +283,12 @@ async def test_a_stream_says_which_batches_it_has(cloud: Cloud) -> None:
     answer = await cloud.get(f"/ingest/v1/streams/{STREAM}")
     later = await cloud.get(f"/ingest/v1/streams/{STREAM}?from=3")
 
-    assert answer.json() == {"stream": STREAM, "received": [[1, 3], [7, 7]], "media_types": list(MEDIA_TYPES)}
+    assert answer.json() == {
+        "stream": STREAM,
+        "received": [[1, 3], [7, 7]],
+        "media_types": list(MEDIA_TYPES),
+        "note_kinds": [kind.value for kind in NoteKind],
+    }
     assert later.json()["received"] == [[3, 3], [7, 7]]
 
 

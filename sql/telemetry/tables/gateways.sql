@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS gateway_notes (
     gateway_id integer NOT NULL REFERENCES gateway_registry,
     batch_id bigint NOT NULL,
     kind text NOT NULL CHECK (kind IN ('thinned', 'overflowed', 'damaged', 'refused', 'reduced', 'silent', 'not_running',
-                                       'corrected')),
+                                       'corrected', 'overrun')),
     device text,
     first_time timestamptz NOT NULL,
     last_time timestamptz NOT NULL CHECK (last_time >= first_time),
@@ -18,11 +18,11 @@ COMMENT ON TABLE gateway_notes IS 'Why readings of a span of time are missing or
 COMMENT ON COLUMN gateway_notes.note_id IS 'Row key';
 COMMENT ON COLUMN gateway_notes.gateway_id IS 'The gateway that says so';
 COMMENT ON COLUMN gateway_notes.batch_id IS 'ingest_batches.batch_id of the batch that the note came in';
-COMMENT ON COLUMN gateway_notes.kind IS 'thinned, overflowed, damaged, refused: were read and given up; silent, not_running: were never read; reduced: kept with their energy registers alone; corrected: kept with computed times';
+COMMENT ON COLUMN gateway_notes.kind IS 'thinned, overflowed, damaged, refused: were read and given up; silent, not_running: were never read; overrun: some were never read, the line was busy; reduced: kept with their energy registers alone; corrected: kept with computed times';
 COMMENT ON COLUMN gateway_notes.device IS 'The gateway''s name of the device; NULL for all of its devices';
 COMMENT ON COLUMN gateway_notes.first_time IS 'Beginning of the span, clamped to what timestamptz holds';
 COMMENT ON COLUMN gateway_notes.last_time IS 'End of the span, inclusive, clamped to what timestamptz holds';
-COMMENT ON COLUMN gateway_notes.readings IS 'How many readings; 0 where nobody counted';
+COMMENT ON COLUMN gateway_notes.readings IS 'How many readings, or polls left out; 0 where nobody counted';
 COMMENT ON COLUMN gateway_notes.detail IS 'What the gateway adds for people';
 COMMENT ON INDEX gateway_notes_span_idx IS 'What a gateway says of a span of time: completeness asks by it';
 GRANT SELECT, INSERT ON gateway_notes TO segs_ingest;

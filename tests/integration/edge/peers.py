@@ -25,6 +25,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from contract.answer import CREDIT, TIME
 from contract.batch import Batch
 from contract.codec import JSON, MEDIA_TYPES, MSGPACK, checksum, decode, decompress
+from contract.notes import FIRST_KINDS, NoteKind
 from contract.receipt import Receipt, StreamState
 from contract.report import Report
 from edge.frames import Frame
@@ -98,8 +99,9 @@ class Receiver(AbstractContextManager["Receiver"]):
     A step is a status code, or (status, headers), or the bytes of a whole HTTP response, or "hang",
     "reset-after-commit", "hang-after-commit" or "foreign-receipt", or "commit" to accept. `judge` may give a step for
     each batch that the script has none for; `scripts` has such steps for the questions and the reports.
-    `media_types` is None for a receiver of release 0.1.0, which knows no reports either. `credit` and `clock_us` go
-    into the headers of answers. All bodies share a link of `bytes_per_s`; each batch takes `seconds` more to arrive.
+    `media_types` is None for a receiver of release 0.1.0, which knows no reports either. `note_kinds` is None for one
+    that names no kinds of notes; it knows the first ones, and each other kind is malformed. `credit` and `clock_us`
+    go into the headers of answers. All bodies share a link of `bytes_per_s`; each batch takes `seconds` more to arrive.
     `batches` are those committed, `stored` the readings by device and time, `bodies` every body that arrived, by
     sequence number, `arrivals` when each batch was first committed.
     """
@@ -108,6 +110,7 @@ class Receiver(AbstractContextManager["Receiver"]):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.media_types = media_types
+        self.note_kinds: Sequence[str] | None = [*NoteKind]
         self.credit: int | None = None
         self.clock_us: Callable[[], int] | None = None
         self.bytes_per_s: float | None = None
@@ -192,6 +195,9 @@ class Receiver(AbstractContextManager["Receiver"]):
         plain = decompress(body, headers["content-encoding"], 2**26)
         batch = decode(plain, media_type)
         self.bodies.append((batch.seq, plain))
+        if not {note.kind for note in batch.notes} <= set(self.note_kinds or FIRST_KINDS):
+            await answer.step(422)
+            return
         step = self.script.popleft() if self.script else self.judge(batch)
         if await answer.step(step):
             return
@@ -233,7 +239,8 @@ class Receiver(AbstractContextManager["Receiver"]):
             await answer.give(200, {"stream": stream, "received": _ranges(known)})
         else:
             known = [seq for seq in known if seq >= first]
-            await answer.give(200, StreamState(stream, _ranges(known), list(self.media_types)))
+            state = StreamState(stream, _ranges(known), list(self.media_types), list(self.note_kinds or ()))
+            await answer.give(200, state)
 
     async def _report(self, body: bytes, answer: "_Answer") -> None:
         if self.media_types is None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from contract.codec import JSON, MEDIA_TYPES, MSGPACK, PACKED, decode
+from contract.notes import Note, NoteKind
 from tests.integration.edge.peers import Receiver, eventually
-from tests.integration.edge.sending import numbers, numbers_as_sent, sending
+from tests.integration.edge.sending import numbers, numbers_as_sent, reading, sending
 
 _NOW_US = 1_800_000_000_000_000
+_OVERRUN = Note(NoteKind.OVERRUN, 1, 2, readings=3, device="meter", detail="polls left out: the line was busy")
+_AS_SILENCE = Note(NoteKind.SILENT, 1, 2, device="meter", detail="polls left out: the line was busy")
 
 
 def _copy(buffer: Path, to: Path) -> None:
@@ -155,6 +158,46 @@ async def test_a_receiver_that_is_put_back_to_version_1_costs_nothing(tmp_path: 
             await eventually(lambda: len(receiver.stored) == 23)
         assert decode(receiver.bodies[-1][1], PACKED).version == 2
     assert numbers(receiver) == list(range(23))
+
+
+def _notes(receiver: Receiver) -> list[Note]:
+    return [note for batch in receiver.batches.values() for note in batch.notes]
+
+
+@pytest.mark.parametrize(("kinds", "noted"), [([*NoteKind], _OVERRUN), (None, _AS_SILENCE)])
+async def test_a_receiver_is_told_in_kinds_of_notes_that_it_knows(
+    tmp_path: Path, kinds: list[str] | None, noted: Note
+) -> None:
+    """E26: one that names none is of the release before, and refuses a batch with any other kind."""
+    with Receiver() as receiver:
+        receiver.note_kinds = kinds
+        async with sending(tmp_path, receiver.url) as site:
+            await site.store.commit([reading(1)], notes=[_OVERRUN])
+            site.news.set()
+            await eventually(lambda: len(_notes(receiver)) == 1)
+            assert site.uplink.state.refused == 0
+    assert _notes(receiver) == [noted]
+    assert numbers_as_sent(receiver) == [1]
+
+
+async def test_a_receiver_that_is_put_back_to_fewer_kinds_of_notes_costs_neither_reading_nor_note(
+    tmp_path: Path,
+) -> None:
+    """E26: what was cut for the newer one is refused once, and then told in older terms."""
+    notes = [Note(NoteKind.OVERRUN, at, at, readings=1, device="meter") for at in range(20)]
+    with Receiver() as receiver:
+        async with sending(tmp_path, receiver.url) as site:
+            await site.put(1)
+            await eventually(lambda: site.uplink.state.batches == 1)
+            receiver.note_kinds = None
+            await site.store.commit([reading(2), reading(3)], notes=notes)
+            site.news.set()
+            await eventually(lambda: len(_notes(receiver)) == 20)
+            await eventually(lambda: len(receiver.stored) == 3)
+            assert (site.uplink.state.refused, site.uplink.state.refused_readings) == (1, 0)
+    assert sorted(note.first_us for note in _notes(receiver)) == list(range(20))
+    assert {note.kind for note in _notes(receiver)} == {NoteKind.SILENT}
+    assert numbers_as_sent(receiver) == [1, 2, 3]
 
 
 async def test_a_receiver_that_takes_nothing_that_it_names_is_not_asked_without_a_pause(tmp_path: Path) -> None:

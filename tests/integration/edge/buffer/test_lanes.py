@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contract.codec import MSGPACK, PACKED
-from contract.notes import Note, NoteKind
+from contract.notes import FIRST_KINDS, Note, NoteKind
 from edge.buffer.batches import CutBatch, Lane
 from edge.buffer.limits import Limits
 from edge.buffer.segments import unpack
@@ -88,6 +88,23 @@ async def test_notes_travel_with_the_next_batch_or_alone_and_never_to_a_receiver
         [both] = await settle_all(store)
     assert (alone.readings, content(alone).notes, (alone.first_us, alone.last_us)) == (0, [note], (1, 2))
     assert (registers(both), content(both).notes) == ([2], [note, note])
+
+
+async def test_a_note_that_was_told_in_older_terms_is_made_again_in_them(tmp_path: Path) -> None:
+    """C3, E23: one number has one content, whatever the receiver takes by then."""
+    note = Note(NoteKind.OVERRUN, 1, 2, 7, "meter", "polls left out")
+    async with opened(tmp_path) as store:
+        store.note_kinds = FIRST_KINDS
+        await store.commit([reading(1)], notes=[note])
+        assert await store.cut_live(5000)
+        [before] = await waiting(store)
+        store.note_kinds = frozenset(NoteKind)
+    async with opened(tmp_path) as store:
+        [after] = await waiting(store)
+        await store.commit([reading(2)], notes=[note])
+        [_, newer] = await cut_all(store)
+    assert (after.body, content(after).notes[0].kind) == (before.body, NoteKind.SILENT)
+    assert content(newer).notes == [note]
 
 
 class _Receiver:
