@@ -14,6 +14,12 @@ GAP_INTERVALS = 1.5
 The gateway tells the reasons of gaps, and `meter_completeness` in the telemetry database asks for them.
 """
 
+NEIGHBOUR_S, NEIGHBOUR_INTERVALS = 60.0, 10
+"""Gaps for one reason that are at most so far apart, whichever is longer, are told as one.
+
+The gateway tells polls left out so, and `meter_completeness` what it lists for people.
+"""
+
 
 class NoteKind(StrEnum):
     """Why. The first four took readings that had been read; `readings` counts them, and with `OVERRUN` polls."""

@@ -36,8 +36,8 @@ class Sink(Protocol):
 class DeviceState(msgspec.Struct):
     """What a driver knows of one device. `readings` counts what was polled or received since the daemon started.
 
-    `overruns` are polls that were left out because the bus was still busy; `set_aside` names registers that the device
-    refuses, such as 4:0x0034.
+    `overruns` are polls that were left out because the bus was still busy, and `last_overrun_us` is when the newest was
+    known to be; `set_aside` names registers that the device refuses, such as 4:0x0034.
 
     `offline` is the device's own word, or its publisher's, that it is gone; the next reading ends it.
     """
@@ -51,6 +51,7 @@ class DeviceState(msgspec.Struct):
     last_error: str | None = None
     last_error_us: int | None = None
     overruns: int = 0
+    last_overrun_us: int | None = None
     set_aside: tuple[str, ...] = ()
     offline: bool = False
 
@@ -59,6 +60,11 @@ class DeviceState(msgspec.Struct):
         self.failures_in_a_row = 0
         self.last_reading_us = now_us
         self.offline = False
+
+    def left_out(self, overruns: int, now_us: int) -> None:
+        """`overruns` is how many there have been by now."""
+        if overruns != self.overruns:
+            self.overruns, self.last_overrun_us = overruns, now_us
 
     def gone(self, now_us: int) -> None:
         """Booked as an error when it begins, so that it shows until the next reading."""

@@ -101,7 +101,10 @@ def _device(device: DeviceState, now_us: int) -> str:
     last = _ago(now_us, device.last_reading_us)
     trouble = f", last error: {device.last_error}" if in_trouble(device) else ""
     aside = f", set aside: {', '.join(device.set_aside)}" if device.set_aside else ""
-    overruns = f", {device.overruns} polls left out" if device.overruns else ""
+    overruns = ""
+    if device.overruns:
+        # Whether it still goes on: the number alone may be of a fault long ago.
+        overruns = f", {device.overruns} polls left out, the last {_ago(now_us, device.last_overrun_us)}"
     return f"{device.device}: {device.readings} readings, last {last}, {device.errors} errors{overruns}{aside}{trouble}"
 
 

@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from contract.notes import NoteKind
 from local.servers import MosquittoBroker
 from tests.faults.disk import fill, remounted
 from tests.integration.edge.peers import (
@@ -162,6 +164,48 @@ def test_without_a_commit_window_a_kill_loses_the_poll_in_flight_at_most(
             if number not in _counts(receiver, f"meter-{unit}")
         ]
         assert len(lost) <= 3
+
+
+def _notes_on_disk(edge: EdgeProcess) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{edge.data_dir}/buffer.sqlite?mode=ro", uri=True)) as db:
+            [[count]] = db.execute("SELECT count(*) FROM note").fetchall()
+    except sqlite3.Error:
+        return 0
+    return int(count)
+
+
+def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
+    tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
+) -> None:
+    """E18: of those that were told to the disk none is gone, and no gap of a run is left without its reason."""
+    with Receiver() as receiver, ModbusMeters([1]) as meters:
+        receiver.clock_us = lambda: time.time_ns() // 1000
+        receiver.judge = lambda batch: 503
+        meters.delay_s[1] = 0.15
+        table = modbus_table(meters.port, [1], interval_s=0.1, timeout_s=2.0)
+        edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table))
+        wait_until(lambda: _notes_on_disk(edge) >= 1, timeout_s=40)
+        killed_us = edge.kill()
+        receiver.judge = lambda batch: None
+        before = len(receiver.rows())
+        started(edge)
+        wait_until(lambda: len(receiver.rows()) > before + 10, timeout_s=20)
+        assert edge.stop() == 0
+    notes = [note for batch in receiver.batches.values() for note in batch.notes]
+    [stopped] = [note for note in notes if note.kind is NoteKind.NOT_RUNNING]
+    left_out = sorted((note.first_us, note.last_us) for note in notes if note.kind is NoteKind.OVERRUN)
+    assert [note.kind for note in notes if note.kind not in (NoteKind.OVERRUN, NoteKind.NOT_RUNNING)] == []
+    assert 2 <= len(left_out) <= 3
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(left_out))
+    told_us = max(last for _, last in left_out if last < killed_us)
+    read_us = sorted(time_us for _, time_us, _ in receiver.rows())
+    gaps = [gap for gap in pairwise(read_us) if gap[1] - gap[0] > 150_000]
+    # A stop ends when the gateway is there again; its first poll takes a while after that.
+    spans = [*left_out, (stopped.first_us, stopped.last_us + 5_000_000), (told_us, killed_us)]
+    assert len(gaps) > 20
+    assert [gap for gap in gaps if not any(first <= gap[0] + 1 and gap[1] <= last for first, last in spans)] == []
+    assert told_us - left_out[0][0] >= 10_000_000
 
 
 def test_a_clean_stop_loses_nothing(tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]) -> None:

@@ -88,6 +88,7 @@ def test_a_line_too_slow_for_its_polls_is_told_as_the_reason(site: _Site) -> Non
     site.reads()
     site.passes(1)
     assert [note.detail for note in site.notes] == ["polls left out: the line was busy", "no message"]
+    assert [note.kind for note in site.notes] == [NoteKind.OVERRUN, NoteKind.SILENT]
 
 
 def test_a_meter_that_never_answered_is_silent_from_the_start(site: _Site) -> None:

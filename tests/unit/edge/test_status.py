@@ -40,6 +40,16 @@ def test_an_error_before_the_last_reading_is_over() -> None:
     assert _lines(device)[-1] == "main: 1 readings, last 1 s ago, 1 errors"
 
 
+def test_polls_left_out_are_told_with_how_long_ago_the_last_was() -> None:
+    """A line that is too slow for its intervals is told from one that had a fault once."""
+    device = DeviceState(device="main", interval_ms=1000)
+    for second, overruns in ((60, 12), (30, 12), (1, 12)):
+        device.read(NOW_US - second * 1_000_000)
+        device.left_out(overruns, NOW_US - second * 1_000_000)
+
+    assert _lines(device)[-1] == "main: 3 readings, last 1 s ago, 0 errors, 12 polls left out, the last 60 s ago"
+
+
 def test_what_a_stopped_gateway_says_of_its_meters_has_its_age() -> None:
     """The file is only written now and then: its counts are not those of the end."""
     device = DeviceState(device="main", interval_ms=1000)
