@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from contract.notes import NoteKind
 from edge.buffer.lock import held
 from edge.config.load import load
 from edge.config.models import Config
@@ -146,18 +147,25 @@ def _said(answer: Answer) -> str:
         return f"delivered in batch {batch.seq}, and the receiver has it"
     if answer.refused:
         return "read, and set aside at the gateway: the receiver will not have it"
-    if answer.not_read:
-        return f"never read: {_reason(answer.not_read[0])}"
+    # Others were read in the same time: that some polls were left out denies no delivery.
+    busy = next((_reason(note) for note in answer.not_read if note.kind == NoteKind.OVERRUN), None)
+    if silent := [note for note in answer.not_read if note.kind != NoteKind.OVERRUN]:
+        return f"never read: {_reason(silent[0])}"
     if answer.batches and answer.given_up:
         return "delivered or given up: the reading is not here any more, and both have touched its time"
     if answer.batches:
-        return f"delivered, if it was read: batch {answer.batches[-1].seq} was confirmed, and its readings deleted here"
+        gone = f"batch {answer.batches[-1].seq} was confirmed, and its readings deleted here"
+        return f"delivered, if it was read: {gone}{f'; {busy}' if busy else ''}"
     if answer.given_up:
         return f"given up: {answer.given_up[-1].detail}"
+    if busy:
+        return f"never read: {busy}"
     return "it came over the wire, and made no reading"
 
 
 def _reason(note: FoundNote) -> str:
+    if note.kind == NoteKind.OVERRUN:
+        return f"{note.readings} polls of {note.device} were left out around that time, its line was busy"
     return (
         f"{note.device or 'the gateway'} was {note.kind.replace('_', ' ')}{f', {note.detail}' if note.detail else ''}"
     )

@@ -36,7 +36,7 @@ _LEVELS = (
     "thinned: energy registers of quarter-hours alone",
 )
 _FLAGS = {Flag.TIME_FROM_DEVICE: "time from device", Flag.TIME_CORRECTED: "time corrected"}
-_NOT_READ = (NoteKind.SILENT, NoteKind.NOT_RUNNING)
+_NOT_READ = (NoteKind.SILENT, NoteKind.NOT_RUNNING, NoteKind.OVERRUN)
 _BATCHES = (
     "SELECT s.name, b.seq, b.lane, b.cut_us, b.readings, b.first_us, b.last_us, b.sha256, b.receipt_us, b.receipt, "
     "b.confirmed_us FROM batch AS b JOIN stream AS s ON s.id = b.stream "
@@ -188,14 +188,15 @@ class Search:
             yield FoundNote(kind, utc(first_us), utc(last_us), readings, None, reason)
 
     def _notes(self) -> Iterator[FoundNote]:
-        """Silences of the device, and of the gateway."""
+        """Silences of the device, and of the gateway, and polls that were left out."""
         device, time_us = self._question
         for (body,) in self._db.execute("SELECT body FROM note ORDER BY id"):
             note = decoded_note(body)
             if note is None or note.kind not in _NOT_READ:
                 continue
             if note.device in (None, device) and note.first_us <= time_us <= note.last_us:
-                yield FoundNote(note.kind, utc(note.first_us), utc(note.last_us), 0, note.device, note.detail)
+                span = utc(note.first_us), utc(note.last_us)
+                yield FoundNote(note.kind, *span, note.readings, note.device, note.detail)
 
     def _frame(self, stamped_us: int, hit: _Hit | None) -> FoundFrame | None:
         device = self._question.device

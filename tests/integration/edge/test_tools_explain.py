@@ -139,6 +139,24 @@ async def test_what_was_never_read_is_told_by_the_silence(folder: Folder) -> Non
         _asked(folder, 30, "plug")
 
 
+async def test_polls_left_out_explain_what_is_not_there_and_speak_against_no_delivery(folder: Folder) -> None:
+    """In their time others were read: a batch that is confirmed may have had the reading."""
+    busy = Note(NoteKind.OVERRUN, NOON_US, NOON_US + 60_000_000, readings=43, device="main")
+    async with folder.store() as store:
+        await commit(store, [reading(10), reading(50)], notes=[busy])
+        there, absent = _asked(folder, 50), _asked(folder, 30)
+        await store.cut_live(5000)
+        await deliver(store)
+        await store.confirm([(1, 1)], keep_s=0, asked_us=NOON_US + 90_000_000)
+        await commit(store, readings(90, 91), notes=[busy])
+    assert there.said == "read, and kept on the gateway's disk"
+    assert absent.said == "never read: 43 polls of main were left out around that time, its line was busy"
+    assert _asked(folder, 30).said == (
+        "delivered, if it was read: batch 1 was confirmed, and its readings deleted here; "
+        "43 polls of main were left out around that time, its line was busy"
+    )
+
+
 async def test_a_note_that_cannot_be_read_any_more_is_passed_over(folder: Folder) -> None:
     silence = Note(NoteKind.SILENT, NOON_US, NOON_US + 60_000_000, device="main", detail="no reply within 1 s")
     async with folder.store() as store:
