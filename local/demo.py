@@ -15,7 +15,7 @@ import psycopg
 
 from local import fleet
 from local.display import Display
-from local.progress import Watcher
+from local.progress import Progress, Watcher
 from local.proof.report import Report, prove
 from local.servers.home import locked
 from local.stack import Stack
@@ -68,13 +68,18 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display)
             _settle(watcher)
             last = watcher.look()
             report = prove(journal=stack.journal, dsn=stack.databases.dsn("telemetry"), gateway=name)
-            summary = _summary(report, last.aggregates_1m_rows, last.first_reading_s, stack)
+            said = summary(report, last, stack.databases.server.edition)
         _end_registrations(stack, name)
     proven = report.proven and not report.unregistered and report.meters == last.meters
     if not proven:
         heard = f"{report.meters} of {last.meters} meters were heard of"
         print(f"not proven: {heard}; {json.dumps(report.as_dict())}", file=sys.stderr, flush=True)
-    print(json.dumps(summary), flush=True)
+    if last.left_out:
+        busy = (
+            "polls were left out: a line was busy when they were due. Such readings are not lost, they were never taken"
+        )
+        display.say(f"{last.left_out} {busy}")
+    print(json.dumps(said), flush=True)
     return proven
 
 
@@ -85,14 +90,16 @@ def _settle(watcher: Watcher) -> None:
         time.sleep(0.2)
 
 
-def _summary(report: Report, rows: int, first_reading_s: float | None, stack: Stack) -> dict[str, object]:
+def summary(report: Report, last: Progress, edition: str) -> dict[str, object]:
+    """The demo's last line: the proof, and how far all had come by `last`. It has polls left out if there are any."""
     keys = ("meters", "readings_polled", "readings_stored", "lost", "duplicated", "altered", "energy_error_wh")
     found = report.as_dict()
     return {key: found[key] for key in keys} | {
         "energy_wh": report.energy_wh,
-        "aggregates_1m_rows": rows,
-        "first_reading_s": first_reading_s,
-        "edition": stack.databases.server.edition,
+        "aggregates_1m_rows": last.aggregates_1m_rows,
+        "first_reading_s": last.first_reading_s,
+        "edition": edition,
+        **({"polls_left_out": last.left_out} if last.left_out else {}),
     }
 
 

@@ -49,10 +49,12 @@ class Display:
 
 def _line(progress: Progress) -> str:
     lag = "-" if progress.lag_s is None else f"{progress.lag_s:.1f} s"
+    # Polls that a busy line left out: a demo has none on a machine that keeps up.
+    left_out = f"left out {progress.left_out}  " if progress.left_out else ""
     return (
         f"{progress.elapsed_s:6.1f} s  {progress.meters} meters  {progress.power_w / 1000:.1f} kW  "
-        f"polled {progress.polled}  buffered {progress.buffered}  synced {progress.synced}  stored {progress.stored}  "
-        f"lag {lag}  minutes {progress.aggregates_1m_rows}"
+        f"polled {progress.polled}  {left_out}buffered {progress.buffered}  synced {progress.synced}  "
+        f"stored {progress.stored}  lag {lag}  minutes {progress.aggregates_1m_rows}"
     )
 
 

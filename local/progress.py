@@ -30,7 +30,7 @@ class MeterLine:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Readings since the start; those `quarantined` still wait.
+    """Readings since the start; those `quarantined` still wait, and of those `left_out` the polls were never made.
 
     `lag_s` is the age of the newest stored reading, None before the first.
     """
@@ -39,6 +39,7 @@ class Progress:
     meters: int
     power_w: float
     polled: int
+    left_out: int
     buffered: int
     synced: int
     stored: int
@@ -83,6 +84,7 @@ class Watcher:
             meters=len(lines),
             power_w=sum(line.power_w or 0 for line in lines),
             polled=self._polled,
+            left_out=sum(device.overruns for device in seen.daemon.devices) if seen.daemon else 0,
             buffered=buffered,
             synced=seen.stored.synced_readings if seen.stored else 0,
             stored=stored,

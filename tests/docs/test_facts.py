@@ -217,6 +217,7 @@ def _progress() -> Progress:
         meters=24,
         power_w=31_400.0,
         polled=1424,
+        left_out=0,
         buffered=26,
         synced=1404,
         stored=1404,
