@@ -9,9 +9,10 @@ import msgspec
 from contract.terms import Count, DeviceKey, TimeUs
 
 GAP_INTERVALS = 1.5
-"""Readings further apart than so many intervals of their device have a gap between them.
+"""Between readings further apart than so many intervals of their device, the gateway tells the reason.
 
-The gateway tells the reasons of gaps, and `meter_completeness` in the telemetry database asks for them.
+Whether one is missing there says the rate, once what follows is known: `meter_completeness` in the telemetry database
+finds none in a gap that is shorter, but where a device is late all the time.
 """
 
 NEIGHBOUR_S, NEIGHBOUR_INTERVALS = 60.0, 10

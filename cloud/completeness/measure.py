@@ -37,9 +37,9 @@ class Stream:
 class Meter:
     """One meter under one registration.
 
-    `gap_count` silences are longer than 1.5 intervals. `gaps` has their parts, the newest hundred, each with its
-    reason;
-    `reasons` counts the missing readings of all of them by reason.
+    `gap_count` gaps lack readings by the rate. `gaps` has their parts, the newest hundred, each with its reason;
+    `stretches` has neighbours among all parts for one reason as one, the newest hundred of these. `reasons` counts the
+    missing readings by reason.
     """
 
     meter_code: str
@@ -53,6 +53,7 @@ class Meter:
     missing: int
     gap_count: int
     gaps: list[dict[str, str | int]]
+    stretches: list[dict[str, str | int]]
     reasons: dict[str, int]
     quarantined: int
 

@@ -72,15 +72,17 @@ def _missing_batches(stream: Stream) -> str:
 
 
 def _gaps(meter: Meter) -> Iterator[str]:
-    """The newest, newest last; how much the earlier ones lack is the first line."""
+    """The newest stretches, newest last; how much the earlier ones lack is the first line."""
     name = f"{meter.meter_code} {meter.gateway}/{meter.device}"
-    shown = meter.gaps[-_SHOWN:]
-    earlier = meter.missing - sum(int(gap["missing"]) for gap in shown)
+    shown = meter.stretches[-_SHOWN:]
+    earlier = meter.missing - sum(int(stretch["missing"]) for stretch in shown)
     if earlier:
         yield f"{name}  {earlier} missing earlier; --from and --to show when, or --json"
-    for gap in shown:
-        because = f"{gap['reason']}: {printable(str(gap['detail']))}" if gap["detail"] else gap["reason"]
-        yield f"{name}  {_span(str(gap['from']), str(gap['to']))}  {gap['missing']} missing  {because}"
+    for stretch in shown:
+        detail = f": {printable(str(stretch['detail']))}" if stretch["detail"] else ""
+        spread = f" in {stretch['gaps']} gaps" if int(stretch["gaps"]) > 1 else ""
+        span = _span(str(stretch["from"]), str(stretch["to"]))
+        yield f"{name}  {span}  {stretch['missing']} missing{spread}  {stretch['reason']}{detail}"
 
 
 def _span(begin: str, end: str) -> str:

@@ -12,7 +12,7 @@ FROM stream_completeness(%(from)s, %(to)s);
 -- name: meters
 -- Per meter.
 SELECT meter_code, gateway, device, interval_ms, first_time, last_time, expected, received, missing, gap_count, gaps,
-    reasons, quarantined
+    stretches, reasons, quarantined
 FROM meter_completeness(%(from)s, %(to)s, %(whole)s);
 
 -- name: quarantine

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from cloud.completeness.cli import completeness
 from cloud.completeness.measure import Completeness, Stream, measure
-from contract.notes import GAP_INTERVALS
 from tests.sql.conftest import START
 
 STREAM = UUID("0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11")
@@ -92,15 +91,6 @@ def test_every_silence_of_a_meter_is_named(telemetry: Any) -> None:
     assert meter.gaps[1]["to"].startswith("2026-03-01T12:05:30")
 
 
-@pytest.mark.parametrize(("late_us", "gaps"), [(0, 0), (1, 1)])
-def test_a_gap_is_one_to_the_database_where_it_is_one_to_the_gateway(telemetry: Any, late_us: int, gaps: int) -> None:
-    """A gap that only one of them sees has no reason, or a reason without a gap."""
-    apart = timedelta(seconds=10) * GAP_INTERVALS + timedelta(microseconds=late_us)
-    telemetry.registers(telemetry.meter(interval_s=10), [(0, 0), (apart.total_seconds(), 1)])
-    [meter] = _measure(telemetry).meters
-    assert meter.gap_count == gaps
-
-
 def test_a_given_window_is_expected_whole(telemetry: Any) -> None:
     present, silent = telemetry.meter(interval_s=60), telemetry.meter(interval_s=60)
     telemetry.registers(present, [(s, s) for s in range(600, 3000, 60)])
@@ -169,16 +159,32 @@ def test_the_tables_name_what_is_missing(telemetry: Any, command: Any, monkeypat
     [meter] = [line.split() for line in lines if line.startswith("MTR-00000001  ")]
     assert meter == ["MTR-00000001", "attic/d1", "10", "2", "0", "8"]
     assert "attic 0b9d3f0e  missing batches: 2, 4-5" in lines
-    assert "MTR-00000001 attic/d1  2026-03-01 12:00:00 to 12:04:00 UTC  3 missing  unknown" in lines
+    assert "MTR-00000001 attic/d1  2026-03-01 12:00:00 to 12:10:00 UTC  8 missing in 2 gaps  unknown" in lines
     assert "missing by reason: unknown 8" in lines
 
 
+def _gap_lines(command: Any, *options: str) -> list[str]:
+    return [line for line in command(*options).stdout.splitlines() if line.startswith("MTR-00000001 attic/d1  ")]
+
+
 def test_of_many_gaps_the_newest_are_told_and_how_much_the_others_lack(telemetry: Any, command: Any) -> None:
-    telemetry.registers(telemetry.meter(interval_s=1), [(s, s) for s in range(0, 600, 4)])
-    lines = [line for line in command().stdout.splitlines() if line.startswith("MTR-00000001 attic/d1  ")]
-    assert lines[0] == "MTR-00000001 attic/d1  390 missing earlier; --from and --to show when, or --json"
+    # Two minutes from one to the next, which is too far apart to be told as one.
+    telemetry.registers(telemetry.meter(interval_s=1), [(s, s) for s in range(7200) if s % 120 not in (50, 51, 52)])
+    lines = _gap_lines(command, "--to", "2026-03-01T14:00Z")
+    assert lines[0] == "MTR-00000001 attic/d1  120 missing earlier; --from and --to show when, or --json"
     assert len(lines) == 21
-    assert lines[-1] == "MTR-00000001 attic/d1  2026-03-01 12:09:56 to 12:10:00 UTC  3 missing  unknown"
+    assert lines[-1] == "MTR-00000001 attic/d1  2026-03-01 13:58:49 to 13:58:53 UTC  3 missing  unknown"
+
+
+def test_neighbouring_gaps_for_one_reason_are_one_line(telemetry: Any, command: Any) -> None:
+    """A line that loses every second poll filled the screen, a reading a line, and hid all else."""
+    telemetry.registers(telemetry.meter(interval_s=1), [(s, s) for s in range(0, 600, 4)])
+    said = json.loads(command("--json").stdout)["meters"][0]
+    assert _gap_lines(command) == [
+        "MTR-00000001 attic/d1  2026-03-01 12:00:00 to 12:10:00 UTC  450 missing in 150 gaps  unknown"
+    ]
+    assert [one["gaps"] for one in said["stretches"]] == [150]
+    assert (len(said["gaps"]), said["gap_count"]) == (100, 150)
 
 
 def test_a_time_that_is_none_is_refused_with_an_example(command: Any) -> None:

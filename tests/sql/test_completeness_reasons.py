@@ -85,6 +85,7 @@ def _parts(meter: Meter) -> list[Part]:
         ("refused", "thinned"),
         ("reduced", "unknown"),
         ("corrected", "unknown"),
+        ("overrun", "never_polled"),
     ],
 )
 def test_a_gap_has_the_reason_of_its_note(telemetry: Any, kind: str, reason: str) -> None:
@@ -143,6 +144,22 @@ def test_of_several_reasons_for_one_reading_the_surest_counts(telemetry: Any) ->
         (1, "never_polled", "silent"),
         (1, "quarantined", "future"),
         (1, "quarantined", "unknown_device"),
+    ]
+
+
+def test_polls_left_out_explain_nothing_that_has_another_reason(telemetry: Any) -> None:
+    """Between them others were made, whose readings may be on their way, or gone."""
+    _read(telemetry, without=range(50, 110, 10))
+    _note(telemetry, "overrun", 40, 110)
+    _note(telemetry, "thinned", 60, 64)
+    _report(telemetry, (80, 84))
+
+    assert [part[2:] for part in _parts(_measure(telemetry))] == [
+        (1, "never_polled", "overrun"),
+        (1, "thinned", "thinned"),
+        (1, "never_polled", "overrun"),
+        (1, "in_gateway_buffer", ""),
+        (2, "never_polled", "overrun"),
     ]
 
 

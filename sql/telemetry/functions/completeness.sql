@@ -37,15 +37,76 @@ COMMENT ON FUNCTION stream_completeness(timestamptz, timestamptz) IS
     'Per stream that delivered from p_from to p_to: batches, readings and the inclusive ranges of sequence numbers that never came';
 GRANT EXECUTE ON FUNCTION stream_completeness(timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
 
+-- By the rate: a poll that was late is followed by one that is early by as much, and neither makes one missing. So what
+-- a gap has beyond whole intervals is owed, until shorter ones repay it or it has become an interval. That one is missing
+-- where the most of it came about.
+CREATE OR REPLACE FUNCTION lacking_readings(p_from timestamptz[], p_to timestamptz[], p_before bigint[], p_readings bigint,
+                                            p_last timestamptz, p_interval_ms integer, p_whole boolean, p_in_parts boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    -- So near to an interval is one, if the readings behind it are not late: those before it were early or late themselves.
+    v_nearly CONSTANT double precision := 0.9;
+    v_exactly CONSTANT double precision := 1 - 1e-6;
+    v_count CONSTANT integer := COALESCE(cardinality(p_from), 0);
+    v_missing bigint[] := array_fill(0::bigint, ARRAY[v_count]);
+    v_owed double precision := 0;
+    v_widest integer;
+    v_width double precision := 0;
+    v_at timestamptz;
+    v_steps bigint;
+    v_length double precision;
+BEGIN
+    FOR i IN 1 .. v_count + 1 LOOP
+        IF i > 1 AND v_owed > 0 THEN
+            -- The readings since the gap before.
+            v_steps := CASE WHEN i > v_count THEN p_readings ELSE p_before[i] END - p_before[i - 1] - 1;
+            IF v_steps > 0 THEN
+                v_at := CASE WHEN i > v_count THEN p_last ELSE p_from[i] END;
+                v_owed := greatest(0, v_owed + least(0, date_part('epoch', v_at - p_to[i - 1]) * 1000 / p_interval_ms - v_steps));
+                IF v_owed >= v_nearly THEN
+                    v_missing[v_widest] := v_missing[v_widest] + 1;
+                    v_owed := v_owed - 1;
+                    v_width := 0;
+                END IF;
+            END IF;
+        END IF;
+        EXIT WHEN i > v_count;
+        v_length := date_part('epoch', p_to[i] - p_from[i]) * 1000 / p_interval_ms;
+        IF v_owed >= v_nearly AND round(v_length) > 1 AND abs(v_length - round(v_length)) <= 1 - v_nearly THEN
+            -- It is as late as the one before, whole intervals on: neither of them is late.
+            v_missing[v_widest] := v_missing[v_widest] + 1;
+            v_owed := v_owed - 1;
+        END IF;
+        IF i = 1 AND p_whole AND p_before[1] = 0 THEN
+            -- From the beginning of the window: nobody knows how long before it the last reading was.
+            v_missing[1] := floor(v_length + 1 - v_exactly);
+        ELSIF p_in_parts THEN
+            v_missing[i] := greatest(0, round(v_length) - 1);
+        ELSE
+            IF v_owed <= 0 OR v_length - floor(v_length) >= v_width THEN
+                v_widest := i;
+                v_width := v_length - floor(v_length);
+            END IF;
+            v_missing[i] := greatest(0, floor(v_length) - 1);
+            v_owed := v_owed + v_length - 1 - v_missing[i];
+            IF v_owed >= v_exactly THEN
+                v_missing[v_widest] := v_missing[v_widest] + 1;
+                v_owed := v_owed - 1;
+                v_width := 0;
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN v_missing;
+END
+$$;
+COMMENT ON FUNCTION lacking_readings(timestamptz[], timestamptz[], bigint[], bigint, timestamptz, integer, boolean, boolean) IS
+    'How many readings each gap of a meter lacks by its rate, one each p_interval_ms. Gaps are from p_from to p_to, with p_before readings before each, of p_readings up to p_last; p_whole: they may begin and end with a window. p_in_parts: several rows a reading, which repay nothing';
+
 -- A gap is the open range between two readings that lie apart; one that begins with the window and not with a reading
 -- contains its beginning. The readings that it lacks are slots at equal distances.
-CREATE OR REPLACE FUNCTION gap_readings(p_gap tstzrange, p_interval_ms integer) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN greatest(1, pg_catalog.round(pg_catalog.date_part('epoch', pg_catalog.upper(p_gap) - pg_catalog.lower(p_gap)) * 1000 / p_interval_ms)
-                   - CASE WHEN pg_catalog.lower_inc(p_gap) THEN 0 ELSE 1 END)::bigint;
-COMMENT ON FUNCTION gap_readings(tstzrange, integer) IS
-    'How many readings a gap lacks, one each p_interval_ms; as many as intervals where the gap begins with the window, else one fewer';
-
 CREATE OR REPLACE FUNCTION gap_readings_before(p_gap tstzrange, p_readings bigint, p_at timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(p_readings, greatest(0, pg_catalog.ceil(
@@ -75,13 +136,14 @@ AS $$
       AND t.time >= p_from AND t.time < p_to
     GROUP BY q.reason
     UNION ALL
+    -- Between polls that were left out others were made: their readings may be gone, or wait, for another reason.
     SELECT CASE n.kind WHEN 'silent' THEN 4 WHEN 'not_running' THEN 5 WHEN 'thinned' THEN 6 WHEN 'overflowed' THEN 7
-                       WHEN 'damaged' THEN 8 ELSE 9 END,
-           CASE WHEN n.kind IN ('silent', 'not_running') THEN 'never_polled' ELSE 'thinned' END, n.kind,
+                       WHEN 'damaged' THEN 8 WHEN 'refused' THEN 9 ELSE 11 END,
+           CASE WHEN n.kind IN ('silent', 'not_running', 'overrun') THEN 'never_polled' ELSE 'thinned' END, n.kind,
            range_agg(tstzrange(greatest(n.first_time, p_from) - p_around, least(n.last_time, p_to) + p_around, '[]'))
     FROM gateway_notes AS n
     WHERE n.gateway_id = p_gateway_id AND tstzrange(n.first_time, n.last_time, '[]') && tstzrange(p_from, p_to)
-      AND n.kind IN ('silent', 'not_running', 'thinned', 'overflowed', 'damaged', 'refused')
+      AND n.kind IN ('silent', 'not_running', 'thinned', 'overflowed', 'damaged', 'refused', 'overrun')
       -- What is said of a device holds for all of its channels.
       AND (n.device IS NULL OR n.device = p_device OR n.device = split_part(p_device, '/', 1))
     GROUP BY n.kind
@@ -96,23 +158,25 @@ $$;
 COMMENT ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) IS
     'Why readings of a device may be missing from p_from to p_to: spans by reason and detail, each wider by p_around at both ends. Where several hold, the lowest rank counts';
 
-CREATE OR REPLACE FUNCTION gap_reasons(p_gaps tstzmultirange, p_interval_ms integer, p_gateway_id integer, p_device text,
-                                       p_from timestamptz, p_to timestamptz)
+CREATE OR REPLACE FUNCTION gap_reasons(p_gaps tstzrange[], p_missing bigint[], p_interval_ms integer, p_gateway_id integer,
+                                       p_device text, p_from timestamptz, p_to timestamptz)
 RETURNS TABLE (first_time timestamptz, last_time timestamptz, missing bigint, reason text, detail text, number bigint)
 LANGUAGE sql STABLE STRICT
 SET search_path = public, pg_temp
 AS $$
-    WITH reasons AS MATERIALIZED (
+    WITH gaps AS MATERIALIZED (
+        SELECT tstzmultirange(VARIADIC p_gaps) AS ranges
+    ), reasons AS MATERIALIZED (
         SELECT r.* FROM missing_reasons(p_gateway_id, p_device, p_from, p_to, make_interval(secs => p_interval_ms / 2000.0)) AS r
     ), claimed AS (
-        SELECT r.reason, r.detail, p_gaps * r.spans
+        SELECT r.reason, r.detail, g.ranges * r.spans
                    - COALESCE(range_agg(r.spans) OVER (ORDER BY r.rank ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW), '{}') AS parts
-        FROM reasons AS r
+        FROM reasons AS r CROSS JOIN gaps AS g
         UNION ALL
-        SELECT 'unknown', '', p_gaps - COALESCE((SELECT range_agg(r.spans) FROM reasons AS r), '{}')
+        SELECT 'unknown', '', g.ranges - COALESCE((SELECT range_agg(r.spans) FROM reasons AS r), '{}') FROM gaps AS g
     ), gap AS MATERIALIZED (
-        SELECT g.range, g.number, gap_readings(g.range, p_interval_ms) AS readings
-        FROM unnest(p_gaps) WITH ORDINALITY AS g (range, number)
+        SELECT g.range, g.number, g.readings
+        FROM unnest(p_gaps, p_missing) WITH ORDINALITY AS g (range, readings, number)
     ), placed AS (
         -- Each part lies in the gap that begins last before it.
         SELECT p.*, max(p.gap) OVER (ORDER BY lower(p.range), p.gap NULLS LAST) AS number
@@ -139,53 +203,88 @@ AS $$
     FROM run AS r
     WINDOW w AS (PARTITION BY r.number ORDER BY r.ends)
 $$;
-COMMENT ON FUNCTION gap_reasons(tstzmultirange, integer, integer, text, timestamptz, timestamptz) IS
-    'The gaps of a device, split where the reason changes: never_polled, thinned, quarantined, in_gateway_buffer or unknown; detail is the kind of note, or what the quarantine says. Numbered in order of time';
+COMMENT ON FUNCTION gap_reasons(tstzrange[], bigint[], integer, integer, text, timestamptz, timestamptz) IS
+    'The gaps of a device in order of time, which lack p_missing readings each, split where the reason changes: never_polled, thinned, quarantined, in_gateway_buffer or unknown; detail is the kind of note, or what the quarantine says. Numbered in order of time';
 
 CREATE OR REPLACE FUNCTION meter_completeness(p_from timestamptz, p_to timestamptz, p_whole boolean, p_gaps integer DEFAULT 100)
 RETURNS TABLE (meter_id integer, meter_code text, gateway text, device text, interval_ms integer, first_time timestamptz,
                last_time timestamptz, expected bigint, received bigint, missing bigint, gap_count bigint, gaps jsonb,
-               reasons jsonb, quarantined bigint)
+               stretches jsonb, reasons jsonb, quarantined bigint)
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
 AS $$
     SELECT d.meter_id, d.meter_code, g.name, d.device, d.interval_ms, came.first_time, came.last_time,
-           CASE WHEN p_whole THEN floor(date_part('epoch', span.hi - span.lo) * 1000 / d.interval_ms)
-                WHEN came.received = 0 THEN 0
-                ELSE round(date_part('epoch', came.last_time - came.first_time) * 1000 / d.interval_ms) + 1 END::bigint,
-           came.received, COALESCE(told.missing, 0), (SELECT count(*) FROM unnest(came.gaps)), COALESCE(told.gaps, '[]'),
-           told.reasons, aside.readings
+           -- Where a window begins and ends between two polls is no reading.
+           CASE WHEN abs(rate.expected - came.received - told.missing) <= 1 THEN came.received + told.missing ELSE rate.expected END,
+           came.received, told.missing, COALESCE(cardinality(lacking.gaps), 0), told.gaps, told.stretches, told.reasons, aside.readings
     -- A meter that only moved to another place is one registration.
     FROM (SELECT r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms, unnest(range_agg(r.valid)) AS valid
           FROM device_registry AS r GROUP BY r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms) AS d
     JOIN gateway_registry AS g ON g.gateway_id = d.gateway_id
     CROSS JOIN LATERAL (SELECT greatest(p_from, lower(d.valid)) AS lo, least(p_to, upper(d.valid)) AS hi,
-                               make_interval(secs => d.interval_ms / 1000.0) AS step) AS span
+                               -- A meter may be slower than its interval by so much, and lacks nothing.
+                               make_interval(secs => d.interval_ms * 1.01 / 1000) AS longest,
+                               make_interval(secs => d.interval_ms * 0.1 / 1000) AS shortest,
+                               make_interval(secs => greatest(60, 10 * d.interval_ms / 1000.0)) AS neighbours) AS span
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE NOT s.edge) AS received,
                min(s.time) FILTER (WHERE NOT s.edge) AS first_time, max(s.time) FILTER (WHERE NOT s.edge) AS last_time,
-               range_agg(tstzrange(s.before, s.time, CASE WHEN s.after_edge THEN '[)' ELSE '()' END))
-                   FILTER (WHERE s.time - s.before > 1.5 * span.step) AS gaps
-        FROM (SELECT r.time, r.edge, lag(r.time) OVER w AS before, lag(r.edge) OVER w AS after_edge
-              FROM (SELECT w.time, false AS edge FROM raw_readings AS w
-                    WHERE w.meter_id = d.meter_id AND w.time >= span.lo AND w.time < span.hi AND w.time >= p_from AND w.time < p_to
-                    UNION ALL
-                    SELECT e.time, true FROM (VALUES (span.lo), (span.hi)) AS e (time) WHERE p_whole
-                   ) AS r
-              WINDOW w AS (ORDER BY r.time, r.edge DESC)) AS s
+               count(*) FILTER (WHERE s.close) AS close_together, array_agg(s.before) FILTER (WHERE s.apart) AS begins,
+               array_agg(s.time) FILTER (WHERE s.apart) AS ends, array_agg(s.readings) FILTER (WHERE s.apart) AS readings
+        -- OFFSET 0: each row is compared once, and not for every one of the sums.
+        FROM (SELECT r.*, r.time - r.before > span.longest AS apart, r.time - r.before < span.shortest AS close
+              FROM (SELECT t.time, t.edge, lag(t.time) OVER w AS before, row_number() OVER w - 1 - p_whole::integer AS readings
+                    FROM (SELECT w.time, false AS edge FROM raw_readings AS w
+                          WHERE w.meter_id = d.meter_id
+                            AND w.time >= span.lo AND w.time < span.hi AND w.time >= p_from AND w.time < p_to
+                          UNION ALL
+                          SELECT e.time, true FROM (VALUES (span.lo), (span.hi)) AS e (time) WHERE p_whole
+                         ) AS t
+                    WINDOW w AS (ORDER BY t.time, t.edge DESC)) AS r
+              OFFSET 0) AS s
     ) AS came
     CROSS JOIN LATERAL (
-        SELECT sum(e.missing)::bigint AS missing,
-               jsonb_agg(jsonb_build_object('from', e.first_time, 'to', e.last_time, 'missing', e.missing, 'reason', e.reason,
-                                            'detail', e.detail) ORDER BY e.number) FILTER (WHERE e.number > e.parts - p_gaps) AS gaps,
+        SELECT CASE WHEN p_whole THEN floor(date_part('epoch', span.hi - span.lo) * 1000 / d.interval_ms)
+                    WHEN came.received = 0 THEN 0
+                    ELSE round(date_part('epoch', came.last_time - came.first_time) * 1000 / d.interval_ms) + 1 END::bigint AS expected
+    ) AS rate
+    CROSS JOIN LATERAL (
+        SELECT array_agg(tstzrange(e.begins, e.ends, CASE WHEN e.readings = 0 THEN '[)' ELSE '()' END) ORDER BY e.number) AS gaps,
+               array_agg(e.missing ORDER BY e.number) AS missing
+        FROM unnest(came.begins, came.ends, came.readings,
+                    lacking_readings(came.begins, came.ends, came.readings, came.received, came.last_time, d.interval_ms,
+                                     p_whole, came.close_together * 4 > came.received))
+            WITH ORDINALITY AS e (begins, ends, readings, missing, number)
+        WHERE e.missing > 0
+    ) AS lacking
+    CROSS JOIN LATERAL (
+        WITH part AS MATERIALIZED (
+            SELECT r.*, count(*) OVER () AS parts,
+                   (lag(r.reason) OVER w, lag(r.detail) OVER w) IS DISTINCT FROM (r.reason, r.detail)
+                   OR r.first_time - lag(r.last_time) OVER w > span.neighbours AS fresh
+            FROM gap_reasons(lacking.gaps, lacking.missing, d.interval_ms, d.gateway_id, d.device, span.lo, span.hi) AS r
+            WINDOW w AS (ORDER BY r.number)
+        ), stretch AS (
+            SELECT min(p.first_time) AS first_time, max(p.last_time) AS last_time, sum(p.missing) AS missing, count(*) AS gaps,
+                   min(p.reason) AS reason, min(p.detail) AS detail, p.stretch, count(*) OVER () AS stretches
+            FROM (SELECT p.*, count(*) FILTER (WHERE p.fresh) OVER (ORDER BY p.number) AS stretch FROM part AS p) AS p
+            GROUP BY p.stretch
+        )
+        SELECT COALESCE(sum(p.missing), 0)::bigint AS missing,
+               COALESCE(jsonb_agg(jsonb_build_object('from', p.first_time, 'to', p.last_time, 'missing', p.missing,
+                                                     'reason', p.reason, 'detail', p.detail) ORDER BY p.number)
+                            FILTER (WHERE p.number > p.parts - p_gaps), '[]') AS gaps,
+               (SELECT COALESCE(jsonb_agg(jsonb_build_object('from', t.first_time, 'to', t.last_time, 'missing', t.missing,
+                                                             'gaps', t.gaps, 'reason', t.reason, 'detail', t.detail)
+                                          ORDER BY t.stretch), '[]')
+                FROM stretch AS t WHERE t.stretch > t.stretches - p_gaps) AS stretches,
                jsonb_build_object(
-                   'never_polled', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'never_polled'), 0),
-                   'thinned', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'thinned'), 0),
-                   'quarantined', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'quarantined'), 0),
-                   'in_gateway_buffer', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'in_gateway_buffer'), 0),
-                   'unknown', COALESCE(sum(e.missing) FILTER (WHERE e.reason = 'unknown'), 0)) AS reasons
-        FROM (SELECT r.*, count(*) OVER () AS parts
-              FROM gap_reasons(came.gaps, d.interval_ms, d.gateway_id, d.device, span.lo, span.hi) AS r) AS e
+                   'never_polled', COALESCE(sum(p.missing) FILTER (WHERE p.reason = 'never_polled'), 0),
+                   'thinned', COALESCE(sum(p.missing) FILTER (WHERE p.reason = 'thinned'), 0),
+                   'quarantined', COALESCE(sum(p.missing) FILTER (WHERE p.reason = 'quarantined'), 0),
+                   'in_gateway_buffer', COALESCE(sum(p.missing) FILTER (WHERE p.reason = 'in_gateway_buffer'), 0),
+                   'unknown', COALESCE(sum(p.missing) FILTER (WHERE p.reason = 'unknown'), 0)) AS reasons
+        FROM part AS p
     ) AS told
     CROSS JOIN LATERAL (
         SELECT COALESCE(sum(q.readings), 0)::bigint AS readings FROM quarantine AS q
@@ -196,11 +295,12 @@ AS $$
     ORDER BY d.meter_code, span.lo
 $$;
 COMMENT ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) IS
-    'Per meter and registration: readings expected by interval_ms, received, missing (silences longer than 1.5 intervals, the newest p_gaps of their parts listed with reasons), missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
-GRANT EXECUTE ON FUNCTION gap_readings(tstzrange, integer) TO segs_worker, segs_api, segs_readonly;
+    'Per meter and registration: readings expected by interval_ms, received, missing by that rate; the newest p_gaps of the parts of gaps, each with its reason, and of the stretches that neighbours for one reason make; missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
+GRANT EXECUTE ON FUNCTION lacking_readings(timestamptz[], timestamptz[], bigint[], bigint, timestamptz, integer, boolean, boolean)
+    TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION gap_reasons(tstzmultirange, integer, integer, text, timestamptz, timestamptz)
+GRANT EXECUTE ON FUNCTION gap_reasons(tstzrange[], bigint[], integer, integer, text, timestamptz, timestamptz)
     TO segs_worker, segs_api, segs_readonly;
 GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_api, segs_readonly;
