@@ -9,6 +9,7 @@ import pytest
 
 from cloud.completeness.measure import Meter, measure
 from contract.notes import NEIGHBOUR_INTERVALS, NEIGHBOUR_S
+from edge.drivers.modbus.schedule import Schedule
 from tests.sql.conftest import START
 
 Stretch = tuple[float, float, int, int, str]
@@ -51,6 +52,28 @@ def test_a_line_that_loses_every_second_poll_is_one_stretch(telemetry: Any) -> N
     meter = _measure(telemetry)
     assert _stretches(meter) == [(0, 20_000, 10_000, 10_000, "never_polled")]
     assert len(meter.gaps) == 100
+
+
+def test_what_the_rate_finds_a_few_readings_beside_what_the_gateway_left_out_has_its_reason(telemetry: Any) -> None:
+    """Three meters at a line of 4800 baud are a little too slow for a second; a poll is left out each six seconds."""
+    schedule = Schedule(intervals_s=[1.0] * 3, start_s=0.0)
+    now_s, read_s, busy_s = 0.0, [0.0], list[float]()
+    while now_s < 600:
+        now_s = max(now_s, schedule.next_due_s)
+        device = schedule.take(now_s)
+        assert device is not None
+        now_s += 0.394
+        before = schedule.overruns[0]
+        schedule.done(device, now_s)
+        if device == 0:
+            busy_s += [read_s[-1], now_s] if schedule.overruns[0] > before else []
+            read_s.append(now_s)
+    _read(telemetry, read_s[1:])
+    _note(telemetry, "overrun", busy_s[0], busy_s[-1])
+    meter = _measure(telemetry)
+    assert meter.missing == pytest.approx(schedule.overruns[0], abs=1)
+    assert meter.reasons["never_polled"] == meter.missing > 100
+    assert len(meter.stretches) == 1
 
 
 def test_where_the_reason_changes_another_one_begins(telemetry: Any) -> None:

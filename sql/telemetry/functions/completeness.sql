@@ -140,8 +140,10 @@ AS $$
     SELECT CASE n.kind WHEN 'silent' THEN 4 WHEN 'not_running' THEN 5 WHEN 'thinned' THEN 6 WHEN 'overflowed' THEN 7
                        WHEN 'damaged' THEN 8 WHEN 'refused' THEN 9 ELSE 11 END,
            CASE WHEN n.kind IN ('silent', 'not_running', 'overrun') THEN 'never_polled' ELSE 'thinned' END, n.kind,
-           range_agg(tstzrange(greatest(n.first_time, p_from) - p_around, least(n.last_time, p_to) + p_around, '[]'))
+           range_agg(tstzrange(greatest(n.first_time, p_from) - around.time, least(n.last_time, p_to) + around.time, '[]'))
     FROM gateway_notes AS n
+    -- What the rate finds may lie a few readings beside what was left out.
+    CROSS JOIN LATERAL (SELECT p_around * CASE n.kind WHEN 'overrun' THEN 10 ELSE 1 END AS time) AS around
     WHERE n.gateway_id = p_gateway_id AND tstzrange(n.first_time, n.last_time, '[]') && tstzrange(p_from, p_to)
       AND n.kind IN ('silent', 'not_running', 'thinned', 'overflowed', 'damaged', 'refused', 'overrun')
       -- What is said of a device holds for all of its channels.
@@ -156,7 +158,7 @@ AS $$
     HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) IS
-    'Why readings of a device may be missing from p_from to p_to: spans by reason and detail, each wider by p_around at both ends. Where several hold, the lowest rank counts';
+    'Why readings of a device may be missing from p_from to p_to: spans by reason and detail, each wider by p_around at both ends, of polls left out by ten times that. Where several hold, the lowest rank counts';
 
 CREATE OR REPLACE FUNCTION gap_reasons(p_gaps tstzrange[], p_missing bigint[], p_interval_ms integer, p_gateway_id integer,
                                        p_device text, p_from timestamptz, p_to timestamptz)
