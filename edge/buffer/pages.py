@@ -107,6 +107,7 @@ class Pages:
         at = int.from_bytes(page[head + 8 + 2 * number : head + 10 + 2 * number], "big")
         length, at = _varint(page, at)
         row_id, at = _varint(page, at)
+        row_id = row_id - 2**64 if row_id >= 2**63 else row_id
         return row_id, _record(self._payload(page, at, length))
 
     def _payload(self, page: bytes, at: int, length: int) -> bytes:

@@ -1,6 +1,7 @@
 """What can still be read of a damaged buffer, into a new one."""
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 from contract.notes import NoteKind
 from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
-from edge.buffer.pages import Pages, Value
+from edge.buffer.pages import Pages
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Survey, survey
 from edge.buffer.tables import (
@@ -21,7 +22,7 @@ from edge.buffer.tables import (
     insert_notes,
     next_segment_id,
 )
-from edge.buffer.truth import held_boot
+from edge.buffer.truth import held_boot, is_held, settled_boot, truth_of
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -50,16 +51,16 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
         segments = found.segments
         gone = holes(segments, found.batches)
         batches = found.cut_once()
+        boots = _Boots(db, found, batches)
         for row_id in [row_id for row_id, batch in batches.items() if batch.confirmed]:
             del segments[row_id]
-        boots = _Boots(db, found.boots)
         next_id = next_segment_id(db)
         good = sorted(row_id for row_id, one in segments.items() if one.whole)
         for row_id in good:
             one = segments[row_id]
-            _, (_, boot, offset_us, level, *_, body) = pages.row(one.place)
-            kept = boots.of(boot, batches.get(row_id))
-            row = (next_id, kept, offset_us, level, one.readings, one.first_us, one.last_us, body)
+            _, (*_, body) = pages.row(one.place)
+            kept = boots.of(row_id)
+            row = (next_id, kept, one.offset_us, one.level, one.readings, one.first_us, one.last_us, body)
             db.execute(INSERT_SEGMENT, row)
             next_id += ID_STEP * one.readings
         for _, one in sorted(found.refused.items()):
@@ -77,9 +78,18 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
 class _Boots:
     """The boots of a damaged file, as the new one knows them."""
 
-    def __init__(self, db: sqlite3.Connection, found: Mapping[int, tuple[str, int | None, int]]) -> None:
-        self._db, self._found = db, found
-        self._ids = {row_id: self._known(*boot) for row_id, boot in found.items()}
+    def __init__(self, db: sqlite3.Connection, found: Survey, batches: Mapping[int, CutOnce]) -> None:
+        self._db, self._found, self._batches = db, found, batches
+        self._ids = {
+            row_id: self._known(*boot)
+            for row_id, boot in found.boots.items()
+            if truth_of(row_id) is None and not is_held(row_id, boot[0])
+        }
+        # Segments of each boot that were in a batch which had a truth, ascending.
+        self._cut: dict[int, list[int]] = {}
+        for row_id, batch in sorted(batches.items()):
+            if batch.true_us is not None:
+                self._cut.setdefault(found.segments[row_id].boot, []).append(row_id)
 
     def _known(self, boot_id: str, offset_us: int | None, seen_us: int) -> int:
         self._db.execute(
@@ -90,12 +100,30 @@ class _Boots:
         [[row_id]] = self._db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
         return int(row_id)
 
-    def of(self, boot: Value, batch: CutOnce | None) -> int:
-        """The id for a segment of `boot` that was in `batch`: it may have arrived, with the truth of that.
+    def of(self, segment: int) -> int:
+        """The id for the boot of `segment`, which may have arrived, and with which truth.
 
-        Where nothing is known of its boot any more, nothing vouches for it, and its times stay as they are.
+        What its own row tells of it counts first, and its batch next. A batch of which nothing is left mostly had the
+        truth of those beside it. Where nothing is known of its boot any more, nothing vouches for it, and its times
+        stay as they are.
         """
-        name, _, seen_us = self._found.get(boot, (str(boot), None, 0)) if isinstance(boot, int) else ("", None, 0)
+        boot = self._found.segments[segment].boot
+        name, true_us, seen_us = self._found.boots.get(boot, (str(boot), None, 0))
+        batch = self._batches.get(segment)
+        told_us = truth_of(boot)
+        if told_us is not None and batch is None and not is_held(boot):
+            return settled_boot(self._db, name, told_us, seen_us)
+        if told_us is not None or is_held(boot, name):
+            return held_boot(self._db, name, true_us if told_us is None else told_us, seen_us)
         if batch is not None:
             return held_boot(self._db, name, batch.true_us, seen_us)
-        return self._ids.get(boot, 0) if isinstance(boot, int) else 0
+        if (beside_us := self._beside_us(boot, segment)) is not None:
+            return settled_boot(self._db, name, beside_us, seen_us)
+        return self._ids.get(boot, 0)
+
+    def _beside_us(self, boot: int, segment: int) -> int | None:
+        """The truth of the batch that is nearest to `segment`, of those with segments of the same boot."""
+        cut = self._cut.get(boot, [])
+        place = bisect_left(cut, segment)
+        nearest = min(cut[max(place - 1, 0) : place + 1], key=lambda other: abs(other - segment), default=None)
+        return None if nearest is None else self._batches[nearest].true_us

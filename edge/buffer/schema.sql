@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS stream (
 );
 
 -- Starts of this machine. True wall time is the monotonic time plus offset_us; NULL while nothing vouches for any.
+-- A negative id is made of offset_us: readings that refer to it have this truth for good, though this row be damaged.
 CREATE TABLE IF NOT EXISTS boot (
     id        INTEGER PRIMARY KEY AUTOINCREMENT, -- of a boot that is forgotten no other has the id
     boot_id   TEXT    NOT NULL UNIQUE,

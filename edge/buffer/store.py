@@ -201,7 +201,9 @@ class Store:
 
         def work(db: sqlite3.Connection) -> bool:
             if readings:
-                size = insert_segment(db, self._next_id, readings, boot=self._ledger.boots.running, offset_us=offset_us)
+                size = insert_segment(
+                    db, self._next_id, readings, boot=self._ledger.boots.of_commit(db), offset_us=offset_us
+                )
                 self._next_id += ID_STEP * len(readings)
                 self._ledger.added(len(readings), size)
             if rejected:

@@ -22,6 +22,7 @@ class Found(msgspec.Struct):
     readings: int
     first_us: int
     last_us: int
+    boot: int = 0
     offset_us: int = 0
     level: int = 0
 
@@ -180,9 +181,9 @@ def _segment(place: Place, values: list[Value]) -> Found | None:
     try:
         # What the row says of its body may be damaged where the body is not.
         times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        return Found(place, True, len(times), min(times), max(times), offset_us, level)
+        return Found(place, True, len(times), min(times), max(times), boot, offset_us, level)
     except DamagedSegment:
-        return Found(place, False, readings, first_us, last_us, offset_us, level)
+        return Found(place, False, readings, first_us, last_us, boot, offset_us, level)
 
 
 def _refused(place: Place, values: list[Value]) -> Found | None:

@@ -1,18 +1,70 @@
-"""The truth that a batch was made with: it stays that of its readings, for they may have arrived with these times."""
+"""The truth of readings that may have arrived: whatever becomes known later, it stays that of their times.
+
+A reading that came back with another time would be another one to the receiver. So the rows of readings tell their
+truth by themselves: the id of their boot is made of it. It is there for as long as they are, whatever else of a file is
+damaged or forgotten.
+"""
 
 import sqlite3
 
 from edge.buffer.batches import Cut
 
-# Between the name of a boot and the truth that is held; the kernel's names have none.
-_HELD = "@"
+# Between the name of a boot and the truth that is held, or settled; the kernel's names have neither.
+_HELD, _SETTLED = "@", "="
+
+
+def settled_boot(db: sqlite3.Connection, name: str, true_us: int, seen_us: int) -> int:
+    """The id of the boot that is as `name`, for readings that have the truth `true_us` for good.
+
+    A negative one, of a clock before 1970, is held: ids tell none.
+    """
+    if true_us < 0:
+        return held_boot(db, name, true_us, seen_us)
+    row_id = settled_id(true_us)
+    _insert(db, row_id, f"{machine_boot(name)}{_SETTLED}{true_us}", true_us, seen_us)
+    return row_id
+
+
+def held_boot(db: sqlite3.Connection, name: str, true_us: int | None, seen_us: int) -> int:
+    """The same for readings that were in a batch with it; without a truth their times stay as they are."""
+    if true_us is not None and true_us >= 0:
+        row_id = settled_id(true_us) - 1
+        # Not the name that an older release gives: that has another id.
+        _insert(db, row_id, f"{machine_boot(name)}{_HELD}{_SETTLED}{true_us}", true_us, seen_us)
+        return row_id
+    held = f"{machine_boot(name)}{_HELD}{true_us}"
+    _insert(db, None, held, true_us, seen_us)
+    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (held,))
+    return int(row_id)
+
+
+def _insert(db: sqlite3.Connection, row_id: int | None, name: str, true_us: int | None, seen_us: int) -> None:
+    row = (row_id, name, true_us, seen_us)
+    db.execute("INSERT INTO boot (id, boot_id, offset_us, seen_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+
+def settled_id(true_us: int) -> int:
+    """Negative and odd; that of what was in a batch is the even one below. Boots of the machine count from 1."""
+    return -2 * true_us - 1
+
+
+def truth_of(boot: int) -> int | None:
+    """The truth that the id of a boot tells; None for that of a boot of the machine."""
+    return (-1 - boot) // 2 if boot < 0 else None
+
+
+def is_held(boot: int, name: str = "") -> bool:
+    """Whether what is of the boot was in a batch. An older release gave it a name for that alone."""
+    return boot % 2 == 0 if boot < 0 else _HELD in name
+
+
+def machine_boot(name: str) -> str:
+    """The kernel's name of the boot that `name` is as."""
+    return name.partition(_HELD)[0].partition(_SETTLED)[0]
 
 
 def hold(db: sqlite3.Connection, cut: Cut) -> None:
-    """Before `cut` is given up: its segments keep its truth, by a boot of their own, whatever theirs is known to be.
-
-    A reading that came back with another time would be another one to the receiver.
-    """
+    """Before `cut` is given up: its segments keep its truth, by a boot of their own, whatever theirs is known to be."""
     if cut.segments is None:
         return
     sql = (
@@ -23,17 +75,6 @@ def hold(db: sqlite3.Connection, cut: Cut) -> None:
         if cut.true_us is None and offset_us is None:
             continue  # Nobody will vouch for it any more.
         held = held_boot(db, name or str(boot), cut.true_us, seen_us)
-        db.execute("UPDATE segment SET boot = ? WHERE id BETWEEN ? AND ? AND boot = ?", (held, *cut.segments, boot))
-
-
-def held_boot(db: sqlite3.Connection, name: str, true_us: int | None, seen_us: int) -> int:
-    """The id of the boot that is as `name`, with `true_us` for good."""
-    row = (f"{name.partition(_HELD)[0]}{_HELD}{true_us}", true_us, seen_us)
-    db.execute("INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
-    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", row[:1])
-    return int(row_id)
-
-
-def is_held(name: str) -> bool:
-    """Whether the boot of this name is one that `held_boot` made."""
-    return _HELD in name
+        if held != boot:
+            sql = "UPDATE segment SET boot = ? WHERE id BETWEEN ? AND ? AND boot = ?"
+            db.execute(sql, (held, *cut.segments, boot))

@@ -11,6 +11,7 @@ from contract.receipt import Receipt
 from edge.buffer.batches import Lane
 from edge.buffer.segments import DamagedSegment, unpack
 from edge.buffer.tables import decoded_note
+from edge.buffer.truth import machine_boot
 from edge.clock import utc
 from edge.config.models import Config
 from edge.reading import Reading
@@ -133,7 +134,7 @@ class Search:
             values=reading.values,
             flags=[word for flag, word in _FLAGS.items() if flags & flag],
             interval_ms=reading.interval_ms,
-            boot=row[0] if row else None,
+            boot=machine_boot(row[0]) if row else None,
             # A meter's own clock says nothing of when it was read.
             monotonic_s=None if from_device or not row else (reading.time_us - hit.offset_us) / 1e6,
             stamped=utc(reading.time_us) if hit.shift_us else None,

@@ -108,7 +108,7 @@ async def test_a_corrected_reading_is_found_by_both_its_times(folder: Folder) ->
         found = _asked(folder, number).reading
         assert found is not None
         assert (found.time, found.stamped) == ("2026-11-27T12:00:00Z", "2026-11-27T11:00:00Z")
-        assert (found.flags, found.monotonic_s) == (["time corrected"], 100.0)
+        assert (found.flags, found.monotonic_s, found.boot) == (["time corrected"], 100.0, "boot-1")
 
 
 async def test_a_reading_of_a_clock_that_nobody_vouches_for_waits_for_the_time(folder: Folder) -> None:

@@ -1,7 +1,9 @@
 """Whatever happens, in whatever order: no reading is lost, and none is two readings at the receiver."""
 
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -167,9 +169,22 @@ class _Life:
     async def restart(self) -> None:
         await self.store.close()
         if self.random.random() < 0.4:
+            if self.random.random() < 0.5:
+                self._lose_batches()
             with (self.folder / "buffer.sqlite").open("r+b") as file:
                 file.write(b"no header at all")
         await self._begin(self.folder)
+
+    def _lose_batches(self) -> None:
+        """As if their pages were overwritten: those of readings whose truth was known when they were read."""
+        with closing(sqlite3.connect(self.folder / "buffer.sqlite")) as db, db:
+            db.execute("PRAGMA secure_delete = ON")
+            rows = db.execute(
+                "SELECT id FROM batch WHERE NOT EXISTS "
+                "(SELECT * FROM segment WHERE boot > 0 AND segment.id BETWEEN first_id AND last_id)"
+            ).fetchall()
+            db.executemany("DELETE FROM batch WHERE id = ?", [row for row in rows if self.random.random() < 0.5])
+            db.execute("DELETE FROM boot WHERE id < 0")
 
     async def _begin(self, folder: Path) -> None:
         self.folder = folder

@@ -68,10 +68,10 @@ async def test_a_live_batch_has_no_more_readings_than_it_may_but_for_a_group_tha
 async def test_old_and_new_starts_of_the_machine_are_not_in_one_batch(tmp_path: Path) -> None:
     """E27: each has a clock of its own."""
     for number in range(3):
-        async with opened(tmp_path, boot_id=f"boot-{number}") as store:
+        async with opened(tmp_path, boot_id=f"boot-{number}", truth=lambda truth_us=number: truth_us) as store:
             await store.commit([reading(10 * number)])
             await store.commit([reading(10 * number + 1)])
-    async with opened(tmp_path, boot_id="boot-2") as store:
+    async with opened(tmp_path, boot_id="boot-2", truth=lambda: 2) as store:
         assert [registers(batch) for batch in await cut_all(store)] == [[20, 21], [0, 1], [10, 11]]
 
 
