@@ -51,6 +51,6 @@ def completeness(
 def _document(found: Completeness) -> dict[str, object]:
     document = asdict(found) | {"reasons": found.reasons, "complete": found.complete}
     for meter in document["meters"]:
-        for gap in meter["gaps"]:
-            gap |= {end: written(parse(gap[end])) for end in ("from", "to")}
+        for part in (*meter["gaps"], *meter["stretches"]):
+            part |= {end: written(parse(part[end])) for end in ("from", "to")}
     return document
