@@ -19,8 +19,13 @@ BEGIN;
 \ir domain/tables/otp_verifications.sql
 \ir domain/tables/sessions.sql
 \ir domain/tables/token_blacklist.sql
+\ir domain/tables/password_proofs.sql
+\ir domain/tables/operator_regions.sql
+\ir domain/tables/outbox.sql
+\ir domain/tables/rate_buckets.sql
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
+\ir domain/tables/meter_owners.sql
 \ir domain/tables/meter_locations.sql
 \ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
@@ -35,6 +40,22 @@ BEGIN;
 \ir domain/functions/meter_move.sql
 \ir domain/functions/meter_exchange.sql
 \ir domain/functions/meter_registers.sql
+\ir domain/functions/meter_owner.sql
+\ir domain/functions/caller.sql
+\ir domain/functions/rate.sql
+\ir domain/functions/session.sql
+\ir domain/functions/otp.sql
+\ir domain/functions/registration.sql
+\ir domain/functions/password.sql
+\ir domain/functions/login.sql
+\ir domain/functions/user.sql
 \ir domain/views/registry.sql
+-- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
+\ir domain/policies/people.sql
+\ir domain/policies/meters.sql
+\ir domain/policies/gateways.sql
+\ir domain/policies/regions.sql
+\ir domain/policies/bills.sql
+\ir domain/policies/alerts.sql
 \ir lockdown.sql
 COMMIT;

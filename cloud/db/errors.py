@@ -64,6 +64,10 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG044": NotFoundError,  # no like days
     "SG045": InvalidError,  # not over yet
     "SG046": InvalidError,  # more than the connection carries
+    "SG050": ConflictError,  # address taken
+    "SG051": NotFoundError,  # no such user
+    "SG052": ForbiddenError,  # no such proof
+    "SG053": ConflictError,  # meter given at that time or later already
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

@@ -13,7 +13,8 @@ from cloud.db.errors import ConflictError, ImmutableError, InvalidError, domain_
 SEED: LiteralString = """
 INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'Europe/Berlin');
 INSERT INTO users (email, name, region) VALUES ('ada@example.org', 'Ada', 'north');
-INSERT INTO meters (user_id, model, serial) VALUES (1, 'sdm630', '77');
+INSERT INTO meters (model, serial) VALUES ('sdm630', '77');
+INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (1, 1, '[-infinity, infinity)');
 INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'Europe/Berlin');
 INSERT INTO gateways (name) VALUES ('attic');
 INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('key'));
@@ -61,9 +62,9 @@ BROKEN: list[tuple[str, LiteralString]] = [
         "users_nothing_personal_after_deletion",
         "UPDATE users SET deleted_at = now(), email = NULL, name = NULL, phone = '+4930123456'",
     ),
-    ("invoices_user_id_fkey", "UPDATE meters SET user_id = NULL; DELETE FROM users"),
+    ("invoices_user_id_fkey", "DELETE FROM meter_owners; DELETE FROM users"),
     (
-        "meters_user_id_fkey",
+        "meter_owners_user_id_fkey",
         "DELETE FROM invoice_line_items; DELETE FROM payment_transactions; DELETE FROM invoices; DELETE FROM users",
     ),
     ("user_preferences_timezone_is_known", "UPDATE user_preferences SET timezone = 'Mars/Olympus'"),
@@ -106,6 +107,22 @@ BROKEN: list[tuple[str, LiteralString]] = [
     (
         "region_capacities_capacity_w_check",
         "INSERT INTO region_capacities (region, capacity_w, valid) VALUES ('north', 0, '[-infinity, infinity)')",
+    ),
+    (
+        "meter_owners_one_at_a_time",
+        "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (1, 1, '[2026-01-01, infinity)')",
+    ),
+    ("meter_owners_valid_is_half_open", "UPDATE meter_owners SET valid = '[2026-01-01, 2026-02-01]'"),
+    ("operator_regions_key", "INSERT INTO operator_regions (user_id, region) VALUES (1, 'north'), (1, 'north')"),
+    (
+        "password_proofs_live_at_most_15_minutes",
+        "INSERT INTO password_proofs (token_hash, user_id, created_at, expires_at)"
+        " VALUES (sha256('proof'), 1, '2026-01-01 00:00Z', '2026-01-01 00:15:01Z')",
+    ),
+    (
+        "outbox_secret_goes_with_delivery",
+        "INSERT INTO outbox (user_id, channel, template, sealed_secret, created_at, delivered_at)"
+        " VALUES (1, 'email', 'verify_email', 'x', '2026-01-01 00:00Z', '2026-01-01 00:01Z')",
     ),
     ("meters_model_serial_key", "INSERT INTO meters (model, serial) VALUES ('sdm630', '77')"),
     ("meters_max_power_w_check", "UPDATE meters SET max_power_w = 'NaN'"),

@@ -76,7 +76,10 @@ DOMAIN: dict[LiteralString, str] = {
         "table meters: missing comment on column site Building or plant: meters of one site that go "
         "silent together are one alert"
     ),
-    "ALTER TABLE users ENABLE ROW LEVEL SECURITY": "table users is 'row security', the master says ''",
+    "ALTER TABLE users DISABLE ROW LEVEL SECURITY": "table users is '', the master says 'row security'",
+    "CREATE POLICY everybody ON users FOR SELECT TO segs_api USING (true)": (
+        "table users: unexpected policy everybody r permissive {segs_api} USING (true)"
+    ),
 }
 
 
@@ -170,7 +173,7 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (3, 22, None)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (4, 27, None)
     assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (6, 4, edition)
 
 

@@ -3,6 +3,7 @@
 CREATE TABLE IF NOT EXISTS gateways (
     gateway_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+    region text REFERENCES regions ON UPDATE CASCADE ON DELETE RESTRICT,
     disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -10,6 +11,7 @@ CREATE TABLE IF NOT EXISTS gateways (
 COMMENT ON TABLE gateways IS 'Gateways in the field that read devices and deliver batches';
 COMMENT ON COLUMN gateways.gateway_id IS 'Row key';
 COMMENT ON COLUMN gateways.name IS 'Name as in the gateway''s own configuration: letters, digits, dot, hyphen, underscore';
+COMMENT ON COLUMN gateways.region IS 'Region whose operators look after it; NULL leaves it to admins and to operators of its meters';
 COMMENT ON COLUMN gateways.disabled_at IS 'Since when nothing is accepted from it; NULL while it may deliver';
 COMMENT ON COLUMN gateways.created_at IS 'When the row was made';
 COMMENT ON COLUMN gateways.updated_at IS 'When the row changed last';

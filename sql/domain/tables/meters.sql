@@ -5,7 +5,6 @@ CREATE TABLE IF NOT EXISTS meters (
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('registered', 'active', 'inactive', 'faulty', 'decommissioned')),
     model text CHECK (model <> ''),
     serial text CHECK (serial <> ''),
-    user_id integer REFERENCES users ON DELETE RESTRICT,
     site text CHECK (site <> ''),
     latitude_deg double precision CHECK (latitude_deg BETWEEN -90 AND 90),
     longitude_deg double precision CHECK (longitude_deg BETWEEN -180 AND 180),
@@ -18,7 +17,6 @@ CREATE TABLE IF NOT EXISTS meters (
     CONSTRAINT meters_serial_needs_model CHECK (serial IS NULL OR model IS NOT NULL)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS meters_model_serial_key ON meters (model, serial) WHERE serial IS NOT NULL;
-CREATE INDEX IF NOT EXISTS meters_user_idx ON meters (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS meters_site_idx ON meters (site) WHERE site IS NOT NULL;
 COMMENT ON TABLE meters IS 'Metering points: what is measured, whose it is; where is in meter_locations';
 COMMENT ON COLUMN meters.meter_id IS 'Key in both databases';
@@ -26,7 +24,6 @@ COMMENT ON COLUMN meters.meter_code IS 'The key for people: MTR- and at least ei
 COMMENT ON COLUMN meters.status IS 'registered (never delivered), active, inactive, faulty or decommissioned';
 COMMENT ON COLUMN meters.model IS 'Maker and model, the name of the gateway''s profile where there is one';
 COMMENT ON COLUMN meters.serial IS 'Serial number on the meter''s plate';
-COMMENT ON COLUMN meters.user_id IS 'Customer; NULL while nobody has claimed the meter';
 COMMENT ON COLUMN meters.site IS 'Building or plant: meters of one site that go silent together are one alert';
 COMMENT ON COLUMN meters.latitude_deg IS 'Latitude, degrees north, WGS 84';
 COMMENT ON COLUMN meters.longitude_deg IS 'Longitude, degrees east, WGS 84';
@@ -36,7 +33,6 @@ COMMENT ON COLUMN meters.register_resets IS 'Whether the registers may begin aga
 COMMENT ON COLUMN meters.created_at IS 'When the row was made';
 COMMENT ON COLUMN meters.updated_at IS 'When the row changed last';
 COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';
-COMMENT ON INDEX meters_user_idx IS 'Meters of a customer';
 COMMENT ON INDEX meters_site_idx IS 'Meters of a site';
 CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at('meter_code');
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters

@@ -32,5 +32,5 @@ COMMENT ON COLUMN otp_verifications.superseded_at IS 'When a newer code took its
 COMMENT ON INDEX otp_verifications_open_key IS 'One open code per user and purpose';
 COMMENT ON INDEX otp_verifications_user_idx IS 'A user''s recent codes: wrong guesses are summed across them';
 COMMENT ON INDEX otp_verifications_expires_at_idx IS 'Expired codes to clear away';
-GRANT SELECT, INSERT, UPDATE ON otp_verifications TO segs_api;
+-- Made and compared by functions alone.
 GRANT SELECT (otp_id, expires_at), DELETE ON otp_verifications TO segs_worker;

@@ -8,7 +8,7 @@ INSERT INTO registry_state DEFAULT VALUES ON CONFLICT DO NOTHING;
 COMMENT ON TABLE registry_state IS 'One row, with a new token after every statement that may have changed what the registry views show';
 COMMENT ON COLUMN registry_state.only_row IS 'Always true';
 COMMENT ON COLUMN registry_state.token IS 'Random: a restored database has not by chance the one that was copied';
-GRANT SELECT ON registry_state TO segs_api, segs_worker;
+GRANT SELECT ON registry_state TO segs_worker;
 
 CREATE OR REPLACE FUNCTION registry_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

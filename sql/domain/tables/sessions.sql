@@ -32,5 +32,7 @@ COMMENT ON COLUMN sessions.revoke_reason IS 'Why it was revoked';
 COMMENT ON INDEX sessions_live_key IS 'One live token per family';
 COMMENT ON INDEX sessions_user_idx IS 'A user''s sessions';
 COMMENT ON INDEX sessions_expires_at_idx IS 'Expired tokens to clear away';
-GRANT SELECT, INSERT, UPDATE ON sessions TO segs_api;
+-- Made, rotated and revoked by functions alone; a person may see where else they are logged in.
+GRANT SELECT (session_id, family_id, user_id, user_agent, address, created_at, expires_at, rotated_at, revoked_at,
+              revoke_reason) ON sessions TO segs_api;
 GRANT SELECT (session_id, expires_at), DELETE ON sessions TO segs_worker;

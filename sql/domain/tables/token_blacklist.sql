@@ -13,5 +13,5 @@ COMMENT ON COLUMN token_blacklist.reason IS 'logout by its owner, or revoked';
 COMMENT ON COLUMN token_blacklist.created_at IS 'When it was listed';
 COMMENT ON COLUMN token_blacklist.expires_at IS 'When the token expires by itself and the row may go';
 COMMENT ON INDEX token_blacklist_expires_at_idx IS 'Rows that may go';
-GRANT SELECT, INSERT ON token_blacklist TO segs_api;
+-- Written and asked by functions alone.
 GRANT SELECT (jti, expires_at), DELETE ON token_blacklist TO segs_worker;

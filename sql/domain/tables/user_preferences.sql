@@ -36,5 +36,5 @@ CREATE OR REPLACE TRIGGER user_preferences_touch BEFORE UPDATE ON user_preferenc
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE OR REPLACE TRIGGER user_preferences_audit AFTER INSERT OR UPDATE OR DELETE ON user_preferences
     FOR EACH ROW EXECUTE FUNCTION audit_change('user_id');
-GRANT SELECT, INSERT, UPDATE ON user_preferences TO segs_api;
+GRANT SELECT, UPDATE ON user_preferences TO segs_api;
 GRANT SELECT ON user_preferences TO segs_worker, segs_readonly;

@@ -11,14 +11,14 @@ COMMENT ON VIEW registry_gateways IS 'Rows of the telemetry table gateway_regist
 COMMENT ON COLUMN registry_gateways.gateway_id IS 'gateways.gateway_id';
 COMMENT ON COLUMN registry_gateways.name IS 'The gateway''s name';
 COMMENT ON COLUMN registry_gateways.key_hashes IS 'SHA-256 of each valid key; none for a disabled gateway';
-GRANT SELECT ON registry_gateways TO segs_api, segs_worker;
+GRANT SELECT ON registry_gateways TO segs_worker;
 
 CREATE OR REPLACE VIEW registry_regions AS
 SELECT region, capacity_w FROM regions;
 COMMENT ON VIEW registry_regions IS 'Rows of the telemetry table region_registry';
 COMMENT ON COLUMN registry_regions.region IS 'regions.region';
 COMMENT ON COLUMN registry_regions.capacity_w IS 'Capacity of the region''s supply, W';
-GRANT SELECT ON registry_regions TO segs_api, segs_worker;
+GRANT SELECT ON registry_regions TO segs_worker;
 
 CREATE OR REPLACE VIEW registry_capacities AS
 SELECT region, capacity_w, valid FROM region_capacities;
@@ -26,7 +26,7 @@ COMMENT ON VIEW registry_capacities IS 'Rows of the telemetry table capacity_reg
 COMMENT ON COLUMN registry_capacities.region IS 'region_capacities.region';
 COMMENT ON COLUMN registry_capacities.capacity_w IS 'region_capacities.capacity_w, W';
 COMMENT ON COLUMN registry_capacities.valid IS 'region_capacities.valid';
-GRANT SELECT ON registry_capacities TO segs_api, segs_worker;
+GRANT SELECT ON registry_capacities TO segs_worker;
 
 CREATE OR REPLACE VIEW registry_devices AS
 SELECT d.gateway_id, d.device, d.meter_id, m.meter_code, l.region, l.timezone, m.max_power_w, m.register_modulus_wh,
@@ -47,7 +47,7 @@ COMMENT ON COLUMN registry_devices.register_modulus_wh IS 'meters.register_modul
 COMMENT ON COLUMN registry_devices.register_resets IS 'meters.register_resets';
 COMMENT ON COLUMN registry_devices.interval_ms IS 'devices.interval_ms, milliseconds';
 COMMENT ON COLUMN registry_devices.valid IS 'When both devices.valid and meter_locations.valid hold';
-GRANT SELECT ON registry_devices TO segs_api, segs_worker;
+GRANT SELECT ON registry_devices TO segs_worker;
 
 CREATE OR REPLACE VIEW registry_epochs AS
 SELECT e.meter_id, r.register::smallint AS register, e.exchanged_at AS starts_at, r.final_value, r.first_value
@@ -61,19 +61,22 @@ COMMENT ON COLUMN registry_epochs.register IS '1 energy_import_wh, 2 energy_expo
 COMMENT ON COLUMN registry_epochs.starts_at IS 'meter_exchanges.exchanged_at';
 COMMENT ON COLUMN registry_epochs.final_value IS 'Final read of the old register, Wh; NULL when nobody took it';
 COMMENT ON COLUMN registry_epochs.first_value IS 'First read of the new register, Wh; NULL when nobody took it';
-GRANT SELECT ON registry_epochs TO segs_api, segs_worker;
+GRANT SELECT ON registry_epochs TO segs_worker;
 
-CREATE OR REPLACE VIEW meters_now AS
-SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, m.user_id, m.site, m.latitude_deg,
+-- Whoever asks sees the meters that the tables' policies show them.
+CREATE OR REPLACE VIEW meters_now WITH (security_invoker = true) AS
+SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, o.user_id, m.site, m.latitude_deg,
        m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at
-  FROM meters m JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp();
+  FROM meters m
+  JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp()
+  LEFT JOIN meter_owners o ON o.meter_id = m.meter_id AND o.valid @> statement_timestamp();
 COMMENT ON VIEW meters_now IS 'Meters, each with the place where it is now';
 COMMENT ON COLUMN meters_now.meter_id IS 'meters.meter_id';
 COMMENT ON COLUMN meters_now.meter_code IS 'meters.meter_code';
 COMMENT ON COLUMN meters_now.status IS 'meters.status';
 COMMENT ON COLUMN meters_now.model IS 'meters.model';
 COMMENT ON COLUMN meters_now.serial IS 'meters.serial';
-COMMENT ON COLUMN meters_now.user_id IS 'meters.user_id';
+COMMENT ON COLUMN meters_now.user_id IS 'meter_owners.user_id, now; NULL where nobody has it';
 COMMENT ON COLUMN meters_now.site IS 'meters.site';
 COMMENT ON COLUMN meters_now.latitude_deg IS 'meters.latitude_deg';
 COMMENT ON COLUMN meters_now.longitude_deg IS 'meters.longitude_deg';
