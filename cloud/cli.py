@@ -13,6 +13,7 @@ from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
 from cloud.errors import CloudError
 from cloud.gateways.cli import app as gateway_app
+from cloud.identity.cli import app as keys_app
 from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.meters.cli import app as meter_app
@@ -25,6 +26,7 @@ _Error = TypeVar("_Error", bound=Exception)
 
 app = group(help="The metering cloud.")
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
 app.add_typer(schema_app, name="schema")
 app.add_typer(vee_app, name="vee")
