@@ -64,10 +64,13 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG044": NotFoundError,  # no like days
     "SG045": InvalidError,  # not over yet
     "SG046": InvalidError,  # more than the connection carries
+    "SG060": NotFoundError,  # nothing that the caller may read
+    "SG062": InvalidError,  # no span of time
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
     "22008": InvalidError,
+    "22023": InvalidError,
     "23502": InvalidError,
     "23503": ConflictError,
     "23505": ConflictError,
