@@ -35,7 +35,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION stream_completeness(timestamptz, timestamptz) IS
     'Per stream that delivered from p_from to p_to: batches, readings and the inclusive ranges of sequence numbers that never came';
-GRANT EXECUTE ON FUNCTION stream_completeness(timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION stream_completeness(timestamptz, timestamptz) TO segs_worker, segs_readonly;
 
 -- By the rate: a poll that was late is followed by one that is early by as much, and neither makes one missing. So what
 -- a gap has beyond whole intervals is owed, until shorter ones repay it or it has become an interval. That one is missing
@@ -299,10 +299,10 @@ $$;
 COMMENT ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) IS
     'Per meter and registration: readings expected by interval_ms, received, missing by that rate; the newest p_gaps of the parts of gaps, each with its reason, and of the stretches that neighbours for one reason make; missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
 GRANT EXECUTE ON FUNCTION lacking_readings(timestamptz[], timestamptz[], bigint[], bigint, timestamptz, integer, boolean, boolean)
-    TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) TO segs_worker, segs_api, segs_readonly;
+    TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION gap_reasons(tstzrange[], bigint[], integer, integer, text, timestamptz, timestamptz)
-    TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_api, segs_readonly;
+    TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_readonly;
