@@ -260,7 +260,7 @@ _READS = {
 @pytest.mark.parametrize("read", _READS)
 @pytest.mark.parametrize("planned", ["force_custom_plan", "force_generic_plan"])
 def test_what_the_api_asks_is_found_by_index_in_its_own_time(explained: Explained, read: str, planned: str) -> None:
-    """C10. Statements of functions are planned for their parameters, or once for all: neither may look farther."""
+    """Statements of functions are planned for their parameters, or once for all: neither may look farther."""
     statement, table, span = _READS[read]
     to = NOW.replace(minute=0, second=0) - DAY
     explained(f"SET LOCAL plan_cache_mode = {planned}", {})

@@ -228,7 +228,7 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
 
 
 def test_a_new_tenant_never_sees_what_the_old_one_used(telemetry: Telemetry, reader: Reader) -> None:
-    """D7. Keys change hands at 7.5 minutes past: the minute and the quarter-hour in which they do are nobody's."""
+    """Keys change hands at 7.5 minutes past: the minute and the quarter-hour in which they do are nobody's."""
     meter_id = telemetry.meter(interval_s=10)
     # 1 Wh each 10 s under the old tenant, 10 under the new one.
     moved = START + timedelta(minutes=7, seconds=30)

@@ -47,6 +47,7 @@ def test_a_local_day_has_all_of_its_quarter_hours(
 
 
 def test_days_add_up_to_their_month(telemetry: Telemetry, reader: Reader) -> None:
+    """D16: no date shifts by a day."""
     meter_id = _berlin(telemetry)
     begin, end = datetime(2026, 3, 1, tzinfo=BERLIN), datetime(2026, 4, 1, tzinfo=BERLIN)
     number = (end.astimezone(UTC) - begin.astimezone(UTC)) // QUARTER
@@ -101,7 +102,7 @@ def test_a_meter_that_moved_to_another_zone_has_its_days_where_it_was(telemetry:
 def test_a_day_in_which_the_owner_changes_is_cut_in_two_and_what_the_keys_passed_in_is_nobodys(
     telemetry: Telemetry, reader: Reader
 ) -> None:
-    """D7. At 12:07: 48 quarter-hours before, 47 after, and the one from 12:00 belongs to neither."""
+    """At 12:07: 48 quarter-hours before, 47 after, and the one from 12:00 belongs to neither."""
     meter_id = _berlin(telemetry)
     midnight = datetime(2026, 3, 2, tzinfo=BERLIN).astimezone(UTC)
     noon = midnight + DAY / 2

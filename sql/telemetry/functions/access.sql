@@ -73,17 +73,20 @@ $$;
 COMMENT ON FUNCTION require_access(integer, timestamptz, timestamptz) IS
     'Raises SG060 unless the caller may read the meter in all of p_from to p_to, SG062 where that is no span';
 
-CREATE OR REPLACE FUNCTION require_any_access(p_meter_id integer) RETURNS void
+CREATE OR REPLACE FUNCTION require_granted(p_meter_id integer) RETURNS tstzmultirange
 LANGUAGE plpgsql STABLE
 SET search_path = public, pg_temp
 AS $$
+DECLARE
+    v_granted CONSTANT tstzmultirange := granted_spans(p_meter_id);
 BEGIN
-    IF isempty(granted_spans(p_meter_id)) THEN
+    IF isempty(v_granted) THEN
         RAISE EXCEPTION 'nothing of meter % is yours to read', p_meter_id USING ERRCODE = 'SG060';
     END IF;
+    RETURN v_granted;
 END
 $$;
-COMMENT ON FUNCTION require_any_access(integer) IS 'Raises SG060 where the caller may not read the meter at any time';
+COMMENT ON FUNCTION require_granted(integer) IS 'granted_spans(); raises SG060 where there are none';
 
 CREATE OR REPLACE FUNCTION readable_spans(p_meter_id integer, p_from timestamptz, p_to timestamptz)
 RETURNS TABLE (start_time timestamptz, end_time timestamptz)
@@ -92,9 +95,9 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     PERFORM require_span(p_from, p_to);
-    PERFORM require_any_access(p_meter_id);
     RETURN QUERY
-    SELECT lower(u.part), upper(u.part) FROM unnest(granted_spans(p_meter_id) * tstzmultirange(tstzrange(p_from, p_to))) AS u (part) ORDER BY u.part;
+    SELECT lower(u.part), upper(u.part)
+    FROM unnest(require_granted(p_meter_id) * tstzmultirange(tstzrange(p_from, p_to))) AS u (part) ORDER BY u.part;
 END
 $$;
 COMMENT ON FUNCTION readable_spans(integer, timestamptz, timestamptz) IS

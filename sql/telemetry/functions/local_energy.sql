@@ -7,7 +7,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    PERFORM require_any_access(p_meter_id);
+    PERFORM require_granted(p_meter_id);
     IF p_zone IS NOT NULL THEN
         start_time := local_start(p_first, p_zone);
         end_time := local_start(p_end, p_zone);
