@@ -55,6 +55,11 @@ BEGIN;
 \ir telemetry/functions/access.sql
 \ir telemetry/functions/latest_values.sql
 \ir telemetry/functions/history.sql
+\ir telemetry/functions/statistics.sql
+\ir telemetry/functions/local_energy.sql
+\ir telemetry/functions/region_reads.sql
+\ir telemetry/functions/completeness_summary.sql
+\ir telemetry/functions/gateways_heard.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
 \ir telemetry/policies/compression.sql

@@ -70,6 +70,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG053": ConflictError,  # meter given at that time or later already
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
+    "SG063": InvalidError,  # a span too long for the question
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

@@ -2,8 +2,27 @@
 -- database lets the caller see; nothing said is nothing readable. A JSON object:
 --   {"17": [["2026-03-01T00:00:00Z", "infinity"]]}   readings of meter 17 from then on; any number of meters and of spans
 --   {"regions": ["north"]}                           sums of a region, and who takes the most there
+--   {"gateways": [3]}                                what gateway 3 says of itself
 --   {"all": true}                                    everything
 -- The API's role has no right to any table, and these functions stand before every one that it may call.
+
+CREATE OR REPLACE FUNCTION require_among(p_kind text, p_names jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_grants jsonb;
+BEGIN
+    v_grants := nullif(current_setting('segs.grants', true), '');
+    IF v_grants -> 'all' = 'true' OR (v_grants -> p_kind) @> p_names THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'not all % of % are yours to read', p_kind, p_names USING ERRCODE = 'SG060';
+EXCEPTION WHEN data_exception THEN
+    RAISE EXCEPTION 'the setting segs.grants holds no grants' USING ERRCODE = 'SG060', HINT = SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION require_among(text, jsonb) IS 'Raises SG060 unless the caller may read all regions, or gateways, that are named';
 
 CREATE OR REPLACE FUNCTION granted_spans(p_meter_id integer) RETURNS tstzmultirange
 LANGUAGE plpgsql STABLE
@@ -54,20 +73,31 @@ $$;
 COMMENT ON FUNCTION require_access(integer, timestamptz, timestamptz) IS
     'Raises SG060 unless the caller may read the meter in all of p_from to p_to, SG062 where that is no span';
 
-CREATE OR REPLACE FUNCTION readable_spans(p_meter_id integer, p_from timestamptz, p_to timestamptz)
-RETURNS TABLE (start_time timestamptz, end_time timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION require_granted(p_meter_id integer) RETURNS tstzmultirange
+LANGUAGE plpgsql STABLE
 SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_granted CONSTANT tstzmultirange := granted_spans(p_meter_id);
 BEGIN
-    PERFORM require_span(p_from, p_to);
     IF isempty(v_granted) THEN
         RAISE EXCEPTION 'nothing of meter % is yours to read', p_meter_id USING ERRCODE = 'SG060';
     END IF;
+    RETURN v_granted;
+END
+$$;
+COMMENT ON FUNCTION require_granted(integer) IS 'granted_spans(); raises SG060 where there are none';
+
+CREATE OR REPLACE FUNCTION readable_spans(p_meter_id integer, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (start_time timestamptz, end_time timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    PERFORM require_span(p_from, p_to);
     RETURN QUERY
-    SELECT lower(u.part), upper(u.part) FROM unnest(v_granted * tstzmultirange(tstzrange(p_from, p_to))) AS u (part) ORDER BY u.part;
+    SELECT lower(u.part), upper(u.part)
+    FROM unnest(require_granted(p_meter_id) * tstzmultirange(tstzrange(p_from, p_to))) AS u (part) ORDER BY u.part;
 END
 $$;
 COMMENT ON FUNCTION readable_spans(integer, timestamptz, timestamptz) IS
