@@ -113,6 +113,7 @@ class Ports:
     receiver: int
     worker_metrics: int
     edge_metrics: int
+    api: int = 0
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
