@@ -12,6 +12,7 @@ from cloud.api.database import Transaction
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import CodeRefused, CredentialsRefused, TooMany, Unauthenticated
 from cloud.api.fields import Email, Name, Phone, Region
+from cloud.api.limits import CODES, PROOFS, REGISTRATIONS, take
 from cloud.api.parts import Parts
 from cloud.db.queries import Queries
 from cloud.identity import otp, tokens
@@ -129,12 +130,13 @@ class Refresh(Body):
     refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=200, description="The last one of the session.")]
 
 
-@router.post("/register", status_code=201, responses=problems(404, 422), response_model_exclude_none=True)
+@router.post("/register", status_code=201, responses=problems(404, 422, 429), response_model_exclude_none=True)
 async def register(
-    body: Registration, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now
+    body: Registration, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Registering]:
     """Register. A code is sent to the address; who knows it may set a password. An address that has an account is
     answered alike, and its owner is told."""
+    await take(databases, REGISTRATIONS, address=address, request_id=name, now=now)
     async with databases.outside(name) as domain:
         made = await domain.row(_QUERIES["register"], {**body.model_dump(), "now": now})
         assert made is not None
@@ -147,11 +149,12 @@ async def register(
     return Success(message="Registered.", data=shown)
 
 
-@router.post("/resend-otp", responses=problems(422), response_model_exclude_none=True)
+@router.post("/resend-otp", responses=problems(422, 429), response_model_exclude_none=True)
 async def resend_otp(
-    body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now
+    body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
     """Another code; the one before is void. At most 5 an hour, and wrong guesses go on counting."""
+    await take(databases, CODES, address=address, request_id=name, now=now)
     async with databases.outside(name) as domain:
         code = otp.generate()
         user_id = await domain.value(_QUERIES["otp_subject"], {"email": body.email})
@@ -177,11 +180,12 @@ async def _issue(domain: Transaction, parts: Parts, user_id: int, code: str, now
         _LOG.warning("no more codes for now", user_id=user_id)
 
 
-@router.post("/verify-email", responses=problems(403, 422))
+@router.post("/verify-email", responses=problems(403, 422, 429))
 async def verify_email(
-    body: Verification, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now
+    body: Verification, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Verified]:
     """Prove the address by the code that was sent to it."""
+    await take(databases, CODES, address=address, request_id=name, now=now)
     token = tokens.generate()
     async with databases.outside(name) as domain:
         # Of an address that has no account the same is asked, and nothing is right.
@@ -206,11 +210,12 @@ async def verify_email(
     return Success(message="The address is proven. Set a password.", data=data)
 
 
-@router.post("/set-password", responses=problems(403, 422))
+@router.post("/set-password", responses=problems(403, 422, 429))
 async def set_password(
-    body: NewPassword, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now
+    body: NewPassword, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Done]:
     """Set the password, by the proof that verify-email gave. All sessions end."""
+    await take(databases, PROOFS, address=address, request_id=name, now=now)
     proof = {"token_hash": tokens.digest(body.token.get_secret_value()), "now": now}
     async with databases.outside(name) as domain:
         whose = await domain.row(_QUERIES["proof"], proof)

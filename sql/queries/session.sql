@@ -68,3 +68,7 @@ SELECT session_end(%(family_id)s, %(jti)s, %(token_expires_at)s, %(now)s);
 -- name: logout_all
 -- The caller leaves all sessions.
 SELECT sessions_end(%(now)s);
+
+-- name: take
+-- One token of a bucket.
+SELECT allowed, remaining, retry_after_s FROM take_token(%(bucket)s, %(capacity)s, %(per_s)s, %(now)s);

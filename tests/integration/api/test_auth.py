@@ -228,3 +228,19 @@ def test_the_first_admin_comes_from_the_command_line_and_logs_in(api: Api) -> No
     assert (made.returncode, again.returncode) == (0, 1)
     assert NEW not in made.stdout + made.stderr
     assert api.login("boss@example.net", NEW).json()["data"]["user"]["role"] == "ADMIN"
+
+
+def test_one_address_registers_and_asks_for_codes_as_often_as_people_do_and_no_more(api: Api) -> None:
+    """D10, D11: neither mailboxes nor codes are tried out by the thousand."""
+    api.do("DELETE FROM rate_buckets")
+    try:
+        for path, body, most in (
+            ("/auth/resend-otp", {"email": "nobody@example.com"}, 60),
+            ("/auth/set-password", {"token": "x", "password": NEW}, 30),
+        ):
+            answers = [api.post(path, body) for _ in range(most + 10)]
+            statuses = [answer.status_code for answer in answers]
+            assert most <= statuses.index(429) < most + 10
+            assert int(answers[-1].headers["retry-after"]) > 0
+    finally:
+        api.do("DELETE FROM rate_buckets")
