@@ -85,6 +85,17 @@ def test_a_reading_outside_the_window_is_set_aside_whole(time_us: int, reason: s
     assert found.rows.time_us.tolist() == [5]
 
 
+@pytest.mark.parametrize("beside", [1.5, None, math.nan])
+def test_a_reading_at_either_end_of_the_window_is_stored(beside: Number) -> None:
+    """C4: whatever else is in its block."""
+    ends = block({"power_w": [1.5, beside, 2.5]}, time_us=[WINDOW.oldest_us, MINUTE_US, WINDOW.newest_us])
+
+    found = sort_out(portions([ends]), 1, REGISTRY, WINDOW)
+
+    assert found.rows.time_us.tolist() == [WINDOW.oldest_us, MINUTE_US, WINDOW.newest_us]
+    assert {one.reason for one in found.set_aside} <= {"not_a_number"}
+
+
 def test_a_bad_value_of_a_reading_that_waits_is_kept_with_it() -> None:
     found = sort_out(portions([block({"power_w": [math.inf]}, device="stranger")]), 1, REGISTRY, WINDOW)
 
