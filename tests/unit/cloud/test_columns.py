@@ -116,6 +116,16 @@ def test_a_device_is_the_meter_that_it_was_at_the_time_of_the_reading() -> None:
     assert found.rows.meter_id.tolist() == [7, 8, 8]
 
 
+def test_a_reading_of_the_instant_at_which_a_registration_ends_is_of_nobody() -> None:
+    """C2: spans are half-open, whether another meter follows or not."""
+    ended = Registry(version=1, gateway_of_key={}, assignments={(1, "main"): (Assignment(0, MINUTE_US, 7),)})
+
+    found = sort_out(portions([block({"power_w": [1, 2]}, time_us=[MINUTE_US - 1, MINUTE_US])]), 1, ended, WINDOW)
+
+    assert found.rows.time_us.tolist() == [MINUTE_US - 1]
+    assert [(one.reason, one.block.time_us) for one in found.set_aside] == [("unknown_device", [MINUTE_US])]
+
+
 def test_another_gateway_cannot_speak_for_the_device() -> None:
     found = sort_out(portions([block({"power_w": [1]})]), 2, REGISTRY, WINDOW)
 
