@@ -64,7 +64,7 @@ def stop() -> None:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
-    """What runs; exit 1 when something that was started does not."""
+    """What runs; exit 1 unless all of it does."""
     running = Stack(home=segs_home()).running()
     if as_json:
         typer.echo(json.dumps(running))
