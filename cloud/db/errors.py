@@ -68,10 +68,14 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG051": NotFoundError,  # no such user
     "SG052": ForbiddenError,  # no such proof
     "SG053": ConflictError,  # meter given at that time or later already
+    "SG060": NotFoundError,  # nothing that the caller may read
+    "SG062": InvalidError,  # no span of time
+    "SG063": InvalidError,  # a span too long for the question
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
     "22008": InvalidError,
+    "22023": InvalidError,
     "23502": InvalidError,
     "23503": ConflictError,
     "23505": ConflictError,

@@ -96,8 +96,8 @@ END
 $$;
 COMMENT ON FUNCTION read_after(integer, smallint, timestamptz, timestamptz) IS
     'The first read of a register from p_time on and before p_until, Wh or varh; where reads are gone, where it stood at the start of the second minute that is known';
-GRANT EXECUTE ON FUNCTION register_value(smallint, bigint, bigint, bigint, bigint) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION register_value(smallint, bigint, bigint, bigint, bigint) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION fourth_read_before(integer, smallint, timestamptz, timestamptz) TO segs_worker;
 GRANT EXECUTE ON FUNCTION fourth_read_after(integer, smallint, timestamptz, timestamptz) TO segs_worker;
-GRANT EXECUTE ON FUNCTION read_before(integer, smallint, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION read_after(integer, smallint, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION read_before(integer, smallint, timestamptz, timestamptz) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION read_after(integer, smallint, timestamptz, timestamptz) TO segs_worker, segs_readonly;
