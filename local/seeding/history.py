@@ -1,0 +1,161 @@
+"""A month that is lived through day by day: by a receiver and by workers whose clock stands in each day in its turn.
+
+Readings older than a week are refused, and rightly: raw readings are kept for seven days, and what they were computed to
+does not change any more. A month that came all at once could come by neither door nor window. Time is a parameter of all
+that stores and computes, though. So what runs here is the receiver's own application and the workers' own steps, with the
+same acceptance, the same horizons and the same rights as ever; only their clock is the history's.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from cloud.app import build
+from cloud.db.pool import make_pool
+from cloud.ingest.acceptance import ACCEPTANCE
+from cloud.ingest.admission import Admission
+from cloud.ingest.receiver import Limits, Receiver
+from cloud.workers import aggregate, vee
+from cloud.workers.loop import Step
+from contract.batch import Batch, DeviceBlock, Flag
+from contract.codec import PACKED, compress, encode
+from local.seeding.curve import QUARTER
+from local.seeding.errors import SeedingError
+from local.seeding.folder import Note
+from local.seeding.plan import INTERVAL_MS, Meter
+
+# By then the quarter-hour that the last read lies in is over, and so is the wait of its region.
+SETTLED = timedelta(minutes=30)
+_PER_DAY = timedelta(days=1) // QUARTER
+_STATEMENT_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A batch: reads from `first` to before `last`, delivered when `now` was."""
+
+    seq: int
+    first: int
+    last: int
+    now: datetime
+
+
+def days(note: Note) -> Iterator[Day]:
+    """Each ends with the read at midnight UTC, the last with the last read."""
+    first = 0
+    for number in range(-(-note.quarters // _PER_DAY)):
+        last = min((number + 1) * _PER_DAY, note.quarters) + 1
+        yield Day(number + 1, first, last, note.begin + (last - 1) * QUARTER + SETTLED)
+        first = last
+
+
+async def live(note: Note, meters: list[Meter], *, ingest_dsn: str, worker_dsn: str, say: Callable[[str], None]) -> None:
+    """Deliver what has not been delivered yet, and compute all of it. Raises SeedingError, psycopg's errors."""
+    clock = _Clock(note.begin)
+    async with (
+        make_pool(ingest_dsn, name="segs-history", size=2, statement_timeout_s=_STATEMENT_TIMEOUT_S) as receiving,
+        make_pool(worker_dsn, name="segs-history", size=2, statement_timeout_s=_STATEMENT_TIMEOUT_S) as computing,
+        _gateway(note, receiving, clock) as gateway,
+    ):
+        minutes, others = _steps()
+        done = await _delivered(gateway, note)
+        if not done:
+            # What earlier days have left, and what the registration of exchanges has marked, is of the present.
+            await _work_off(computing, [*minutes, *others], datetime.now(UTC))
+        others_of_the_day_before: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            for day in days(note):
+                if day.seq < done:
+                    continue
+                clock.now = day.now
+                await _deliver(gateway, note, meters, day)
+                await _work_off(computing, minutes, day.now)
+                # What follows from a day's minutes is computed beside the minutes of the next.
+                if others_of_the_day_before is not None:
+                    await others_of_the_day_before
+                others_of_the_day_before = group.create_task(_work_off(computing, others, day.now))
+                if day.seq % 10 == 0:
+                    say(f"history: {day.seq} of {-(-note.quarters // _PER_DAY)} days")
+
+
+class _Clock:
+    """Tells when it is in the history."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def _gateway(note: Note, pool: AsyncConnectionPool[AsyncConnection], clock: _Clock) -> httpx.AsyncClient:
+    """The receiver, as the gateway of the history sees it."""
+    receiver = Receiver(
+        pool=pool,
+        admission=Admission(in_flight=4, per_gateway=4),
+        clock=clock,
+        limits=Limits(),
+        acceptance=ACCEPTANCE,
+    )
+
+    async def ready() -> str | None:
+        return None
+
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=build(receiver=receiver, ready=ready)),
+        base_url="http://history",
+        headers={"Authorization": f"Bearer {note.key}"},
+    )
+
+
+def _steps() -> tuple[list[Step], list[Step]]:
+    """The workers' steps: those that make minutes, and those that make all else of them, in order."""
+    by_name = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.works(pause_s=1))}
+    return [by_name["minutes"]], [by_name[name] for name in ("quarters", "regions", "vee")]
+
+
+async def _work_off(pool: AsyncConnectionPool[AsyncConnection], steps: list[Step], now: datetime) -> None:
+    async with pool.connection() as connection:
+        for step in steps:
+            while await step(connection, now):
+                pass
+
+
+async def _delivered(gateway: httpx.AsyncClient, note: Note) -> int:
+    """The last batch that the receiver has; 0 before the first."""
+    answer = await gateway.get(f"/ingest/v1/streams/{note.stream}")
+    if not answer.is_success:
+        raise SeedingError(f"the receiver does not know the history's gateway: {answer.text}")
+    return max((last for _, last in answer.json()["received"]), default=0)
+
+
+async def _deliver(gateway: httpx.AsyncClient, note: Note, meters: list[Meter], day: Day) -> None:
+    batch = Batch(version=2, stream=note.stream, seq=day.seq, devices=[_block(note, meter, day) for meter in meters])
+    answer = await gateway.post(
+        "/ingest/v1/batches",
+        content=compress(encode(batch, PACKED), "zstd"),
+        headers={"Content-Type": PACKED, "Content-Encoding": "zstd"},
+    )
+    if not answer.is_success or answer.json()["stored"] + answer.json()["duplicates"] != batch.readings:
+        raise SeedingError(f"batch {day.seq} of the history was not stored: {answer.text}")
+
+
+def _block(note: Note, meter: Meter, day: Day) -> DeviceBlock:
+    some = slice(day.first, day.last)
+    begin_us, step_us = round(note.begin.timestamp() * 1e6), round(QUARTER.total_seconds() * 1e6)
+    return DeviceBlock(
+        device=meter.device,
+        time_us=[begin_us + number * step_us for number in range(day.first, day.last)],
+        values={
+            "power_w": meter.shows.power_w[some].tolist(),
+            "voltage_l1_v": meter.shows.voltage_v[some].tolist(),
+            **{name: values[some] for name, values in meter.registers.items()},
+        },
+        flags=[Flag.TIME_FROM_DEVICE] * (day.last - day.first),
+        interval_ms=INTERVAL_MS,
+    )
