@@ -7,7 +7,7 @@ same acceptance, the same horizons and the same rights as ever; only their clock
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,8 +20,7 @@ from cloud.db.pool import make_pool
 from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.workers import aggregate, vee
-from cloud.workers.loop import Step
+from cloud.workers import aggregate, retention, vee
 from contract.batch import Batch, DeviceBlock, Flag
 from contract.codec import PACKED, compress, encode
 from local.seeding.curve import QUARTER
@@ -33,6 +32,11 @@ from local.seeding.plan import INTERVAL_MS, Meter
 SETTLED = timedelta(minutes=30)
 _PER_DAY = timedelta(days=1) // QUARTER
 _STATEMENT_TIMEOUT_S = 120
+_STEPS = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.works(pause_s=1), *retention.works())}
+# Only one worker at a time has a block of meters.
+_OF_METERS = ("minutes", "quarters")
+_OF_DAYS = ("regions", "vee")
+_OF_STORAGE = ("retention",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +66,23 @@ async def live(note: Note, meters: list[Meter], *, ingest_dsn: str, worker_dsn: 
         make_pool(worker_dsn, name="segs-history", size=2, statement_timeout_s=_STATEMENT_TIMEOUT_S) as computing,
         _gateway(note, receiving, clock) as gateway,
     ):
-        minutes, others = _steps()
         done = await _delivered(gateway, note)
         if not done:
             # What earlier days have left, and what the registration of exchanges has marked, is of the present.
-            await _work_off(computing, [*minutes, *others], datetime.now(UTC))
-        others_of_the_day_before: asyncio.Task[None] | None = None
+            await _work_off(computing, (*_OF_METERS, *_OF_DAYS), datetime.now(UTC))
         async with asyncio.TaskGroup() as group:
+            day_before: asyncio.Task[None] | None = None
             for day in days(note):
                 if day.seq < done:
                     continue
                 clock.now = day.now
                 await _deliver(gateway, note, meters, day)
-                await _work_off(computing, minutes, day.now)
-                # What follows from a day's minutes is computed beside the minutes of the next.
-                if others_of_the_day_before is not None:
-                    await others_of_the_day_before
-                others_of_the_day_before = group.create_task(_work_off(computing, others, day.now))
+                await _work_off(computing, _OF_METERS, day.now)
+                if day_before is not None:
+                    await day_before
+                await _work_off(computing, _OF_STORAGE, day.now)
+                # Goes on beside the next day's meters.
+                day_before = group.create_task(_work_off(computing, _OF_DAYS, day.now))
                 if day.seq % 10 == 0:
                     say(f"history: {day.seq} of {-(-note.quarters // _PER_DAY)} days")
 
@@ -113,16 +117,11 @@ def _gateway(note: Note, pool: AsyncConnectionPool[AsyncConnection], clock: _Clo
     )
 
 
-def _steps() -> tuple[list[Step], list[Step]]:
-    """The workers' steps: those that make minutes, and those that make all else of them, in order."""
-    by_name = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.works(pause_s=1))}
-    return [by_name["minutes"]], [by_name[name] for name in ("quarters", "regions", "vee")]
-
-
-async def _work_off(pool: AsyncConnectionPool[AsyncConnection], steps: list[Step], now: datetime) -> None:
+async def _work_off(pool: AsyncConnectionPool[AsyncConnection], kinds: Sequence[str], now: datetime) -> None:
+    """The workers' steps of these kinds, until there is nothing more to do."""
     async with pool.connection() as connection:
-        for step in steps:
-            while await step(connection, now):
+        for kind in kinds:
+            while await _STEPS[kind](connection, now):
                 pass
 
 
