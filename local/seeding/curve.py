@@ -13,7 +13,7 @@ _QUARTER_H = 0.25
 _NOMINAL_V = 230.0
 # The street's impedance, ohms, as a household feels it.
 _STREET_OHM = 0.25
-# Loads that run for a while (cooking, washing, a kettle): W, quarter-hours, and how often they begin in a busy quarter-hour.
+# What runs for a while (cooking, washing, a kettle): W, quarter-hours, and how often it begins in a busy quarter-hour.
 _APPLIANCES = ((2200.0, 2, 0.10), (1600.0, 4, 0.05), (900.0, 1, 0.20))
 
 Floats = NDArray[np.float64]

@@ -13,6 +13,8 @@ import msgspec
 from local.seeding.plan import PEOPLE
 
 GATEWAY = "history"
+LONGEST_DAYS = 30
+"""As long as minutes are kept."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):

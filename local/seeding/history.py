@@ -1,9 +1,9 @@
-"""A month that is lived through day by day: by a receiver and by workers whose clock stands in each day in its turn.
+"""A month that is lived through day by day, by a receiver and by workers whose clock stands in each day in its turn.
 
-Readings older than a week are refused, and rightly: raw readings are kept for seven days, and what they were computed to
-does not change any more. A month that came all at once could come by neither door nor window. Time is a parameter of all
-that stores and computes, though. So what runs here is the receiver's own application and the workers' own steps, with the
-same acceptance, the same horizons and the same rights as ever; only their clock is the history's.
+All of it at once would be refused, and rightly: readings are accepted for a week, because raw readings are kept for a
+week, and energy is computed from them. But time is a parameter of all that stores and computes. So it is the receiver's
+own application and the workers' own steps that run here, with the acceptance, the horizons and the rights that they
+always have. Only their clock is the history's.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
 from cloud.db.pool import make_pool
+from cloud.db.queries import Queries
 from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
-from cloud.workers import aggregate, retention, vee
+from cloud.workers import aggregate, vee
 from contract.batch import Batch, DeviceBlock, Flag
 from contract.codec import PACKED, compress, encode
+from contract.terms import Number
 from local.seeding.curve import QUARTER
 from local.seeding.errors import SeedingError
 from local.seeding.folder import Note
@@ -32,11 +34,12 @@ from local.seeding.plan import INTERVAL_MS, Meter
 SETTLED = timedelta(minutes=30)
 _PER_DAY = timedelta(days=1) // QUARTER
 _STATEMENT_TIMEOUT_S = 120
-_STEPS = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.works(pause_s=1), *retention.works())}
+_STEPS = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.works(pause_s=1))}
 # Only one worker at a time has a block of meters.
 _OF_METERS = ("minutes", "quarters")
 _OF_DAYS = ("regions", "vee")
-_OF_STORAGE = ("retention",)
+_RETENTION = Queries("retention")
+_CHUNKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ def days(note: Note) -> Iterator[Day]:
         first = last
 
 
-async def live(note: Note, meters: list[Meter], *, ingest_dsn: str, worker_dsn: str, say: Callable[[str], None]) -> None:
+async def live(
+    note: Note, meters: list[Meter], *, ingest_dsn: str, worker_dsn: str, say: Callable[[str], None]
+) -> None:
     """Deliver what has not been delivered yet, and compute all of it. Raises SeedingError, psycopg's errors."""
     clock = _Clock(note.begin)
     async with (
@@ -80,7 +85,7 @@ async def live(note: Note, meters: list[Meter], *, ingest_dsn: str, worker_dsn: 
                 await _work_off(computing, _OF_METERS, day.now)
                 if day_before is not None:
                     await day_before
-                await _work_off(computing, _OF_STORAGE, day.now)
+                await _forget(computing, day.now)
                 # Goes on beside the next day's meters.
                 day_before = group.create_task(_work_off(computing, _OF_DAYS, day.now))
                 if day.seq % 10 == 0:
@@ -125,6 +130,12 @@ async def _work_off(pool: AsyncConnectionPool[AsyncConnection], kinds: Sequence[
                 pass
 
 
+async def _forget(pool: AsyncConnectionPool[AsyncConnection], now: datetime) -> None:
+    """Drop what retention would have dropped by `now`, as the workers do it."""
+    async with pool.connection() as connection:
+        await connection.execute(_RETENTION["drop_expired_chunks"], {"limit": _CHUNKS_AT_ONCE, "now": now})
+
+
 async def _delivered(gateway: httpx.AsyncClient, note: Note) -> int:
     """The last batch that the receiver has; 0 before the first."""
     answer = await gateway.get(f"/ingest/v1/streams/{note.stream}")
@@ -144,6 +155,10 @@ async def _deliver(gateway: httpx.AsyncClient, note: Note, meters: list[Meter], 
         raise SeedingError(f"batch {day.seq} of the history was not stored: {answer.text}")
 
 
+def _registers(meter: Meter, some: slice) -> dict[str, list[Number]]:
+    return {name: [*values[some]] for name, values in meter.registers.items()}
+
+
 def _block(note: Note, meter: Meter, day: Day) -> DeviceBlock:
     some = slice(day.first, day.last)
     begin_us, step_us = round(note.begin.timestamp() * 1e6), round(QUARTER.total_seconds() * 1e6)
@@ -153,7 +168,7 @@ def _block(note: Note, meter: Meter, day: Day) -> DeviceBlock:
         values={
             "power_w": meter.shows.power_w[some].tolist(),
             "voltage_l1_v": meter.shows.voltage_v[some].tolist(),
-            **{name: values[some] for name, values in meter.registers.items()},
+            **_registers(meter, some),
         },
         flags=[Flag.TIME_FROM_DEVICE] * (day.last - day.first),
         interval_ms=INTERVAL_MS,

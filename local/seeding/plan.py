@@ -10,7 +10,16 @@ from zoneinfo import ZoneInfo
 from local.seeding.curve import QUARTER, Curve, Kind, curve
 
 INTERVAL_MS = 900_000
-_KINDS = (Kind.HOUSEHOLD, Kind.SOLAR, Kind.HOUSEHOLD, Kind.SHOP, Kind.HOUSEHOLD, Kind.HOUSEHOLD, Kind.HOUSEHOLD, Kind.SHOP)
+_KINDS = (
+    Kind.HOUSEHOLD,
+    Kind.SOLAR,
+    Kind.HOUSEHOLD,
+    Kind.SHOP,
+    Kind.HOUSEHOLD,
+    Kind.HOUSEHOLD,
+    Kind.HOUSEHOLD,
+    Kind.SHOP,
+)
 _MODELS = {Kind.HOUSEHOLD: "eastron-sdm630", Kind.SOLAR: "abb-b23", Kind.SHOP: "schneider-iem3155"}
 _SIZES = (1.0, 1.3, 0.7, 1.1, 1.6, 0.5, 0.9, 0.8)
 _FREE = 2
@@ -102,14 +111,12 @@ def meters(*, begin: datetime, quarters: int, seed: int) -> list[Meter]:
 
 
 def _meters(begin: datetime, quarters: int, seed: int) -> Iterator[Meter]:
-    users = {region.region: [one for one in PEOPLE if one.role == "USER" and one.region == region.region] for region in REGIONS}
+    users = {r.region: [one for one in PEOPLE if (one.role, one.region) == ("USER", r.region)] for r in REGIONS}
     count = len(_KINDS) * len(REGIONS)
     for number, region in enumerate(islice(cycle(REGIONS), count)):
         nth = number // len(REGIONS)
         kind = _KINDS[nth]
-        shows = curve(
-            kind, size=_SIZES[nth], begin=begin, quarters=quarters, zone=region.timezone, seed=(seed, number)
-        )
+        shows = curve(kind, size=_SIZES[nth], begin=begin, quarters=quarters, zone=region.timezone, seed=(seed, number))
         first, second = users[region.region]
         owners: tuple[tuple[datetime | None, Person], ...] = ((None, first if nth % 2 == 0 else second),)
         if number == 0:

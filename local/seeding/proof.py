@@ -33,16 +33,16 @@ class Books:
 
 
 def prove(dsn: str, note: Note, meters: list[Meter], *, now: datetime) -> Books:
-    """Hold what each meter's registers moved by against its quarter-hours, and these against its minutes, where kept."""
+    """What each meter's registers moved by against its quarter-hours, and these against its minutes, where kept."""
     end = note.begin + note.quarters * QUARTER
     # The first day of which no minute is older than minutes are kept.
     kept = (now - _MINUTES_KEPT + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     energy = error = 0
     with psycopg.connect(dsn) as telemetry:
-        numbers = dict(telemetry.execute(_QUERIES["meters"], {"gateway": GATEWAY}).fetchall())
+        numbers: dict[str, int] = dict(telemetry.execute(_QUERIES["meters"], {"gateway": GATEWAY}).fetchall())
         for meter in meters:
-            wanted = {"meter_id": numbers[meter.device], "begin": note.begin, "end": end, "since": max(kept, note.begin)}
-            row = telemetry.execute(_QUERIES["energy"], wanted).fetchone()
+            span = {"begin": note.begin, "end": end, "since": max(kept, note.begin)}
+            row = telemetry.execute(_QUERIES["energy"], {"meter_id": numbers[meter.device], **span}).fetchone()
             assert row is not None
             imported, exported, quarters, minutes = row
             moved = meter.moved_wh

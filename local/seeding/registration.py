@@ -23,8 +23,8 @@ def register(dsn: str, *, meters: list[Meter], passwords: Mapping[str, str], key
     with psycopg.connect(dsn) as domain:
         domain.execute(_QUERIES["actor"], {"actor": ACTOR})
         for region in REGIONS:
-            what = {"region": region.region, "name": region.name, "timezone": region.timezone}
-            domain.execute(_QUERIES["region"], {**what, "capacity_w": region.capacity_w, "now": now})
+            place: dict[str, object] = {"region": region.region, "name": region.name, "timezone": region.timezone}
+            domain.execute(_QUERIES["region"], {**place, "capacity_w": region.capacity_w, "now": now})
         users = {}
         for one in PEOPLE:
             what = {"email": one.email, "name": one.name, "region": one.region, "role": one.role}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import psycopg
 
 from cloud.db.queries import Queries
@@ -62,9 +63,26 @@ def seed(*, home: Path, databases: Databases, days: int, say: Callable[[str], No
     registration.end(databases.dsn("domain"), now=note.begin + note.quarters * QUARTER + SETTLED)
     with psycopg.connect(databases.dsn("domain")) as domain, psycopg.connect(databases.dsn("telemetry")) as telemetry:
         copy_registry(domain, telemetry)
-    folder.keep(Note(**{name: getattr(note, name) for name in note.__struct_fields__} | {"proven": True}))
+    folder.keep(msgspec.structs.replace(note, proven=True))
     say(f"the intervals of {books.meters} meters add up to their registers; {len(PEOPLE)} people: {folder.people}")
     return books
+
+
+def hand_out(databases: Databases, gateway: str) -> None:
+    """The meters of a gateway are the people's, who so have something live to see; nobody's where nobody was seeded."""
+    _give(databases, "hand_out", gateway)
+
+
+def take_back(databases: Databases, gateway: str) -> None:
+    """The meters of a gateway are nobody's from now on; what they measured stays with who had them."""
+    _give(databases, "take_back", gateway)
+
+
+def _give(databases: Databases, query: str, gateway: str) -> None:
+    people = [one.email for one in PEOPLE if one.role == "USER"]
+    with psycopg.connect(databases.dsn("domain")) as domain:
+        domain.execute(_QUERIES["actor"], {"actor": registration.ACTOR})
+        domain.execute(_QUERIES[query], {"gateway": gateway, "people": people, "now": datetime.now(UTC)})
 
 
 def _new(days: int, now: datetime) -> Note:

@@ -25,6 +25,25 @@ SELECT meter_give(%(code)s, %(user_id)s, COALESCE(%(from)s, '-infinity'::timesta
 -- Another meter, told when it was put in.
 SELECT meter_exchange(%(code)s, %(at)s, NULL, %(serial)s, %(final_import_wh)s, NULL, %(first_import_wh)s, NULL, %(at)s);
 
+-- name: hand_out
+-- Meters that a gateway reads now, in turn to people who are given by their addresses.
+WITH person AS (
+    SELECT u.user_id, row_number() OVER (ORDER BY u.email) - 1 AS nth, count(*) OVER () AS people
+    FROM users AS u WHERE u.email = ANY (%(people)s)
+), meter AS (
+    SELECT m.meter_code, row_number() OVER (ORDER BY m.meter_id) - 1 AS nth
+    FROM devices AS d JOIN gateways AS g USING (gateway_id) JOIN meters AS m USING (meter_id)
+    WHERE g.name = %(gateway)s AND upper(d.valid) = 'infinity'
+)
+SELECT meter_give(m.meter_code, p.user_id, '-infinity', %(now)s) FROM meter AS m JOIN person AS p ON m.nth %% p.people = p.nth;
+
+-- name: take_back
+-- Meters that a gateway reads now and that are somebody's.
+SELECT meter_give(m.meter_code, NULL, %(now)s, %(now)s)
+FROM devices AS d JOIN gateways AS g USING (gateway_id) JOIN meters AS m USING (meter_id)
+JOIN meter_owners AS o ON o.meter_id = m.meter_id AND upper(o.valid) = 'infinity'
+WHERE g.name = %(gateway)s AND upper(d.valid) = 'infinity';
+
 -- name: end
 -- Registrations of the gateway's devices end with the history.
 SELECT device_unregister(g.name, d.device, %(now)s)
