@@ -8,7 +8,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from types import MappingProxyType
 
-REGIONS = ("north", "south")
+ZONES = {"north": "Europe/Berlin", "south": "Europe/Athens"}
+"""Regions, and the zones of their meters."""
 _MODBUS_MODELS = ("eastron-sdm630", "abb-b23", "schneider-iem3155")
 _MQTT_MODELS = ("tasmota", "shelly-gen2")
 _PEAKS_W = (3000, 6000, 4500, 9000, 2000)
@@ -57,9 +58,8 @@ class Fleet:
             rows = csv.writer(file)
             rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
             for meter in self.meters:
-                rows.writerow(
-                    [meter.name, meter.model, meter.region, "Europe/Berlin", int(self.interval_s * 1000), 100_000]
-                )
+                zone = ZONES[meter.region]
+                rows.writerow([meter.name, meter.model, meter.region, zone, int(self.interval_s * 1000), 100_000])
 
     def _simulator(self, ports: "Ports") -> str:
         lines = [f"seed = {self.seed}"]
@@ -122,7 +122,7 @@ def build(
     *, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7, timeout_s: float = 1.0
 ) -> Fleet:
     """`modbus` meters on endpoints of at most `per_endpoint` units, and `mqtt` meters, of every model in turn."""
-    peaks, regions = cycle(_PEAKS_W), cycle(REGIONS)
+    peaks, regions = cycle(_PEAKS_W), cycle(ZONES)
 
     def meters(models: tuple[str, ...], count: int) -> list[Meter]:
         return [

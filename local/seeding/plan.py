@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from local.fleet import ZONES
 from local.seeding.curve import QUARTER, Curve, Kind, curve
 
 INTERVAL_MS = 900_000
@@ -88,8 +89,8 @@ class Meter:
 
 
 REGIONS = (
-    Region("north", "North", "Europe/Berlin", 150_000),
-    Region("south", "South", "Europe/Athens", 120_000),
+    Region("north", "North", ZONES["north"], 150_000),
+    Region("south", "South", ZONES["south"], 120_000),
     Region("islands", "Islands", "Atlantic/Azores", 30_000),
 )
 PEOPLE = (
