@@ -242,7 +242,9 @@ BEGIN
                                   a.reactive_energy_import_start_varh, a.reactive_energy_export_start_varh)))
                END AS head
         FROM register_minute AS m
+        -- The bound is that of the CASE: a constant, by which chunks are excluded that would be searched for every minute.
         LEFT JOIN aggregates_1m AS a ON a.meter_id = m.meter_id AND a.bucket = m.bucket AND a.bucket >= v_first AND a.bucket < v_last
+                                        AND a.bucket < v_horizon + INTERVAL '1 day'
     ), minute AS MATERIALIZED (
         -- A minute that was interpolated and has no register any more has nothing to be of any quality.
         SELECT m.meter_id, m.bucket, COALESCE(min(m.coverage), 0) AS coverage,
