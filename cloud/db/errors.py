@@ -68,6 +68,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG051": NotFoundError,  # no such user
     "SG052": ForbiddenError,  # no such proof
     "SG053": ConflictError,  # meter given at that time or later already
+    "SG054": ForbiddenError,  # nobody is logged in
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
