@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 START = bytes(32)
 """What the first row of a block and the first link of a lane go on from."""
-AUDIT_ID, BLOCK, POSITION = 1, 14, 15
+AUDIT_ID, TRANSACTION_ID, BLOCK, POSITION = 1, 13, 14, 15
 """Where these are among a row's fields."""
 
 

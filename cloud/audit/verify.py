@@ -7,7 +7,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import args_row, kwargs_row
 
-from cloud.audit.chain import AUDIT_ID, BLOCK, POSITION, START, Head, Link, Row, link_hash, packed_hash
+from cloud.audit.chain import AUDIT_ID, BLOCK, POSITION, START, TRANSACTION_ID, Head, Link, Row, link_hash, packed_hash
 from cloud.db.queries import Queries
 
 _QUERIES = Queries("audit")
@@ -137,16 +137,17 @@ def diagnose(link: Link, rows: Sequence[Row], near: Sequence[Row]) -> Fault:
             after = f"after row {last}" if last else "at the beginning of its transaction"
             many = "a row" if gone == 1 else f"{gone} rows"
             return Fault("deleted", row.audit_id, f"{many} before row {row.audit_id} and {after}: deleted")
-        if any(_fits(previous, other, row.audit_id, link.block, position) for other in near if other != row):
+        if any(_fits(previous, other, row.audit_id, link, position) for other in near if other != row):
             return Fault("reordered", row.audit_id, f"row {row.audit_id} changed places with another")
         return Fault("altered", row.audit_id, f"row {row.audit_id} is not what was written: altered")
     return Fault("altered", last, f"the last row of the transaction, {last}, was altered together with its hash")
 
 
-def _fits(previous: bytes, other: Row, audit_id: int, block: int, position: int) -> bool:
-    """Whether `other`, where it to stand at that place, is what was written there."""
+def _fits(previous: bytes, other: Row, audit_id: int, link: Link, position: int) -> bool:
+    """Whether `other`, were it to stand at that place, is what was written there."""
     fields = list(other.fields)
-    fields[AUDIT_ID], fields[BLOCK], fields[POSITION] = str(audit_id), str(block), str(position)
+    fields[AUDIT_ID], fields[TRANSACTION_ID] = str(audit_id), link.transaction_id
+    fields[BLOCK], fields[POSITION] = str(link.block), str(position)
     return packed_hash(previous, fields) == other.hash
 
 
@@ -218,6 +219,7 @@ class _Chain:
         for lane in self._ends:
             return Fault("deleted", self._blocks[lane], f"the head of lane {lane} was deleted")
         for lane, link_id in sorted(self._known):
-            found = f"link {link_id} of lane {lane} was exported and is gone: the end of the log was cut off"
-            return Fault("deleted", self._blocks.get(lane), found)
+            last = self._blocks.get(lane)
+            found = f"link {link_id} of lane {lane} was exported and is gone: the end of the log was cut off after "
+            return Fault("deleted", last, found + (f"that of row {last}" if last else "the beginning"))
         return None

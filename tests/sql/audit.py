@@ -9,17 +9,17 @@ import psycopg
 from cloud.audit.chain import Head
 from cloud.audit.verify import Fault, Verdict, verify
 
-SEAL = "decode(repeat('00', 32), 'hex')"
+RENAME = "UPDATE users SET name = %s WHERE email = %s || '@example.org'"
 
 
 class Log:
-    """One region, `north`, and nothing logged but that."""
+    """One user, `ada`, whose rows are 1 and 2. Registrations wait for each other anyway; changes of users do not."""
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.connection = psycopg.connect(dsn, autocommit=True)
-        self._watts = count(1)
-        self.do("INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC')")
+        self._turn = count(1)
+        self.user("ada")
 
     def do(self, statement: str, *parameters: object) -> None:
         self.connection.execute(statement, parameters)
@@ -27,19 +27,18 @@ class Log:
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         return self.connection.execute(query, parameters).fetchall()
 
+    def user(self, name: str) -> None:
+        self.do("INSERT INTO users (email, name) VALUES (%s || '@example.org', 'A')", name)
+
     def change(self, times: int = 1, *, connection: psycopg.Connection | None = None) -> list[int]:
         """One transaction with so many changes, which are all different; the numbers of their rows."""
         connection = connection or self.connection
         with connection.transaction():
-            before = connection.execute("SELECT coalesce(max(audit_id), 0) FROM audit_logs").fetchone()
-            for watts in range(times):
-                connection.execute(
-                    "UPDATE regions SET capacity_w = %s WHERE region = 'north'", [1000 * next(self._watts) + watts]
-                )
+            for _ in range(times):
+                connection.execute(RENAME, [f"Ada {next(self._turn)}", "ada"])
             found = connection.execute(
                 "SELECT audit_id FROM audit_logs WHERE transaction_id = pg_current_xact_id() ORDER BY audit_id"
             ).fetchall()
-        assert before is not None
         return [row[0] for row in found]
 
     @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from cloud.audit.chain import Row, packed_hash
 from cloud.audit.verify import read_heads, verify
-from tests.sql.audit import Log
+from tests.sql.audit import RENAME, Log
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def rehash(log: Log, audit_id: int) -> None:
 def test_a_log_that_nobody_touched_is_whole(log: Log) -> None:
     """Transactions of one row and of many, texts of every kind, savepoints and transactions that were taken back."""
     log.change(3)
-    log.do("UPDATE regions SET name = %s", 'Nørd "1" \\ \' , 🦊\n\t')
+    log.do("UPDATE users SET name = %s", 'Nørd "1" \\ \' , 🦊\n\t')
     with log.connection.transaction():
         log.change(2)
         with log.connection.transaction(force_rollback=True):
@@ -56,7 +56,7 @@ def test_a_log_that_nobody_touched_is_whole(log: Log) -> None:
     verdict = log.verify()
 
     assert verdict.fault is None
-    assert (verdict.rows, verdict.links) == (9, 5)
+    assert (verdict.rows, verdict.links) == (10, 5)
     assert log.rows("SELECT position FROM audit_logs ORDER BY audit_id DESC LIMIT 4") == [(1,), (3,), (2,), (1,)]
 
 
@@ -75,8 +75,8 @@ def test_an_empty_log_is_whole(domain_db: str) -> None:
         "occurred_at = occurred_at - INTERVAL '1 microsecond'",
         "table_name = 'meters'",
         "row_key = 'south'",
-        "new = jsonb_set(new, '{capacity_w}', '1')",
-        "old = old - 'capacity_w'",
+        "new = new || '{\"name\": 1}'",
+        "old = old - 'name'",
         "old = NULL, action = 'INSERT'",
         "subjects = '{1}', action = 'READ', old = NULL",
         "transaction_id = '1'",
@@ -191,11 +191,11 @@ def test_a_transaction_that_was_inserted_past_the_trigger_is_named(log: Log) -> 
     log.change()
     log.tamper(
         "INSERT INTO audit_logs (actor, database_role, action, table_name, row_key, new, form, transaction_id, block,"
-        " position, hash) VALUES ('user:1', 'segs_api', 'INSERT', 'meters', '1', '{}', 1, '7', 3, 1, sha256('x'))"
+        " position, hash) VALUES ('user:1', 'segs_api', 'INSERT', 'meters', '1', '{}', 1, '7', 4, 1, sha256('x'))"
     )
     log.change()
 
-    assert log.fault() == ("inserted", 3)
+    assert log.fault() == ("inserted", 4)
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (0, 2), (1, 2), (1, 3), (2, 4)])
@@ -206,6 +206,7 @@ def test_rows_that_changed_places_are_named(log: Log, pair: tuple[int, int]) -> 
     keys = "audit_id, block, position, transaction_id"
 
     with log.tampering() as superuser:
+        superuser.execute("ALTER TABLE audit_logs ALTER audit_id DROP IDENTITY")
         places = {
             row[0]: row
             for row in superuser.execute(f"SELECT {keys} FROM audit_logs WHERE audit_id IN ({one}, {other})")
@@ -296,10 +297,10 @@ def test_what_was_exported_stays_true_while_the_log_grows(log: Log) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_transactions_may_commit_in_either_order(log: Log, first: int) -> None:
-    log.do("INSERT INTO regions (region, name, timezone) VALUES ('south', 'South', 'UTC')")
+    log.user("bob")
     with psycopg.connect(log.dsn) as one, psycopg.connect(log.dsn) as other:
-        for connection, region in ((one, "north"), (other, "south"), (one, "north"), (other, "south")):
-            connection.execute("UPDATE regions SET name = name || '!' WHERE region = %s", [region])
+        for turn, (connection, name) in enumerate(((one, "ada"), (other, "bob"), (one, "ada"), (other, "bob"))):
+            connection.execute(RENAME, [f"name {turn}", name])
         pair = (one, other)
         pair[first].commit()
         pair[1 - first].commit()
@@ -307,22 +308,20 @@ def test_transactions_may_commit_in_either_order(log: Log, first: int) -> None:
     verdict = log.verify()
 
     assert verdict.fault is None
-    assert (verdict.rows, verdict.links) == (6, 4)
+    assert (verdict.rows, verdict.links) == (8, 4)
 
 
 def test_many_at_once_leave_one_whole_chain_and_use_lanes_of_their_own(log: Log) -> None:
-    log.do("INSERT INTO regions (region, name, timezone) SELECT 'r' || n, 'R', 'UTC' FROM generate_series(0, 11) AS n")
+    log.do("INSERT INTO users (email, name) SELECT n || '@example.org', 'A' FROM generate_series(0, 11) AS n")
 
-    def work(region: int) -> None:
+    def work(user: int) -> None:
         with psycopg.connect(log.dsn, autocommit=True) as connection:
             for turn in range(40):
                 with connection.transaction(force_rollback=turn % 4 == 0):
                     for step in range(turn % 5 + 1):
-                        connection.execute(
-                            "UPDATE regions SET capacity_w = %s WHERE region = %s", [turn * 10 + step + 1, f"r{region}"]
-                        )
+                        connection.execute(RENAME, [f"{turn} {step}", str(user)])
 
-    threads = [threading.Thread(target=work, args=[region]) for region in range(12)]
+    threads = [threading.Thread(target=work, args=[user]) for user in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -332,15 +331,15 @@ def test_many_at_once_leave_one_whole_chain_and_use_lanes_of_their_own(log: Log)
     assert verdict.fault is None
     kept = [turn for turn in range(40) if turn % 4]
     assert verdict.links == 2 + 12 * len(kept)
-    assert verdict.rows == 1 + 12 + 12 * sum(turn % 5 + 1 for turn in kept)
+    assert verdict.rows == 2 * (1 + 12) + 12 * sum(turn % 5 + 1 for turn in kept)
     assert len([head for head in verdict.heads if head.link_id]) > 1
 
 
 def test_a_transaction_that_stays_open_holds_up_no_other(log: Log) -> None:
-    log.do("INSERT INTO regions (region, name, timezone) VALUES ('south', 'South', 'UTC')")
+    log.user("bob")
     log.do("SET statement_timeout = '2s'")
     with psycopg.connect(log.dsn) as long:
-        long.execute("UPDATE regions SET name = 'S' WHERE region = 'south'")
+        long.execute(RENAME, ["B", "bob"])
         log.change()
         # Not even one that has its place in the chain already, and does not end.
         long.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -353,30 +352,30 @@ def test_a_transaction_that_stays_open_holds_up_no_other(log: Log) -> None:
 
 def test_what_is_logged_after_the_transaction_was_linked_is_linked_too(log: Log) -> None:
     with log.connection.transaction():
-        log.do("UPDATE regions SET name = 'a'")
+        log.do("UPDATE users SET name = 'one'")
         log.do("SET CONSTRAINTS ALL IMMEDIATE")
-        log.do("UPDATE regions SET name = 'b'")
+        log.do("UPDATE users SET name = 'two'")
         log.do("SET CONSTRAINTS ALL DEFERRED")
-        log.do("UPDATE regions SET name = 'c'")
-        log.do("UPDATE regions SET name = 'd'")
+        log.do("UPDATE users SET name = 'three'")
+        log.do("UPDATE users SET name = 'four'")
 
     verdict = log.verify()
 
     assert verdict.fault is None
-    assert (verdict.rows, verdict.links) == (5, 4)
+    assert (verdict.rows, verdict.links) == (6, 4)
 
 
 def test_a_transaction_that_sees_an_old_head_fails_rather_than_fork_the_chain(log: Log) -> None:
-    log.do("INSERT INTO regions (region, name, timezone) VALUES ('south', 'South', 'UTC')")
+    log.user("bob")
     with psycopg.connect(log.dsn) as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        old.execute("UPDATE regions SET name = 'S' WHERE region = 'south'")
+        old.execute(RENAME, ["B", "bob"])
         log.change()
         with pytest.raises(psycopg.errors.SerializationFailure):
             old.commit()
 
     assert log.verify().fault is None
-    assert log.rows("SELECT name FROM regions WHERE region = 'south'") == [("South",)]
+    assert log.rows("SELECT name FROM users WHERE email = 'bob@example.org'") == [("A",)]
 
 
 @pytest.mark.parametrize("table", ["audit_links", "audit_logs"])
