@@ -1,5 +1,6 @@
 """`python -m bench [NAME]`: one JSON line for each figure; exit 1 when one misses what is asked for."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ def main(
     hours: Annotated[float | None, typer.Option(help="How long the gateway of drain was offline.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as is done anyway.")] = True,
 ) -> None:
-    """Run benchmarks on servers and meters of their own."""
+    """Run benchmarks on servers and meters of their own: all of them, some nine minutes, unless one is named."""
+    # Whoever ends it, its servers end with it, and its folder goes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}
     asked = _Sizes(home=segs_home(), rounds=rounds, meters=meters, cadence_s=cadence_s, minutes=minutes, hours=hours)
     passed = True

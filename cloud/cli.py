@@ -20,6 +20,7 @@ from cloud.log import configure
 from cloud.meters.cli import app as meter_app
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
+from cloud.users.cli import app as user_app
 from cloud.vee.cli import app as vee_app
 from cloud.workers.cli import worker
 
@@ -31,6 +32,7 @@ app.add_typer(gateway_app, name="gateway")
 app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
 app.add_typer(schema_app, name="schema")
+app.add_typer(user_app, name="user")
 app.add_typer(vee_app, name="vee")
 app.command()(worker)
 app.command()(completeness)
@@ -61,6 +63,18 @@ def serve(
     from cloud.serve import serve as run
 
     uvloop.run(run(dsn=Settings().telemetry, host=host, port=port))
+
+
+@app.command()
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+) -> None:
+    """Serve the API for people. Run any number behind a load balancer."""
+    from cloud.api.serve import serve as run
+
+    settings = Settings()
+    uvloop.run(run(domain_dsn=settings.domain, telemetry_dsn=settings.telemetry, host=host, port=port))
 
 
 def main() -> None:

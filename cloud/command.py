@@ -101,8 +101,11 @@ def show(*parts: Table | str) -> None:
     for part in parts:
         if isinstance(part, str):
             typer.echo(part)
-        else:
+            continue
+        with console.capture() as drawn:
             console.print(part)
+        # Cells are filled up to their column's width, the last ones too.
+        typer.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def tell(sentence: str) -> None:

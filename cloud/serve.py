@@ -1,14 +1,9 @@
 """`segs-cloud serve`: one receiver process. Stateless; run as many as there are cores or hosts."""
 
 import asyncio
-import contextlib
 import gc
-import signal
-import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import httpx
 import structlog
 import uvicorn
 from psycopg import OperationalError
@@ -23,29 +18,13 @@ from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.schema.errors import SchemaError
 from cloud.schema.version import require_schema
+from cloud.service import BACKLOG, Server, listen, watch
 from cloud.systemd import Notifier
 
 _LOG = structlog.get_logger("segs.serve")
 _DATABASE_CONNECTIONS = 8
 _HTTP_CONNECTIONS = 2000
-_BACKLOG = 256
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000
-
-
-class _Server(uvicorn.Server):
-    """uvicorn would raise the signal again after its shutdown, and a clean stop would end with a signal's status."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
 
 async def serve(*, dsn: str, host: str, port: int) -> None:
@@ -55,11 +34,7 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
     database has a schema that this release does not know, its EditionError when the server cannot read all of the
     database, OSError when the port is taken.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise OSError(f"{host} port {port}: {error.strerror}; choose others with --host and --port") from error
+    listener = listen(host, port)
     async with make_pool(dsn, name="segs-receiver", size=_DATABASE_CONNECTIONS, statement_timeout_s=60) as pool:
         receiver = Receiver(
             pool=pool,
@@ -73,18 +48,18 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
             return await _obstacle(pool)
 
         app = build(receiver=receiver, ready=ready)
-        connections = Connections(limit=room(_HTTP_CONNECTIONS, _BACKLOG))
+        connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))
         config = uvicorn.Config(
             app,
             http=connections.protocol,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=round(connections.idle_timeout_s),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=10,
             lifespan="off",
         )
-        server = _Server(config)
+        server = Server(config)
         # What is here now stays; looking for cycles in it again and again took a tenth of the receiver's time.
         gc.collect()
         gc.freeze()
@@ -92,12 +67,12 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
         notifier = Notifier()
         async with asyncio.TaskGroup() as group:
             check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")
-            watch = group.create_task(_watch(listener, notifier), name="watchdog")
+            watchdog = group.create_task(watch(listener, notifier), name="watchdog")
             _LOG.info("listening", host=host, port=listener.getsockname()[1])
             await server.serve(sockets=[listener])
             notifier.stopping()
             check.cancel()
-            watch.cancel()
+            watchdog.cancel()
 
 
 async def _refuse_unknown_schema(pool: AsyncConnectionPool, server: uvicorn.Server) -> None:
@@ -122,22 +97,3 @@ async def _obstacle(pool: AsyncConnectionPool) -> str | None:
     except (OperationalError, PoolTimeout, TimeoutError) as error:
         return f"the telemetry database does not answer: {type(error).__name__}"
     return None
-
-
-async def _watch(listener: socket.socket, notifier: Notifier) -> None:
-    """Tell the service manager that requests are answered, after one was. A database that is away is no reason to
-    restart the receiver, so the request asks for life, not for readiness."""
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}/livez" if ":" in host else f"http://{host}:{port}/livez"
-    pause_s = min((notifier.watchdog_s or 20) / 3, 10)
-    # A proxy of the environment is not for this machine's own services.
-    async with httpx.AsyncClient(timeout=pause_s, trust_env=False) as client:
-        announced = False
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if (await client.get(url)).is_success:
-                    if not announced:
-                        notifier.ready()
-                        announced = True
-                    notifier.alive()
-            await asyncio.sleep(pause_s if announced else 0.05)

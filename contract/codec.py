@@ -11,7 +11,7 @@ import zstandard
 
 from contract.batch import Batch, BatchError
 from contract.notes import Note
-from contract.packed import Group, pack, unpack
+from contract.packed import MOST_DEVICES, Group, pack, unpack
 from contract.terms import Seq
 
 JSON = "application/json"
@@ -31,6 +31,19 @@ class _Packed(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     seq: Seq
     notes: list[Note]
     groups: Annotated[list[Group], msgspec.Meta(max_length=MOST_GROUPS)]
+
+
+class _DeviceOutline(msgspec.Struct):
+    """`DeviceBlock`, its columns passed over."""
+
+    time_us: msgspec.Raw
+    values: msgspec.Raw
+
+
+class _Outline(msgspec.Struct):
+    """`Batch`, as far as it says how large it is."""
+
+    devices: Annotated[list[_DeviceOutline], msgspec.Meta(max_length=MOST_DEVICES)]
 
 
 _packed_encoder, _packed_decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Packed)
@@ -62,6 +75,12 @@ _DECODERS: dict[str, Callable[[bytes], Batch]] = {
     JSON: msgspec.json.Decoder(Batch).decode,
     MSGPACK: msgspec.msgpack.Decoder(Batch).decode,
 }
+_OUTLINES: dict[str, Callable[[bytes], _Outline]] = {
+    JSON: msgspec.json.Decoder(_Outline).decode,
+    MSGPACK: msgspec.msgpack.Decoder(_Outline).decode,
+}
+# A column takes thirty times its smallest form: larger bodies are measured before they are decoded.
+_MEASURED_BYTES = 2**18
 # A zstd block of 4 bytes may expand to 128 KiB: input is fed in slices this small, so that no more than 16 MiB can
 # come out between two looks at the limit.
 _ZSTD_SLICE = 512
@@ -114,6 +133,8 @@ def decode(body: bytes, media_type: str, bounds: Bounds | None = None) -> Batch:
     try:
         if media_type == PACKED:
             return _decode_packed(body, bounds)
+        if bounds is not None and len(body) > _MEASURED_BYTES:
+            _measure(body, media_type, bounds)
         batch = _DECODERS[media_type](body)
         if bounds is not None:
             bounds.check(batch.readings, batch.columns)
@@ -129,6 +150,31 @@ def decode(body: bytes, media_type: str, bounds: Bounds | None = None) -> Batch:
         raise BatchError(where, found, "send a batch of version 1 or 2") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BatchError("$", str(error), f"send well-formed {media_type}") from error
+
+
+def _measure(body: bytes, media_type: str, bounds: Bounds) -> None:
+    """Raises TooMany where the outline of `body` says more than `bounds`, and msgspec's errors."""
+    devices = _OUTLINES[media_type](body).devices
+    count = _listed if media_type == JSON else _announced
+    bounds.check(
+        sum(count(device.time_us, b",", 1) for device in devices),
+        sum(1 + count(device.values, b"[", 0) for device in devices),
+    )
+
+
+def _listed(raw: msgspec.Raw, mark: bytes, more: int) -> int:
+    """How many items a JSON array or object has by its marks, and `more` where there are any."""
+    text = bytes(raw)
+    return text.count(mark) + more if len(text) > 2 else 0
+
+
+def _announced(raw: msgspec.Raw, mark: bytes, more: int) -> int:
+    """How many items a MessagePack array or map says that it has; 0 where it is neither."""
+    head = bytes(memoryview(raw)[:5])
+    if 0x80 <= head[0] <= 0x9F:
+        return head[0] & 0x0F
+    size = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}.get(head[0], 0)
+    return int.from_bytes(head[1 : 1 + size], "big")
 
 
 def compress(body: bytes, encoding: str) -> bytes:

@@ -1,5 +1,7 @@
 """The Modbus buses of a configuration, as drivers that are ready to run."""
 
+from collections.abc import Callable
+
 from edge.clock import Clock
 from edge.config.files import tls_context
 from edge.config.modbus import ModbusConfig
@@ -16,7 +18,10 @@ _COMMIT_PATIENCE_S = 5.0
 
 
 class BusFactory:
-    """Makes drivers that put into `sink`. With `wait_commit` a bus polls on only once its last reading is committed."""
+    """Makes drivers that put into `sink`. With `wait_commit` a bus polls on only once its last reading is committed.
+
+    `newest_us` tells the time of the newest reading before this start, None where there is none.
+    """
 
     def __init__(
         self,
@@ -25,11 +30,12 @@ class BusFactory:
         clock: Clock,
         beats: Heartbeats,
         wait_commit: bool,
+        newest_us: Callable[[], int | None] = lambda: None,
         set_aside: SetAside | None = None,
         keep_frames: bool = False,
     ) -> None:
         self._sink, self._clock, self._beats, self._wait_commit = sink, clock, beats, wait_commit
-        self._set_aside, self._keep_frames = set_aside, keep_frames
+        self._newest_us, self._set_aside, self._keep_frames = newest_us, set_aside, keep_frames
 
     def modbus(self, bus: ModbusConfig, trail: str) -> ModbusBus:
         """Raises ConfigError, under the `trail` of `bus`, when what TLS needs cannot be read."""
@@ -42,6 +48,7 @@ class BusFactory:
                 interval_s=device.interval_s,
                 timeout_s=device.timeout_s,
                 set_aside=self._set_aside,
+                newest_us=self._newest_us,
             )
             for device in bus.device
         ]

@@ -117,6 +117,7 @@ class Gateway:
             clock=clock,
             beats=self._beats,
             wait_commit=not config.buffer.commit_interval_s,
+            newest_us=lambda: self._store.newest_us,
             set_aside=SetAsideFile(config.data_dir / SET_ASIDE_FILE),
             keep_frames=config.buffer.keep_frames_bytes > 0,
         )

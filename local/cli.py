@@ -52,7 +52,7 @@ def demo(
 
 @app.command()
 def start(modbus: Modbus = 16, mqtt: Mqtt = 8) -> None:
-    """Start databases, broker, receiver, worker, simulated meters and a gateway, in the background."""
+    """Start databases, broker, receiver, worker, API, simulated meters and a gateway, in the background."""
     demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, display=Display())
 
 
@@ -64,7 +64,7 @@ def stop() -> None:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
-    """What runs; exit 1 when something that was started does not."""
+    """What runs; exit 1 unless all of it does."""
     running = Stack(home=segs_home()).running()
     if as_json:
         typer.echo(json.dumps(running))
@@ -73,6 +73,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
             typer.echo(f"{name:10} {'stopped' if pid is None else f'running, pid {pid}'}")
     if None in running.values():
         raise typer.Exit(1)
+
+
+@app.command()
+def api() -> None:
+    """Print the address of the API that `segs start` or `segs demo` has started."""
+    typer.echo(Stack(home=segs_home()).api_url)
 
 
 @app.command()

@@ -39,8 +39,9 @@ def _start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Sta
     name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     stack.stop_services()
     shutil.rmtree(stack.field, ignore_errors=True)
-    display.say("step 1: databases and their schemas; step 2: broker, receiver, worker")
+    display.say("step 1: databases and their schemas; step 2: broker, receiver, worker, API")
     stack.start_cloud(meters)
+    display.say(f"the API is at {stack.api_url}")
     display.say(f"gateway {name} and its {len(meters.meters)} meters")
     stack.add_gateway(name, meters, COMMIT_INTERVAL_S)
     stack.start_field()

@@ -113,15 +113,19 @@ class Ports:
     receiver: int
     worker_metrics: int
     edge_metrics: int
+    api: int = 0
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
 def build(
-    *, modbus: int, mqtt: int, per_endpoint: int = 8, interval_s: float = 1.0, seed: int = 7, timeout_s: float = 1.0
+    *, modbus: int, mqtt: int, per_endpoint: int = 3, interval_s: float = 1.0, seed: int = 7, timeout_s: float = 1.0
 ) -> Fleet:
-    """`modbus` meters on endpoints of at most `per_endpoint` units, and `mqtt` meters, of every model in turn."""
+    """`modbus` meters on endpoints of at most `per_endpoint` units, and `mqtt` meters, of every model in turn.
+
+    A line with an SDM630 is silent for 60 ms before each request: three meters are read in 0.6 s, eight in no second.
+    """
     peaks, regions = cycle(_PEAKS_W), cycle(REGIONS)
 
     def meters(models: tuple[str, ...], count: int) -> list[Meter]:

@@ -21,7 +21,7 @@ _IN_FLIGHT_S = 1.0
 
 
 class Stack:
-    """Databases, broker, receiver and worker under `home`; simulated meters and a gateway under `home/field`.
+    """Databases, broker, receiver, worker and API under `home`; simulated meters and a gateway under `home/field`.
 
     Everything runs in the background and is found again by another Stack of the same `home`.
     """
@@ -37,7 +37,7 @@ class Stack:
             self._know(_noted(self._ports_file))
 
     def start_cloud(self, fleet: Fleet) -> None:
-        """Step 1, databases and their schemas; step 2, broker, receiver, worker. Raises ServerError, SchemaError,
+        """Step 1, databases and their schemas; step 2, broker, receiver, worker, API. Raises ServerError, SchemaError,
         ServiceError."""
         self.databases.start()
         self.broker.start()
@@ -47,15 +47,17 @@ class Stack:
             receiver=free_port(),
             worker_metrics=free_port(),
             edge_metrics=free_port(),
+            api=free_port(),
         )
         self._ports_file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._ports_file.with_suffix(".new")
         fresh.write_text(json.dumps(ports.as_dict()))
         fresh.replace(self._ports_file)
         self._know(ports)
-        for name in ("receiver", "worker"):
+        for name in ("receiver", "worker", "api"):
             self.services[name].start()
         self.await_true("receiver", lambda: scrape.ready(ports.receiver), timeout_s=30)
+        self.await_true("api", lambda: scrape.ready(ports.api), timeout_s=30)
 
     def add_gateway(self, name: str, fleet: Fleet, commit_interval_s: float) -> None:
         """Write the field's files, make the gateway and its key, and register its meters."""
@@ -81,10 +83,10 @@ class Stack:
         self.services["edge"].stop(timeout_s=30)
 
     def stop_services(self) -> None:
-        """End meters, gateway, receiver and worker, in the order that loses nothing."""
+        """End meters, gateway, receiver, worker and API, in the order that loses nothing."""
         if self.services:
             self.stop_field()
-            for name in ("receiver", "worker"):
+            for name in ("receiver", "worker", "api"):
                 self.services[name].stop()
 
     def stop(self) -> None:
@@ -132,6 +134,10 @@ class Stack:
         return f"http://127.0.0.1:{self._ports.receiver}"
 
     @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self._ports.api}/api/v1"
+
+    @property
     def owner(self) -> dict[str, str]:
         """Environment of a command that owns the databases."""
         return {
@@ -146,6 +152,7 @@ class Stack:
         commands = {
             "receiver": [*cloud, "serve", *at],
             "worker": [*cloud, "worker", "--metrics-port", str(ports.worker_metrics)],
+            "api": [*cloud, "api", "--port", str(ports.api)],
             "simulator": [*simulator, "run", str(self.field / "fleet.toml"), "--journal", str(self.journal)],
             "edge": [*edge, "run", "--config", str(self.gateway_file)],
         }
@@ -162,6 +169,13 @@ class Stack:
             return {
                 "SEGS_TELEMETRY_DSN": self.databases.dsn("telemetry", "segs_worker"),
                 "SEGS_DOMAIN_DSN": self.databases.dsn("domain", "segs_worker"),
+            }
+        if service == "api":
+            return {
+                "SEGS_TELEMETRY_DSN": self.databases.dsn("telemetry", "segs_api"),
+                "SEGS_DOMAIN_DSN": self.databases.dsn("domain", "segs_api"),
+                "SEGS_ENV": "development",
+                "SEGS_KEYS": str(self.home / "keys"),
             }
         return {}
 

@@ -52,6 +52,14 @@ BEGIN;
 \ir telemetry/functions/decompress_readings.sql
 \ir telemetry/functions/completeness.sql
 \ir telemetry/functions/leave_community.sql
+\ir telemetry/functions/access.sql
+\ir telemetry/functions/latest_values.sql
+\ir telemetry/functions/history.sql
+\ir telemetry/functions/statistics.sql
+\ir telemetry/functions/local_energy.sql
+\ir telemetry/functions/region_reads.sql
+\ir telemetry/functions/completeness_summary.sql
+\ir telemetry/functions/gateways_heard.sql
 \ir telemetry/policies/cagg_1m.sql
 \ir telemetry/policies/retention.sql
 \ir telemetry/policies/compression.sql

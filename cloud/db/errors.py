@@ -10,10 +10,16 @@ class DomainError(CloudError):
     """A database refuses what was asked. `sqlstate` is its code, `hint` says what to do, where it is known."""
 
     def __init__(self, message: str, *, sqlstate: str, hint: str | None = None, constraint: str | None = None) -> None:
-        super().__init__(f"{message}; {hint}" if hint else message)
+        super().__init__(f"{message}; {_clause(hint)}" if hint else message)
         self.sqlstate = sqlstate
         self.hint = hint
         self.constraint = constraint
+
+
+def _clause(hint: str) -> str:
+    """A schema's hint is a sentence of its own; here it goes on after a semicolon."""
+    first = hint[:1].lower() if hint[1:2].islower() else hint[:1]
+    return f"{first}{hint[1:].removesuffix('.')}"
 
 
 class NotFoundError(DomainError):
@@ -69,10 +75,14 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG052": ForbiddenError,  # no such proof
     "SG053": ConflictError,  # meter given at that time or later already
     "SG054": ForbiddenError,  # nobody is logged in
+    "SG060": NotFoundError,  # nothing that the caller may read
+    "SG062": InvalidError,  # no span of time
+    "SG063": InvalidError,  # a span too long for the question
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
     "22008": InvalidError,
+    "22023": InvalidError,
     "23502": InvalidError,
     "23503": ConflictError,
     "23505": ConflictError,

@@ -5,13 +5,19 @@ from psycopg_pool import AsyncConnectionPool
 
 
 def make_pool(
-    dsn: str, *, name: str, size: int, timeout_s: float = 5.0, statement_timeout_s: float | None = None
+    dsn: str,
+    *,
+    name: str,
+    size: int,
+    timeout_s: float = 5.0,
+    statement_timeout_s: float | None = None,
+    utc: bool = False,
 ) -> AsyncConnectionPool[AsyncConnection]:
     """A closed pool of at most `size` connections; `async with` opens it without waiting for the server.
 
     `timeout_s` bounds the wait for a connection (psycopg_pool.PoolTimeout), `statement_timeout_s` each statement
     (psycopg.errors.QueryCanceled); every connection that serves people's requests has one. A connection is proven alive
-    before it is handed out, and none grows older than an hour.
+    before it is handed out, and none grows older than an hour. With `utc` times come in UTC.
     """
     # A host that is gone is noticed within a minute, instead of the system's two hours.
     kwargs: dict[str, object] = {
@@ -21,8 +27,11 @@ def make_pool(
         "keepalives_interval": 10,
         "keepalives_count": 3,
     }
+    options = ["-c timezone=UTC"] if utc else []
     if statement_timeout_s is not None:
-        kwargs["options"] = f"-c statement_timeout={round(statement_timeout_s * 1000)}"
+        options.append(f"-c statement_timeout={round(statement_timeout_s * 1000)}")
+    if options:
+        kwargs["options"] = " ".join(options)
     return AsyncConnectionPool(
         dsn,
         name=name,

@@ -47,5 +47,8 @@ RULES = {
     "region_registry_region_check": _REGION,
     "regions_region_check": _REGION,
     "regions_timezone_is_known": _ZONE,
+    "users_email_check": "that is no e-mail address; give one such as ada@example.org, at most 254 characters",
+    "users_name_check": "a name has 1 to 200 characters",
+    "users_phone_check": "a phone number is one of E.164: +, the country's code, and the number, without spaces",
 }
 """What is wrong and what to do, by the constraint's name. Those that no command's values can break have none."""

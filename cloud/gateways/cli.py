@@ -16,7 +16,7 @@ from cloud.errors import CloudError, UnknownGateway
 from cloud.gateways.devices import Device, read_devices
 from cloud.gateways.health import Gateway, look
 from cloud.gateways.key import Key
-from cloud.gateways.show import details, overview
+from cloud.gateways.show import LEAST_WIDTH, details, overview
 from cloud.operator import bring_in_step, domain_transaction, registration, telemetry_database
 
 app = group(help="Gateways, their keys and devices.")
@@ -80,7 +80,8 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         show_json([gateway.summary() for gateway in gateways])
     else:
-        Console().print(overview(gateways))
+        console = Console()
+        Console(width=max(console.width, LEAST_WIDTH)).print(overview(gateways))
 
 
 @app.command()
@@ -125,8 +126,10 @@ def device_add(
     """Register a device and print its meter code. Readings that wait in the quarantine for it are stored then."""
     one = Device(device, model, region, timezone, interval_ms, max_power_w, serial, meter_code)
     with domain_transaction() as domain:
-        code = _register(domain, name, one)
+        code, said = _register(domain, name, one)
     typer.echo(code)
+    if said:
+        tell(said)
     bring_in_step()
 
 
@@ -144,9 +147,11 @@ def device_import(
     with domain_transaction() as domain:
         known = {row[0] for row in domain.execute(_QUERIES["devices_of"], {"name": name})}
         fresh = [device for device in wanted if device.device not in known]
-        codes = [_register_row(domain, name, file, device) for device in fresh]
-    for device, code in zip(fresh, codes, strict=True):
+        registered = [_register_row(domain, name, file, device) for device in fresh]
+    for device, (code, _) in zip(fresh, registered, strict=True):
         typer.echo(f"{device.device} {code}")
+    for said in filter(None, (said for _, said in registered)):
+        tell(said)
     tell(f"{len(fresh)} registered, {len(wanted) - len(fresh)} were registered already")
     bring_in_step()
 
@@ -158,14 +163,17 @@ def device_remove(name: Name, device: Annotated[str, typer.Argument(help="The ga
         domain.execute(_QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
 
 
-def _register(domain: psycopg.Connection, gateway: str, device: Device) -> str:
-    domain.execute(_QUERIES["region_make"], {"region": device.region, "timezone": device.timezone, "now": _now()})
+def _register(domain: psycopg.Connection, gateway: str, device: Device) -> tuple[str, str | None]:
+    """The meter's code, and a sentence where a region was made that is not the first: a slip of the pen makes one."""
+    place = {"region": device.region, "timezone": device.timezone, "now": _now()}
+    made = domain.execute(_QUERIES["region_make"], place).fetchone()
     row = domain.execute(_QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
     assert row is not None
-    return str(row[1])
+    said = f"The region {device.region} is new; besides it there are: {made[0]}." if made and made[0] else None
+    return str(row[1]), said
 
 
-def _register_row(domain: psycopg.Connection, gateway: str, file: Path, device: Device) -> str:
+def _register_row(domain: psycopg.Connection, gateway: str, file: Path, device: Device) -> tuple[str, str | None]:
     try:
         return _register(domain, gateway, device)
     except psycopg.Error as error:

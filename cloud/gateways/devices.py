@@ -49,7 +49,9 @@ def read_devices(file: Path, *, region: str | None, timezone: str) -> list[Devic
             heading = rows.fieldnames or []
             _check_heading(file, heading)
             found = [_device(f"{file}:{rows.line_num}", row, region, timezone) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise DeviceFileError(str(file), error.strerror or str(error), "name a file that can be read") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DeviceFileError(str(file), str(error), "give a CSV file in UTF-8") from error
     seen: dict[str, int] = {}
     for number, device in enumerate(found, start=2):
@@ -63,7 +65,8 @@ def read_devices(file: Path, *, region: str | None, timezone: str) -> list[Devic
 def _check_heading(file: Path, heading: Sequence[str]) -> None:
     for name in _REQUIRED:
         if name not in heading:
-            raise DeviceFileError(f"{file}:1", f"no column {name!r}", f"the columns are {', '.join(_REQUIRED)}")
+            todo = f"the columns {', '.join(_REQUIRED)} have to be there, with commas between them"
+            raise DeviceFileError(f"{file}:1", f"no column {name!r} in '{','.join(heading)}'", todo)
     for name in heading:
         if name not in _REQUIRED + _OPTIONAL:
             todo = f"remove it; optional columns are {', '.join(_OPTIONAL)}"

@@ -9,6 +9,8 @@ from rich.table import Table
 from cloud.gateways.health import Gateway
 from cloud.printable import printable
 
+LEAST_WIDTH = 100
+"""Columns of the table of all: a pipe says 80 of itself, and names would be cut in it."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -17,6 +19,7 @@ def overview(gateways: list[Gateway]) -> Table:
     table = Table(
         "gateway", "health", "key\nids", "devices", "last batch\nlast report", "backlog\nage", "delivered\nbatches"
     )
+    table.columns[0].no_wrap = True
     for one in gateways:
         waiting = None if one.report is None else one.report.backlog
         table.add_row(

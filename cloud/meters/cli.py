@@ -97,6 +97,24 @@ def move(
 
 
 @app.command()
+def give(
+    code: Code,
+    email: Annotated[str | None, typer.Argument(help="Address of the user whose it is; nobody's without one.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
+    ] = None,
+) -> None:
+    """A meter is a user's from then on. What it measured before is for nobody to see but who had it."""
+    now = _now()
+    with domain_transaction() as domain:
+        domain.execute(
+            Queries("people")["give_meter"], {"code": code, "email": email, "from": since or now, "now": now}
+        )
+    tell(f"{code}: is {email.lower() if email else 'nobody'}'s from {written(since or now)} on.")
+
+
+@app.command()
 def exchange(
     code: Code,
     serial: Annotated[str, typer.Option(help="Serial number of the new meter.")],

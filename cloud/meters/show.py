@@ -33,7 +33,7 @@ def details(meter: Row) -> Iterator[str]:
     """Lines of name and value; `meter` is what `segs-cloud meter show --json` says."""
     plate = " ".join(filter(None, (meter["model"], meter["serial"]))) or "of no known model"
     yield f"{meter['code']}: {printable(plate)}"
-    yield f"connection: {meter['max_power_w']:g} W"
+    yield f"connection: {meter['max_power_w']:.10g} W"
     wrap = "at no known value" if meter["rollover_wh"] is None else f"at {meter['rollover_wh']} Wh"
     yield f"registers wrap: {wrap}; {'may' if meter['resets'] else 'may not'} begin again at any time"
     for place in meter["places"]:

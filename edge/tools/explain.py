@@ -40,7 +40,8 @@ def command(
     interval counts, and how far it is from that is said. Nothing is changed by looking, and the gateway may run.
 
     Raw frames are there where buffer.keep_frames_bytes keeps some; they are decoded once more by the device's profile.
-    Once a delivery is confirmed the reading itself is deleted: then the batches whose span holds its time are shown.
+    Once a delivery is confirmed the reading itself is deleted: then the batches whose span holds its time are shown,
+    else the one that ends or begins nearest to it, within the same half interval.
 
     Ends with 0 when something is known of that time, 1 when nothing is or there is no such device, 2 for a wrong
     command line or configuration. A device that the configuration names no more is one while the buffer has anything

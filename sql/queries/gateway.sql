@@ -33,10 +33,11 @@ FROM (SELECT gateway_id, sum(batches)::bigint AS batches, sum(readings)::bigint 
 FULL JOIN gateway_reports AS r USING (gateway_id);
 
 -- name: region_make
--- A region that a registration names first.
+-- A region that a registration names first; then the row has the others that there are.
 INSERT INTO regions (region, name, timezone, created_at, updated_at)
 VALUES (%(region)s, %(region)s, %(timezone)s, %(now)s, %(now)s)
-ON CONFLICT (region) DO NOTHING;
+ON CONFLICT (region) DO NOTHING
+RETURNING (SELECT string_agg(r.region, ', ' ORDER BY r.region) FROM regions AS r) AS others;
 
 -- name: device_register
 -- Say which meter a device is: meter_id and meter_code.

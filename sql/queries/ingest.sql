@@ -231,7 +231,7 @@ TRUNCATE incoming;
 -- fall into the registration: what lies on either side of it would be set aside again, and claimed again, for ever.
 SELECT q.quarantine_id, q.batch_id, q.gateway_id, q.block
 FROM quarantine AS q
-WHERE q.released_at IS NULL AND q.reason = 'unknown_device'
+WHERE q.released_at IS NULL AND q.reason = 'unknown_device' AND q.quarantine_id <> ALL (%(without)s::bigint[])
   AND EXISTS (SELECT FROM device_registry AS d
               WHERE d.gateway_id = q.gateway_id AND d.device = q.device
                 AND d.valid && tstzrange(q.first_time, q.last_time, '[]')
@@ -246,7 +246,7 @@ FOR UPDATE OF q SKIP LOCKED;
 -- early still is set aside again, at most every quarter of an hour.
 SELECT quarantine_id, batch_id, gateway_id, block
 FROM quarantine
-WHERE released_at IS NULL AND reason = 'future' AND first_time <= %(newest)s
+WHERE released_at IS NULL AND reason = 'future' AND quarantine_id <> ALL (%(without)s::bigint[]) AND first_time <= %(newest)s
   AND (last_time <= %(newest)s OR first_time <= %(newest)s::timestamptz - INTERVAL '15 minutes')
 ORDER BY first_time
 LIMIT %(limit)s

@@ -120,9 +120,32 @@ def test_a_file_of_devices_is_registered_once(run: Run, telemetry_db: str, tmp_p
     ]
 
 
+def test_a_region_that_a_registration_makes_is_told_unless_it_is_the_first(run: Run, tmp_path: Path) -> None:
+    """A misspelt region is one more, and its meters are missing from the sums of the other."""
+    run("add", "attic")
+    add = ("device", "add", "attic")
+    rest = ("--model", "tasmota", "--interval-ms", "1000")
+    file = tmp_path / "devices.csv"
+    file.write_text(HEADING + "a,tasmota,north,1000\nb,tasmota,norht,1000\nc,tasmota,norht,1000\n")
+
+    first = run(*add, "x", "--region", "north", *rest)
+    misspelt = run(*add, "y", "--region", "nroth", *rest)
+    known = run(*add, "z", "--region", "nroth", *rest)
+    imported = run("device", "import", "attic", str(file))
+
+    assert [first.stderr, known.stderr] == ["", ""]
+    assert misspelt.stdout == "MTR-00000002\n"
+    assert misspelt.stderr == "The region nroth is new; besides it there are: north.\n"
+    assert imported.stderr.splitlines() == [
+        "The region norht is new; besides it there are: north, nroth.",
+        "3 registered, 0 were registered already",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("device;model;interval_ms\nmain;x;1\n", ":1: no column 'device' in 'device;model;interval_ms'"),
         ("device,model\nmain,x\n", ":1: no column 'interval_ms'"),
         ("device,model,interval_ms,colour\nmain,x,1,red\n", ":1: unknown column 'colour'"),
         ("device,model,interval_ms\nmain,x,1000\n", ":2: region: no region"),
@@ -364,6 +387,23 @@ def test_a_gateway_that_never_reported_has_the_same_keys(run: Run, telemetry_db:
 
     assert silent.keys() == heard_of.keys()
     assert (silent["software"], silent["backlog"], silent["batches"]) == (None, None, 0)
+
+
+def test_a_pipe_cuts_no_name_of_the_list(run: Run, telemetry_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    run("add", "demo-20261128-080913")
+    heard(telemetry_db, batch_ago=timedelta(days=1), report_ago=timedelta(seconds=5))
+
+    listed = run("list").stdout
+
+    assert "demo-20261128-080913" in listed
+    assert "…" not in listed
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(run: Run) -> None:
+    said = run("device", "import", "attic", "nowhere.csv")
+    assert said.stderr == "segs-cloud: nowhere.csv: No such file or directory; name a file that can be read\n"
+    assert said.returncode == 2
 
 
 def test_the_list_for_people_fits_into_100_columns(

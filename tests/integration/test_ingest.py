@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -151,6 +151,29 @@ async def test_an_unknown_device_waits_and_comes_back_once_registered(cloud: Clo
     waiting = cloud.rows("SELECT reason FROM quarantine WHERE released_at IS NULL")
     assert waiting == [("not_a_number",)]
     assert cloud.rows("SELECT count(*) FROM dirty_meters") == [(1,)]
+
+
+async def test_a_block_at_which_the_database_fails_holds_up_no_other(cloud: Cloud) -> None:
+    """C8, C12: all that waited was released in one transaction, and failed with it again and again."""
+    for seq, device in enumerate(("first", "second", "third"), start=1):
+        await cloud.send(batch(seq, device=device))
+    failed: dict[int, datetime] = {}
+    with psycopg.connect(cloud.dsn, autocommit=True) as other:
+        for meter_id, device in enumerate(("first", "second", "third"), start=2):
+            register_device(other, device, meter_id)
+        other.execute("ALTER TABLE raw_readings ADD CONSTRAINT damaged CHECK (meter_id <> 3)")
+        async with await psycopg.AsyncConnection.connect(cloud.dsn, autocommit=True) as connection:
+            assert await release(connection, _ACCEPTANCE, cloud.now[0], failed) == 3
+            assert await release(connection, _ACCEPTANCE, cloud.now[0], failed) == 0
+            other.execute("ALTER TABLE raw_readings DROP CONSTRAINT damaged")
+            assert await release(connection, _ACCEPTANCE, cloud.now[0], failed) == 0
+            assert cloud.rows(f"{COUNTED} AND meter_id <> 3") == cloud.rows(COUNTED) == [(6,)]
+            assert await release(connection, _ACCEPTANCE, cloud.now[0] + timedelta(hours=1), failed) == 1
+
+    assert failed == {}
+    stored = cloud.rows("SELECT meter_id, count(*) FROM raw_readings WHERE time > '2026-01-01' GROUP BY 1 ORDER BY 1")
+    assert stored == [(2, 3), (3, 3), (4, 3)]
+    assert cloud.rows("SELECT count(*) FROM quarantine WHERE released_at IS NULL") == [(0,)]
 
 
 async def test_a_device_registered_a_moment_ago_is_known_at_once(cloud: Cloud) -> None:

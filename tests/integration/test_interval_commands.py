@@ -96,7 +96,7 @@ def test_an_edit_beyond_the_connection_or_of_the_future_is_refused_with_what_to_
     assert kept["reason"] == "why (beyond the 250000 Wh that the connection carries)"
     later = run(*at[:-1], "2999-01-01T00:00Z", "--import-wh", "5", "--beyond-limit")
     assert later.returncode == 1
-    assert "nobody can know yet what is used up to 2999-01-01 00:15:00+00; Give quarter-hours that" in later.stderr
+    assert "nobody can know yet what is used up to 2999-01-01 00:15:00+00; give quarter-hours that" in later.stderr
 
 
 def test_where_nothing_is_the_span_that_was_looked_at_is_told(run: Run) -> None:
@@ -410,7 +410,7 @@ def test_a_meter_is_shown_with_all_that_is_known_of_it(run: Run, telemetry_db: s
     assert device.startswith("device: attic/main, each 1 s to 20")
     assert [line for line in lines if line not in (revoked, despite, device)] == [
         "MTR-00000001: x B-2",
-        "connection: 1e+06 W",
+        "connection: 1000000 W",
         "registers wrap: at no known value; may not begin again at any time",
         "place: north (UTC) to 2026-03-01T00:00:00Z",
         "place: south (Europe/Paris) from 2026-03-01T00:00:00Z",

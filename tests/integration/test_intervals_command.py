@@ -145,7 +145,8 @@ def test_what_an_old_meter_moved_by_before_an_exchange_without_a_final_read_is_u
     path = _file(tmp_path, [*old, *((_at(n), "B", n) for n in (60, 75, 90))])
     found = [(one["start"][11:16], one["import_wh"], one["quality"], one["coverage"]) for one in intervals(path)]
     assert found[:3] == [("12:00", 15, 14, 100), ("12:15", 15, 14, 100), ("12:30", None, 10, 0)]
-    assert [(start, wh) for start, wh, *_ in found[3:]] == [("13:00", 15), ("13:15", 15)]
+    assert found[3] == ("12:45", None, 10, 0)
+    assert [(start, wh) for start, wh, *_ in found[4:]] == [("13:00", 15), ("13:15", 15)]
     hours = [(one["import_wh"], one["quality"], one["coverage"]) for one in intervals(path, "--resolution", "1h")]
     assert hours[0] == (30, 10, 50)
 

@@ -53,7 +53,7 @@ def run(segs_cloud: SegsCloud) -> SegsCloud:
         ((*ADD, *OF[:2], "--model", "", *OF[4:]), "the model is empty"),
         ((*ADD, *OF[:2], "--model", "x", *OF[4:], "--serial", "S-1"), f"is registered as {METER}"),
         (("gateway", "device", "remove", "attic", "x"), "x of gateway attic is no meter now; segs-cloud meter list"),
-        ((*MOVE, "souht"), "there is no region souht; There is north."),
+        ((*MOVE, "souht"), "there is no region souht; there is north"),
         ((*MOVE, "north", "--timezone", "Mars/Olympus"), "give the name of an IANA zone"),
         ((*EXCHANGE, "--serial", ""), "the serial number is empty"),
         ((*EXCHANGE, "--serial", "S-3", "--model", ""), "the model is empty"),
@@ -63,7 +63,7 @@ def run(segs_cloud: SegsCloud) -> SegsCloud:
             "was not exchanged at 2026-03-01 00:00:00+00; segs-cloud meter show names its exchanges",
         ),
         ((*EDIT, ""), "the reason is empty"),
-        ((*EDIT[:4], "2026-03-01T00:07Z", *EDIT[5:], "x"), "Give times at minute 0, 15, 30 or 45."),
+        ((*EDIT[:4], "2026-03-01T00:07Z", *EDIT[5:], "x"), "; give times at minute 0, 15, 30 or 45"),
         (("vee", "revoke", METER, *SPAN, "--reason", "x"), f"nobody edited meter {METER} from 2026-03-01 00:00:00+00"),
         (
             ("vee", "estimate", METER, *SPAN, "--import-wh", "5", "--reason", "x"),

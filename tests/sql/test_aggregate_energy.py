@@ -101,6 +101,14 @@ def test_a_reset_books_nothing_and_counts_on_from_there(telemetry: Any) -> None:
     assert telemetry.energy(meter_id) == {0: (10, 10), 1: (20, 10), 2: (0, 14)}
 
 
+@pytest.mark.parametrize(("nearer_s", "energy"), [(0, 0), (1, 100)])
+def test_reads_seven_days_apart_have_no_energy_between_them(telemetry: Any, nearer_s: int, energy: int) -> None:
+    meter_id = telemetry.meter(interval_s=3600)
+    telemetry.registers(meter_id, [(-7 * 86_400 + nearer_s, 1000), (0, 1100)])
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == energy
+
+
 def test_a_register_of_whole_kilowatt_hours_is_believed(telemetry: Any) -> None:
     meter_id = telemetry.meter(max_power_w=7200)
     telemetry.registers(meter_id, [(s, 5_000_000 + s // 500 * 1000) for s in range(1501)])

@@ -84,9 +84,9 @@ def test_no_service_changes_what_was_said(telemetry: Telemetry, role: str, state
         telemetry.do(statement)
 
 
-def test_the_api_may_edit_and_revoke(telemetry: Telemetry) -> None:
+def test_the_worker_may_edit_and_revoke(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
-    telemetry.do("SET ROLE segs_api")
+    telemetry.do("SET ROLE segs_worker")
     _edit(telemetry, meter_id, 5)
     assert telemetry.rows(REVOKE, meter_id, SUNDAY, SUNDAY + DAY, "a mistake", "ada", NOW) == [{"n": 1}]
 

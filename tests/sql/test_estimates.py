@@ -147,6 +147,20 @@ def test_a_dead_meter_is_not_forgotten(telemetry: Telemetry) -> None:
     assert {row[1:] for row in rows} == {("flat", 9, 10)}
 
 
+def test_beside_a_register_that_was_not_believed_another_one_keeps_what_it_moved_by(telemetry: Telemetry) -> None:
+    """C9: an estimate stands in for what nobody knows, and for nothing else."""
+    meter_id = telemetry.meter(interval_s=900)
+    put(telemetry, meter_id, SUNDAY - DAY, [40] * 96, energy_export_wh=[7] * 96)
+    reads = [(-900, 1000, 500), (0, 1030, 510), (4500, 5, 562), (5400, 35, 570)]
+    telemetry.store(meter_id, ["energy_import_wh", "energy_export_wh"], reads)
+    telemetry.aggregate()
+    validate(telemetry, SUNDAY + 5 * DAY)
+    rows = effective(telemetry, meter_id, NOON - QUARTER, NOON + 6 * QUARTER)
+    assert [row["energy_import_wh"] for row in rows] == [30, 0, 40, 40, 40, 40, 30][: len(rows)]
+    assert sum(row["energy_export_wh"] for row in rows) == 70
+    assert live(telemetry, meter_id) == [(NOON + n * QUARTER, "flat", 9, 40) for n in range(1, 5)]
+
+
 def test_a_living_meter_gets_no_flat_load(telemetry: Telemetry) -> None:
     meter_id = _dead(telemetry, 5)
     put(telemetry, meter_id, SUNDAY + 4 * DAY, [10])

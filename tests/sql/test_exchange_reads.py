@@ -90,6 +90,6 @@ def test_where_readings_are_gone_minutes_still_know_where_registers_stood(teleme
 
 def test_services_that_only_look_may_ask(telemetry: Telemetry) -> None:
     meter_id = _meter(telemetry)
-    for role in ("segs_worker", "segs_api", "segs_readonly"):
+    for role in ("segs_worker", "segs_readonly"):
         telemetry.do(f"SET ROLE {role}")
         assert len(_faults(telemetry, meter_id, 5030, 200)) == 2

@@ -232,3 +232,54 @@ def test_rows_that_are_there_already_are_looked_for_in_their_day(explained: Expl
     for statement in ("incoming_store", "incoming_lacking", "incoming_conflicts"):
         looked = explained(Queries("ingest")[statement], {"first": first, "last": last})
         assert [scan for scan in looked if scan.ends <= first or scan.begins > last] == []
+
+
+_READS = {
+    "latest": ("SELECT * FROM latest_values(ARRAY[1500, 7], %(from)s, %(to)s)", "raw_readings", DAY),
+    "readings": ("SELECT * FROM meter_readings(1500, %(from)s, %(to)s)", "raw_readings", DAY),
+    "raw": ("SELECT * FROM meter_history(1500, %(from)s, %(to)s, 'raw')", "raw_readings", DAY),
+    "minutes": ("SELECT * FROM meter_history(1500, %(from)s, %(to)s, '1m')", "aggregates_1m", 2 * DAY),
+    "quarter-hours": ("SELECT * FROM meter_history(1500, %(from)s, %(to)s, '15m')", "aggregates_15m", 8 * DAY),
+    "days": ("SELECT * FROM meter_history(1500, %(from)s, %(to)s, '1d')", "aggregates_15m", 8 * DAY),
+    "channels of minutes": ("SELECT * FROM meter_channels(1500, %(from)s, %(to)s, '1m')", "aggregates_1m", 2 * DAY),
+    "channels of hours": ("SELECT * FROM meter_channels(1500, %(from)s, %(to)s, '1h')", "aggregates_15m", 8 * DAY),
+    "statistics": ("SELECT * FROM meter_statistics(1500, %(from)s, %(to)s, %(to)s)", "aggregates_15m", 8 * DAY),
+    "energy": ("SELECT * FROM meter_energy(1500, %(from)s, %(to)s, '1d')", "aggregates_15m", 8 * DAY),
+    "two periods": (
+        "SELECT * FROM compare_periods(1500, %(from)s, %(from)s + INTERVAL '1 day', %(from)s, %(to)s, %(to)s)",
+        "aggregates_15m",
+        8 * DAY,
+    ),
+    "top consumers": ("SELECT * FROM top_consumers('region-7', %(from)s, %(to)s)", "aggregates_15m", 8 * DAY),
+    "region": ("SELECT * FROM region_history('region-7', %(from)s, %(to)s)", "regional_15m", 8 * DAY),
+    "regions": ("SELECT * FROM region_statistics('{region-7,region-8}', %(to)s)", "regional_15m", DAY),
+    "completeness": ("SELECT * FROM completeness_summary(1500, %(from)s, %(to)s, %(to)s)", "raw_readings", DAY),
+}
+
+
+@pytest.mark.parametrize("read", _READS)
+@pytest.mark.parametrize("planned", ["force_custom_plan", "force_generic_plan"])
+def test_what_the_api_asks_is_found_by_index_in_its_own_time(explained: Explained, read: str, planned: str) -> None:
+    """Statements of functions are planned for their parameters, or once for all: neither may look farther."""
+    statement, table, span = _READS[read]
+    to = NOW.replace(minute=0, second=0) - DAY
+    explained(f"SET LOCAL plan_cache_mode = {planned}", {})
+    explained("SELECT set_config('segs.grants', '{\"all\": true}', true)", {})
+
+    looked = explained(statement, {"from": to - span, "to": to})
+
+    assert {scan.table for scan in looked} == {table}
+    _within(looked, table, to - span, to)
+
+
+def test_a_meter_of_many_is_found_by_index_in_the_registry(filled: psycopg.Connection) -> None:
+    """Its completeness is asked for by people, of whom there are as many as meters."""
+    with filled.transaction(force_rollback=True):
+        filled.execute("SELECT set_config('segs.grants', '{\"all\": true}', true)")
+        before = filled.execute(_SCANS).fetchone()
+        filled.execute("SELECT * FROM completeness_summary(1500, %s, %s, %s)", [NOW - DAY, NOW, NOW])
+        after = filled.execute(_SCANS).fetchone()
+    assert after == before
+
+
+_SCANS = "SELECT pg_stat_get_xact_numscans('device_registry'::regclass)"

@@ -237,6 +237,56 @@ def test_a_straight_line_that_an_exchange_breaks_is_no_reading(telemetry: Any) -
     assert telemetry.quarters(meter_id)[0]["quality"] == 10
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+@pytest.mark.parametrize(
+    ("final", "first", "energy"),
+    [
+        # The last read is at 90 s, the exchange at 210 s, the next read at 315 s.
+        (None, 0, {1: (5, 10), 2: (None, 10), 3: (5, 10), 4: (10, 9), 5: (7, 9)}),
+        (130, None, {1: (10, 9), 2: (10, 9), 3: (5, 10), 4: (None, 10), 5: (4, 10)}),
+        (None, None, {1: (5, 10), 2: (None, 10), 3: (None, 10), 4: (None, 10), 5: (4, 10)}),
+        (130, 0, {1: (10, 9), 2: (10, 9), 3: (10, 9), 4: (10, 9), 5: (7, 9)}),
+    ],
+)
+def test_every_minute_in_which_nobody_knows_what_a_register_moved_by_says_so(
+    telemetry: Any, told_first: bool, final: int | None, first: int | None, energy: dict[float, tuple[object, object]]
+) -> None:
+    """C7: those of the reads on either side too, whether the exchange is told before or after them."""
+    meter_id = telemetry.meter(interval_s=60)
+    if told_first:
+        _exchange(telemetry, meter_id, 210, final, first)
+        telemetry.aggregate()
+    telemetry.registers(meter_id, [(30, 100), (90, 110), (315, 18), (360, 22)])
+    telemetry.aggregate()
+    if not told_first:
+        _exchange(telemetry, meter_id, 210, final, first)
+        telemetry.aggregate()
+    assert telemetry.energy(meter_id) == {0: (5, 14), **energy, 6: (0, 14)}
+    assert telemetry.quarters(meter_id)[0]["quality"] == max(quality for _, quality in energy.values() if quality != 14)
+
+
+def test_a_first_read_long_before_any_other_begins_the_energy(telemetry: Any) -> None:
+    """C7: what the register moved by from there to the first reading that comes, whichever reading that is."""
+    meter_id = telemetry.meter(interval_s=60)
+    _exchange(telemetry, meter_id, 60, None, 0)
+    telemetry.aggregate()
+    telemetry.registers(meter_id, [(900, 77), (960, 80)])
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == 80
+    assert _events(telemetry) == [("exchange", 60, None, 0)]
+
+
+def test_a_reading_that_an_exchange_explains_is_booked_from_the_exchange_before_it(telemetry: Any) -> None:
+    """C7: until then it was taken for a glitch."""
+    meter_id = telemetry.meter(interval_s=60)
+    _exchange(telemetry, meter_id, 60, None, 0)
+    telemetry.registers(meter_id, [(900, 77), (990, 52), (1050, 55)])
+    telemetry.aggregate()
+    _exchange(telemetry, meter_id, 930, 78, 50)
+    telemetry.aggregate()
+    assert booked(telemetry, meter_id) == 78 + 5
+
+
 Reads = list[tuple[float, int]]
 
 

@@ -229,6 +229,30 @@ async def test_a_mark_that_takes_longer_than_the_database_allows_holds_up_no_oth
     assert "57014" in str(failed["error"])
 
 
+@pytest.mark.parametrize(("queue", "table"), [("minutes", "aggregates_1m"), ("quarters", "aggregates_15m")])
+async def test_a_page_that_the_disk_does_not_give_back_holds_up_no_other_meter(
+    telemetry: Telemetry, queue: str, table: str
+) -> None:
+    """C8, C12: its block was claimed first again and again, and no other block of meters was ever computed."""
+    for meter_id in (3, 5, 5000):
+        telemetry.meter(meter_id=meter_id)
+        telemetry.registers(meter_id, [(0, 0), (1, 10)])
+    telemetry.do(
+        "CREATE FUNCTION page(integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN IF $1 = 3 THEN"
+        " RAISE data_corrupted USING MESSAGE = 'invalid page in block 7'; END IF; RETURN true; END $$"
+    )
+    telemetry.do(f"ALTER TABLE {table} ADD CONSTRAINT page CHECK (page(meter_id))")
+    steps = {work.name: work.step for work in aggregate.works(pause_s=0)}
+    for name in ("minutes", "quarters"):
+        async with await psycopg.AsyncConnection.connect(telemetry.dsn, autocommit=True) as connection:
+            while await steps[name](connection, telemetry.now + timedelta(hours=1)):
+                pass
+    assert _energy(telemetry, table) == 20
+    [failed] = telemetry.rows("SELECT meter_id, resolution_min, error FROM failed_marks")
+    assert (failed["meter_id"], failed["resolution_min"]) == (3, {"minutes": 1, "quarters": 15}[queue])
+    assert "invalid page in block 7" in str(failed["error"])
+
+
 async def test_a_schema_of_another_release_ends_the_worker(telemetry: Telemetry) -> None:
     telemetry.do("INSERT INTO schema_version (version, master) VALUES (1000, 'telemetry')")
     with pytest.raises(ExceptionGroup) as raised:

@@ -25,7 +25,7 @@ _PROBE_INTERVAL_S = 3600.0
 
 
 class Polled(msgspec.Struct, gc=False):
-    """`values` are canonical. `arrived_us` is when the last reply came, in whole milliseconds, None without any;
+    """`values` are canonical. `arrived_us` is when the last reply came, a time of no other reading, None without any;
     `silent` means that the device let the line wait, or lost it; `narrows` that what it is silent on is just being
     found out. `replies` are those to `blocks`, None where there was none."""
 
@@ -51,7 +51,9 @@ class ModbusDevice:
         profile: ModbusProfile | None = None,
         discover: Callable[[Read], Awaitable[ModbusProfile]] | None = None,
         set_aside: SetAside | None = None,
+        newest_us: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`newest_us` tells the time of the newest reading before this start, None where there is none."""
         if (profile is None) == (discover is None):
             raise ValueError(f"{id}: give a profile, or a way to discover it")
         self.id, self.unit, self.interval_s, self.timeout_s = id, unit, interval_s, timeout_s
@@ -62,6 +64,7 @@ class ModbusDevice:
         self._outdated = False
         self._probe_s: float | None = None
         self._first_probe = 0
+        self._newest_us, self._latest_us = newest_us, 0
         if profile is not None:
             self._follow(profile)
 
@@ -106,13 +109,14 @@ class ModbusDevice:
                         unanswered = block
                     break
             else:
-                # What is finer is the scheduler's, not the meter's, and costs a byte and a half a reading.
-                arrived_us = clock.now_us() // 1000 * 1000
+                arrived_us = clock.now_us()
         decoded = layout.decode(replies)
         if decoded.impossible:
             faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
         if not decoded.values and not faults:
             faults.append("it answers, and every register says that there is no value")
+        if arrived_us is not None:
+            arrived_us = self._stamped(arrived_us)
         polled = Polled(decoded.values, faults, arrived_us, silent, blocks=blocks, replies=replies)
         if unanswered is not None and layout.waited_for(unanswered, others_answer=arrived_us is not None):
             refused.append(unanswered)
@@ -128,6 +132,19 @@ class ModbusDevice:
         # Another meter may be there after a silence, and a map that is refused is another's.
         self._outdated = self._discover is not None and (silent or bool(refused))
         return polled
+
+    def _stamped(self, now_us: int) -> int:
+        """The time of a reading that came at `now_us`: two of one meter and one time would be one to the receiver.
+
+        Whole milliseconds, as what is finer is the scheduler's, not the meter's, and costs a byte and a half a reading.
+        Where the clock was set back, there may be a reading of that millisecond; it keeps its own microseconds, of
+        which those have none.
+        """
+        whole_us = now_us // 1000 * 1000
+        if whole_us <= max(self._latest_us, self._newest_us() or 0):
+            return whole_us + (now_us % 1000 or 1)
+        self._latest_us = whole_us
+        return whole_us
 
     def _reader(self, line: Line) -> Read:
         return partial(line.read, unit=self.unit, timeout_s=self.timeout_s)

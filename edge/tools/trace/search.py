@@ -42,6 +42,7 @@ _BATCHES = (
     "SELECT s.name, b.seq, b.lane, b.cut_us, b.readings, b.first_us, b.last_us, b.sha256, b.receipt_us, b.receipt, "
     "b.confirmed_us FROM batch AS b JOIN stream AS s ON s.id = b.stream "
 )
+_CONFIRMED = "b.readings > 0 AND b.confirmed_us IS NOT NULL"
 
 
 class _Hit(msgspec.Struct):
@@ -76,12 +77,27 @@ class Search:
                 self._batches("b.confirmed_us IS NULL AND b.first_id <= ?1 AND b.last_id >= ?1", hit.segment)
             )
         else:
-            where = "b.readings > 0 AND b.confirmed_us IS NOT NULL AND b.first_us <= ?1 AND b.last_us >= ?1"
-            answer.batches = list(self._batches(where, question.time_us))
+            answer.batches = list(self._confirmed())
             answer.not_read = list(self._notes())
         if hit is None or hit.level:
             answer.given_up = list(self._losses())
+        silent = any(note.kind != NoteKind.OVERRUN for note in answer.not_read)
+        if hit is None and not (answer.batches or answer.refused or answer.given_up or silent):
+            answer.batches = list(self._nearest_confirmed())
         return answer
+
+    def _confirmed(self) -> Iterator[FoundBatch]:
+        """Of the batches that are deleted here, those whose span holds the time."""
+        where = f"{_CONFIRMED} AND b.first_us <= ?1 AND b.last_us >= ?1"
+        return self._batches(where, self._question.time_us)
+
+    def _nearest_confirmed(self) -> Iterator[FoundBatch]:
+        """The one that ends or begins nearest to the time, within the slack."""
+        apart = "max(b.first_us - ?1, ?1 - b.last_us)"
+        near = (
+            f"SELECT b.id FROM batch AS b WHERE {_CONFIRMED} AND {apart} <= {self._slack_us} ORDER BY {apart} LIMIT 1"
+        )
+        return self._batches(f"b.id IN ({near})", self._question.time_us)
 
     def time_known(self, boot_id: str | None) -> bool:
         """Whether anybody has vouched for the time of that boot."""

@@ -41,3 +41,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION caller_owned(integer, tstzrange) IS 'Whether the meter was the caller''s own at any time of the span; what is to come does not count yet';
 GRANT EXECUTE ON FUNCTION caller_owned(integer, tstzrange) TO segs_api;
+
+CREATE OR REPLACE FUNCTION caller_spans(p_meter_id integer) RETURNS tstzmultirange
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT CASE caller_role() WHEN 'ADMIN' THEN '{[-infinity, infinity)}'::tstzmultirange ELSE coalesce((
+        SELECT range_agg(s.valid)
+          FROM (SELECT o.valid FROM meter_owners o
+                 WHERE o.meter_id = p_meter_id AND o.user_id = caller_id() AND caller_role() IS NOT NULL
+                UNION ALL
+                SELECT l.valid FROM meter_locations l
+                 WHERE l.meter_id = p_meter_id AND l.region = ANY (caller_regions())) AS s (valid)), '{}') END
+$$;
+COMMENT ON FUNCTION caller_spans(integer) IS 'When the caller may read what the meter measured: while it was theirs, or in a region that they look after; an admin always';
+GRANT EXECUTE ON FUNCTION caller_spans(integer) TO segs_api;

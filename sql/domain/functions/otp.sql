@@ -12,6 +12,7 @@ CREATE OR REPLACE FUNCTION otp_issue(
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    v_lifetime CONSTANT interval := least(p_lifetime, INTERVAL '10 minutes');
     v_user users;
 BEGIN
     -- One at a time for a user: of two that come together the later supersedes the earlier.
@@ -24,10 +25,10 @@ BEGIN
     UPDATE otp_verifications SET superseded_at = p_now
      WHERE user_id = p_user_id AND purpose = p_purpose AND used_at IS NULL AND superseded_at IS NULL;
     INSERT INTO otp_verifications (user_id, purpose, code_hash, created_at, expires_at)
-    VALUES (p_user_id, p_purpose, p_code_hash, p_now, p_now + p_lifetime);
+    VALUES (p_user_id, p_purpose, p_code_hash, p_now, p_now + v_lifetime);
     INSERT INTO outbox (user_id, channel, template, payload, sealed_secret, created_at, expires_at)
     VALUES (p_user_id, 'email', p_purpose, jsonb_build_object('name', v_user.name, 'email', v_user.email), p_sealed_secret,
-            p_now, p_now + p_lifetime);
+            p_now, p_now + v_lifetime);
     RETURN true;
 END
 $$;

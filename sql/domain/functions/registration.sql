@@ -44,7 +44,7 @@ BEGIN
     IF v_outcome = 'right' THEN
         UPDATE users SET email_verified_at = coalesce(email_verified_at, p_now) WHERE user_id = p_user_id;
         INSERT INTO password_proofs (token_hash, user_id, created_at, expires_at)
-        VALUES (p_token_hash, p_user_id, p_now, p_now + p_lifetime);
+        VALUES (p_token_hash, p_user_id, p_now, p_now + least(p_lifetime, INTERVAL '15 minutes'));
     END IF;
     RETURN v_outcome;
 END

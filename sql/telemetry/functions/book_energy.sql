@@ -11,9 +11,11 @@
 --   reset      lower than the read before, where the register may begin again: not believed, 0 energy, quality 10
 --   backwards  lower than the read before, where it may not: the same, and a sign of tampering
 --   jump       farther up than the connection can carry: the same
+-- What a register moved by beside an exchange without the final read, or the first one, nobody knows: quality 10, up to the read
+-- on that side, and no energy in minutes that have no other.
 --
 -- How a read is taken depends on two reads on either side of it and on those of 30 s. A new read so changes at most what lies
--- between the fourth read before it, or two minutes, and the fourth one after; those minutes are computed again as a whole,
+-- between the fourth read or exchange before it, or two minutes, and the fourth one after; those minutes are computed again as a whole,
 -- with as much again as context.
 
 CREATE OR REPLACE FUNCTION book_energy(
@@ -82,7 +84,8 @@ BEGIN
         ) AS r
         WHERE r.value IS NOT NULL
     ), epoch AS MATERIALIZED (
-        SELECT e.meter_id, e.register, e.starts_at, e.final_value, e.first_value
+        SELECT e.meter_id, e.register, e.starts_at, e.final_value, e.first_value,
+               row_number() OVER (PARTITION BY e.meter_id, e.register ORDER BY e.starts_at) AS nth
         FROM context AS k
         JOIN register_epochs AS e ON e.meter_id = k.meter_id AND e.register = k.register
         WHERE e.starts_at >= k.begins - INTERVAL '7 days' AND e.starts_at <= k.ends + INTERVAL '7 days'
@@ -143,8 +146,8 @@ BEGIN
         UNION ALL
         SELECT j.meter_id, j.register, j.epoch, j.at, j.value, j.max_power_w, j.interval_ms, j.modulus, j.resets, j.before_at, j.before, true
         FROM judged AS j WHERE j.misplaced
-    ), pair AS (
-        SELECT l.meter_id, l.register, l.interval_ms, l.modulus, l.resets, l.at, l.value,
+    ), pair AS MATERIALIZED (
+        SELECT l.meter_id, l.register, l.epoch, l.interval_ms, l.modulus, l.resets, l.at, l.value,
                register_allowance(l.max_power_w, l.at, lead(l.at) OVER w) AS allowance,
                lead(l.at) OVER w AS to_at, lead(l.value) OVER w AS to_value
         FROM left_out AS l WHERE NOT l.out
@@ -157,6 +160,22 @@ BEGIN
         FROM pair AS p
         CROSS JOIN LATERAL (SELECT CASE WHEN p.to_value < p.value AND p.to_value - p.value + p.modulus BETWEEN 0 AND p.allowance
                                         THEN p.to_value - p.value + p.modulus ELSE p.to_value - p.value END) AS m (moved)
+    ), unknown AS (
+        SELECT e.meter_id, e.register, u.from_at, u.to_at
+        FROM context AS k
+        JOIN epoch AS e ON e.meter_id = k.meter_id AND e.register = k.register AND e.starts_at BETWEEN k.begins AND k.ends
+        CROSS JOIN LATERAL (
+            SELECT greatest(max(l.at) FILTER (WHERE l.at < e.starts_at),
+                            (SELECT max(o.starts_at) FROM epoch AS o
+                             WHERE o.meter_id = e.meter_id AND o.register = e.register AND o.starts_at < e.starts_at)) AS before_at,
+                   least(min(l.at) FILTER (WHERE l.at >= e.starts_at),
+                         (SELECT min(o.starts_at) FROM epoch AS o
+                          WHERE o.meter_id = e.meter_id AND o.register = e.register AND o.starts_at > e.starts_at)) AS after_at
+            FROM pair AS l WHERE l.meter_id = e.meter_id AND l.register = e.register AND (l.at, l.epoch) <> (e.starts_at, e.nth - 1)
+        ) AS beside
+        CROSS JOIN LATERAL (VALUES (CASE WHEN e.final_value IS NULL THEN beside.before_at END, e.starts_at),
+                                   (e.starts_at, CASE WHEN e.first_value IS NULL THEN beside.after_at END)) AS u (from_at, to_at)
+        WHERE u.from_at < u.to_at AND u.to_at < u.from_at + INTERVAL '7 days'
     ), part AS (
         -- what moved in the minute of the read itself
         SELECT w.meter_id, w.register, w.from_bucket AS bucket, NULL::real AS coverage,
@@ -195,6 +214,13 @@ BEGIN
         SELECT e.meter_id, e.register, time_bucket(v_minute, e.starts_at), NULL, NULL,
                CASE WHEN e.final_value IS NULL OR e.first_value IS NULL THEN 10 ELSE 14 END, NULL, NULL, true
         FROM epoch AS e
+        UNION ALL
+        -- from the last read to an exchange whose final read nobody took, and from one without a first read to the next
+        SELECT u.meter_id, u.register, b.bucket, 0, NULL, 10, NULL, NULL, true
+        FROM unknown AS u
+        JOIN stretch AS s ON s.meter_id = u.meter_id
+        CROSS JOIN LATERAL generate_series(greatest(time_bucket(v_minute, u.from_at), s.lo),
+                                           least(u.to_at - INTERVAL '1 microsecond', s.hi - v_minute), v_minute) AS b (bucket)
         UNION ALL
         -- and what was there before
         SELECT a.meter_id, NULL, a.bucket, NULL, NULL, CASE WHEN a.samples > 0 THEN 14 END, NULL, NULL, false

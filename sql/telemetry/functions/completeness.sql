@@ -35,7 +35,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION stream_completeness(timestamptz, timestamptz) IS
     'Per stream that delivered from p_from to p_to: batches, readings and the inclusive ranges of sequence numbers that never came';
-GRANT EXECUTE ON FUNCTION stream_completeness(timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION stream_completeness(timestamptz, timestamptz) TO segs_worker, segs_readonly;
 
 -- By the rate: a poll that was late is followed by one that is early by as much, and neither makes one missing. So what
 -- a gap has beyond whole intervals is owed, until shorter ones repay it or it has become an interval. That one is missing
@@ -208,7 +208,7 @@ $$;
 COMMENT ON FUNCTION gap_reasons(tstzrange[], bigint[], integer, integer, text, timestamptz, timestamptz) IS
     'The gaps of a device in order of time, which lack p_missing readings each, split where the reason changes: never_polled, thinned, quarantined, in_gateway_buffer or unknown; detail is the kind of note, or what the quarantine says. Numbered in order of time';
 
-CREATE OR REPLACE FUNCTION meter_completeness(p_from timestamptz, p_to timestamptz, p_whole boolean, p_gaps integer DEFAULT 100)
+CREATE OR REPLACE FUNCTION completeness_of(p_meters integer[], p_from timestamptz, p_to timestamptz, p_whole boolean, p_gaps integer)
 RETURNS TABLE (meter_id integer, meter_code text, gateway text, device text, interval_ms integer, first_time timestamptz,
                last_time timestamptz, expected bigint, received bigint, missing bigint, gap_count bigint, gaps jsonb,
                stretches jsonb, reasons jsonb, quarantined bigint)
@@ -221,7 +221,10 @@ AS $$
            came.received, told.missing, COALESCE(cardinality(lacking.gaps), 0), told.gaps, told.stretches, told.reasons, aside.readings
     -- A meter that only moved to another place is one registration.
     FROM (SELECT r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms, unnest(range_agg(r.valid)) AS valid
-          FROM device_registry AS r GROUP BY r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms) AS d
+          -- Two plans in one: of a few meters by index, of all without.
+          FROM (SELECT a.* FROM device_registry AS a WHERE p_meters IS NULL
+                UNION ALL SELECT f.* FROM device_registry AS f WHERE f.meter_id = ANY (p_meters)) AS r
+          GROUP BY r.gateway_id, r.device, r.meter_id, r.meter_code, r.interval_ms) AS d
     JOIN gateway_registry AS g ON g.gateway_id = d.gateway_id
     CROSS JOIN LATERAL (SELECT greatest(p_from, lower(d.valid)) AS lo, least(p_to, upper(d.valid)) AS hi,
                                -- A meter may be slower than its interval by so much, and lacks nothing.
@@ -296,13 +299,24 @@ AS $$
     WHERE d.valid && tstzrange(p_from, p_to)
     ORDER BY d.meter_code, span.lo
 $$;
+COMMENT ON FUNCTION completeness_of(integer[], timestamptz, timestamptz, boolean, integer) IS
+    'meter_completeness() of some meters, of all for NULL';
+
+CREATE OR REPLACE FUNCTION meter_completeness(p_from timestamptz, p_to timestamptz, p_whole boolean, p_gaps integer DEFAULT 100)
+RETURNS TABLE (meter_id integer, meter_code text, gateway text, device text, interval_ms integer, first_time timestamptz,
+               last_time timestamptz, expected bigint, received bigint, missing bigint, gap_count bigint, gaps jsonb,
+               stretches jsonb, reasons jsonb, quarantined bigint)
+LANGUAGE sql STABLE
+SET search_path = public, pg_temp
+AS $$ SELECT * FROM completeness_of(NULL, p_from, p_to, p_whole, p_gaps) $$;
 COMMENT ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) IS
     'Per meter and registration: readings expected by interval_ms, received, missing by that rate; the newest p_gaps of the parts of gaps, each with its reason, and of the stretches that neighbours for one reason make; missing by reason, quarantined. p_whole: expected in all of p_from to p_to, not only between the first and the last reading';
 GRANT EXECUTE ON FUNCTION lacking_readings(timestamptz[], timestamptz[], bigint[], bigint, timestamptz, integer, boolean, boolean)
-    TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) TO segs_worker, segs_api, segs_readonly;
+    TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION gap_readings_before(tstzrange, bigint, timestamptz) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION clamped_time(bigint) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION missing_reasons(integer, text, timestamptz, timestamptz, interval) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION gap_reasons(tstzrange[], bigint[], integer, integer, text, timestamptz, timestamptz)
-    TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_api, segs_readonly;
+    TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION completeness_of(integer[], timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION meter_completeness(timestamptz, timestamptz, boolean, integer) TO segs_worker, segs_readonly;

@@ -89,4 +89,4 @@ END
 $$;
 COMMENT ON FUNCTION day_findings(integer[], timestamptz[], timestamptz[], date) IS
     'What vee_rules find in the imported energy of one local day of some meters, which is from p_from to p_to for each';
-GRANT EXECUTE ON FUNCTION day_findings(integer[], timestamptz[], timestamptz[], date) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION day_findings(integer[], timestamptz[], timestamptz[], date) TO segs_worker, segs_readonly;

@@ -187,13 +187,13 @@ END
 $$;
 COMMENT ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean) IS
     'Shares a known energy (Wh, NULL for a register that is not known) of a gap out like the days before it; returns the quarter-hours; raises SG043 where there is something better, SG044 without like days, and SG041, SG045, SG046 as interval_edit() does';
-GRANT EXECUTE ON FUNCTION meter_label(integer) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION connection_limit_wh(integer, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION require_quarters(timestamptz[]) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION require_ended(timestamptz, timestamptz) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION require_carried(integer, timestamptz, timestamptz, bigint) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION beyond_limit_reason(integer, timestamptz, timestamptz, bigint, bigint, text) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION require_energy(bigint[]) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION interval_edit(integer, timestamptz[], bigint[], bigint[], text, text, timestamptz, boolean) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION interval_revoke(integer, timestamptz, timestamptz, text, text, timestamptz) TO segs_worker, segs_api;
-GRANT EXECUTE ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean) TO segs_worker, segs_api;
+GRANT EXECUTE ON FUNCTION meter_label(integer) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION connection_limit_wh(integer, timestamptz, timestamptz) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION require_quarters(timestamptz[]) TO segs_worker;
+GRANT EXECUTE ON FUNCTION require_ended(timestamptz, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION require_carried(integer, timestamptz, timestamptz, bigint) TO segs_worker;
+GRANT EXECUTE ON FUNCTION beyond_limit_reason(integer, timestamptz, timestamptz, bigint, bigint, text) TO segs_worker;
+GRANT EXECUTE ON FUNCTION require_energy(bigint[]) TO segs_worker;
+GRANT EXECUTE ON FUNCTION interval_edit(integer, timestamptz[], bigint[], bigint[], text, text, timestamptz, boolean) TO segs_worker;
+GRANT EXECUTE ON FUNCTION interval_revoke(integer, timestamptz, timestamptz, text, text, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean) TO segs_worker;

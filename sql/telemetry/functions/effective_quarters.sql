@@ -56,4 +56,4 @@ END
 $$;
 COMMENT ON FUNCTION effective_quarters(integer[], timestamptz[], timestamptz[]) IS
     'Quarter-hours as they hold, of the given spans (whole quarter-hours, disjoint per meter). Energy in Wh and varh, power in W, coverage in percent; version counts up with every change; source is actual, interpolated, estimate or edit';
-GRANT EXECUTE ON FUNCTION effective_quarters(integer[], timestamptz[], timestamptz[]) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION effective_quarters(integer[], timestamptz[], timestamptz[]) TO segs_worker, segs_readonly;

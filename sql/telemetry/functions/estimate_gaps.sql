@@ -1,6 +1,7 @@
 -- Estimates for quarter-hours without a reading. Where both ends of a gap are known its energy is known as well, and an
 -- estimate only shares it out: like the same weekdays and times of the three weeks before, in whole watt-hours that add up
--- to it exactly (each boundary is rounded once). Where the energy is not known, a flat load at the mean of those weeks.
+-- to it exactly (each boundary is rounded once). Where the energy is not known, a flat load at the mean of those weeks, for the
+-- registers of which that is so.
 
 CREATE OR REPLACE FUNCTION estimate_gaps(p_meters integer[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz)
 RETURNS integer
@@ -51,8 +52,20 @@ BEGIN
         CROSS JOIN LATERAL shape_gap(g.meter_id, g.lo, g.hi, g.import, g.export, g.reactive_import, g.reactive_export) AS e
         WHERE g.quality = 9 AND g.quarters > 8 AND NOT g.cut_off
         UNION ALL
-        SELECT g.meter_id, e.*, 'flat', 9
-        FROM gap AS g CROSS JOIN LATERAL flat_load(g.meter_id, g.lo, g.lo, g.hi) AS e
+        -- A register that goes on through all minutes of a quarter-hour, from where it stood in each, is known, whatever another did.
+        SELECT g.meter_id, e.bucket, CASE WHEN NOT k.import THEN e.energy_import_wh END, CASE WHEN NOT k.export THEN e.energy_export_wh END,
+               CASE WHEN NOT k.reactive_import THEN e.reactive_energy_import_varh END,
+               CASE WHEN NOT k.reactive_export THEN e.reactive_energy_export_varh END, 'flat', 9
+        FROM gap AS g
+        CROSS JOIN LATERAL flat_load(g.meter_id, g.lo, g.lo, g.hi) AS e
+        CROSS JOIN LATERAL (
+            SELECT count(m.energy_import_start_wh) = 15 AS import, count(m.energy_export_start_wh) = 15 AS export,
+                   count(m.reactive_energy_import_start_varh) = 15 AS reactive_import,
+                   count(m.reactive_energy_export_start_varh) = 15 AS reactive_export
+            FROM aggregates_1m AS m
+            WHERE m.meter_id = g.meter_id AND m.bucket >= e.bucket AND m.bucket < e.bucket + v_quarter
+              AND m.bucket >= v_first AND m.bucket < v_last
+        ) AS k
         WHERE g.quality = 10 AND NOT g.cut_off
     )
     SELECT (SELECT array_agg((NULL, w.meter_id, w.bucket, w.method, w.quality, w.energy_import_wh, w.energy_export_wh,

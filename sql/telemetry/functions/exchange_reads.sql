@@ -38,4 +38,4 @@ AS $$
 $$;
 COMMENT ON FUNCTION exchange_reads(integer, timestamptz, bigint[], bigint[]) IS
     'The final reads of the old and the first reads of the new registers (one element a register, 1 to 4; NULL where nobody took it) beside the readings that are nearest to them. fault: backwards where a register would have fallen, beyond where it would have moved by more than most, in Wh or varh; NULL where they agree';
-GRANT EXECUTE ON FUNCTION exchange_reads(integer, timestamptz, bigint[], bigint[]) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION exchange_reads(integer, timestamptz, bigint[], bigint[]) TO segs_worker, segs_readonly;

@@ -123,6 +123,6 @@ END
 $$;
 COMMENT ON FUNCTION peak_demand(integer[], timestamptz, timestamptz, text, text) IS
     'Highest mean power of a quarter-hour by its register, W (4 x Wh) and, where reactive energy is metered, VA, with the start of the first one that had it, for each local day or month';
-GRANT EXECUTE ON FUNCTION period_quarters(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION intervals(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION peak_demand(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION period_quarters(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION intervals(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION peak_demand(integer[], timestamptz, timestamptz, text, text) TO segs_worker, segs_readonly;

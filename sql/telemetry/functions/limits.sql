@@ -9,5 +9,5 @@ CREATE OR REPLACE FUNCTION usual_span() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN INTERVAL '21 days';
 COMMENT ON FUNCTION usual_span() IS 'How far back what is usual for a meter is looked for';
-GRANT EXECUTE ON FUNCTION longest_gap() TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION usual_span() TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION longest_gap() TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION usual_span() TO segs_worker, segs_readonly;

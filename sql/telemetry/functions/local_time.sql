@@ -33,6 +33,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION meter_zones(integer[]) IS
     'Which zone a meter''s days are local to, from when to when: all of time, whole quarter-hours; while a meter was nobody''s, the zone before goes on';
-GRANT EXECUTE ON FUNCTION local_start(timestamp, text) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION weekday_class(date) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION meter_zones(integer[]) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION local_start(timestamp, text) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION weekday_class(date) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION meter_zones(integer[]) TO segs_worker, segs_readonly;

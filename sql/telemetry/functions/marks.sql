@@ -93,9 +93,9 @@ COMMENT ON FUNCTION put_back(dirty_meters[], text, text, timestamptz) IS
 
 CREATE OR REPLACE FUNCTION passes_by_itself(p_state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN pg_catalog.left(p_state, 2) IN ('08', '40', '53', '55', '57', '58', 'XX');
+RETURN pg_catalog.left(p_state, 2) IN ('08', '40', '53', '55', '57', '58');
 COMMENT ON FUNCTION passes_by_itself(text) IS
-    'Whether an error of this SQLSTATE is the server''s and not the mark''s: connections, deadlocks, space, locks, shutdowns, the system';
+    'Whether an error of this SQLSTATE is the server''s and not the mark''s: connections, deadlocks, space, locks, shutdowns, the system. A damaged page (class XX) stays, and is in the way of few meters';
 GRANT EXECUTE ON FUNCTION meter_block(integer) TO segs_ingest, segs_worker;
 GRANT EXECUTE ON FUNCTION settles_at(timestamptz, integer, timestamptz) TO segs_ingest, segs_worker;
 GRANT EXECUTE ON FUNCTION mark_meters(integer, integer[], timestamptz, timestamptz, timestamptz) TO segs_ingest, segs_worker;

@@ -15,6 +15,6 @@ CREATE OR REPLACE FUNCTION quality_of_rank(p_rank integer) RETURNS smallint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (quality_order())[p_rank];
 COMMENT ON FUNCTION quality_of_rank(integer) IS 'Quality code of a rank: quality_of_rank(max(quality_rank(quality))) is the worst of many';
-GRANT EXECUTE ON FUNCTION quality_order() TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION quality_rank(smallint) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION quality_of_rank(integer) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION quality_order() TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION quality_rank(smallint) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION quality_of_rank(integer) TO segs_worker, segs_readonly;

@@ -14,5 +14,5 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN pg_catalog.round(p_moved * (pg_catalog.date_part('epoch', p_at - p_from) / pg_catalog.date_part('epoch', p_to - p_from)))::bigint;
 COMMENT ON FUNCTION register_share(bigint, timestamptz, timestamptz, timestamptz) IS
     'What a register that moved by p_moved from p_from to p_to had moved at p_at, in a straight line, rounded to a whole unit';
-GRANT EXECUTE ON FUNCTION register_allowance(double precision, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION register_allowance(double precision, timestamptz, timestamptz) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION register_share(bigint, timestamptz, timestamptz, timestamptz) TO segs_worker;

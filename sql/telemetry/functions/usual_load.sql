@@ -86,7 +86,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION flat_load(integer, timestamptz, timestamptz, timestamptz) IS
     'The mean quarter-hour of the 21 days before p_before, for each one of p_from to p_to; no rows where nothing was read then';
-GRANT EXECUTE ON FUNCTION like_days(integer, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION share_out(bigint, numeric[]) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION shape_gap(integer, timestamptz, timestamptz, bigint, bigint, bigint, bigint) TO segs_worker, segs_api, segs_readonly;
-GRANT EXECUTE ON FUNCTION flat_load(integer, timestamptz, timestamptz, timestamptz) TO segs_worker, segs_api, segs_readonly;
+GRANT EXECUTE ON FUNCTION like_days(integer, timestamptz, timestamptz) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION share_out(bigint, numeric[]) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION shape_gap(integer, timestamptz, timestamptz, bigint, bigint, bigint, bigint) TO segs_worker, segs_readonly;
+GRANT EXECUTE ON FUNCTION flat_load(integer, timestamptz, timestamptz, timestamptz) TO segs_worker, segs_readonly;

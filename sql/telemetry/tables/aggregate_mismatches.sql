@@ -18,4 +18,4 @@ COMMENT ON COLUMN aggregate_mismatches.found IS 'What aggregates_1m says, with e
 COMMENT ON COLUMN aggregate_mismatches.found_at IS 'When the difference was found';
 COMMENT ON INDEX aggregate_mismatches_found_at_idx IS 'The latest differences';
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_mismatches TO segs_worker;
-GRANT SELECT ON aggregate_mismatches TO segs_api, segs_readonly;
+GRANT SELECT ON aggregate_mismatches TO segs_readonly;

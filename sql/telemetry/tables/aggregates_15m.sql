@@ -101,4 +101,4 @@ COMMENT ON COLUMN aggregates_15m.power_factor_sum IS 'Sum of power_factor; divid
 COMMENT ON COLUMN aggregates_15m.version IS 'Counts up when a later computation changes energy or quality';
 COMMENT ON COLUMN aggregates_15m.computed_at IS 'When the row was computed last';
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregates_15m TO segs_worker;
-GRANT SELECT ON aggregates_15m TO segs_api, segs_readonly;
+GRANT SELECT ON aggregates_15m TO segs_readonly;

@@ -107,4 +107,4 @@ COMMENT ON COLUMN aggregates_1m.power_factor_max IS 'Highest power_factor';
 COMMENT ON COLUMN aggregates_1m.power_factor_sum IS 'Sum of power_factor; divided by the count it is the mean';
 COMMENT ON COLUMN aggregates_1m.computed_at IS 'When the row was computed last';
 GRANT SELECT, INSERT, UPDATE, DELETE ON aggregates_1m TO segs_worker;
-GRANT SELECT ON aggregates_1m TO segs_api, segs_readonly;
+GRANT SELECT ON aggregates_1m TO segs_readonly;

@@ -26,7 +26,7 @@ COMMENT ON COLUMN gateway_notes.readings IS 'How many readings, or polls left ou
 COMMENT ON COLUMN gateway_notes.detail IS 'What the gateway adds for people';
 COMMENT ON INDEX gateway_notes_span_idx IS 'What a gateway says of a span of time: completeness asks by it';
 GRANT SELECT, INSERT ON gateway_notes TO segs_ingest;
-GRANT SELECT ON gateway_notes TO segs_worker, segs_api, segs_readonly;
+GRANT SELECT ON gateway_notes TO segs_worker, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS gateway_reports (
     gateway_id integer PRIMARY KEY REFERENCES gateway_registry,
@@ -44,7 +44,7 @@ COMMENT ON COLUMN gateway_reports.clock_ahead_s IS 'How far the gateway''s clock
 COMMENT ON COLUMN gateway_reports.software IS 'The gateway''s program and its version';
 COMMENT ON COLUMN gateway_reports.report IS 'The report as in contract/report.py';
 GRANT SELECT, INSERT, UPDATE ON gateway_reports TO segs_ingest;
-GRANT SELECT ON gateway_reports TO segs_worker, segs_api, segs_readonly;
+GRANT SELECT ON gateway_reports TO segs_worker, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS delivery_tallies (
     tally_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -78,4 +78,4 @@ COMMENT ON COLUMN delivery_tallies.last_stream IS 'Stream of the newest';
 COMMENT ON COLUMN delivery_tallies.last_seq IS 'Sequence number of the newest';
 GRANT SELECT, INSERT ON delivery_tallies TO segs_ingest;
 GRANT SELECT, INSERT, DELETE ON delivery_tallies TO segs_worker;
-GRANT SELECT ON delivery_tallies TO segs_api, segs_readonly;
+GRANT SELECT ON delivery_tallies TO segs_readonly;

@@ -27,7 +27,7 @@ COMMENT ON COLUMN ingest_batches.duplicates IS 'Readings whose row was there bef
 COMMENT ON COLUMN ingest_batches.quarantined IS 'What was set aside: [{device, reason, readings}]';
 COMMENT ON INDEX ingest_batches_received_at_idx IS 'What came within a span of time; small, as the ledger only grows';
 GRANT SELECT, INSERT, UPDATE (stored, duplicates, quarantined) ON ingest_batches TO segs_ingest;
-GRANT SELECT ON ingest_batches TO segs_worker, segs_api, segs_readonly;
+GRANT SELECT ON ingest_batches TO segs_worker, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS quarantine (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -64,4 +64,4 @@ COMMENT ON INDEX quarantine_open_idx IS 'What waits for a registration';
 COMMENT ON INDEX quarantine_future_idx IS 'What waits for its time to come';
 GRANT SELECT, INSERT ON quarantine TO segs_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO segs_worker;
-GRANT SELECT ON quarantine TO segs_api, segs_readonly;
+GRANT SELECT ON quarantine TO segs_readonly;

@@ -48,5 +48,5 @@ COMMENT ON COLUMN interval_versions.ended_reason IS 'Why it ended';
 COMMENT ON INDEX interval_versions_bucket_idx IS 'All that was ever said of a quarter-hour';
 COMMENT ON INDEX interval_versions_live_key IS 'One edit and one estimate hold at a time';
 -- Nobody deletes, and nobody changes what was said.
-GRANT SELECT, INSERT, UPDATE (ended_at, ended_by, ended_reason) ON interval_versions TO segs_worker, segs_api;
+GRANT SELECT, INSERT, UPDATE (ended_at, ended_by, ended_reason) ON interval_versions TO segs_worker;
 GRANT SELECT ON interval_versions TO segs_readonly;

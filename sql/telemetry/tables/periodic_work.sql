@@ -8,4 +8,4 @@ COMMENT ON TABLE periodic_work IS 'When each kind of periodic work was done last
 COMMENT ON COLUMN periodic_work.kind IS 'Name of the work: reconcile';
 COMMENT ON COLUMN periodic_work.done_at IS 'When it was begun last, and finished';
 GRANT SELECT, INSERT, UPDATE, DELETE ON periodic_work TO segs_worker;
-GRANT SELECT ON periodic_work TO segs_api, segs_readonly;
+GRANT SELECT ON periodic_work TO segs_readonly;

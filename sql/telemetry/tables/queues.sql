@@ -28,7 +28,7 @@ COMMENT ON COLUMN dirty_meters.marked_at IS 'When the span was marked';
 COMMENT ON INDEX dirty_meters_block_idx IS 'Marks of a block that are due';
 GRANT SELECT, INSERT ON dirty_meters TO segs_ingest;
 GRANT SELECT, INSERT, DELETE ON dirty_meters TO segs_worker;
-GRANT SELECT ON dirty_meters TO segs_api, segs_readonly;
+GRANT SELECT ON dirty_meters TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_regions (
     dirty_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -44,7 +44,7 @@ COMMENT ON COLUMN dirty_regions.bucket IS 'Start of the quarter-hour, UTC';
 COMMENT ON COLUMN dirty_regions.due_at IS 'When it is worth computing: a while after the first of its meters';
 COMMENT ON COLUMN dirty_regions.marked_at IS 'When the bucket was marked';
 GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_regions TO segs_worker;
-GRANT SELECT ON dirty_regions TO segs_api, segs_readonly;
+GRANT SELECT ON dirty_regions TO segs_readonly;
 
 -- Marks whose computation the database refused. They leave the queue, so that they hold up no other, and come back hourly.
 CREATE TABLE IF NOT EXISTS failed_marks (
@@ -70,4 +70,4 @@ COMMENT ON COLUMN failed_marks.marked_at IS 'When the span was marked';
 COMMENT ON COLUMN failed_marks.failed_at IS 'When its computation failed';
 COMMENT ON COLUMN failed_marks.error IS 'What the database said';
 GRANT SELECT, INSERT, UPDATE, DELETE ON failed_marks TO segs_worker;
-GRANT SELECT ON failed_marks TO segs_api, segs_readonly;
+GRANT SELECT ON failed_marks TO segs_readonly;

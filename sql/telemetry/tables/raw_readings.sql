@@ -51,7 +51,7 @@ COMMENT ON COLUMN raw_readings.energy_export_wh IS 'Register of active energy re
 COMMENT ON COLUMN raw_readings.reactive_energy_import_varh IS 'Register of reactive energy, import, varh';
 COMMENT ON COLUMN raw_readings.reactive_energy_export_varh IS 'Register of reactive energy, export, varh';
 GRANT SELECT, INSERT ON raw_readings TO segs_ingest, segs_worker;
-GRANT SELECT ON raw_readings TO segs_api, segs_readonly;
+GRANT SELECT ON raw_readings TO segs_readonly;
 -- TimescaleDB hands every grant on to the table that keeps what is compressed, which has no such columns, and fails. So only
 -- rights that are missing are granted, and where there is compression already, with its hooks off: rights on the hypertable
 -- are all that a query needs.

@@ -11,5 +11,5 @@ COMMENT ON COLUMN capacity_registry.region IS 'region_registry.region';
 COMMENT ON COLUMN capacity_registry.capacity_w IS 'Capacity of the region''s supply, W';
 COMMENT ON COLUMN capacity_registry.valid IS 'When it was, or is, that; half-open';
 COMMENT ON INDEX capacity_registry_one_at_a_time IS 'A region has one capacity at a time';
-GRANT SELECT ON capacity_registry TO segs_api, segs_readonly;
+GRANT SELECT ON capacity_registry TO segs_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON capacity_registry TO segs_worker;

@@ -31,4 +31,4 @@ COMMENT ON COLUMN regional_15m.coverage IS 'Mean coverage over the meters expect
 COMMENT ON COLUMN regional_15m.quality IS 'Worst quality of the meters'' rows';
 COMMENT ON COLUMN regional_15m.computed_at IS 'When the row was computed last';
 GRANT SELECT, INSERT, UPDATE, DELETE ON regional_15m TO segs_worker;
-GRANT SELECT ON regional_15m TO segs_api, segs_readonly;
+GRANT SELECT ON regional_15m TO segs_readonly;

@@ -12,7 +12,7 @@ COMMENT ON COLUMN meter_registers.meter_id IS 'device_registry.meter_id';
 COMMENT ON COLUMN meter_registers.register IS '1 energy_import_wh, 2 energy_export_wh, 3 reactive_energy_import_varh, 4 reactive_energy_export_varh';
 COMMENT ON COLUMN meter_registers.last_day IS 'The latest day, UTC, with a read of it';
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter_registers TO segs_worker;
-GRANT SELECT ON meter_registers TO segs_api, segs_readonly;
+GRANT SELECT ON meter_registers TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS register_epochs (
     meter_id integer NOT NULL,
@@ -29,7 +29,7 @@ COMMENT ON COLUMN register_epochs.starts_at IS 'The instant of the exchange; a r
 COMMENT ON COLUMN register_epochs.final_value IS 'Final read of the old register at starts_at, Wh or varh; NULL when nobody took it';
 COMMENT ON COLUMN register_epochs.first_value IS 'First read of the new register at starts_at, Wh or varh; NULL when nobody took it';
 GRANT SELECT, INSERT, UPDATE, DELETE ON register_epochs TO segs_worker;
-GRANT SELECT ON register_epochs TO segs_api, segs_readonly;
+GRANT SELECT ON register_epochs TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS register_events (
     meter_id integer NOT NULL,
@@ -54,4 +54,4 @@ COMMENT ON COLUMN register_events.value IS 'The read, Wh or varh';
 COMMENT ON COLUMN register_events.found_at IS 'When it was computed';
 COMMENT ON INDEX register_events_at_idx IS 'Events of a span of time';
 GRANT SELECT, INSERT, UPDATE, DELETE ON register_events TO segs_worker;
-GRANT SELECT ON register_events TO segs_api, segs_readonly;
+GRANT SELECT ON register_events TO segs_readonly;

@@ -11,7 +11,7 @@ COMMENT ON COLUMN gateway_registry.name IS 'The gateway''s name, for people';
 COMMENT ON COLUMN gateway_registry.key_hashes IS 'SHA-256 of each key that is valid now; no entry means that nothing is accepted';
 GRANT SELECT ON gateway_registry TO segs_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON gateway_registry TO segs_worker;
-GRANT SELECT (gateway_id, name) ON gateway_registry TO segs_api, segs_readonly;
+GRANT SELECT (gateway_id, name) ON gateway_registry TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS region_registry (
     region text PRIMARY KEY CHECK (region ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS region_registry (
 COMMENT ON TABLE region_registry IS 'Regions over which meters are summed';
 COMMENT ON COLUMN region_registry.region IS 'Short name: lower-case letters, digits, hyphen and underscore';
 COMMENT ON COLUMN region_registry.capacity_w IS 'Capacity of the region''s supply, W; NULL where it is unknown';
-GRANT SELECT ON region_registry TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT ON region_registry TO segs_ingest, segs_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON region_registry TO segs_worker;
 
 CREATE TABLE IF NOT EXISTS device_registry (
@@ -56,7 +56,7 @@ COMMENT ON COLUMN device_registry.interval_ms IS 'Expected time between two read
 COMMENT ON COLUMN device_registry.valid IS 'The span of reading times for which the row holds, half-open';
 COMMENT ON INDEX device_registry_meter_idx IS 'Rows of a meter';
 COMMENT ON INDEX device_registry_region_idx IS 'Members of a region';
-GRANT SELECT ON device_registry TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT ON device_registry TO segs_ingest, segs_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON device_registry TO segs_worker;
 
 CREATE TABLE IF NOT EXISTS registry_version (
@@ -71,7 +71,7 @@ COMMENT ON COLUMN registry_version.only_row IS 'Always true';
 COMMENT ON COLUMN registry_version.version IS 'Number of the registry''s present state';
 COMMENT ON COLUMN registry_version.copied_token IS 'registry_state.token of the domain database when it was copied last; NULL before';
 COMMENT ON COLUMN registry_version.copied_version IS 'The version after that copy: another one says that somebody changed a registry table since';
-GRANT SELECT ON registry_version TO segs_ingest, segs_api, segs_readonly;
+GRANT SELECT ON registry_version TO segs_ingest, segs_readonly;
 GRANT SELECT, UPDATE ON registry_version TO segs_worker;
 
 CREATE OR REPLACE FUNCTION registry_changed() RETURNS trigger

@@ -17,7 +17,6 @@ COMMENT ON COLUMN vee_rules.percent IS 'spike: excess over the lower peak; sum: 
 COMMENT ON COLUMN vee_rules.energy_wh IS 'An energy, Wh. spike: peaks below are none; sum: tolerated deviation; high, low: usual days below are not judged; consecutive: what counts as the same';
 COMMENT ON COLUMN vee_rules.number IS 'spike: which peak is compared with, 3 for the third; high, low: like days needed; consecutive: quarter-hours from which on a run is found; sum: unused';
 GRANT SELECT ON vee_rules TO segs_worker, segs_readonly;
-GRANT SELECT, UPDATE ON vee_rules TO segs_api;
 
 CREATE TABLE IF NOT EXISTS vee_findings (
     finding_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -47,7 +46,7 @@ COMMENT ON COLUMN vee_findings.cleared_at IS 'When a look at the day did not con
 COMMENT ON INDEX vee_findings_once IS 'Looking again finds nothing twice';
 COMMENT ON INDEX vee_findings_open_idx IS 'Findings that stand';
 GRANT SELECT, INSERT, UPDATE ON vee_findings TO segs_worker;
-GRANT SELECT ON vee_findings TO segs_api, segs_readonly;
+GRANT SELECT ON vee_findings TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS vee_meters (
     meter_id integer PRIMARY KEY,
@@ -65,7 +64,7 @@ COMMENT ON COLUMN vee_meters.last_day IS 'The local day of the last element of d
 COMMENT ON COLUMN vee_meters.daily_import_wh IS 'Imported energy of 21 local days up to last_day, Wh; NULL for a day that lacks quarter-hours';
 COMMENT ON INDEX vee_meters_last_actual_idx IS 'Meters that have been silent for long';
 GRANT SELECT, INSERT, UPDATE ON vee_meters TO segs_worker;
-GRANT SELECT ON vee_meters TO segs_api, segs_readonly;
+GRANT SELECT ON vee_meters TO segs_readonly;
 
 CREATE TABLE IF NOT EXISTS dirty_intervals (
     dirty_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -85,5 +84,4 @@ COMMENT ON COLUMN dirty_intervals.not_before IS 'Not to be taken before; later t
 COMMENT ON COLUMN dirty_intervals.error IS 'What the database said when the mark failed last';
 COMMENT ON COLUMN dirty_intervals.marked_at IS 'When it was marked';
 GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_intervals TO segs_worker;
-GRANT SELECT, INSERT ON dirty_intervals TO segs_api;
 GRANT SELECT ON dirty_intervals TO segs_readonly;

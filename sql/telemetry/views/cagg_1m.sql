@@ -47,4 +47,4 @@ COMMENT ON COLUMN cagg_1m.power_w_max IS 'Highest power_w, W';
 COMMENT ON COLUMN cagg_1m.power_w_sum IS 'Sum of power_w, W';
 COMMENT ON COLUMN cagg_1m.energy_import_wh_first IS 'First read of the import register in the minute, Wh';
 COMMENT ON COLUMN cagg_1m.energy_import_wh_last IS 'Last read of the import register in the minute, Wh';
-GRANT SELECT ON cagg_1m TO segs_worker, segs_api, segs_readonly;
+GRANT SELECT ON cagg_1m TO segs_worker, segs_readonly;

@@ -22,10 +22,20 @@ from edge.profiles.modbus.schema import ModbusProfile
 from edge.set_aside_file import SetAsideFile
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
 
+_NOON_US = 1_795_780_800_000_000
 
-def _meter(unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3) -> ModbusDevice:
-    profile = catalog.modbus("eastron-sdm630")
-    return ModbusDevice(id=f"meter-{unit}", unit=unit, profile=profile, interval_s=interval_s, timeout_s=timeout_s)
+
+def _meter(
+    unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3, newest_us: int | None = None
+) -> ModbusDevice:
+    return ModbusDevice(
+        id=f"meter-{unit}",
+        unit=unit,
+        profile=catalog.modbus("eastron-sdm630"),
+        interval_s=interval_s,
+        timeout_s=timeout_s,
+        newest_us=lambda: newest_us,
+    )
 
 
 @asynccontextmanager
@@ -47,6 +57,24 @@ async def test_a_reading_is_stamped_in_whole_milliseconds() -> None:
         async with _polling(meters.port, [_meter(1)]) as kept:
             await eventually(lambda: len(kept.readings) >= 5)
     assert {reading.time_us % 1000 for reading in kept.readings} == {0}
+
+
+def _at(now_us: int) -> Clock:
+    return Clock(now_us=lambda: now_us)
+
+
+@pytest.mark.parametrize("newest_us", [None, _NOON_US + 1_000_000])
+async def test_no_two_readings_of_a_meter_have_one_time_where_the_clock_was_set_back(newest_us: int | None) -> None:
+    """E27: two of one meter and one time are one to the receiver, and the second would be set aside as a conflict."""
+    first = [] if newest_us else [_NOON_US + 123, _NOON_US + 1_000_456]
+    again = [_NOON_US + 789, _NOON_US + 1_000_000, _NOON_US + 2_000_321]
+    device = _meter(1, newest_us=newest_us)
+    with ModbusMeters([1]) as meters:
+        async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as line:
+            await line.connect()
+            times_us = [(await device.poll(line, _at(now_us))).arrived_us for now_us in [*first, *again]]
+    whole = [now_us // 1000 * 1000 for now_us in first]
+    assert times_us == [*whole, _NOON_US + 789, _NOON_US + 1_000_001, _NOON_US + 2_000_000]
 
 
 async def test_a_meter_is_read_in_blocks_and_stamped_at_arrival() -> None:

@@ -87,6 +87,7 @@ async def test_a_session_that_the_broker_lost_is_counted_and_the_driver_goes_on(
     kept = Kept()
     async with listening(broker.port, kept, version=version) as bus:
         await eventually(lambda: bus.state.connected)
+        await eventually(lambda: (broker.data_dir / "sessions.db").exists(), timeout_s=20)
         await asyncio.to_thread(_lose_sessions, broker)
         await eventually(lambda: bus.state.sessions_lost == 1, timeout_s=20)
         await eventually(lambda: not bus.state.trouble)

@@ -88,6 +88,22 @@ async def test_once_confirmed_the_batches_of_its_time_are_shown(folder: Folder) 
     assert answer.waits_for is None
 
 
+async def test_between_two_confirmed_batches_the_one_of_the_nearest_reading_is_shown(folder: Folder) -> None:
+    """A time of one's own is seldom a reading's, and may fall between the last one of a batch and the next's first."""
+    async with folder.store() as store:
+        for first, last in ((0, 5), (5, 10), (20, 30)):
+            await commit(store, readings(first, last))
+            await store.cut_live(5000)
+            await deliver(store)
+        await store.confirm([(1, 1), (1, 2), (1, 3)], keep_s=0, asked_us=NOON_US + 60_000_000)
+        await commit(store, readings(40, 50))
+    assert [batch.seq for batch in _asked(folder, 4.4).batches] == [1]
+    assert [batch.seq for batch in _asked(folder, 4.6).batches] == [2]
+    assert _asked(folder, 4.6).said.startswith("delivered, if it was read: batch 2 was confirmed")
+    with pytest.raises(ToolFault, match="nothing is known of"):
+        _asked(folder, 15)
+
+
 async def test_the_nearest_reading_within_half_an_interval_counts(folder: Folder) -> None:
     async with folder.store() as store:
         await commit(store, readings(0, 10))

@@ -254,7 +254,7 @@ def test_a_wrong_crc_is_wrong_and_a_missing_unit_silent_on_rtu(ports: dict[str, 
 
 def test_an_endpoint_refuses_for_a_while_and_comes_back(simulator, ports: dict[str, int], line: socket.socket) -> None:
     """E11."""
-    assert _inject(simulator, "sound", "refuse", "--for", "600ms").returncode == 0
+    assert _inject(simulator, "sound", "refuse", "--for", "3s").returncode == 0
     assert _ended(line)
     with pytest.raises(ConnectionRefusedError):
         _connected(ports["sound"])

@@ -2,11 +2,14 @@
 
 import itertools
 import json
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -197,5 +200,11 @@ def test_a_stop_without_a_broker_says_which_messages_never_left(broker: Mosquitt
 def test_a_stop_while_waiting_for_the_broker_is_obeyed(broker: MosquittoBroker, start_simulator) -> None:
     broker.stop()
     simulator = start_simulator(FLEET.format(port=broker.port))
-    time.sleep(1.0)
+    while not _catches(simulator.process.pid, signal.SIGTERM):
+        time.sleep(0.05)
     assert simulator.stop() == (0, "")
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    [mask] = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)

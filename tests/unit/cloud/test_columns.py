@@ -85,6 +85,17 @@ def test_a_reading_outside_the_window_is_set_aside_whole(time_us: int, reason: s
     assert found.rows.time_us.tolist() == [5]
 
 
+@pytest.mark.parametrize("beside", [1.5, None, math.nan])
+def test_a_reading_at_either_end_of_the_window_is_stored(beside: Number) -> None:
+    """C4: whatever else is in its block."""
+    ends = block({"power_w": [1.5, beside, 2.5]}, time_us=[WINDOW.oldest_us, MINUTE_US, WINDOW.newest_us])
+
+    found = sort_out(portions([ends]), 1, REGISTRY, WINDOW)
+
+    assert found.rows.time_us.tolist() == [WINDOW.oldest_us, MINUTE_US, WINDOW.newest_us]
+    assert {one.reason for one in found.set_aside} <= {"not_a_number"}
+
+
 def test_a_bad_value_of_a_reading_that_waits_is_kept_with_it() -> None:
     found = sort_out(portions([block({"power_w": [math.inf]}, device="stranger")]), 1, REGISTRY, WINDOW)
 
@@ -103,6 +114,16 @@ def test_a_device_is_the_meter_that_it_was_at_the_time_of_the_reading() -> None:
     found = sort_out(portions([block({"power_w": [1, 2, 3]}, time_us=[9, 10, 11])]), 1, registry, WINDOW)
 
     assert found.rows.meter_id.tolist() == [7, 8, 8]
+
+
+def test_a_reading_of_the_instant_at_which_a_registration_ends_is_of_nobody() -> None:
+    """C2: spans are half-open, whether another meter follows or not."""
+    ended = Registry(version=1, gateway_of_key={}, assignments={(1, "main"): (Assignment(0, MINUTE_US, 7),)})
+
+    found = sort_out(portions([block({"power_w": [1, 2]}, time_us=[MINUTE_US - 1, MINUTE_US])]), 1, ended, WINDOW)
+
+    assert found.rows.time_us.tolist() == [MINUTE_US - 1]
+    assert [(one.reason, one.block.time_us) for one in found.set_aside] == [("unknown_device", [MINUTE_US])]
 
 
 def test_another_gateway_cannot_speak_for_the_device() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contract.batch import BatchError
-from contract.codec import PACKED, Bounds, TooMany, decode, encode_packed
+from contract.codec import JSON, MSGPACK, PACKED, Bounds, TooMany, decode, encode_packed
 from contract.columns import Column
 from contract.packed import Group
 
@@ -63,3 +63,40 @@ def test_what_is_too_much_is_refused_before_it_takes_memory(body: bytes, error: 
 
 def test_what_is_within_the_bounds_is_read() -> None:
     assert decode(_body(*[_one()] * 1000), PACKED, _BOUNDS).readings == 1000
+
+
+def _columnar(devices: list[dict[str, object]]) -> dict[str, object]:
+    return {"version": 1, "stream": STREAM, "seq": 1, "devices": devices}
+
+
+@pytest.mark.parametrize("media_type", [JSON, MSGPACK])
+@pytest.mark.parametrize(
+    ("device", "count"),
+    [
+        ({"device": "a", "time_us": [], "values": {f"q{n}": [] for n in range(100_000)}}, 1),
+        ({"device": "a", "time_us": [], "values": {f"q{n}": [] for n in range(100)}}, 1000),
+        ({"device": "a", "time_us": [1] * 1000, "values": {}}, 1000),
+        ({"device": "a", "time_us": [], "values": {}}, 20_000),
+    ],
+    ids=["columns", "columns of many devices", "readings", "devices"],
+)
+def test_what_is_too_much_in_columns_is_refused_before_it_takes_memory(
+    device: dict[str, object], count: int, media_type: str
+) -> None:
+    """C2, C4: three megabytes of names of quantities kept the receiver from every other gateway for many seconds."""
+    encoder = msgspec.json if media_type == JSON else msgspec.msgpack
+    body = encoder.encode(_columnar([device] * count))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMany):
+            decode(body, media_type, _BOUNDS)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(body) + 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("media_type", [JSON, MSGPACK])
+def test_a_large_body_within_the_bounds_is_what_it_is(media_type: str) -> None:
+    encoder = msgspec.json if media_type == JSON else msgspec.msgpack
+    device = {"device": "a", "time_us": list(range(900)), "values": {f"q{n}": [1.5] * 900 for n in range(200)}}
+    assert decode(encoder.encode(_columnar([device])), media_type, _BOUNDS).columns == 201

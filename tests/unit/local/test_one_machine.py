@@ -73,7 +73,7 @@ def test_a_torn_file_of_ports_keeps_nobody_from_stopping_what_runs(tmp_path: Pat
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "ports.json").write_text(torn)
     stack = Stack(home=tmp_path)
-    assert sorted(stack.services) == ["edge", "receiver", "simulator", "worker"]
+    assert sorted(stack.services) == ["api", "edge", "receiver", "simulator", "worker"]
     stack.stop_services()
 
 

@@ -1,0 +1,19 @@
+"""The API's application: the one place that wires it."""
+
+from fastapi import FastAPI
+
+from cloud.api import auth, errors, meters, system, telemetry, users
+from cloud.api.parts import Parts
+from cloud.api.requests import Bounded, Named
+
+
+def build(parts: Parts) -> FastAPI:
+    """The application over parts that are open already."""
+    app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app.state.parts = parts
+    errors.install(app)
+    for resource in (system, auth, users, meters, telemetry):
+        app.include_router(resource.router)
+    app.add_middleware(Bounded)
+    app.add_middleware(Named)
+    return app

@@ -1,0 +1,164 @@
+"""What the API refuses, as problem+json with types that do not change; nothing that is secret comes back in it."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import psycopg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout, TooManyRequests
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from cloud.db.errors import (
+    ConflictError,
+    DomainError,
+    ForbiddenError,
+    ImmutableError,
+    InvalidError,
+    NotFoundError,
+    OutdatedError,
+    domain_error,
+)
+from cloud.errors import CloudError
+from cloud.identity.errors import TooBusy, WeakPassword
+from cloud.problem import problem_response
+
+_LOG = structlog.get_logger("segs.api")
+_SECRET = {"password", "new_password", "old_password", "otp", "totp", "token", "refresh_token"}
+# A database that is away, starting, stopping or full: asked again, it may answer.
+_AWAY = (psycopg.OperationalError, PoolTimeout, TooManyRequests, TimeoutError)
+
+
+class Problem(CloudError):
+    """The root of what the API itself refuses; `problem` is the type's short name, for clients to rely on."""
+
+    status: ClassVar[int] = 400
+    problem: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str, *, where: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail, self.where, self.retry_after_s = detail, where, retry_after_s
+
+
+class Unauthenticated(Problem):
+    """No access token, one that proves nothing, or one whose session is over."""
+
+    status, problem = 401, "unauthenticated"
+
+
+class CredentialsRefused(Problem):
+    """Address and password do not fit together, or belong to nobody: no one is told which."""
+
+    status, problem = 401, "credentials-refused"
+
+
+class CodeRefused(Problem):
+    """A one-time code that is wrong, too old, or tried too often: no one is told which."""
+
+    status, problem = 403, "code-refused"
+
+
+class NotFound(Problem):
+    """There is nothing of that name that the caller may see."""
+
+    status, problem = 404, "not-found"
+
+
+class Malformed(Problem):
+    """A value that makes no sense, and no model has noticed it."""
+
+    status, problem = 422, "invalid"
+
+
+class TooMany(Problem):
+    """Asked too often; `retry_after_s` says when the next answer may come."""
+
+    status, problem = 429, "too-many-requests"
+
+
+_DOMAIN: tuple[tuple[type[DomainError], int, str], ...] = (
+    (NotFoundError, 404, "not-found"),
+    (ConflictError, 409, "conflict"),
+    (ImmutableError, 409, "immutable"),
+    (InvalidError, 422, "invalid"),
+    (ForbiddenError, 403, "forbidden"),
+    (OutdatedError, 503, "unavailable"),
+)
+
+
+def install(app: FastAPI) -> None:
+    """Every refusal of `app` becomes a problem."""
+
+    @app.exception_handler(Problem)
+    async def refused(request: Request, error: Problem) -> Response:
+        return problem_response(
+            error.status, error.problem, error.detail, where=error.where, retry_after_s=error.retry_after_s
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        faults = [_fault(fault) for fault in error.errors()]
+        return problem_response(422, "invalid", "the request makes no sense; errors says where", errors=faults)
+
+    @app.exception_handler(WeakPassword)
+    async def weak(request: Request, error: WeakPassword) -> Response:
+        fault = {"where": "password", "message": str(error), "reason": error.reason}
+        return problem_response(422, "weak-password", str(error), where="password", errors=[fault])
+
+    @app.exception_handler(TooBusy)
+    async def busy(request: Request, error: TooBusy) -> Response:
+        return problem_response(503, "busy", "too many passwords are being compared", retry_after_s=1)
+
+    @app.exception_handler(psycopg.Error)
+    async def database(request: Request, error: psycopg.Error) -> Response:
+        meaning = domain_error(error)
+        if meaning is not None:
+            status, problem = next((status, problem) for kind, status, problem in _DOMAIN if isinstance(meaning, kind))
+            if status == 503 or (status == 403 and meaning.sqlstate == "42501"):
+                _LOG.error("refused by the database", path=request.url.path, found=str(meaning))
+                return problem_response(status, problem, "the service may not do this; its log says why")
+            detail = str(error.diag.message_primary or meaning)
+            return problem_response(status, problem, detail if meaning.constraint is None else str(meaning))
+        if isinstance(error, _AWAY):
+            return _away(error)
+        _LOG.error("failed", path=request.url.path, exc_info=error)
+        return problem_response(500, "internal", "nothing was changed; the service's log says why")
+
+    @app.exception_handler(PoolTimeout)
+    async def pool(request: Request, error: PoolTimeout) -> Response:
+        return _away(error)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        problem = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "refused")
+        response = problem_response(error.status_code, problem, str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        _LOG.error("failed", path=request.url.path, exc_info=error)
+        return problem_response(500, "internal", "the service's log says why")
+
+
+def _away(error: Exception) -> Response:
+    _LOG.warning("a database does not answer", error=type(error).__name__)
+    return problem_response(503, "unavailable", "a database does not answer now", retry_after_s=2)
+
+
+def _fault(fault: Mapping[str, object]) -> dict[str, object]:
+    """Where, what was found unless it is secret or large, and what is wrong with it."""
+    place = fault["loc"]
+    names = [_told(part) for part in place if isinstance(part, str | int)] if isinstance(place, Sequence) else []
+    found = fault.get("input")
+    said: dict[str, object] = {"where": ".".join(names), "message": _told(fault["msg"])}
+    if isinstance(found, str | int | float | bool) and not _SECRET & set(names) and names[:1] != ["header"]:
+        said["found"] = _told(found)
+    return said
+
+
+def _told(text: object) -> str:
+    """The text, or its beginning, without what is no character: half a surrogate came as JSON and cannot go back."""
+    return str(text)[:200].encode("utf-8", "replace").decode()

@@ -1,0 +1,134 @@
+"""`segs-cloud api`: one process of the API. Stateless; run as many as there are cores or hosts."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+import uvicorn
+from psycopg import OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from cloud.api.app import build
+from cloud.api.database import Databases
+from cloud.api.parts import Parts
+from cloud.connections import Connections, room
+from cloud.db.pool import make_pool
+from cloud.db.queries import Queries
+from cloud.errors import CloudError
+from cloud.identity.keys import open_folder
+from cloud.identity.passwords import QUEUE, THREADS, Passwords
+from cloud.identity.settings import IdentitySettings
+from cloud.identity.tokens import AccessTokens
+from cloud.schema.errors import Database, SchemaError
+from cloud.schema.version import require_schema
+from cloud.service import BACKLOG, Server, listen, watch
+from cloud.systemd import Notifier
+
+_LOG = structlog.get_logger("segs.api")
+_QUERIES = Queries("session")
+_DATABASE_CONNECTIONS = 8
+_HTTP_CONNECTIONS = 2000
+
+
+class TooMighty(CloudError):
+    """A login for which the databases' own rules do not hold. `database` is domain or telemetry."""
+
+    exit_status = 2
+
+    def __init__(self, database: Database, login: str) -> None:
+        super().__init__(
+            f"SEGS_{database.upper()}_DSN logs in as {login}, who may see everything whoever asks; let the API log in "
+            "as segs_api"
+        )
+        self.database = database
+
+
+async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) -> None:
+    """Listen until SIGTERM or SIGINT, then finish what is under way.
+
+    The databases may be away, at the start and later: requests get 503 then. Raises SettingsError and KeysError, the
+    schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
+    """
+    identity = IdentitySettings.load()
+    keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
+    listener = listen(host, port)
+    size, timeout_s = _DATABASE_CONNECTIONS, 10
+    async with (
+        make_pool(domain_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as domain,
+        make_pool(telemetry_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as telemetry,
+    ):
+        pools: dict[Database, AsyncConnectionPool] = {"domain": domain, "telemetry": telemetry}
+
+        async def ready() -> str | None:
+            for name, pool in pools.items():
+                if obstacle := await _obstacle(name, pool):
+                    return obstacle
+            return None
+
+        with Passwords(threads=THREADS, queue=QUEUE) as passwords:
+            app = build(
+                Parts(
+                    databases=Databases(domain=domain, telemetry=telemetry),
+                    keys=keys,
+                    tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
+                    passwords=passwords,
+                    identity=identity,
+                    ready=ready,
+                )
+            )
+            connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))
+            config = uvicorn.Config(
+                app,
+                http=connections.protocol,
+                backlog=BACKLOG,
+                timeout_keep_alive=round(connections.idle_timeout_s),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=10,
+                lifespan="off",
+            )
+            server = Server(config)
+            notifier = Notifier()
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(_refuse(name, pool, server), name=f"{name} schema")
+                    for name, pool in pools.items()
+                ]
+                tasks.append(group.create_task(watch(listener, notifier), name="watchdog"))
+                _LOG.info("listening", host=host, port=listener.getsockname()[1], env=identity.env.value)
+                await server.serve(sockets=[listener])
+                notifier.stopping()
+                for task in tasks:
+                    task.cancel()
+
+
+async def _refuse(database: Database, pool: AsyncConnectionPool, server: Server) -> None:
+    """Look at schema and login once the database answers; end the process where they are not right."""
+    attempts = AsyncRetrying(
+        retry=retry_if_exception_type((OperationalError, PoolTimeout)), wait=wait_random_exponential(max=5)
+    )
+    async for attempt in attempts:
+        with attempt:
+            async with pool.connection() as connection:
+                try:
+                    await require_schema(connection, database)
+                    query = _QUERIES["secured" if database == "domain" else "narrow"]
+                    row = await (await connection.execute(query)).fetchone()
+                    assert row is not None
+                    if not row[1]:
+                        raise TooMighty(database, row[0])
+                except (SchemaError, TooMighty):
+                    server.should_exit = True
+                    raise
+
+
+async def _obstacle(database: Database, pool: AsyncConnectionPool) -> str | None:
+    try:
+        async with asyncio.timeout(2), pool.connection() as connection:
+            await require_schema(connection, database)
+    except (OperationalError, PoolTimeout, TimeoutError) as error:
+        return f"the {database} database does not answer: {type(error).__name__}"
+    except SchemaError as error:
+        return str(error)
+    return None

@@ -1,0 +1,1 @@
+"""Accounts, as who runs the system sees them."""

@@ -1,0 +1,186 @@
+"""The API as a process of its own, over loopback, on databases of its own, logged in as the role that it has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from cloud.schema.apply import apply
+from local.servers import PostgresServer, free_port
+from tests.sql.people import SEED
+
+PASSWORD = "correct horse battery"
+_NUMBERS = count(1)
+
+
+@dataclass
+class Api:
+    """A running API. `domain` and `telemetry` are DSNs of the owner."""
+
+    url: str
+    domain: str
+    telemetry: str
+    environment: dict[str, str]
+    process: subprocess.Popen[str]
+    log: Path
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+
+    def post(self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> httpx.Response:
+        return self.client.post(f"/api/v1{path}", json=body, headers=_bearer(token))
+
+    def get(self, path: str, *, token: str | None = None, **query: object) -> httpx.Response:
+        return self.client.get(f"/api/v1{path}", params=query, headers=_bearer(token))
+
+    def patch(self, path: str, body: dict[str, Any], *, token: str | None = None) -> httpx.Response:
+        return self.client.patch(f"/api/v1{path}", json=body, headers=_bearer(token))
+
+    def do(self, statement: str, *parameters: object, telemetry: bool = False) -> list[tuple[Any, ...]]:
+        """As the owner."""
+        with psycopg.connect(self.telemetry if telemetry else self.domain, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
+        command = [sys.executable, "-m", "cloud", *arguments]
+        return subprocess.run(command, env=os.environ | owner, input=typed, capture_output=True, text=True, check=False)
+
+    def person(self, role: str = "USER", *regions: str) -> Person:
+        """A new account that is logged in."""
+        email = f"p{next(_NUMBERS)}@example.net"
+        hashed = self.do("SELECT password_hash FROM users WHERE email = 'hash@example.net'")[0][0]
+        statement = "SELECT user_create(%s, 'Somebody', NULL, 'north', %s, %s, %s, now())"
+        [(user_id,)] = self.do(statement, email, role, hashed, list(regions))
+        return Person(self, user_id, email, self.login(email).json()["data"])
+
+    def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        # Attempts of other tests, which come from the same address, do not count here.
+        self.do("DELETE FROM rate_buckets WHERE starts_with(bucket, 'login:address:')")
+        return self.post("/auth/login", {"email": email, "password": password})
+
+
+@dataclass
+class Person:
+    """Somebody who is logged in."""
+
+    api: Api
+    user_id: int
+    email: str
+    tokens: dict[str, Any]
+
+    @property
+    def token(self) -> str:
+        return str(self.tokens["access_token"])
+
+    def meter(self, region: str = "north") -> str:
+        """Code of a new meter of theirs."""
+        [(meter_id, code)] = self.api.do("INSERT INTO meters DEFAULT VALUES RETURNING meter_id, meter_code")
+        self.api.do("INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, 'UTC')", meter_id, region)
+        self.api.do("SELECT meter_give(%s, %s, '-infinity', now())", code, self.user_id)
+        return str(code)
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+def databases(server: PostgresServer, *templates: str) -> Iterator[list[str]]:
+    """Names of a clone of each template, in which the services' roles may log in."""
+    names = [f"api_{uuid.uuid4().hex[:12]}" for _ in templates]
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        for name, template in zip(names, templates, strict=True):
+            identifiers = sql.Identifier(name), sql.Identifier(template)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
+        try:
+            yield names
+        finally:
+            for name in names:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def start(environment: dict[str, str], log: Path, port: int) -> subprocess.Popen[str]:
+    """`segs-cloud api`; its log goes to `log`."""
+    command = [sys.executable, "-m", "cloud", "api", "--port", str(port)]
+    with log.open("a") as file:
+        return subprocess.Popen(command, env=os.environ | environment, stderr=file, text=True)
+
+
+def await_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/readyz", trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"the API does not answer: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def api(
+    pg_server: PostgresServer,
+    domain_template: str,
+    telemetry_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    for domain, telemetry in databases(pg_server, domain_template, telemetry_template):
+        apply(pg_server.dsn(domain), "domain", again=True)  # a clone does not inherit the rights to connect
+        apply(pg_server.dsn(telemetry), "telemetry", again=True)
+        environment = {
+            "SEGS_DOMAIN_DSN": pg_server.dsn(domain, "segs_api"),
+            "SEGS_TELEMETRY_DSN": pg_server.dsn(telemetry, "segs_api"),
+            "SEGS_ENV": "development",
+            "SEGS_KEYS": str(folder / "keys"),
+        }
+        port, log = free_port(), folder / "log"
+        process = start(environment, log, port)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            await_ready(url, process, log)
+            running = Api(url, pg_server.dsn(domain), pg_server.dsn(telemetry), environment, process, log)
+            with running.client:
+                running.do(SEED)
+                made = running.segs_cloud(
+                    "user", "create", "--email", "hash@example.net", "--name", "H", typed=PASSWORD + "\n"
+                )
+                assert made.returncode == 0, made.stderr
+                yield running
+        finally:
+            process.terminate()
+            status = process.wait(timeout=20)
+        assert status == 0, log.read_text()[-2000:]
+
+
+@pytest.fixture
+def reading(api: Api) -> Any:
+    """Stores a reading of a meter, of now or of another time."""
+
+    def store(code: str, power_w: float, at: datetime | None = None) -> None:
+        api.do(
+            "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (%s, %s, 1, %s)",
+            at or datetime.now(UTC),
+            int(code.removeprefix("MTR-")),
+            power_w,
+            telemetry=True,
+        )
+
+    return store

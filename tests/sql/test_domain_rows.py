@@ -1,0 +1,252 @@
+"""Row-level security: every table that the API reaches, for every role, with what is one's own and what is not."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, NOW, OPS, ROOT, SEED, People
+
+ALL = {1, 2, 3}
+WHO = {
+    "nobody": None,
+    "Ada": ADA,
+    "Bob": BOB,
+    "the operator": OPS,
+    "another operator": FAR,
+    "the admin": ROOT,
+    "one who is suspended": GONE,
+}
+NOTHING: set[object] = set()
+# What nobody, Ada, Bob, the operator of the north, that of the south, the admin and a suspended admin see.
+SEEN: dict[str, tuple[set[object], ...]] = {
+    "users": (NOTHING, {1}, {2}, {1, 2, 3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
+    "user_preferences": (NOTHING, {1}, {2}, {3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
+    "operator_regions": (NOTHING, {3}, NOTHING, {1}, {2}, ALL, NOTHING),
+    "sessions": (NOTHING, {1}, {2}, {3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
+    "meters": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meters_now": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meter_locations": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meter_owners": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meter_exchanges": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "devices": (NOTHING, NOTHING, NOTHING, {1, 2}, NOTHING, {1, 2}, NOTHING),
+    "gateways": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
+    "gateway_keys": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
+    "regions": (NOTHING, *[{"north", "south"}] * 5, NOTHING),
+    "region_capacities": (NOTHING, NOTHING, NOTHING, {1}, {2}, {1, 2}, NOTHING),
+    "tariffs": (NOTHING, *[{1, 2}] * 5, NOTHING),
+    "tariff_rules": (NOTHING, *[{1, 2}] * 5, NOTHING),
+    "invoices": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "invoice_line_items": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "payment_transactions": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "alerts": (NOTHING, {1}, {2, 3}, {1, 2, 5}, {3, 4}, {1, 2, 3, 4, 5}, NOTHING),
+}
+# A change of every row that one sees, and of how many it is one.
+CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
+    "users": ("UPDATE users SET phone = '+4930123456'", (0, 1, 1, 1, 1, 6, 0)),
+    "user_preferences": ("UPDATE user_preferences SET theme = 'dark'", (0, 1, 1, 1, 1, 1, 0)),
+    "meters": ("UPDATE meters SET site = 'barn'", (0, 0, 0, 2, 1, 3, 0)),
+    "meter_locations": ("UPDATE meter_locations SET timezone = 'Europe/Berlin'", (0, 0, 0, 2, 1, 3, 0)),
+    "meter_exchanges": ("UPDATE meter_exchanges SET despite = 'x'", (0, 0, 0, 2, 1, 3, 0)),
+    "devices": ("UPDATE devices SET interval_ms = 2000", (0, 0, 0, 2, 0, 2, 0)),
+    "gateways": ("UPDATE gateways SET disabled_at = now()", (0, 0, 0, 1, 1, 3, 0)),
+    "gateway_keys": ("UPDATE gateway_keys SET revoked_at = now() + INTERVAL '1 day'", (0, 0, 0, 1, 1, 3, 0)),
+    "regions": ("UPDATE regions SET capacity_w = 2e6", (0, 0, 0, 0, 0, 2, 0)),
+    "tariffs": ("UPDATE tariffs SET reason = 'x'", (0, 0, 0, 1, 1, 2, 0)),
+    "invoices": ("UPDATE invoices SET cancelled_at = NULL", (0, 0, 0, 2, 1, 3, 0)),
+    "payment_transactions": (
+        "UPDATE payment_transactions SET status = 'failed', settled_at = now()",
+        (0, 0, 0, 2, 1, 3, 0),
+    ),
+    "alerts": ("UPDATE alerts SET severity = 'low'", (0, 0, 0, 3, 2, 5, 0)),
+}
+
+
+@pytest.fixture
+def people(domain_db: str) -> Iterator[People]:
+    found = People(domain_db)
+    with found.owner:
+        found.owner.execute(SEED)
+        yield found
+
+
+def test_everybody_sees_their_own_rows_and_no_others(people: People) -> None:
+    """D12, and D11 for the one who is suspended."""
+    found = {table: tuple(people.keys(caller, table) for caller in WHO.values()) for table in SEEN}
+
+    assert found == SEEN
+
+
+def test_everybody_changes_their_own_rows_and_no_others(people: People) -> None:
+    """D1: nobody settles a bill of their own."""
+    found = {}
+    for table, (statement, _) in CHANGED.items():
+        counts = []
+        for caller in WHO.values():
+            with people.owner.transaction(force_rollback=True):
+                people.owner.execute("SET LOCAL ROLE segs_api")
+                people.owner.execute(
+                    "SELECT set_config('segs.user_id', %s, true)", ["" if caller is None else str(caller)]
+                )
+                counts.append(people.owner.execute(statement).rowcount)
+        found[table] = (statement, tuple(counts))
+
+    assert found == CHANGED
+
+
+INSERTED = {
+    "INSERT INTO regions (region, name, timezone) VALUES ('west', 'West', 'UTC')": {"the admin"},
+    "INSERT INTO meters DEFAULT VALUES": {"the operator", "another operator", "the admin"},
+    "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (4, 'south', 'UTC')": {
+        "another operator",
+        "the admin",
+    },
+    "INSERT INTO meter_exchanges (meter_id, exchanged_at) VALUES (1, '2026-02-01Z')": {"the operator", "the admin"},
+    "INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (2, 'm3', 3, 1000)": {
+        "another operator",
+        "the admin",
+    },
+    "INSERT INTO gateways (name, region) VALUES ('new', 'north')": {"the operator", "the admin"},
+    "INSERT INTO gateways (name) VALUES ('new')": {"the admin"},
+    "INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (2, sha256('x'))": {"another operator", "the admin"},
+    "INSERT INTO tariffs (code, name, region, currency, timezone, document, valid)"
+    " VALUES ('x', 'X', 'north', 'EUR', 'UTC', '{}', '[2026-01-01, infinity)')": {"the operator", "the admin"},
+    "INSERT INTO tariff_rules (tariff_id, component, period, tier, unit, rate) VALUES (2, 'energy', 1, 0, 'kWh', 1)": {
+        "another operator",
+        "the admin",
+    },
+    "INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency,"
+    " status, occurred_at) VALUES (1, 'payment', 'simulated', 'x', 11, 'EUR', 'pending', now())": {
+        "the operator",
+        "the admin",
+    },
+}
+
+
+@pytest.mark.parametrize("statement", INSERTED)
+def test_a_row_is_made_only_by_who_may(people: People, statement: str) -> None:
+    people.owner.execute("INSERT INTO meters DEFAULT VALUES")
+    may = set()
+    for name, caller in WHO.items():
+        try:
+            with people.owner.transaction(force_rollback=True):
+                people.ask(caller, statement)
+                may.add(name)
+        except errors.InsufficientPrivilege:
+            pass
+
+    assert may == INSERTED[statement]
+
+
+def test_every_table_that_the_api_reaches_says_who_sees_its_rows(people: People) -> None:
+    tables = {
+        row["relname"]: (row["relrowsecurity"], row["reached"])
+        for row in people.owner.execute(
+            "SELECT relname, relrowsecurity, has_any_column_privilege('segs_api', oid, 'SELECT, INSERT, UPDATE')"
+            " AS reached FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
+    }
+    open_to_all = {"schema_version"}
+    assert {name for name, (secured, reached) in tables.items() if reached and not secured} == open_to_all
+    assert {name for name, (_, reached) in tables.items() if reached} == set(SEEN) - {"meters_now"} | open_to_all | {
+        "audit_logs"
+    }
+
+
+def test_views_that_the_api_reads_show_what_its_caller_sees(people: People) -> None:
+    views = people.owner.execute(
+        "SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'"
+        " AND has_table_privilege('segs_api', oid, 'SELECT')"
+    ).fetchall()
+    assert [(row["relname"], row["reloptions"]) for row in views] == [("meters_now", ["security_invoker=true"])]
+
+
+def test_the_log_is_for_admins(people: People) -> None:
+    """D13."""
+    counts = {name: len(people.keys(caller, "audit_logs")) for name, caller in WHO.items()}
+
+    assert counts.pop("the admin") > 50
+    assert set(counts.values()) == {0}
+
+
+def test_other_services_see_all_rows(people: People) -> None:
+    for role in ("segs_worker", "segs_readonly"):
+        with people.owner.transaction(force_rollback=True):
+            people.owner.execute(f"SET LOCAL ROLE {role}")
+            [row] = people.owner.execute("SELECT count(*) AS users FROM (SELECT user_id FROM users) AS u").fetchall()
+            [meters] = people.owner.execute("SELECT count(*) AS meters FROM meters_now").fetchall()
+        assert (row["users"], meters["meters"]) == (6, 3)
+
+
+def test_a_tenant_who_follows_another_sees_nothing_of_before(people: People) -> None:
+    """The one before keeps what was theirs, and sees nothing of what comes."""
+    people.owner.execute("SELECT meter_give('MTR-00000001', %s, %s, %s)", [BOB, NOW - DAY, NOW])
+    people.owner.execute("INSERT INTO meter_exchanges (meter_id, exchanged_at) VALUES (1, %s)", [NOW - HOUR])
+    alert = (
+        "INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)"
+        " VALUES ('x', 1, 'low', 'pending', 'x', %s)"
+    )
+    people.owner.execute(alert, [NOW - HOUR])
+
+    of_meter_1 = "SELECT {} AS key FROM {} WHERE meter_id = 1 ORDER BY 1"
+    seen = {
+        name: [
+            [row["key"] for row in people.ask(caller, of_meter_1.format(key, table))]
+            for key, table in (
+                ("meter_exchange_id", "meter_exchanges"),
+                ("alert_id", "alerts"),
+                ("invoice_id", "invoices"),
+                ("user_id", "meter_owners"),
+            )
+        ]
+        for name, caller in (("Ada", ADA), ("Bob", BOB))
+    }
+    assert seen == {"Ada": [[1], [1], [1], [ADA]], "Bob": [[4], [6], [], [BOB]]}
+
+
+def test_an_ownership_that_is_to_come_shows_nothing_yet(people: People) -> None:
+    people.owner.execute("SELECT meter_give('MTR-00000001', %s, %s, %s)", [BOB, NOW + DAY, NOW])
+
+    assert people.keys(BOB, "meters") == {2, 3}
+
+
+def test_who_registers_or_calls_the_api_gives_no_meter_to_anybody(people: People) -> None:
+    """D12."""
+    for caller in (ADA, OPS, ROOT):
+        for statement in (
+            "SELECT meter_give('MTR-00000002', 1, now(), now())",
+            "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (2, 1, '[-infinity, infinity)')",
+            "UPDATE meter_owners SET user_id = 1",
+        ):
+            with pytest.raises(errors.InsufficientPrivilege):
+                people.ask(caller, statement)
+
+
+@pytest.mark.parametrize("column", ["role", "region", "email", "password_hash", "suspended_at", "email_verified_at"])
+def test_nobody_changes_what_decides_over_rights_by_hand(people: People, column: str) -> None:
+    """D6, D10, D11."""
+    for caller in (ADA, ROOT):
+        with pytest.raises(errors.InsufficientPrivilege):
+            people.ask(caller, f"UPDATE users SET {column} = NULL")
+
+
+def test_a_setting_of_a_session_makes_nobody_an_admin(people: People) -> None:
+    """D13: the role is the database's own word."""
+    with people.owner.transaction():
+        people.owner.execute("SELECT set_config('segs.role', 'ADMIN', true)")
+        assert people.keys(ADA, "meters") == {1}
+
+
+def test_a_meter_is_given_in_order_and_audited(people: People) -> None:
+    people.owner.execute("SELECT meter_give('MTR-00000001', %s, %s, %s)", [BOB, NOW, NOW])
+    with pytest.raises(psycopg.Error) as refused:
+        people.owner.execute("SELECT meter_give('MTR-00000001', %s, %s, %s)", [ADA, NOW - DAY, NOW])
+    people.owner.execute("SELECT meter_give('MTR-00000001', NULL, %s, %s)", [NOW + HOUR, NOW])
+
+    assert refused.value.sqlstate == "SG053"
+    spans = (
+        "SELECT user_id, nullif(lower(valid), '-infinity') AS lo, upper(valid) AS hi"
+        " FROM meter_owners WHERE meter_id = 1 ORDER BY valid"
+    )
+    assert [tuple(row.values()) for row in people.owner.execute(spans)] == [(ADA, None, NOW), (BOB, NOW, NOW + HOUR)]
