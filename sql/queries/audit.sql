@@ -16,9 +16,14 @@ WHERE (%(before)s::bigint IS NULL OR audit_id < %(before)s)
     AND (%(to)s::timestamptz IS NULL OR occurred_at < %(to)s)
 ORDER BY audit_id DESC LIMIT %(limit)s + 1;
 
--- name: access
--- Before a look at somebody else's data; whether it had to be written down.
-SELECT audit_access(%(what)s, %(meters)s::integer[], %(users)s::integer[], %(details)s::jsonb, %(span)s::tstzrange) AS recorded;
+-- name: look
+-- Before a look at somebody else's data: at one meter, by its code, or at whatever details say.
+SELECT audit_access(%(what)s, CASE WHEN %(code)s::text IS NOT NULL THEN array_remove(ARRAY[meter_number(%(code)s)], NULL) END,
+                    NULL, %(details)s::jsonb);
+
+-- name: found
+-- After a look at whatever there was: which meters these were.
+SELECT audit_access(%(what)s, %(meters)s::integer[], NULL, %(details)s::jsonb);
 
 -- name: snapshot
 -- Rows, links and heads as they were at one instant.
