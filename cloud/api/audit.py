@@ -72,7 +72,7 @@ async def entries(
     async with databases.domain(caller) as domain:
         if domain.role != "ADMIN":
             raise AdminsOnly("the audit log is for admins")
-        await domain.look("audit", **wanted)
+        await domain.look("audit", details=wanted)
         rows = await domain.rows(_QUERIES["page"], wanted)
     shown, meta = page(rows, limit=listing.limit, key="audit_id")
     return Success(message="The audit log.", data=[Entry.model_validate(row) for row in shown], meta=meta)

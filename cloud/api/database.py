@@ -56,13 +56,13 @@ class Transaction:
         assert row is not None
         return next(iter(row.values()))
 
-    async def look(self, what: str, *, code: str | None = None, **details: object) -> None:
+    async def look(self, what: str, *, code: str | None = None, details: Mapping[str, object] | None = None) -> None:
         """Writes down that an operator or admin looks at `what`: of the meter `code`, or at all that `details` say.
 
         Until then the database shows them what is their own and nothing else. Of customers nothing is written.
         """
         if self.role != "USER":
-            asked = {"code": code, **details} if code is not None else details
+            asked = {"code": code, **(details or {})}
             document = msgspec.json.encode({name: value for name, value in asked.items() if value is not None}).decode()
             await self.row(_AUDIT["look"], {"what": what, "code": code, "details": document})
 

@@ -56,7 +56,7 @@ async def meters(
     """The caller's meters; of an operator, those of their regions; of an admin, all."""
     wanted = {"after": listing.after, "limit": listing.limit, "region": listing.region}
     async with databases.domain(caller) as domain:
-        await domain.look("meters", **wanted)
+        await domain.look("meters", details=wanted)
         rows = await domain.rows(_QUERIES["own_page" if domain.role == "USER" else "page"], wanted)
         shown, meta = page(rows, limit=listing.limit, key="meter_id")
         await domain.found("meters", [row["meter_id"] for row in shown])

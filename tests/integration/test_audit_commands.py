@@ -102,7 +102,7 @@ def test_heads_that_were_kept_prove_that_an_end_was_cut_off(dsn: str, segs_cloud
     tamper(dsn, "DELETE FROM audit_links WHERE block = 5")
     tamper(
         dsn,
-        "UPDATE audit_heads SET (link_id, hash) = (SELECT link_id, hash FROM audit_links WHERE block = 4) WHERE lane = 1",
+        "UPDATE audit_heads SET link_id = 4, hash = (SELECT hash FROM audit_links WHERE block = 4) WHERE lane = 1",
     )
 
     assert before.returncode == 0

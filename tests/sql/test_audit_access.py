@@ -47,8 +47,8 @@ def people(domain_db: str) -> Iterator[People]:
         owner.execute("INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC')")
         owner.execute(
             "INSERT INTO users (email, name, role, region, email_verified_at) VALUES"
-            " ('ada@x.org', 'Ada', 'USER', 'north', now()), ('bob@x.org', 'Bob', 'USER', 'north', now()), ('otto@x.org', 'Otto', 'OPERATOR', NULL, now()),"
-            " ('ann@x.org', 'Ann', 'ADMIN', NULL, now())"
+            " ('ada@x.org', 'Ada', 'USER', 'north', now()), ('bob@x.org', 'Bob', 'USER', 'north', now()),"
+            " ('otto@x.org', 'Otto', 'OPERATOR', NULL, now()), ('ann@x.org', 'Ann', 'ADMIN', NULL, now())"
         )
         owner.execute("INSERT INTO operator_regions (user_id, region) VALUES (3, 'north')")
         for user in (ADA, BOB, OTTO):
@@ -145,9 +145,10 @@ def test_customers_and_ones_own_leave_no_row(people: People) -> None:
 
 
 def test_nobody_looks_at_nothing(people: People) -> None:
-    with pytest.raises(psycopg.Error) as refused, people.api.transaction():
+    with people.api.transaction(force_rollback=True):
         people.enter(None)
-        people.declare("meters")
+        with pytest.raises(psycopg.Error) as refused:
+            people.declare("meters")
 
     assert isinstance(domain_error(refused.value), ForbiddenError)
 
