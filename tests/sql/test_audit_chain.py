@@ -8,7 +8,11 @@ import pytest
 
 from cloud.audit.chain import Row, packed_hash
 from cloud.audit.verify import read_heads, verify
+from cloud.schema.apply import apply
+from cloud.schema.connection import connect, run
+from cloud.schema.loader import Script
 from tests.sql.audit import RENAME, Log
+from tests.sql.test_schema_migrations import BASELINE
 
 
 @pytest.fixture
@@ -405,3 +409,22 @@ def test_the_time_of_a_row_is_the_databases(log: Log) -> None:
 
     assert log.verify().fault is None
     assert log.rows("SELECT count(*) FROM audit_logs WHERE occurred_at < '2021-01-01'") == [(0,)]
+
+
+def test_what_was_logged_before_there_was_a_chain_is_chained_by_the_migration(empty_db: str) -> None:
+    with connect(empty_db) as connection:
+        run(connection, [Script("domain-1.sql", (BASELINE / "domain-1.sql").read_text())])
+        connection.execute(
+            "INSERT INTO users (email, name) SELECT n || '@example.org', 'A' FROM generate_series(1, 1100) AS n"
+        )
+        connection.execute("UPDATE users SET name = 'B' WHERE email = '7@example.org'")
+
+    apply(empty_db, "domain")
+
+    log = Log(empty_db)
+    with log.connection:
+        verdict = log.verify()
+        assert verdict.fault is None
+        assert (verdict.rows, verdict.links) == (2 * 1100 + 1 + 2, 4)
+        log.tamper("UPDATE audit_logs SET actor = 'user:1' WHERE audit_id = 1500")
+        assert log.fault() == ("altered", 1500)
