@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloud.audit.heads import lines, read
-from cloud.audit.show import overview
+from cloud.audit.show import in_utc, overview
 from cloud.audit.verify import read_heads
 from cloud.audit.verify import verify as verify_log
 from cloud.command import a_time, group, require_span, show, show_json, tell
@@ -72,7 +72,7 @@ def list_(
         found = rows(domain, _QUERIES["page"], wanted)
     page = found[:limit]
     if as_json:
-        show_json(page)
+        show_json([in_utc(entry) for entry in page])
     elif page:
         show(overview(page))
     else:
@@ -109,10 +109,13 @@ def verify(
 
 
 @app.command()
-def head() -> None:
+def head(as_json: Json = False) -> None:
     """The ends of the chain, lane, link and hash. Kept elsewhere, they prove later that no end was cut off."""
     with domain_database() as domain:
         found = read_heads(domain)
+    if as_json:
+        show_json([{"lane": end.lane, "link_id": end.link_id, "hash": end.hash.hex()} for end in found])
+        return
     typer.echo(f"# {written(datetime.now(UTC))}")
     for line in lines(found):
         typer.echo(line)

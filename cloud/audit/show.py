@@ -8,9 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from cloud.command import table
-from cloud.instant import written
+from cloud.instant import InstantError, parse, written
 from cloud.operator import Row
 from cloud.printable import printable
+
+_SIDES = ("old", "new")
 
 
 def overview(found: list[Row]) -> Table:
@@ -19,6 +21,22 @@ def overview(found: list[Row]) -> Table:
         texts = (row["actor"], row["action"], row["table_name"], row["row_key"], row["request_id"] or "-", _what(row))
         shown.add_row(str(row["audit_id"]), written(row["occurred_at"]), *(escape(printable(text)) for text in texts))
     return shown
+
+
+def in_utc(row: Row) -> Row:
+    """The entry with the times of columns as all commands show them; the log has them in the zone of their session."""
+    return row | {
+        side: row[side] and {name: _instant(name, value) for name, value in row[side].items()} for side in _SIDES
+    }
+
+
+def _instant(name: str, value: object) -> object:
+    if not (name.endswith("_at") and isinstance(value, str)):
+        return value
+    try:
+        return written(parse(value))
+    except InstantError:
+        return value
 
 
 def _what(row: Row) -> str:
