@@ -8,6 +8,7 @@ import psycopg
 import typer
 import uvloop
 
+from cloud.audit.cli import app as audit_app
 from cloud.command import group
 from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
@@ -26,6 +27,7 @@ from cloud.workers.cli import worker
 _Error = TypeVar("_Error", bound=Exception)
 
 app = group(help="The metering cloud.")
+app.add_typer(audit_app, name="audit")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")

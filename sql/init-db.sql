@@ -9,6 +9,7 @@ BEGIN;
 \ir domain/functions/timezone.sql
 \ir domain/functions/updated_at.sql
 \ir domain/functions/audit.sql
+\ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql
 \ir domain/functions/invoice_guard.sql
 \ir domain/tables/audit_logs.sql
@@ -42,6 +43,7 @@ BEGIN;
 \ir domain/functions/meter_registers.sql
 \ir domain/functions/meter_owner.sql
 \ir domain/functions/caller.sql
+\ir domain/functions/audit_access.sql
 \ir domain/functions/rate.sql
 \ir domain/functions/session.sql
 \ir domain/functions/otp.sql
@@ -57,5 +59,6 @@ BEGIN;
 \ir domain/policies/regions.sql
 \ir domain/policies/bills.sql
 \ir domain/policies/alerts.sql
+\ir domain/policies/watched.sql
 \ir lockdown.sql
 COMMIT;

@@ -56,8 +56,10 @@ async def meters(
     """The caller's meters; of an operator, those of their regions; of an admin, all."""
     wanted = {"after": listing.after, "limit": listing.limit, "region": listing.region}
     async with databases.domain(caller) as domain:
+        await domain.look("meters", details=wanted)
         rows = await domain.rows(_QUERIES["own_page" if domain.role == "USER" else "page"], wanted)
-    shown, meta = page(rows, limit=listing.limit, key="meter_id")
+        shown, meta = page(rows, limit=listing.limit, key="meter_id")
+        await domain.found("meters", [row["meter_id"] for row in shown])
     return Success(message="Meters.", data=[Meter.model_validate(row) for row in shown], meta=meta)
 
 
@@ -65,6 +67,7 @@ async def meters(
 async def meter(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Meter]:
     """One meter. Somebody else's is as absent as one that does not exist."""
     async with databases.domain(caller) as domain:
+        await domain.look("meters", code=code)
         found = await domain.row(_QUERIES["meter"], {"code": code})
     if found is None:
         raise NotFound(f"there is no meter {code}")

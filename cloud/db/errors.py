@@ -74,6 +74,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG051": NotFoundError,  # no such user
     "SG052": ForbiddenError,  # no such proof
     "SG053": ConflictError,  # meter given at that time or later already
+    "SG054": ForbiddenError,  # nobody is logged in
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
     "SG063": InvalidError,  # a span too long for the question

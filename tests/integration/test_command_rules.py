@@ -25,6 +25,8 @@ SHOWING = [
     ("schema", "check"),
     ("meter", "list"),
     ("meter", "show", METER),
+    ("audit", "list"),
+    ("audit", "verify"),
 ]
 NOWHERE = "postgresql://x@127.0.0.1:1/x"
 

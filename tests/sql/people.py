@@ -54,6 +54,9 @@ INSERT INTO sessions (user_id, token_hash, created_at, expires_at)
     SELECT u, sha256(u::text::bytea), '2026-01-01Z', '2027-01-01Z' FROM generate_series(1, 6) AS u;
 """
 
+LOOK: LiteralString = "SELECT audit_access('test', NULL, NULL) WHERE caller_role() IS NOT NULL"
+"""Operators and admins see nothing of others before they have said that they look."""
+
 
 class People:
     """`owner` may all; `ask` is what the API asks for one of them, or for nobody."""
@@ -68,6 +71,7 @@ class People:
             self.owner.execute("SET LOCAL ROLE segs_api")
             if caller is not None:
                 self.owner.execute("SELECT set_config('segs.user_id', %s, true)", [str(caller)])
+                self.owner.execute(LOOK)
             cursor = self.owner.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, LOOK, NOW, OPS, ROOT, SEED, People
 
 ALL = {1, 2, 3}
 WHO = {
@@ -89,6 +89,7 @@ def test_everybody_changes_their_own_rows_and_no_others(people: People) -> None:
                 people.owner.execute(
                     "SELECT set_config('segs.user_id', %s, true)", ["" if caller is None else str(caller)]
                 )
+                people.owner.execute(LOOK)
                 counts.append(people.owner.execute(statement).rowcount)
         found[table] = (statement, tuple(counts))
 

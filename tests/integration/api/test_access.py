@@ -99,6 +99,7 @@ ENDPOINTS = [
     ("GET", "/meters"),
     ("GET", "/meters/MTR-00000001"),
     ("GET", "/telemetry/meters/MTR-00000001/latest"),
+    ("GET", "/audit"),
     ("POST", "/auth/logout"),
     ("POST", "/auth/logout-all"),
 ]
