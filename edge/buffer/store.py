@@ -26,14 +26,12 @@ from edge.buffer.room import STEP_READINGS, give_up
 from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import (
-    ID_STEP,
     count_lost_notes,
     insert_frames,
     insert_loss,
     insert_notes,
     insert_rejected,
     insert_segment,
-    next_segment_id,
 )
 from edge.clock import Clock
 from edge.errors import BufferUnwritable
@@ -83,7 +81,6 @@ class Store:
         self._db: sqlite3.Connection | None = None
         self._ledger = Ledger()
         self._receipts = Receipts()
-        self._next_id = ID_STEP
 
     @property
     def stream(self) -> str:
@@ -129,7 +126,6 @@ class Store:
     def _load(self, db: sqlite3.Connection) -> None:
         self._receipts = Receipts()
         self._ledger.read(db)
-        self._next_id = next_segment_id(db)
         [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
         # Nobody has looked at what is history, and what is damaged may be of a type that is greater than any number.
         [[in_batch]] = db.execute("SELECT max(last_us) FROM batch WHERE typeof(last_us) = 'integer'")
@@ -201,10 +197,8 @@ class Store:
 
         def work(db: sqlite3.Connection) -> bool:
             if readings:
-                size = insert_segment(
-                    db, self._next_id, readings, boot=self._ledger.boots.of_commit(db), offset_us=offset_us
-                )
-                self._next_id += ID_STEP * len(readings)
+                boot = self._ledger.boots.of_commit(db)
+                size = insert_segment(db, self._ledger.next_id, readings, boot=boot, offset_us=offset_us)
                 self._ledger.added(len(readings), size)
             if rejected:
                 held_bytes = round(self._limits.max_bytes * _REJECTED_SHARE)
