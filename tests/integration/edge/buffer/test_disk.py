@@ -203,7 +203,7 @@ async def test_the_room_that_others_need_is_left_to_them(tmp_path: Path) -> None
                 await store.commit(group)
                 await store.make_room()
             disk = os.statvfs(folder)
-            _, empty = await store._look(pages)
+            _, empty = await store._file.look(pages)
             assert disk.f_bavail * disk.f_frsize + empty > 2 * 2**20
             held = (await store.backlog()).readings
         [(gone,)] = peek(folder, "SELECT sum(readings) FROM loss WHERE kind = 'thinned'")
@@ -327,5 +327,5 @@ async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     with pytest.raises(BufferUnwritable, match="not open") as caught:
         await store.commit([reading(1)])
-    assert (caught.value.reopen, store._db) == (True, None)
+    assert (caught.value.reopen, store._file._db) == (True, None)
     await store.close()
