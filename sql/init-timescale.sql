@@ -30,6 +30,7 @@ BEGIN;
 \ir telemetry/functions/register_reads.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
+\ir telemetry/functions/judged_reads.sql
 \ir telemetry/functions/book_energy.sql
 \ir telemetry/functions/aggregate_readings.sql
 \ir telemetry/functions/aggregate_quarters.sql

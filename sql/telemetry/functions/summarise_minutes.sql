@@ -20,15 +20,19 @@ DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
     -- How far apart two reads may be and still have energy between them.
-    v_reach_from CONSTANT timestamptz := p_from - INTERVAL '7 days';
-    v_reach_to CONSTANT timestamptz := p_to + INTERVAL '7 days';
+    v_reach_from CONSTANT timestamptz := p_from - longest_gap();
+    v_reach_to CONSTANT timestamptz := p_to + longest_gap();
+    v_raw CONSTANT smallint := quality_raw();
+    v_interpolated CONSTANT smallint := quality_interpolated();
     v_before CONSTANT timestamptz := p_from - v_minute;
     v_after CONSTANT timestamptz := p_to + v_minute;
+    -- A register that was last read farther back has no part in what moves now; its day is that of the start.
+    v_known_since CONSTANT timestamptz := v_reach_from - INTERVAL '1 day';
     v_last_day CONSTANT timestamptz := time_bucket(INTERVAL '1 day', p_to - INTERVAL '1 microsecond');
     -- Most meters have the first register alone. The others are looked at where a meter of the span is known to have them; whoever
     -- shows one for the first time is a suspect. Constants are folded, and what they exclude costs nothing.
     v_registers CONSTANT integer := 1 | (SELECT COALESCE(bit_or(1 << k.register - 1), 0) FROM meter_registers AS k
-                                         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days');
+                                         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= v_known_since);
     v_r2 CONSTANT boolean := v_registers & 2 <> 0;
     v_r3 CONSTANT boolean := v_registers & 4 <> 0;
     v_r4 CONSTANT boolean := v_registers & 8 <> 0;
@@ -171,50 +175,34 @@ BEGIN
         OFFSET 0
     ), told AS MATERIALIZED (
         SELECT l.*,
-               CASE WHEN l.r1_from_at IS NULL THEN l.r1_first
-                    ELSE l.r1_from + register_share(l.r1_first - l.r1_from, l.r1_from_at, l.bucket, l.r1_first_at) END AS r1_start,
-               CASE WHEN l.r1_to_at IS NULL THEN l.r1_last
-                    ELSE l.r1_last + register_share(l.r1_to - l.r1_last, l.r1_last_at, l.bucket + v_minute, l.r1_to_at) END AS r1_finish,
-               CASE WHEN l.r2_from_at IS NULL THEN l.r2_first
-                    ELSE l.r2_from + register_share(l.r2_first - l.r2_from, l.r2_from_at, l.bucket, l.r2_first_at) END AS r2_start,
-               CASE WHEN l.r2_to_at IS NULL THEN l.r2_last
-                    ELSE l.r2_last + register_share(l.r2_to - l.r2_last, l.r2_last_at, l.bucket + v_minute, l.r2_to_at) END AS r2_finish,
-               CASE WHEN l.r3_from_at IS NULL THEN l.r3_first
-                    ELSE l.r3_from + register_share(l.r3_first - l.r3_from, l.r3_from_at, l.bucket, l.r3_first_at) END AS r3_start,
-               CASE WHEN l.r3_to_at IS NULL THEN l.r3_last
-                    ELSE l.r3_last + register_share(l.r3_to - l.r3_last, l.r3_last_at, l.bucket + v_minute, l.r3_to_at) END AS r3_finish,
-               CASE WHEN l.r4_from_at IS NULL THEN l.r4_first
-                    ELSE l.r4_from + register_share(l.r4_first - l.r4_from, l.r4_from_at, l.bucket, l.r4_first_at) END AS r4_start,
-               CASE WHEN l.r4_to_at IS NULL THEN l.r4_last
-                    ELSE l.r4_last + register_share(l.r4_to - l.r4_last, l.r4_last_at, l.bucket + v_minute, l.r4_to_at) END AS r4_finish,
-               COALESCE(l.r1_first_at - l.r1_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_first_at > l.bucket, false)
-               OR COALESCE(l.r2_first_at - l.r2_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_first_at > l.bucket, false)
-               OR COALESCE(l.r3_first_at - l.r3_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_first_at > l.bucket, false)
-               OR COALESCE(l.r4_first_at - l.r4_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_first_at > l.bucket, false) AS gap_before,
-               COALESCE(l.r1_to_at - l.r1_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r2_to_at - l.r2_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r3_to_at - l.r3_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r4_to_at - l.r4_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
-               COALESCE(l.torn OR l.r1_odd
-                   OR l.r1_from IS NULL AND l.r1_from_at IS NOT NULL OR l.r1_to IS NULL AND l.r1_to_at IS NOT NULL
-                   OR l.r1_first - l.r1_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_from_at, l.r1_first_at)
-                   OR l.r1_to - l.r1_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_last_at, l.r1_to_at), false)
-                   AND l.r1_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r2_odd
-                   OR l.r2_from IS NULL AND l.r2_from_at IS NOT NULL OR l.r2_to IS NULL AND l.r2_to_at IS NOT NULL
-                   OR l.r2_first - l.r2_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_from_at, l.r2_first_at)
-                   OR l.r2_to - l.r2_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_last_at, l.r2_to_at), false)
-                   AND l.r2_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r3_odd
-                   OR l.r3_from IS NULL AND l.r3_from_at IS NOT NULL OR l.r3_to IS NULL AND l.r3_to_at IS NOT NULL
-                   OR l.r3_first - l.r3_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_from_at, l.r3_first_at)
-                   OR l.r3_to - l.r3_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_last_at, l.r3_to_at), false)
-                   AND l.r3_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r4_odd
-                   OR l.r4_from IS NULL AND l.r4_from_at IS NOT NULL OR l.r4_to IS NULL AND l.r4_to_at IS NOT NULL
-                   OR l.r4_first - l.r4_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_from_at, l.r4_first_at)
-                   OR l.r4_to - l.r4_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_last_at, l.r4_to_at), false)
-                   AND l.r4_first_at IS NOT NULL
+               register_at_start(l.r1_from, l.r1_from_at, l.bucket, l.r1_first, l.r1_first_at) AS r1_start,
+               register_at_end(l.r1_last, l.r1_last_at, l.bucket + v_minute, l.r1_to, l.r1_to_at) AS r1_finish,
+               register_at_start(l.r2_from, l.r2_from_at, l.bucket, l.r2_first, l.r2_first_at) AS r2_start,
+               register_at_end(l.r2_last, l.r2_last_at, l.bucket + v_minute, l.r2_to, l.r2_to_at) AS r2_finish,
+               register_at_start(l.r3_from, l.r3_from_at, l.bucket, l.r3_first, l.r3_first_at) AS r3_start,
+               register_at_end(l.r3_last, l.r3_last_at, l.bucket + v_minute, l.r3_to, l.r3_to_at) AS r3_finish,
+               register_at_start(l.r4_from, l.r4_from_at, l.bucket, l.r4_first, l.r4_first_at) AS r4_start,
+               register_at_end(l.r4_last, l.r4_last_at, l.bucket + v_minute, l.r4_to, l.r4_to_at) AS r4_finish,
+               COALESCE(is_gap(l.interval_ms, l.r1_from_at, l.r1_first_at) AND l.r1_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r2_from_at, l.r2_first_at) AND l.r2_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r3_from_at, l.r3_first_at) AND l.r3_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r4_from_at, l.r4_first_at) AND l.r4_first_at > l.bucket, false) AS gap_before,
+               COALESCE(is_gap(l.interval_ms, l.r1_last_at, l.r1_to_at) AND l.r1_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r2_last_at, l.r2_to_at) AND l.r2_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r3_last_at, l.r3_to_at) AND l.r3_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r4_last_at, l.r4_to_at) AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
+               l.r1_first_at IS NOT NULL AND (
+                   l.torn OR l.r1_odd OR register_doubtful(l.max_power_w, l.r1_from, l.r1_from_at, l.r1_first, l.r1_first_at)
+                   OR register_doubtful(l.max_power_w, l.r1_last, l.r1_last_at, l.r1_to, l.r1_to_at))
+               OR l.r2_first_at IS NOT NULL AND (
+                   l.torn OR l.r2_odd OR register_doubtful(l.max_power_w, l.r2_from, l.r2_from_at, l.r2_first, l.r2_first_at)
+                   OR register_doubtful(l.max_power_w, l.r2_last, l.r2_last_at, l.r2_to, l.r2_to_at))
+               OR l.r3_first_at IS NOT NULL AND (
+                   l.torn OR l.r3_odd OR register_doubtful(l.max_power_w, l.r3_from, l.r3_from_at, l.r3_first, l.r3_first_at)
+                   OR register_doubtful(l.max_power_w, l.r3_last, l.r3_last_at, l.r3_to, l.r3_to_at))
+               OR l.r4_first_at IS NOT NULL AND (
+                   l.torn OR l.r4_odd OR register_doubtful(l.max_power_w, l.r4_from, l.r4_from_at, l.r4_first, l.r4_first_at)
+                   OR register_doubtful(l.max_power_w, l.r4_last, l.r4_last_at, l.r4_to, l.r4_to_at))
                OR l.registers & ~v_registers <> 0 AS doubtful
         FROM linked AS l
     ), meter AS MATERIALIZED (
@@ -225,7 +213,7 @@ BEGIN
     ), known AS MATERIALIZED (
         SELECT k.meter_id, bit_or(1 << k.register - 1) AS registers, bit_or(1 << k.register - 1) FILTER (WHERE k.last_day >= v_last_day) AS current
         FROM meter_registers AS k
-        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
+        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= v_known_since
         GROUP BY k.meter_id
     ), remembered AS (
         INSERT INTO meter_registers AS old (meter_id, register, last_day)
@@ -237,7 +225,7 @@ BEGIN
     ), neighbour AS MATERIALIZED (
         -- A minute beside the span that was computed before: its energy ends, or begins, at a boundary that may have moved.
         SELECT t.meter_id, a.bucket, t.gap_before AS gap,
-               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND a.energy_import_start_wh IS NULL
+               a.quality <> v_raw OR t.r1_first_at IS NOT NULL AND a.energy_import_start_wh IS NULL
                OR t.r2_first_at IS NOT NULL AND a.energy_export_start_wh IS NULL
                OR t.r3_first_at IS NOT NULL AND a.reactive_energy_import_start_varh IS NULL
                OR t.r4_first_at IS NOT NULL AND a.reactive_energy_export_start_varh IS NULL AS odd,
@@ -250,7 +238,7 @@ BEGIN
         WHERE t.prior IS NULL AND t.before_at IS NOT NULL AND a.meter_id = ANY (p_meters) AND a.bucket >= v_before AND a.bucket < p_from
         UNION ALL
         SELECT t.meter_id, a.bucket, t.gap_after,
-               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND (a.energy_import_wh IS NULL OR a.energy_import_start_wh IS NULL)
+               a.quality <> v_raw OR t.r1_first_at IS NOT NULL AND (a.energy_import_wh IS NULL OR a.energy_import_start_wh IS NULL)
                OR t.r2_first_at IS NOT NULL AND (a.energy_export_wh IS NULL OR a.energy_export_start_wh IS NULL)
                OR t.r3_first_at IS NOT NULL AND (a.reactive_energy_import_varh IS NULL OR a.reactive_energy_import_start_varh IS NULL)
                OR t.r4_first_at IS NOT NULL AND (a.reactive_energy_export_varh IS NULL OR a.reactive_energy_export_start_varh IS NULL),
@@ -280,7 +268,7 @@ BEGIN
             energy_export_wh = COALESCE(b.energy_export_wh, a.energy_export_wh), energy_export_start_wh = COALESCE(b.energy_export_start_wh, a.energy_export_start_wh),
             reactive_energy_import_varh = COALESCE(b.reactive_energy_import_varh, a.reactive_energy_import_varh), reactive_energy_import_start_varh = COALESCE(b.reactive_energy_import_start_varh, a.reactive_energy_import_start_varh),
             reactive_energy_export_varh = COALESCE(b.reactive_energy_export_varh, a.reactive_energy_export_varh), reactive_energy_export_start_varh = COALESCE(b.reactive_energy_export_start_varh, a.reactive_energy_export_start_varh),
-            quality = CASE WHEN b.gap THEN 9 ELSE a.quality END, computed_at = clock_timestamp()
+            quality = CASE WHEN b.gap THEN v_interpolated ELSE a.quality END, computed_at = clock_timestamp()
         FROM neighbour AS b
         WHERE b.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
           AND a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
@@ -304,7 +292,7 @@ BEGIN
             frequency_hz_min, frequency_hz_max, frequency_hz_sum, power_factor_count, power_factor_min, power_factor_max,
             power_factor_sum
         )
-        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN s.meter_id IS NULL AND (m.gap_before OR m.gap_after) THEN 9 ELSE 14 END,
+        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN s.meter_id IS NULL AND (m.gap_before OR m.gap_after) THEN v_interpolated ELSE v_raw END,
                CASE WHEN s.meter_id IS NULL THEN m.r1_finish - m.r1_start END,
                CASE WHEN s.meter_id IS NULL THEN m.r2_finish - m.r2_start END,
                CASE WHEN s.meter_id IS NULL THEN m.r3_finish - m.r3_start END,
