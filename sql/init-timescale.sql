@@ -28,6 +28,8 @@ BEGIN;
 \ir telemetry/functions/retention_periods.sql
 \ir telemetry/functions/marks.sql
 \ir telemetry/functions/register_reads.sql
+\ir telemetry/functions/minute_readings.sql
+\ir telemetry/functions/reads_beside.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
 \ir telemetry/functions/judged_reads.sql
