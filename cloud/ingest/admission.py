@@ -50,8 +50,8 @@ class Admission:
 
     `hold_bytes` bounds what all decompressed bodies and what is made of them take together. While commits take longer
     than `slow_s` as a rule, the places become fewer with each, down to a quarter, and as many again once they do not:
-    who waits for a slow database longer than it takes to come again waits in vain. Of late batches `late_at_once` commit at the same time,
-    and a quarter of the places is theirs at most.
+    who waits for a slow database longer than it takes to come again waits in vain. Of late batches `late_at_once`
+    commit at the same time, and a quarter of the places is theirs at most.
     """
 
     def __init__(
