@@ -17,8 +17,8 @@ _MANY_BYTES = 2**20
 _MANY_PACKED_BYTES = 2**18
 _MANY_UNPACKED_BYTES = {PACKED: 2**14, MSGPACK: 2**19, JSON: 2**19}
 _MANY_COLUMNS = 2000
-# A number of one byte becomes one of eight in an array; one of MessagePack's nine, or of JSON's four, becomes an object of
-# 24 and its place in a list before that.
+# A number of one byte becomes one of eight in an array. One of MessagePack's nine, or of JSON's four, becomes an object
+# of 24 and its place in a list before that.
 _GROWTH = {PACKED: 9, MSGPACK: 6, JSON: 12}
 
 
