@@ -155,9 +155,10 @@ def _exchanged(
     so each row after it may have the next one's: the last one then has none. What is in no row at all is still none's.
     """
     for keys in ways:
-        free = [[one for one in by_key[key] if one.row is None] for key in keys]
-        rarest = min(range(len(keys)), key=lambda at: len(free[at]) or len(by_key[keys[at]]))
-        for anchor in free[rarest]:
+        rarest = min(range(len(keys)), key=lambda at: len(by_key[keys[at]]))
+        for anchor in by_key[keys[rarest]]:
+            if anchor.row is not None:
+                continue
             parts = [anchor if at == rarest else _given_up(key, anchor, by_key, in_rows) for at, key in enumerate(keys)]
             if None not in parts:
                 return [part for part in parts if part is not None]

@@ -65,24 +65,21 @@ def _in_a_row(begin_s: float, *power_w: float) -> list[Told]:
 
 def test_a_meter_that_was_stopped_within_a_poll_costs_no_later_row_its_answer() -> None:
     """The answer before the stop is farther from the rest of its poll than that of the next poll is."""
-    told = [_answer(10, energy_import_wh=7), _answer(11.6, power_w=1.5), *_in_a_row(12, 2.5, 3.5, 4.5)]
-    rows = [
-        _row(at, power_w=value, energy_import_wh=7)
-        for at, value in ((11.6, 1.5), (12.1, 2.5), (13.1, 3.5), (14.1, 4.5))
-    ]
-    assert _fates(_found(told, rows)) == {"stored": 4}
+    powers_w = [power_w + 0.5 for power_w in range(30)]
+    told = [_answer(10, energy_import_wh=7), _answer(11.6, power_w=99.5), *_in_a_row(12, *powers_w)]
+    rows = [_row(12.1 + at, power_w=power_w, energy_import_wh=7) for at, power_w in enumerate(powers_w)]
+    assert _fates(_found(told, [_row(11.6, power_w=99.5, energy_import_wh=7), *rows])) == {"stored": 31}
 
 
 def test_a_row_too_many_gets_no_answer_by_exchanging_equal_ones() -> None:
     """E23."""
-    told = _in_a_row(12, 2.5, 3.5, 4.5)
     rows = [
         _row(at, power_w=value, energy_import_wh=7)
         for at, value in ((12.1, 2.5), (13.1, 3.5), (14.1, 4.5), (14.2, 4.5))
     ]
-    assert _fates(_found(told, rows)) == {"stored": 3, "doubled": 1}
-    rows[3] = _row(15, power_w=4.5, energy_import_wh=7)
-    assert _fates(_found([*told, _answer(30, energy_import_wh=7)], rows)) == {"stored": 3, "doubled": 1, "lost": 1}
+    assert _fates(_found(_in_a_row(12, 2.5, 3.5, 4.5), rows)) == {"stored": 3, "doubled": 1}
+    told = [*_in_a_row(12, 2.5, 3.5, 4.5), _answer(17, energy_import_wh=7)]
+    assert _fates(_found(told, rows)) == {"stored": 3, "doubled": 1, "lost": 1}
 
 
 def test_a_reading_that_is_nowhere_is_lost() -> None:
