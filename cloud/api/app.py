@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from cloud.api import auth, errors, meters, system, telemetry, users
 from cloud.api.parts import Parts
-from cloud.api.requests import Named
+from cloud.api.requests import Bounded, Named
 
 
 def build(parts: Parts) -> FastAPI:
@@ -14,5 +14,6 @@ def build(parts: Parts) -> FastAPI:
     errors.install(app)
     for resource in (system, auth, users, meters, telemetry):
         app.include_router(resource.router)
+    app.add_middleware(Bounded)
     app.add_middleware(Named)
     return app

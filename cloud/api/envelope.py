@@ -10,7 +10,7 @@ T = TypeVar("T")
 class Body(BaseModel):
     """What a client sends: every field is known, and a field that is not is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class Meta(BaseModel):

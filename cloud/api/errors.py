@@ -132,7 +132,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        problem = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "refused")
+        problem = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "refused")
         response = problem_response(error.status_code, problem, str(error.detail))
         response.headers.update(error.headers or {})
         return response
@@ -151,9 +151,14 @@ def _away(error: Exception) -> Response:
 def _fault(fault: Mapping[str, object]) -> dict[str, object]:
     """Where, what was found unless it is secret or large, and what is wrong with it."""
     place = fault["loc"]
-    names = [str(part) for part in place if isinstance(part, str | int)] if isinstance(place, Sequence) else []
+    names = [_told(part) for part in place if isinstance(part, str | int)] if isinstance(place, Sequence) else []
     found = fault.get("input")
-    said: dict[str, object] = {"where": ".".join(names), "message": fault["msg"]}
+    said: dict[str, object] = {"where": ".".join(names), "message": _told(fault["msg"])}
     if isinstance(found, str | int | float | bool) and not _SECRET & set(names) and names[:1] != ["header"]:
-        said["found"] = found[:200] if isinstance(found, str) else found
+        said["found"] = _told(found)
     return said
+
+
+def _told(text: object) -> str:
+    """The text, or its beginning, without what is no character: half a surrogate came as JSON and cannot go back."""
+    return str(text)[:200].encode("utf-8", "replace").decode()

@@ -4,18 +4,22 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success, problems
 from cloud.api.errors import NotFound
-from cloud.api.fields import Region
+from cloud.api.fields import Region, printable
 from cloud.api.paging import Paging, page
 from cloud.db.queries import Queries
 
 router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
 _QUERIES = Queries("api_meters")
-Code = Annotated[str, Path(max_length=40, description="Code of the meter.", examples=["MTR-00000001"])]
+Code = Annotated[
+    str,
+    Path(max_length=40, description="Code of the meter.", examples=["MTR-00000001"]),
+    AfterValidator(printable),
+]
 
 
 class Meter(BaseModel):

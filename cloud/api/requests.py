@@ -7,6 +7,7 @@ import uuid
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = structlog.get_logger("segs.api")
@@ -15,6 +16,26 @@ _HEADER = "x-request-id"
 _REQUESTS = Counter("segs_api_requests", "Requests by route and status", ["route", "status"])
 _SECONDS = Histogram("segs_api_seconds", "From the request's headers to the end of its answer, seconds", ["route"])
 _QUIET = {"/livez", "/readyz", "/metrics"}
+
+
+class Bounded:
+    """No body is longer than `limit` bytes: what people send to the API is small."""
+
+    def __init__(self, app: ASGIApp, *, limit: int = 2**16) -> None:
+        self._app, self._limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit:
+                raise HTTPException(413, f"the body is longer than {self._limit} bytes")
+            return message
+
+        await self._app(scope, bounded if scope["type"] == "http" else receive, send)
 
 
 class Named:

@@ -91,6 +91,31 @@ def test_what_gateways_delivered_before_version_2_is_counted_by_its_migration(em
     assert found == [(1, 5, 50, 5)]
 
 
+def test_whose_a_meter_was_before_domain_version_4_is_kept_and_the_api_loses_its_wider_rights(empty_db: str) -> None:
+    """D10, D17."""
+    with connect(empty_db) as connection:
+        run(connection, [Script("domain-1.sql", (BASELINE / "domain-1.sql").read_text())])
+        connection.execute("INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC')")
+        connection.execute("INSERT INTO users (email, name) VALUES ('ada@example.org', 'Ada')")
+        connection.execute(
+            "INSERT INTO meters (region, timezone, user_id) VALUES ('north', 'UTC', 1), ('north', 'UTC', NULL)"
+        )
+
+    apply(empty_db, "domain")
+
+    with connect(empty_db) as connection:
+        owners = connection.execute("SELECT meter_id, user_id, valid::text FROM meter_owners").fetchall()
+        shown = connection.execute("SELECT meter_id, user_id FROM meters_now ORDER BY 1").fetchall()
+        hashes = connection.execute(
+            "SELECT has_column_privilege('segs_api', 'users', 'password_hash', 'SELECT'),"
+            " has_any_column_privilege('segs_api', 'otp_verifications', 'SELECT'),"
+            " has_column_privilege('segs_api', 'sessions', 'token_hash', 'SELECT')"
+        ).fetchone()
+    assert owners == [(1, 1, "[-infinity,infinity)")]
+    assert shown == [(1, 1), (2, None)]
+    assert hashes == (False, False, False)
+
+
 def test_an_older_database_gets_the_migration_and_is_then_the_new_master(tree: Tree, live: str) -> None:
     tree.add_column_to_master()
     tree.raise_version()

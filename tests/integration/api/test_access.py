@@ -176,3 +176,37 @@ def test_the_service_says_how_it_is(api: Api) -> None:
     assert "segs_api_requests_total" in httpx.get(f"{api.url}/metrics", trust_env=False).text
     nowhere = api.get("/nowhere")
     assert (nowhere.status_code, nowhere.headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name": "\\ud800", "email": "half@example.com"}',
+        b'{"name": "a\\u0000b", "email": "nul@example.com"}',
+        b'{"name": "Eve", "email": "field@example.com", "\\ud800": 1}',
+        b'{"name": "Eve", "email": 123456789012345678901234567890}',
+        b'{"name": NaN, "email": "nan@example.com"}',
+        b'{"name": ',
+        b"\xff",
+        b"[" * 5000,
+        b'{"name": "' + b"x" * 70_000 + b'"}',
+    ],
+)
+def test_no_body_is_a_fault_of_the_service(api: Api, body: bytes) -> None:
+    """D16."""
+    answer = api.client.post("/api/v1/auth/register", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 413, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("code", ["%00", "MTR-%00000001", "%ed%a0%80", "x" * 41, "'"])
+def test_no_name_of_a_meter_is_a_fault_of_the_service(api: Api, code: str) -> None:
+    """D16."""
+    token = api.person("ADMIN").token
+    for path in (f"/meters/{code}", f"/telemetry/meters/{code}/latest"):
+        assert api.get(path, token=token).status_code in (404, 422)
+
+
+def test_spaces_around_a_password_belong_to_it(api: Api) -> None:
+    person = api.person()
+    assert api.login(person.email, " correct horse battery ").status_code == 401
