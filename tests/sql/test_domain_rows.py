@@ -30,6 +30,7 @@ SEEN: dict[str, tuple[set[object], ...]] = {
     "meter_locations": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "meter_owners": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "meter_exchanges": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meter_claims": (NOTHING, NOTHING, NOTHING, {1, 2}, {3}, ALL, NOTHING),
     "devices": (NOTHING, NOTHING, NOTHING, {1, 2}, NOTHING, {1, 2}, NOTHING),
     "gateways": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
     "gateway_keys": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
