@@ -122,7 +122,9 @@ def _texts(value: Any) -> Iterator[str]:
 def test_every_command_that_shows_something_speaks_json() -> None:
     """What a command changes it tells on standard error; all others are for machines as well."""
     changing = {"add", "key-add", "key-revoke", "import", "remove", "edit", "revoke", "estimate", "move", "exchange"}
-    changing |= {"exchange-revoke", "registers", "serve", "worker", "reference"}
+    changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference"}
+    changing |= {"create", "rotate", "suspend", "role", "give"}
+    changing |= {"set", "capacity"}
     silent = [
         trail
         for trail, command in COMMANDS.items()
