@@ -2,7 +2,22 @@
 
 from fastapi import FastAPI
 
-from cloud.api import audit, auth, errors, meters, system, telemetry, users
+from cloud.api import (
+    audit,
+    auth,
+    claims,
+    devices,
+    errors,
+    gateways,
+    meter_history,
+    meter_import,
+    meters,
+    regions,
+    system,
+    telemetry,
+    users,
+)
+from cloud.api.importing import MOST_BYTES
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
 
@@ -14,6 +29,8 @@ def build(parts: Parts) -> FastAPI:
     errors.install(app)
     for resource in (system, auth, users, meters, telemetry, audit):
         app.include_router(resource.router)
-    app.add_middleware(Bounded)
+    for resource in (meter_history, meter_import, claims, gateways, devices, regions):
+        app.include_router(resource.router)
+    app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Named)
     return app

@@ -50,6 +50,16 @@ class Transaction:
         """The first row, None where there is none."""
         return await (await self._cursor.execute(query, parameters)).fetchone()
 
+    async def run(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> None:
+        """Runs a statement that answers with nothing."""
+        await self._cursor.execute(query, parameters)
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """What happens within is undone where it raises, and the transaction goes on."""
+        async with self._cursor.connection.transaction():
+            yield
+
     async def value(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Any:
         """The first column of the first row, which there is."""
         row = await self.row(query, parameters)
