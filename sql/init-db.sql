@@ -44,6 +44,7 @@ BEGIN;
 \ir domain/functions/caller.sql
 \ir domain/functions/rate.sql
 \ir domain/functions/session.sql
+\ir domain/functions/readable_meters.sql
 \ir domain/functions/otp.sql
 \ir domain/functions/registration.sql
 \ir domain/functions/password.sql

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from cloud.api import auth, errors, latest, meters, region_reads, system, telemetry, users
+from cloud.api import auth, errors, exports, latest, live, meters, region_reads, system, telemetry, users
 from cloud.api.parts import Parts
 from cloud.api.requests import Named
 
@@ -12,7 +12,7 @@ def build(parts: Parts) -> FastAPI:
     app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.parts = parts
     errors.install(app)
-    for resource in (system, auth, users, meters, latest, telemetry, region_reads):
+    for resource in (system, auth, users, meters, latest, telemetry, region_reads, exports, live):
         app.include_router(resource.router)
     app.add_middleware(Named)
     return app

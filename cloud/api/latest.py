@@ -1,25 +1,20 @@
 """What meters told last: what screens ask for all the time."""
 
 from dataclasses import fields
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from cloud.api.caller import CallerIs, DatabasesAre
+from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.envelope import Success
 from cloud.api.etag import IfNoneMatch, answer, polled
 from cloud.api.meters import Code
-from cloud.api.readable import all_readable, whole
 from cloud.api.spans import Nothing
-from cloud.telemetry import reads
-from cloud.telemetry.rows import Reading, Values
+from cloud.telemetry.rows import Values
 
 router = APIRouter(prefix="/api/v1/telemetry", tags=["telemetry"])
-_KEPT, _AHEAD = timedelta(days=7), timedelta(days=1)
-"""How far back readings are kept; a meter's own clock may be ahead."""
 VALUES = tuple(field.name for field in fields(Values))
 
 
@@ -48,30 +43,17 @@ def values(row: Values) -> dict[str, object]:
 
 @router.get("/meters/{code}/latest", responses=polled(401, 404, 422), response_model=Success[Latest])
 async def latest(
-    code: Code, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
+    code: Code, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:
     """The newest reading of a meter within the last 7 days, while it was the caller's."""
-    [found] = await _latest([code], caller, databases)
-    return answer(given, "The newest reading.", found)
+    [(_, reading)] = await parts.quick.latest(caller, [code])
+    return answer(given, "The newest reading.", {"code": code, "reading": reading})
 
 
 @router.get("/latest", responses=polled(401, 404, 422), response_model=Success[list[Latest]])
 async def latest_of_several(
-    several: Annotated[Several, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
+    several: Annotated[Several, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:
     """The newest reading of each of up to 100 meters, in the order in which they are named."""
-    found = await _latest(several.meter, caller, databases)
+    found = [{"code": code, "reading": reading} for code, reading in await parts.quick.latest(caller, several.meter)]
     return answer(given, "The newest readings.", found, {"next": None, "count": len(found)})
-
-
-async def _latest(codes: list[str], caller: CallerIs, databases: DatabasesAre) -> list[dict[str, object]]:
-    meters = await all_readable(databases, caller, codes)
-    async with databases.telemetry(whole(meters)) as telemetry:
-        rows: list[Reading] = await reads.latest(
-            telemetry.connection,
-            meters=[meter.meter_id for meter in meters],
-            since=caller.now - _KEPT,
-            until=caller.now + _AHEAD,
-        )
-    newest = {row.meter_id: values(row) for row in rows}
-    return [{"code": meter.code, "reading": newest.get(meter.meter_id)} for meter in meters]

@@ -99,6 +99,7 @@ ENDPOINTS = [
     ("GET", "/meters"),
     ("GET", "/meters/MTR-00000001"),
     ("GET", "/telemetry/latest"),
+    ("GET", "/telemetry/live"),
     *(
         ("GET", f"/telemetry/meters/MTR-00000001/{name}")
         for name in (
@@ -111,6 +112,7 @@ ENDPOINTS = [
             "monthly",
             "compare",
             "completeness",
+            "export",
         )
     ),
     *(("GET", f"/telemetry/regions/north/{name}") for name in ("statistics", "history", "top-consumers")),
