@@ -11,7 +11,7 @@ from starlette.responses import Response
 from cloud.api.envelope import problems
 
 
-def _if_none_match(
+async def _if_none_match(
     given: Annotated[
         str | None,
         Header(

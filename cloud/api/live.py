@@ -32,7 +32,7 @@ _CURSOR = re.compile(r"[0-9:,/]{1,6000}")
 _NO_CURSOR = "this is no id of an event of this service; begin without one"
 
 
-def _last_event_id(
+async def _last_event_id(
     given: Annotated[
         str | None,
         Header(alias="Last-Event-ID", max_length=8000, description="Id of the last event that the client has."),
