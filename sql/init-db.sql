@@ -49,6 +49,7 @@ BEGIN;
 \ir domain/functions/keeper.sql
 \ir domain/functions/meter_claim.sql
 \ir domain/functions/session.sql
+\ir domain/functions/readable_meters.sql
 \ir domain/functions/otp.sql
 \ir domain/functions/registration.sql
 \ir domain/functions/password.sql

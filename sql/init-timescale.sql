@@ -57,6 +57,7 @@ BEGIN;
 \ir telemetry/functions/leave_community.sql
 \ir telemetry/functions/access.sql
 \ir telemetry/functions/latest_values.sql
+\ir telemetry/functions/arrivals.sql
 \ir telemetry/functions/history.sql
 \ir telemetry/functions/statistics.sql
 \ir telemetry/functions/local_energy.sql

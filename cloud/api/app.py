@@ -8,10 +8,14 @@ from cloud.api import (
     claims,
     devices,
     errors,
+    exports,
     gateways,
+    latest,
+    live,
     meter_history,
     meter_import,
     meters,
+    region_reads,
     regions,
     system,
     telemetry,
@@ -27,9 +31,9 @@ def build(parts: Parts) -> FastAPI:
     app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.parts = parts
     errors.install(app)
-    for resource in (system, auth, users, meters, telemetry, audit):
+    for resource in (system, auth, users, audit, latest, telemetry, region_reads, exports, live):
         app.include_router(resource.router)
-    for resource in (meter_history, meter_import, claims, gateways, devices, regions):
+    for resource in (meters, meter_history, meter_import, claims, gateways, devices, regions):
         app.include_router(resource.router)
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Named)

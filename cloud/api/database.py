@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -41,6 +41,11 @@ class Transaction:
     def __init__(self, cursor: AsyncCursor[DictRow], *, role: str | None = None) -> None:
         self._cursor = cursor
         self.role = role
+
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """For cloud.telemetry.reads, which asks within the same transaction."""
+        return self._cursor.connection
 
     async def rows(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """What `query` finds, by the names of its columns."""

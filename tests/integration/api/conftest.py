@@ -112,10 +112,11 @@ class Person:
     def token(self) -> str:
         return str(self.tokens["access_token"])
 
-    def meter(self, region: str = "north") -> str:
+    def meter(self, region: str = "north", zone: str = "UTC") -> str:
         """Code of a new meter of theirs."""
         [(meter_id, code)] = self.api.do("INSERT INTO meters DEFAULT VALUES RETURNING meter_id, meter_code")
-        self.api.do("INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, 'UTC')", meter_id, region)
+        place = "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, %s)"
+        self.api.do(place, meter_id, region, zone)
         self.api.do("SELECT meter_give(%s, %s, '-infinity', now())", code, self.user_id)
         return str(code)
 
