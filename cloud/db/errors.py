@@ -71,6 +71,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
     "SG063": InvalidError,  # a span too long for the question
+    "SG070": ForbiddenError,  # not the caller's to do
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

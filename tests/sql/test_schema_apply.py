@@ -109,11 +109,11 @@ def test_a_database_with_a_newer_schema_is_left_alone(domain_db: str) -> None:
     with psycopg.connect(domain_db) as connection:
         connection.execute("INSERT INTO schema_version (version, master) VALUES (99, 'domain')")
 
-    with pytest.raises(VersionError, match="version 99, this release knows 3"):
+    with pytest.raises(VersionError, match="version 99, this release knows 5"):
         apply(domain_db, "domain")
 
 
-@pytest.mark.parametrize(("version", "says"), [(99, "newer than this master's 3"), (0, "segs-cloud schema apply")])
+@pytest.mark.parametrize(("version", "says"), [(99, "newer than this master's 5"), (0, "segs-cloud schema apply")])
 def test_psql_refuses_a_database_of_another_version_and_says_what_to_do(
     pg_server: PostgresServer, domain_db: str, version: int, says: str
 ) -> None:
@@ -161,7 +161,7 @@ def test_an_owner_who_is_no_superuser_applies_and_checks_the_domain(pg_server: P
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO landlord").format(sql.Identifier(name)))
     landlord = pg_server.dsn(name, "landlord")
 
-    assert apply(landlord, "domain").after == 3
+    assert apply(landlord, "domain").after == 5
     assert not check(landlord, "domain").differences
 
 
