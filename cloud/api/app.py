@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from cloud.api import auth, errors, meters, system, telemetry, users
+from cloud.api.forwarded import Forwarded
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
 
@@ -16,4 +17,5 @@ def build(parts: Parts) -> FastAPI:
         app.include_router(resource.router)
     app.add_middleware(Bounded)
     app.add_middleware(Named)
+    app.add_middleware(Forwarded, trusted=parts.trusted)
     return app

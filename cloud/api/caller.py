@@ -35,7 +35,7 @@ def now() -> datetime:
 
 
 def address(request: Request) -> str | None:
-    """Whom limits count for: the address that the connection comes from."""
+    """Whom limits count for: the address that the connection comes from, or that a proxy which is trusted names."""
     return request.client.host if request.client else None
 
 
@@ -55,6 +55,7 @@ def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | Non
         raise Unauthenticated("the access token is too old; refresh it") from None
     except InvalidToken:
         raise Unauthenticated("this is no access token of ours") from None
+    request.state.user_id = access.user_id
     return Caller(access=access, request_id=request_id(request), now=at)
 
 
