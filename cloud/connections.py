@@ -1,4 +1,4 @@
-"""The receiver's connections: bounded in number, and none may take its time for ever.
+"""Connections of receiver and API: bounded in number, and none may take its time for ever.
 
 uvicorn bounds neither how long a client takes for its headers nor how many clients there are.
 """
@@ -16,11 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _OPEN = Gauge("segs_http_connections", "Connections that are open now")
 _CLOSED = Counter(
     "segs_http_connections_cut",
-    "Connections closed by the receiver: full (there was no room), made_room (idle, for a new one), late (a request's"
-    " headers or rest took too long), large (headers without end)",
+    "Connections closed by the service: full (there was no room), made_room (idle, for a new one), late (a request's"
+    " headers or rest took too long), large (headers without end), stalled (an answer was not taken)",
     ["why"],
 )
-for _why in ("full", "made_room", "late", "large"):
+for _why in ("full", "made_room", "late", "large", "stalled"):
     _CLOSED.labels(_why)
 
 # Whatever else the process opens: database connections, logs, the event loop's own.
@@ -28,10 +28,11 @@ _OTHER_FILES = 64
 
 
 class Connections:
-    """What is open at one receiver. `limit` connections at most; who waits for a client makes room for a new one.
+    """What is open at one process. `limit` connections at most; who waits for a client makes room for a new one.
 
     A client has `head_timeout_s` from its first byte to the end of its headers, and `rest_timeout_s` for what it still
-    sends of a request that was answered already. Between requests a connection may idle for `idle_timeout_s`.
+    sends of a request that was answered already. Between requests a connection may idle for `idle_timeout_s`. Of an
+    answer that is larger than buffers are, it takes some within `stall_timeout_s`.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Connections:
         head_timeout_s: float = 10.0,
         rest_timeout_s: float = 30.0,
         idle_timeout_s: float = 75.0,
+        stall_timeout_s: float = 30.0,
         head_bytes: int = 2**16,
     ) -> None:
         self.limit, self.head_bytes = limit, head_bytes
         self.head_timeout_s, self.rest_timeout_s, self.idle_timeout_s = head_timeout_s, rest_timeout_s, idle_timeout_s
+        self.stall_timeout_s = stall_timeout_s
         # In order of their age. First to go is who has not even asked for anything yet.
         self._asking: dict[_Connection, None] = {}
         self._idle: dict[_Connection, None] = {}
@@ -94,6 +97,7 @@ class _Connection(HttpToolsProtocol):
         super().__init__(**given)
         self._all = connections
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         self._in_head, self._head_bytes = True, 0
         self._more_body = False
 
@@ -104,8 +108,23 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._flows()
         self._all.closed(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._flows()
+        self._stalled = self.loop.call_later(self._all.stall_timeout_s, self.cut, "stalled")
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._flows()
+
+    def _flows(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.app import build
 from cloud.connections import Connections, room
+from cloud.db.patience import Patience
 from cloud.db.pool import make_pool
 from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.ingest.admission import Admission
@@ -56,6 +57,8 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
             timeout_keep_alive=round(connections.idle_timeout_s),
             log_config=None,
             access_log=False,
+            # Nothing here depends on where a batch comes from.
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
             lifespan="off",
         )
@@ -92,8 +95,9 @@ async def _refuse_unknown_schema(pool: AsyncConnectionPool, server: uvicorn.Serv
 
 async def _obstacle(pool: AsyncConnectionPool) -> str | None:
     try:
-        async with asyncio.timeout(2), pool.connection() as connection:
-            await connection.execute("SELECT FROM ingest_batches LIMIT 1")
-    except (OperationalError, PoolTimeout, TimeoutError) as error:
+        async with pool.connection(timeout=2) as connection:
+            with Patience(connection, 2):
+                await connection.execute("SELECT FROM ingest_batches LIMIT 1")
+    except OperationalError as error:
         return f"the telemetry database does not answer: {type(error).__name__}"
     return None

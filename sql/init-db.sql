@@ -36,6 +36,7 @@ BEGIN;
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
+\ir periodic_work.sql
 \ir domain/functions/gateway.sql
 \ir domain/functions/region.sql
 \ir domain/functions/device.sql
@@ -55,6 +56,8 @@ BEGIN;
 \ir domain/functions/password.sql
 \ir domain/functions/login.sql
 \ir domain/functions/user.sql
+\ir claim_periodic_work.sql
+\ir domain/functions/clear_expired.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

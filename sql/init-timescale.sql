@@ -16,7 +16,7 @@ BEGIN;
 \ir telemetry/tables/aggregates_15m.sql
 \ir telemetry/tables/regional_15m.sql
 \ir telemetry/tables/aggregate_mismatches.sql
-\ir telemetry/tables/periodic_work.sql
+\ir periodic_work.sql
 \ir telemetry/tables/interval_versions.sql
 \ir telemetry/tables/vee.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
@@ -49,7 +49,7 @@ BEGIN;
 \ir telemetry/functions/exchange_reads.sql
 \ir telemetry/views/cagg_1m.sql
 \ir telemetry/functions/reconcile_minutes.sql
-\ir telemetry/functions/claim_periodic_work.sql
+\ir claim_periodic_work.sql
 \ir telemetry/functions/drop_expired_chunks.sql
 \ir telemetry/functions/create_chunks_ahead.sql
 \ir telemetry/functions/decompress_readings.sql

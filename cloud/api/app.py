@@ -21,6 +21,7 @@ from cloud.api import (
     telemetry,
     users,
 )
+from cloud.api.forwarded import Forwarded
 from cloud.api.importing import MOST_BYTES
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
@@ -37,4 +38,5 @@ def build(parts: Parts) -> FastAPI:
         app.include_router(resource.router)
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Named)
+    app.add_middleware(Forwarded, trusted=parts.trusted)
     return app

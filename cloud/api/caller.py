@@ -37,7 +37,7 @@ async def now() -> datetime:
 
 
 async def address(request: Request) -> str | None:
-    """Whom limits count for: the address that the connection comes from."""
+    """Whom limits count for: the address that the connection comes from, or that a proxy which is trusted names."""
     return request.client.host if request.client else None
 
 
@@ -57,6 +57,7 @@ async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials
         raise Unauthenticated("the access token is too old; refresh it") from None
     except InvalidToken:
         raise Unauthenticated("this is no access token of ours") from None
+    request.state.user_id = access.user_id
     return Caller(access=access, request_id=_name(request), now=at)
 
 

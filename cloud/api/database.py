@@ -1,5 +1,6 @@
 """Transactions of the two databases, each in its caller's name: what the name may see, the databases know."""
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,16 +9,22 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, OperationalError
+from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from cloud.api import metrics
 from cloud.api.errors import Unauthenticated
+from cloud.db.patience import Patience
 from cloud.db.queries import Queries
 from cloud.identity.tokens import Access
 
 _AUDIT = Queries("audit")
 _SESSION = Queries("session")
+STATEMENT_S = 10.0
+"""What a statement may take, by the server's clock."""
+_ANSWER_S = STATEMENT_S + 2
 Row = dict[str, Any]
 
 
@@ -38,8 +45,8 @@ class Caller:
 class Transaction:
     """One transaction. `role` is the caller's, as the database has it now."""
 
-    def __init__(self, cursor: AsyncCursor[DictRow], *, role: str | None = None) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: AsyncCursor[DictRow], patience: Patience, *, role: str | None = None) -> None:
+        self._cursor, self._patience = cursor, patience
         self.role = role
 
     @property
@@ -49,15 +56,18 @@ class Transaction:
 
     async def rows(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """What `query` finds, by the names of its columns."""
-        return await (await self._cursor.execute(query, parameters)).fetchall()
+        with self._patience:
+            return await (await self._cursor.execute(query, parameters)).fetchall()
 
     async def row(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Row | None:
         """The first row, None where there is none."""
-        return await (await self._cursor.execute(query, parameters)).fetchone()
+        with self._patience:
+            return await (await self._cursor.execute(query, parameters)).fetchone()
 
     async def run(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> None:
         """Runs a statement that answers with nothing."""
-        await self._cursor.execute(query, parameters)
+        with self._patience:
+            await self._cursor.execute(query, parameters)
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[None]:
@@ -96,7 +106,7 @@ class Databases:
     @asynccontextmanager
     async def domain(self, caller: Caller) -> AsyncIterator[Transaction]:
         """A transaction in the caller's name. Raises Unauthenticated where their session is over."""
-        async with _transaction(self._domain) as cursor:
+        async with _transaction("domain", self._domain) as transaction:
             named = {
                 "user_id": caller.access.user_id,
                 "family_id": caller.access.session_id,
@@ -104,31 +114,55 @@ class Databases:
                 "request_id": caller.request_id,
                 "now": caller.now,
             }
-            session = await (await cursor.execute(_SESSION["enter"], named)).fetchone()
+            session = await transaction.row(_SESSION["enter"], named)
             if session is None or session["role"] is None:
                 raise Unauthenticated("this session is over; log in again")
-            yield Transaction(cursor, role=session["role"])
+            transaction.role = session["role"]
+            yield transaction
 
     @asynccontextmanager
     async def outside(self, request_id: str) -> AsyncIterator[Transaction]:
         """A transaction in the domain database of nobody, who may call functions and see no row."""
-        async with _transaction(self._domain) as cursor:
-            await cursor.execute(_SESSION["outside"], {"request_id": request_id})
-            yield Transaction(cursor)
+        async with _transaction("domain", self._domain) as transaction:
+            await transaction.row(_SESSION["outside"], {"request_id": request_id})
+            yield transaction
 
     @asynccontextmanager
     async def telemetry(self, grants: Mapping[str, object]) -> AsyncIterator[Transaction]:
         """A transaction in the telemetry database that may read what `grants` says, and nothing else."""
-        async with _transaction(self._telemetry) as cursor:
-            await cursor.execute(_SESSION["grants"], {"grants": msgspec.json.encode(grants).decode()})
-            yield Transaction(cursor)
+        async with _transaction("telemetry", self._telemetry) as transaction:
+            await transaction.row(_SESSION["grants"], {"grants": msgspec.json.encode(grants).decode()})
+            yield transaction
 
 
 @asynccontextmanager
-async def _transaction(pool: AsyncConnectionPool) -> AsyncIterator[AsyncCursor[DictRow]]:
-    async with (
-        pool.connection() as connection,
-        connection.transaction(),
-        connection.cursor(row_factory=dict_row) as cursor,
-    ):
-        yield cursor
+async def _transaction(database: str, pool: AsyncConnectionPool) -> AsyncIterator[Transaction]:
+    try:
+        async with _connection(database, pool) as connection:
+            with Patience(connection, _ANSWER_S) as patience:
+                async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+                    # Between statements the time is the caller's.
+                    patience.rest()
+                    try:
+                        yield Transaction(cursor, patience)
+                    finally:
+                        patience.hurry()
+    except OperationalError as error:
+        metrics.DATABASE_FAILURES.labels(database, _why(error)).inc()
+        raise
+
+
+@asynccontextmanager
+async def _connection(database: str, pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+    began = time.perf_counter()
+    async with pool.connection() as connection:
+        metrics.POOL_WAIT.labels(database).observe(time.perf_counter() - began)
+        yield connection
+
+
+def _why(error: OperationalError) -> str:
+    if isinstance(error, TooManyRequests):
+        return "full"
+    if isinstance(error, PoolTimeout):
+        return "away"
+    return "slow" if isinstance(error, QueryCanceled) else "failed"

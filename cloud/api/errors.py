@@ -7,10 +7,10 @@ import psycopg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from psycopg_pool import PoolTimeout, TooManyRequests
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from cloud.api.faults import described
 from cloud.db.errors import (
     ConflictError,
     DomainError,
@@ -22,13 +22,13 @@ from cloud.db.errors import (
     domain_error,
 )
 from cloud.errors import CloudError
-from cloud.identity.errors import TooBusy, WeakPassword
+from cloud.identity.errors import KeysError, TooBusy, WeakPassword
 from cloud.problem import problem_response
 
 _LOG = structlog.get_logger("segs.api")
 _SECRET = {"password", "new_password", "old_password", "otp", "totp", "token", "refresh_token", "claim_code"}
 # A database that is away, starting, stopping or full: asked again, it may answer.
-_AWAY = (psycopg.OperationalError, PoolTimeout, TooManyRequests, TimeoutError)
+_AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 
 
 class Problem(CloudError):
@@ -123,40 +123,38 @@ def install(app: FastAPI) -> None:
     async def busy(request: Request, error: TooBusy) -> Response:
         return problem_response(503, "busy", "too many passwords are being compared", retry_after_s=1)
 
+    @app.exception_handler(KeysError)
+    async def keys(request: Request, error: KeysError) -> Response:
+        _LOG.error("keys_cannot_be_used", said=str(error))
+        return problem_response(503, "unavailable", "the service lacks its keys now", retry_after_s=5)
+
     @app.exception_handler(psycopg.Error)
     async def database(request: Request, error: psycopg.Error) -> Response:
         meaning = domain_error(error)
         if meaning is not None:
             status, problem = next((status, problem) for kind, status, problem in _DOMAIN if isinstance(meaning, kind))
             if status == 503 or (status == 403 and meaning.sqlstate == "42501"):
-                _LOG.error("refused by the database", path=request.url.path, found=str(meaning))
+                _LOG.error("refused_by_the_database", **described(error))
                 return problem_response(status, problem, "the service may not do this; its log says why")
             detail = str(error.diag.message_primary or meaning)
             return problem_response(status, problem, detail if meaning.constraint is None else str(meaning))
         if isinstance(error, _AWAY):
             return _away(error)
-        _LOG.error("failed", path=request.url.path, exc_info=error)
+        _LOG.error("failed", **described(error))
         return problem_response(500, "internal", "nothing was changed; the service's log says why")
-
-    @app.exception_handler(PoolTimeout)
-    async def pool(request: Request, error: PoolTimeout) -> Response:
-        return _away(error)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        problem = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "refused")
+        problem = {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
+            error.status_code, "refused"
+        )
         response = problem_response(error.status_code, problem, str(error.detail))
         response.headers.update(error.headers or {})
         return response
 
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        _LOG.error("failed", path=request.url.path, exc_info=error)
-        return problem_response(500, "internal", "the service's log says why")
-
 
 def _away(error: Exception) -> Response:
-    _LOG.warning("a database does not answer", error=type(error).__name__)
+    _LOG.warning("database_does_not_answer", error=type(error).__name__)
     return problem_response(503, "unavailable", "a database does not answer now", retry_after_s=2)
 
 

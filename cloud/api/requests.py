@@ -1,5 +1,6 @@
-"""Every request has a name, is counted, and leaves one line in the log."""
+"""Every request has a name, an end, is counted, and leaves one line in the log."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -7,34 +8,51 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import structlog
-from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloud.api import metrics
+from cloud.api.faults import described
+from cloud.problem import problem_response
+
 _LOG = structlog.get_logger("segs.api")
 _NAME = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _HEADER = "x-request-id"
-_REQUESTS = Counter("segs_api_requests", "Requests by route and status", ["route", "status"])
-_SECONDS = Histogram("segs_api_seconds", "From the request's headers to the end of its answer, seconds", ["route"])
 _QUIET = {"/livez", "/readyz", "/metrics"}
 
 
 class Bounded:
-    """No body is longer than `limit` bytes, or than `larger` has it for the end of a path: what people send to the API
-    is small."""
+    """No body is longer than `limit` bytes, or than `larger` has it for the end of a path, nor takes longer than
+    `within_s`: what people send to the API is small.
+    """
 
-    def __init__(self, app: ASGIApp, *, limit: int = 2**16, larger: Mapping[str, int] = MappingProxyType({})) -> None:
-        self._app, self._limit, self._larger = app, limit, larger
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limit: int = 2**16,
+        larger: Mapping[str, int] = MappingProxyType({}),
+        within_s: float = 10.0,
+    ) -> None:
+        self._app, self._limit, self._larger, self._within_s = app, limit, larger, within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        read = 0
+        read, ended, until = 0, False, 0.0
         limit = self._larger.get(scope.get("path", "").rpartition("/")[2], self._limit)
 
         async def bounded() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, ended, until
+            if ended:
+                return await receive()
+            until = until or asyncio.get_running_loop().time() + self._within_s
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body took longer than {self._within_s:g} s") from None
             read += len(message.get("body", b""))
+            ended = not message.get("more_body", False)
             if read > limit:
                 raise HTTPException(413, f"the body is longer than {limit} bytes")
             return message
@@ -43,7 +61,10 @@ class Bounded:
 
 
 class Named:
-    """The request's id in its state, in the answer's X-Request-Id, and in every line of the log meanwhile."""
+    """The request's id in its state, in the answer's X-Request-Id, and in every line of the log meanwhile.
+
+    What nobody has foreseen ends here: the log has its place, and no line of a server has what was in its variables.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,8 +75,9 @@ class Named:
             return
         given = Headers(scope=scope).get(_HEADER, "")
         name = given if _NAME.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = name
-        began, status = time.perf_counter(), 500
+        state = scope.setdefault("state", {})
+        state["request_id"] = name
+        began, status = time.perf_counter(), 0
 
         async def named(message: Message) -> None:
             nonlocal status
@@ -64,15 +86,31 @@ class Named:
                 MutableHeaders(scope=message)[_HEADER] = name
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=name):
+        with structlog.contextvars.bound_contextvars(request_id=name), metrics.IN_FLIGHT.track_inprogress():
             try:
                 await self._app(scope, receive, named)
+            except asyncio.CancelledError:
+                # A stop that has waited long enough.
+                if not status:
+                    answer = problem_response(503, "unavailable", "the service is stopping", retry_after_s=2)
+                    await answer(scope, receive, named)
+                raise
+            except Exception as error:  # noqa: BLE001 - there is nobody behind this who could mend anything
+                _LOG.error("failed", **described(error))
+                # An answer that has begun cannot be another one: without its end the connection is closed.
+                if not status:
+                    answer = problem_response(500, "internal", "the service's log says why")
+                    await answer(scope, receive, named)
             finally:
-                route = getattr(scope.get("route"), "path", "none")
-                seconds = time.perf_counter() - began
-                _REQUESTS.labels(route, str(status)).inc()
-                _SECONDS.labels(route).observe(seconds)
-                if route not in _QUIET:
-                    _LOG.info(
-                        "request", method=scope["method"], route=route, status=status, ms=round(1000 * seconds, 1)
-                    )
+                _count(scope, state.get("user_id"), status, time.perf_counter() - began)
+
+
+def _count(scope: Scope, user_id: int | None, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "none")
+    method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+    metrics.REQUESTS.labels(route, method, f"{status // 100}xx" if status else "none").inc()
+    metrics.SECONDS.labels(route).observe(seconds)
+    if route not in _QUIET:
+        _LOG.info(
+            "request", user_id=user_id, method=method, route=route, status=status or None, ms=round(1000 * seconds, 1)
+        )

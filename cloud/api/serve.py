@@ -10,15 +10,18 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from cloud.api.app import build
-from cloud.api.database import Databases
+from cloud.api.database import STATEMENT_S, Databases
 from cloud.api.parts import Parts
 from cloud.api.quick import DOMAIN, TELEMETRY, Quick
+from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
 from cloud.db.lane import open_lanes
+from cloud.db.patience import Patience
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries
 from cloud.errors import CloudError
-from cloud.identity.keys import open_folder
+from cloud.identity.errors import KeysError
+from cloud.identity.keys import KeyFolder, open_folder
 from cloud.identity.passwords import QUEUE, THREADS, Passwords
 from cloud.identity.settings import IdentitySettings
 from cloud.identity.tokens import AccessTokens
@@ -32,6 +35,9 @@ _QUERIES = Queries("session")
 _DATABASE_CONNECTIONS = 8
 _LANES = 2
 _HTTP_CONNECTIONS = 2000
+# Whoever waits for a database that is away, or too slow, waits so long, and no more of them than that.
+_WAIT_S, _WAITING = 4.0, 200
+_LOOK_S = 2.0
 
 
 class TooMighty(CloudError):
@@ -53,23 +59,21 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
     The databases may be away, at the start and later: requests get 503 then. Raises SettingsError and KeysError, the
     schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
     """
-    identity = IdentitySettings.load()
+    identity, settings = IdentitySettings.load(), ApiSettings.load()
     keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
     listener = listen(host, port)
-    size, timeout_s = _DATABASE_CONNECTIONS, 10
     async with (
-        make_pool(domain_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as domain,
-        make_pool(telemetry_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as telemetry,
+        _pool(domain_dsn) as domain,
+        _pool(telemetry_dsn) as telemetry,
         open_lanes(domain_dsn, count=_LANES, name="segs-api", statements=DOMAIN) as quick_domain,
         open_lanes(telemetry_dsn, count=_LANES, name="segs-api", statements=TELEMETRY) as quick_telemetry,
     ):
         pools: dict[Database, AsyncConnectionPool] = {"domain": domain, "telemetry": telemetry}
 
-        async def ready() -> str | None:
-            for name, pool in pools.items():
-                if obstacle := await _obstacle(name, pool):
-                    return obstacle
-            return None
+        async def ready() -> dict[str, str]:
+            looked = await asyncio.gather(*(_obstacle(name, pool) for name, pool in pools.items()))
+            found = dict(zip(pools, looked, strict=True)) | {"keys": _without_keys(keys)}
+            return {where: why for where, why in found.items() if why is not None}
 
         with Passwords(threads=THREADS, queue=QUEUE) as passwords:
             parts = Parts(
@@ -80,6 +84,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                 passwords=passwords,
                 identity=identity,
                 ready=ready,
+                trusted=settings.trusted_proxies,
             )
             app = build(parts)
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))
@@ -90,6 +95,8 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                 timeout_keep_alive=round(connections.idle_timeout_s),
                 log_config=None,
                 access_log=False,
+                # Who is believed is the API's own setting.
+                proxy_headers=False,
                 timeout_graceful_shutdown=10,
                 lifespan="off",
             )
@@ -128,12 +135,33 @@ async def _refuse(database: Database, pool: AsyncConnectionPool, server: Server)
                     raise
 
 
+def _pool(dsn: str) -> AsyncConnectionPool:
+    return make_pool(
+        dsn,
+        name="segs-api",
+        size=_DATABASE_CONNECTIONS,
+        timeout_s=_WAIT_S,
+        statement_timeout_s=STATEMENT_S,
+        utc=True,
+        waiting=_WAITING,
+    )
+
+
 async def _obstacle(database: Database, pool: AsyncConnectionPool) -> str | None:
     try:
-        async with asyncio.timeout(2), pool.connection() as connection:
-            await require_schema(connection, database)
-    except (OperationalError, PoolTimeout, TimeoutError) as error:
+        async with pool.connection(timeout=_LOOK_S) as connection:
+            with Patience(connection, _LOOK_S):
+                await require_schema(connection, database)
+    except OperationalError as error:
         return f"the {database} database does not answer: {type(error).__name__}"
     except SchemaError as error:
+        return str(error)
+    return None
+
+
+def _without_keys(keys: KeyFolder) -> str | None:
+    try:
+        keys.current()
+    except KeysError as error:
         return str(error)
     return None

@@ -18,11 +18,13 @@ async def livez() -> JSONResponse:
 
 @router.get("/readyz")
 async def readyz(parts: PartsAre) -> Response:
-    """200 when both databases answer and have the schema of this release, 503 with the reason when not."""
-    obstacle = await parts.ready()
-    if obstacle is None:
+    """200 when both databases answer and have the schema of this release, and the keys are there; 503 when not, and
+    errors says what is missing: domain, telemetry or keys."""
+    missing = await parts.ready()
+    if not missing:
         return JSONResponse({"status": "ready"})
-    return problem_response(503, "unavailable", obstacle, retry_after_s=2)
+    errors = [{"where": where, "message": message} for where, message in missing.items()]
+    return problem_response(503, "unavailable", "; ".join(missing.values()), errors=errors, retry_after_s=2)
 
 
 @router.get("/metrics")

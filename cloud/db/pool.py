@@ -3,6 +3,10 @@
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from cloud.db.patience import Patience
+
+_CHECK_S = 1.5
+
 
 def make_pool(
     dsn: str,
@@ -12,12 +16,14 @@ def make_pool(
     timeout_s: float = 5.0,
     statement_timeout_s: float | None = None,
     utc: bool = False,
+    waiting: int = 0,
 ) -> AsyncConnectionPool[AsyncConnection]:
     """A closed pool of at most `size` connections; `async with` opens it without waiting for the server.
 
     `timeout_s` bounds the wait for a connection (psycopg_pool.PoolTimeout), `statement_timeout_s` each statement
     (psycopg.errors.QueryCanceled); every connection that serves people's requests has one. A connection is proven alive
-    before it is handed out, and none grows older than an hour. With `utc` times come in UTC.
+    before it is handed out, and none grows older than an hour. With `utc` times come in UTC. At most `waiting` wait
+    for a connection (psycopg_pool.TooManyRequests), 0 for any number.
     """
     # A host that is gone is noticed within a minute, instead of the system's two hours.
     kwargs: dict[str, object] = {
@@ -43,6 +49,12 @@ def make_pool(
         # an hour is found within seconds of its return.
         reconnect_timeout=3,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
+        max_waiting=waiting,
         kwargs=kwargs,
     )
+
+
+async def _check(connection: AsyncConnection) -> None:
+    with Patience(connection, _CHECK_S):
+        await AsyncConnectionPool.check_connection(connection)

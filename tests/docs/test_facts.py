@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import cloud.api.metrics
 import cloud.cli
 import cloud.connections
 import cloud.ingest.routes
@@ -70,7 +71,7 @@ def _cloud_metrics() -> Iterator[str]:
 
 def test_every_metric_is_documented_and_no_other() -> None:
     documented = set(
-        re.findall(r"`(segs_[a-z0-9_]+)(?:\{\w+\})?`", "|".join(row[0] for row in _rows(OPERATIONS, "Metrics")))
+        re.findall(r"`(segs_[a-z0-9_]+)(?:\{[\w,]+\})?`", "|".join(row[0] for row in _rows(OPERATIONS, "Metrics")))
     )
     assert documented == {*_gateway_metrics(), *_cloud_metrics()}
 
@@ -181,10 +182,16 @@ def test_the_numbers_of_tables_and_functions_are_right(database: str) -> None:
 
 
 def test_the_proxy_lets_the_largest_batch_through_and_nothing_but_batches() -> None:
-    [proxy] = re.findall(r"^```nginx\n(.*?)^```$", INSTALL, re.MULTILINE | re.DOTALL)
+    proxy, _ = re.findall(r"^```nginx\n(.*?)^```$", INSTALL, re.MULTILINE | re.DOTALL)
     [size] = re.findall(r"client_max_body_size (\d+)m;", proxy)
     assert int(size) * 2**20 >= Limits().body_bytes
     assert re.findall(r"location (\S+) ", proxy) == ["/ingest/"]
+
+
+def test_the_proxy_lets_nothing_through_to_the_api_but_its_own_and_names_who_asked() -> None:
+    _, proxy = re.findall(r"^```nginx\n(.*?)^```$", INSTALL, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"location (\S+) ", proxy) == ["/api/"]
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in proxy
 
 
 def test_every_folder_is_in_the_readme() -> None:

@@ -14,6 +14,7 @@ UNAUDITED = {
     "otp_verifications",
     "outbox",
     "password_proofs",
+    "periodic_work",
     "rate_buckets",
     "registry_state",
     "schema_version",

@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from local.servers import PostgresServer
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOTS = {"databases", "schema", "gateway"}
+ONE_SHOTS = {"databases", "schema", "gateway", "keys"}
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -50,7 +51,7 @@ def test_images_are_pinned_and_passwords_have_no_default(name: str) -> None:
     assert "build" in service or re.search(r":\d+\.\d+\.\d+", service["image"])
     for key, value in service.get("environment", {}).items():
         if "PASSWORD" in key or "DSN" in key:
-            assert re.search(r"\$\{SEGS_(DB|INGEST|WORKER)_PASSWORD:\?", value)
+            assert re.search(r"\$\{SEGS_(DB|INGEST|API|WORKER)_PASSWORD:\?", value)
 
 
 @each_service
@@ -66,13 +67,45 @@ def test_everything_that_stays_up_is_checked_and_everything_waited_for_exists(na
 def test_only_schema_and_registration_hold_the_owners_password() -> None:
     holders = {name for name, service in SERVICES.items() if "SEGS_DB_PASSWORD" in str(service.get("environment", {}))}
 
-    assert holders == {"postgres", *ONE_SHOTS}
+    assert holders == {"postgres", *ONE_SHOTS} - {"keys"}
+
+
+def test_the_api_has_its_role_its_keys_and_no_mode_that_shows_codes() -> None:
+    """D10: no default secret, and no code in an answer unless somebody asks for it."""
+    api, keys = SERVICES["api"], SERVICES["keys"]
+
+    assert api["environment"]["SEGS_ENV"] == "${SEGS_ENV:-production}"
+    assert api["environment"]["SEGS_TRUSTED_PROXIES"] == "${SEGS_TRUSTED_PROXIES:-}"
+    assert "segs_api:${SEGS_API_PASSWORD:?" in api["environment"]["SEGS_DOMAIN_DSN"]
+    assert [volume["read_only"] for volume in api["volumes"]] == [True]
+    assert keys["volumes"] == [f"api-keys:{api['environment']['SEGS_KEYS']}"]
+    assert keys["network_mode"] == "none"
+    assert {name for name, service in SERVICES.items() if "api-keys" in str(service.get("volumes"))} == {"api", "keys"}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_keys_are_made_once_and_stay(tmp_path: Path, before: bool) -> None:
+    folder = tmp_path / "keys"
+    environment = {
+        **os.environ,
+        "SEGS_KEYS": str(folder),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    made = set()
+    for _ in range(1 + before):
+        done = subprocess.run(SERVICES["keys"]["command"], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        made.add(frozenset(path.name for path in folder.iterdir()))
+
+    assert len(made) == 1
 
 
 def test_the_database_is_reached_by_the_clouds_processes_only() -> None:
     assert COMPOSE["networks"]["backend"]["internal"] is True
     assert SERVICES["postgres"]["networks"] == ["backend"]
-    assert not {"mosquitto", "simulator", "edge"} & {n for n, s in SERVICES.items() if "backend" in s["networks"]}
+    assert not {"mosquitto", "simulator", "edge"} & {
+        n for n, s in SERVICES.items() if "backend" in s.get("networks", [])
+    }
 
 
 def test_every_mounted_file_is_there_and_used() -> None:
@@ -114,7 +147,7 @@ def test_the_database_script_runs_twice_and_the_second_time_changes_the_password
     """On a server of its own, since roles belong to the whole cluster."""
     with PostgresServer(data_dir=tmp_path / "pg", bound_to_parent=True) as server:
         for password in ("first1", "second2"):
-            _psql(server, SEGS_INGEST_PASSWORD=password, SEGS_WORKER_PASSWORD=password)
+            _psql(server, SEGS_INGEST_PASSWORD=password, SEGS_API_PASSWORD=password, SEGS_WORKER_PASSWORD=password)
 
         with psycopg.connect(server.dsn(), autocommit=True) as cluster:
             databases = {row[0] for row in cluster.execute("SELECT datname FROM pg_database")}
@@ -123,7 +156,7 @@ def test_the_database_script_runs_twice_and_the_second_time_changes_the_password
             )
 
     assert {"segs_domain", "segs_telemetry"} <= databases
-    assert stored.keys() == {"segs_ingest", "segs_worker"}
+    assert stored.keys() == {"segs_ingest", "segs_api", "segs_worker"}
     assert all(_opens(str(verifier), "second2") for verifier in stored.values())
 
 

@@ -92,9 +92,11 @@ def test_sysusers_and_tmpfiles_make_accounts_and_folders_of_the_right_owners(ins
 
     accounts = {line.split(":")[0]: line.split(":") for line in (root / "etc/passwd").read_text("utf-8").splitlines()}
     state = (root / "var/lib/segs-edge").stat()
-    assert {"segs-edge", "segs-receiver", "segs-worker", "segs-schema"} <= accounts.keys()
+    assert {"segs-edge", "segs-receiver", "segs-api", "segs-worker", "segs-schema"} <= accounts.keys()
     assert all(account[6].endswith("nologin") for account in accounts.values())
+    keys = (root / "etc/segs/keys").stat()
     assert (state.st_uid, state.st_mode & 0o777) == (int(accounts["segs-edge"][2]), 0o750)
+    assert (keys.st_uid, keys.st_mode & 0o777) == (int(accounts["segs-api"][2]), 0o700)
 
 
 @pytest.mark.timeout(240)
@@ -124,7 +126,11 @@ def test_what_needs_a_real_machine_names_only_our_units_and_is_good_shell(block:
 def test_commands_of_ours_on_the_page_exist_with_these_options(block: str) -> None:
     for line in re.findall(r"/opt/segs/current/bin/(segs-\S+ .*)", block):
         words = line.split()
-        path = [w for w in words[1:] if re.fullmatch(r"gateway|device|add|import|list|status|check-config", w)]
+        path = [
+            w
+            for w in words[1:]
+            if re.fullmatch(r"gateway|device|add|import|list|status|check-config|keys|create|rotate|user", w)
+        ]
         program = Path(sys.executable).with_name(words[0])
         shown = subprocess.run(
             [program, *path, "--help"],

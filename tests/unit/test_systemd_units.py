@@ -27,7 +27,10 @@ WORKLOAD = """
 import asyncio, concurrent.futures, mmap, socket, sqlite3, sys, tempfile
 import httpx, msgspec, prometheus_client, pydantic, serial, structlog, tenacity, zstandard
 if sys.argv[1] == "cloud":
-    import fastapi, httptools, numpy, psycopg, psycopg_pool, uvicorn
+    import argon2, fastapi, httptools, numpy, psycopg, psycopg_pool, pyarrow.parquet, uvicorn
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    assert len(Ed25519PrivateKey.generate().sign(b"x")) == 64
+    assert argon2.PasswordHasher(memory_cost=1024).hash("x").startswith("$argon2id$")
     assert int(numpy.arange(10).sum()) == 45 and psycopg.pq.__impl__ == "binary"
 import uvloop
 try:
@@ -175,6 +178,17 @@ def test_a_gateway_without_its_key_is_started_all_the_same() -> None:
     assert example.gateway.data_dir == f"/var/lib/{_settings(unit)['StateDirectory']}"
 
 
+def test_the_api_reads_its_keys_and_cannot_change_them() -> None:
+    """D10. A folder of its account's own, read again at every rotation; credentials would be a copy."""
+    settings = _settings(ROOT / "systemd" / "segs-cloud-api.service")
+    rules = [line.split() for line in (ROOT / "systemd/tmpfiles.d/segs-cloud.conf").read_text("utf-8").splitlines()]
+
+    assert "Environment=SEGS_KEYS=/etc/segs/keys" in _lines(ROOT / "systemd" / "segs-cloud-api.service")
+    assert settings["ReadOnlyPaths"] == "/etc/segs"
+    assert ["d", "/etc/segs/keys", "0700", "segs-api", "segs-api", "-"] in rules
+    assert ["z", "/etc/segs/keys/*", "0600", "segs-api", "segs-api", "-"] in rules
+
+
 @each_unit
 def test_what_can_be_written_cannot_be_run(unit: Path) -> None:
     """Each of these is a mount of its own, which NoExecPaths=/ does not reach."""
@@ -200,7 +214,7 @@ def test_no_two_units_share_an_account_and_sysusers_makes_each() -> None:
 
 def test_a_late_database_does_not_leave_a_host_without_receiver_or_workers() -> None:
     """Requires= would fail them together with the schema, and nothing would start them again."""
-    for name in ("segs-cloud-receiver.service", "segs-cloud-worker@.service"):
+    for name in ("segs-cloud-receiver.service", "segs-cloud-api.service", "segs-cloud-worker@.service"):
         lines = _lines(ROOT / "systemd" / name)
 
         assert "Wants=segs-cloud-schema.service" in lines

@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 );
 CREATE INDEX IF NOT EXISTS outbox_waiting_idx ON outbox (outbox_id) WHERE delivered_at IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_user_idx ON outbox (user_id, template, created_at);
+CREATE INDEX IF NOT EXISTS outbox_done_idx ON outbox (coalesce(delivered_at, expires_at));
 COMMENT ON TABLE outbox IS 'Messages to people: codes, warnings, bills';
 COMMENT ON COLUMN outbox.outbox_id IS 'Row key; the order of messages';
 COMMENT ON COLUMN outbox.user_id IS 'To whom';
@@ -29,6 +30,7 @@ COMMENT ON COLUMN outbox.delivered_at IS 'When the channel took it';
 COMMENT ON COLUMN outbox.attempts IS 'How often it was tried';
 COMMENT ON COLUMN outbox.last_error IS 'Why the last attempt failed';
 COMMENT ON INDEX outbox_waiting_idx IS 'What is still to be delivered';
+COMMENT ON INDEX outbox_done_idx IS 'Messages that were delivered, or are of no use any more, and may go';
 COMMENT ON INDEX outbox_user_idx IS 'How much a person was sent lately';
 -- The API writes it through functions alone, and reads none of it.
 GRANT SELECT, UPDATE (sealed_secret, delivered_at, attempts, last_error), DELETE ON outbox TO segs_worker;

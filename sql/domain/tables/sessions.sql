@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS sessions_live_key ON sessions (family_id) WHERE rotated_at IS NULL AND revoked_at IS NULL;
 CREATE INDEX IF NOT EXISTS sessions_user_idx ON sessions (user_id) WHERE revoked_at IS NULL;
+CREATE INDEX IF NOT EXISTS sessions_family_idx ON sessions (family_id, session_id);
 CREATE INDEX IF NOT EXISTS sessions_expires_at_idx ON sessions (expires_at);
 COMMENT ON TABLE sessions IS 'One row per refresh token ever given and not yet cleared away';
 COMMENT ON COLUMN sessions.session_id IS 'Row key';
@@ -30,6 +31,7 @@ COMMENT ON COLUMN sessions.rotated_at IS 'When it was exchanged for its successo
 COMMENT ON COLUMN sessions.revoked_at IS 'When it was revoked';
 COMMENT ON COLUMN sessions.revoke_reason IS 'Why it was revoked';
 COMMENT ON INDEX sessions_live_key IS 'One live token per family';
+COMMENT ON INDEX sessions_family_idx IS 'The tokens of a login, its first one first';
 COMMENT ON INDEX sessions_user_idx IS 'A user''s sessions';
 COMMENT ON INDEX sessions_expires_at_idx IS 'Expired tokens to clear away';
 -- Made, rotated and revoked by functions alone; a person may see where else they are logged in.

@@ -1,0 +1,41 @@
+"""What the environment says of the API itself."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cloud.errors import InputError
+
+Network = IPv4Network | IPv6Network
+
+
+class ApiSettingsError(InputError):
+    """The environment says nonsense; the message names the variable."""
+
+
+class ApiSettings(BaseSettings):
+    """SEGS_TRUSTED_PROXIES: addresses and networks, with commas between them, whose word it is where a request comes
+    from. None are, where nothing is said. Get it by `load`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEGS_", env_ignore_empty=True, frozen=True)
+
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        return tuple(ip_network(part.strip()) for part in given.split(","))
+
+    @classmethod
+    def load(cls) -> "ApiSettings":
+        """From the environment; raises ApiSettingsError."""
+        try:
+            return cls()
+        except ValidationError as error:
+            faults = [f"SEGS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+            raise ApiSettingsError("; ".join(faults)) from None
