@@ -2,7 +2,20 @@
 
 from fastapi import FastAPI
 
-from cloud.api import auth, errors, meters, system, telemetry, users
+from cloud.api import (
+    accounts,
+    auth,
+    errors,
+    meters,
+    passwords,
+    preferences,
+    second_factor,
+    sessions,
+    system,
+    telemetry,
+    users,
+)
+from cloud.api.limits import Limited
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
 
@@ -12,8 +25,10 @@ def build(parts: Parts) -> FastAPI:
     app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.parts = parts
     errors.install(app)
-    for resource in (system, auth, users, meters, telemetry):
+    of_people = (auth, passwords, second_factor, sessions, users, preferences, accounts)
+    for resource in (system, *of_people, meters, telemetry):
         app.include_router(resource.router)
     app.add_middleware(Bounded)
+    app.add_middleware(Limited, requests=parts.requests)
     app.add_middleware(Named)
     return app

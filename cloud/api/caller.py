@@ -44,8 +44,9 @@ def user_agent(request: Request) -> str | None:
     return request.headers.get("user-agent")
 
 
-def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Raises Unauthenticated. Whether the session still stands, the database says when a transaction begins."""
+async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
+    """Raises Unauthenticated, and TooMany. Whether the session still stands, the database says when a transaction
+    begins."""
     if given is None:
         raise Unauthenticated("send an access token as Authorization: Bearer TOKEN")
     at = now()
@@ -55,13 +56,39 @@ def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | Non
         raise Unauthenticated("the access token is too old; refresh it") from None
     except InvalidToken:
         raise Unauthenticated("this is no access token of ours") from None
+    parts(request).requests.of_account(access.user_id)
     return Caller(access=access, request_id=request_id(request), now=at)
 
 
+# FastAPI gives a function that does not wait to a thread, which takes longer than any of these.
+async def _parts(request: Request) -> Parts:
+    return parts(request)
+
+
+async def _databases(request: Request) -> Databases:
+    return databases(request)
+
+
+async def _request_id(request: Request) -> str:
+    return request_id(request)
+
+
+async def _now() -> datetime:
+    return now()
+
+
+async def _address(request: Request) -> str | None:
+    return address(request)
+
+
+async def _user_agent(request: Request) -> str | None:
+    return user_agent(request)
+
+
 CallerIs = Annotated[Caller, Depends(caller)]
-DatabasesAre = Annotated[Databases, Depends(databases)]
-PartsAre = Annotated[Parts, Depends(parts)]
-RequestId = Annotated[str, Depends(request_id)]
-Now = Annotated[datetime, Depends(now)]
-Address = Annotated[str | None, Depends(address)]
-UserAgent = Annotated[str | None, Depends(user_agent)]
+DatabasesAre = Annotated[Databases, Depends(_databases)]
+PartsAre = Annotated[Parts, Depends(_parts)]
+RequestId = Annotated[str, Depends(_request_id)]
+Now = Annotated[datetime, Depends(_now)]
+Address = Annotated[str | None, Depends(_address)]
+UserAgent = Annotated[str | None, Depends(_user_agent)]

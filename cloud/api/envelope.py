@@ -49,7 +49,7 @@ class ProblemAnswer(BaseModel):
 
 _MEANING = {
     401: "No session: log in, or refresh the access token.",
-    403: "The proof or code is not good.",
+    403: "The proof, password or code is not good, or the caller's role does not do for it.",
     404: "There is nothing of that name that the caller may see.",
     409: "Something else stands in its place.",
     422: "A value makes no sense; errors says which.",

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cloud.api.database import Databases
+from cloud.api.limits import Requests
 from cloud.identity.keys import KeyFolder
 from cloud.identity.passwords import Passwords
 from cloud.identity.settings import IdentitySettings
@@ -19,4 +20,5 @@ class Parts:
     tokens: AccessTokens
     passwords: Passwords
     identity: IdentitySettings
+    requests: Requests
     ready: Callable[[], Awaitable[str | None]]

@@ -11,7 +11,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.api.app import build
 from cloud.api.database import Databases
+from cloud.api.limits import Requests
 from cloud.api.parts import Parts
+from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries
@@ -47,10 +49,10 @@ class TooMighty(CloudError):
 async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) -> None:
     """Listen until SIGTERM or SIGINT, then finish what is under way.
 
-    The databases may be away, at the start and later: requests get 503 then. Raises SettingsError and KeysError, the
-    schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
+    The databases may be away, at the start and later: requests get 503 then. Raises SettingsError, InputError,
+    KeysError, the schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
     """
-    identity = IdentitySettings.load()
+    identity, settings = IdentitySettings.load(), ApiSettings.load()
     keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
     listener = listen(host, port)
     size, timeout_s = _DATABASE_CONNECTIONS, 10
@@ -74,6 +76,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                     tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
                     passwords=passwords,
                     identity=identity,
+                    requests=Requests(per_minute=settings.requests_per_minute),
                     ready=ready,
                 )
             )

@@ -77,6 +77,12 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
     "SG063": InvalidError,  # a span too long for the question
+    "SG080": ForbiddenError,  # not for this role
+    "SG081": ConflictError,  # one's own account, or the last admin
+    "SG082": ConflictError,  # second factor on already
+    "SG083": ConflictError,  # no second factor
+    "SG084": ForbiddenError,  # the role asks for a second factor
+    "SG085": ConflictError,  # no operator
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

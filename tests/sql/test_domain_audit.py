@@ -8,6 +8,9 @@ import pytest
 from cloud.db.errors import ImmutableError, domain_error
 
 UNAUDITED = {
+    "idempotency_keys",
+    "login_networks",
+    "recovery_codes",
     "audit_logs",
     "otp_verifications",
     "outbox",
