@@ -1,5 +1,6 @@
 """Who asks: the access token of a request, and the request's own name."""
 
+import ipaddress
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -35,8 +36,14 @@ def now() -> datetime:
 
 
 def address(request: Request) -> str | None:
-    """Whom limits count for: the address that the connection comes from."""
-    return request.client.host if request.client else None
+    """Whom limits count for: the address that the connection comes from. An IPv4 address is one, also where the socket
+    speaks IPv6; what is no address at all, as an odd proxy may say, is None."""
+    try:
+        found = ipaddress.ip_address(request.client.host.partition("%")[0] if request.client else "")
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
 
 
 def user_agent(request: Request) -> str | None:

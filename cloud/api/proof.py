@@ -49,6 +49,8 @@ async def prove_password(
     verdict = await parts.passwords.verify(password.get_secret_value(), secrets["password_hash"], whose=address)
     if not verdict.right:
         raise PasswordRefused("this is not your password", where="body.password")
+    async with databases.domain(caller, limited=True) as domain:
+        await domain.value(_QUERIES["password_proven"])
     return secrets
 
 

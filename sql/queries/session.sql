@@ -60,6 +60,10 @@ SELECT password_change(%(old_hash)s, %(new_hash)s, %(family_id)s, %(now)s);
 -- What the caller's password and codes are held against.
 SELECT email, name, password_hash, sealed_secret, confirmed FROM caller_secrets();
 
+-- name: password_proven
+-- The count of attempts at the caller's password begins anew.
+SELECT password_proven();
+
 -- name: sessions
 -- Where the caller is logged in, the latest first.
 SELECT s.family_id AS session_id, b.began AS created_at, s.created_at AS used_at, s.expires_at, s.user_agent, host(s.address) AS address

@@ -98,3 +98,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION caller_secrets() IS 'What the caller''s password and codes are held against, before they change or give up what protects the account';
 GRANT EXECUTE ON FUNCTION caller_secrets() TO segs_api;
+
+CREATE OR REPLACE FUNCTION password_proven() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM rate_buckets WHERE starts_with(bucket, 'password:user:' || caller_id() || ':')
+$$;
+COMMENT ON FUNCTION password_proven() IS 'The caller has given the right password: who knows it has not been guessing, and the count of attempts begins anew';
+GRANT EXECUTE ON FUNCTION password_proven() TO segs_api;
