@@ -46,6 +46,13 @@ def domain_transaction() -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
+def domain_database() -> Iterator[psycopg.Connection]:
+    """The domain database, in no transaction yet, for who only reads. Raises UnreachableDatabase."""
+    with _connect("domain", autocommit=True) as domain:
+        yield domain
+
+
+@contextmanager
 def telemetry_database(*, autocommit: bool = False) -> Iterator[psycopg.Connection]:
     """A transaction in the telemetry database, unless `autocommit`. Raises UnreachableDatabase."""
     with _connect("telemetry", autocommit=autocommit) as telemetry:

@@ -13,6 +13,8 @@ from local import demo as demonstration
 from local.databases import Databases
 from local.display import Display
 from local.proof.errors import ProofError
+from local.seeding.errors import SeedingError
+from local.seeding.folder import LONGEST_DAYS
 from local.servers import ServerError, segs_home
 from local.service import ServiceError
 from local.stack import Stack
@@ -22,6 +24,9 @@ app = typer.Typer(
 )
 Modbus = Annotated[int, typer.Option(min=1, help="Simulated Modbus meters.")]
 Mqtt = Annotated[int, typer.Option(min=1, help="Simulated MQTT meters.")]
+History = Annotated[
+    int, typer.Option(min=0, max=LONGEST_DAYS, help="Days of made-up history, once for a data folder; 0 for none.")
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -44,16 +49,31 @@ def demo(
     seconds: Annotated[float, typer.Option(min=0, help="How long; 0 for until Ctrl-C.")] = 0,
     modbus: Modbus = 16,
     mqtt: Mqtt = 8,
+    history: History = LONGEST_DAYS,
 ) -> None:
     """Show the whole way from simulated meters to hypertables, live, and prove at the end that nothing was lost."""
-    if not demonstration.run(home=segs_home(), seconds=seconds, modbus=modbus, mqtt=mqtt, display=Display()):
+    proven = demonstration.run(
+        home=segs_home(), seconds=seconds, modbus=modbus, mqtt=mqtt, history=history, display=Display()
+    )
+    if not proven:
         raise typer.Exit(1)
 
 
 @app.command()
-def start(modbus: Modbus = 16, mqtt: Mqtt = 8) -> None:
+def start(modbus: Modbus = 16, mqtt: Mqtt = 8, history: History = LONGEST_DAYS) -> None:
     """Start databases, broker, receiver, worker, API, simulated meters and a gateway, in the background."""
-    demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, display=Display())
+    demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, history=history, display=Display())
+
+
+@app.command()
+def seed(
+    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="Days of history.")] = LONGEST_DAYS,
+) -> None:
+    """Make up regions, people, meters and their history, once for a data folder, and prove that intervals are right.
+
+    `segs demo` and `segs start` do so too.
+    """
+    demonstration.seed(home=segs_home(), days=days, display=Display())
 
 
 @app.command()
@@ -95,6 +115,6 @@ def main() -> None:
     configure()
     try:
         app()
-    except (ServerError, SchemaError, ServiceError, ProofError) as error:
+    except (ServerError, SchemaError, ServiceError, ProofError, SeedingError) as error:
         print(f"segs: {error}", file=sys.stderr)
         raise SystemExit(1) from None

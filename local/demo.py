@@ -17,6 +17,7 @@ from local import fleet
 from local.display import Display
 from local.progress import Progress, Watcher
 from local.proof.report import Report, prove
+from local.seeding import seed as seeding
 from local.servers.home import locked
 from local.stack import Stack
 
@@ -24,40 +25,61 @@ COMMIT_INTERVAL_S = 1.0
 _SETTLE_S = 60.0
 
 
-def start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Stack, str]:
+def start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display) -> tuple[Stack, str]:
     """Start everything anew, in the background; what an earlier start left is stopped first.
 
-    Returns the stack and the name of its gateway. Raises ServerError, SchemaError, ServiceError.
+    Days of `history` are seeded first, where there is none yet. Returns the stack and the name of its gateway. Raises
+    ServerError, SchemaError, ServiceError, SeedingError.
     """
     with _alone(home):
-        return _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
+        return _start(home=home, modbus=modbus, mqtt=mqtt, history=history, display=display)
 
 
-def _start(*, home: Path, modbus: int, mqtt: int, display: Display) -> tuple[Stack, str]:
+def seed(*, home: Path, days: int, display: Display) -> None:
+    """Seed the data folder, and say as one line of JSON how. Raises ServerError, SchemaError, SeedingError."""
+    with _alone(home):
+        databases = Stack(home=home).databases
+        ran = databases.server.pid is not None
+        try:
+            databases.start()
+            books = seeding.seed(home=home, databases=databases, days=days, say=display.say)
+        finally:
+            if not ran:
+                databases.server.stop()
+    print(json.dumps({"seeded": books is not None, **(books.as_dict() if books else {})}), flush=True)
+
+
+def _start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display) -> tuple[Stack, str]:
     meters = fleet.build(modbus=modbus, mqtt=mqtt)
     stack = Stack(home=home)
     name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     stack.stop_services()
     shutil.rmtree(stack.field, ignore_errors=True)
     display.say("step 1: databases and their schemas; step 2: broker, receiver, worker, API")
+    if history:
+        # Before there are workers: theirs is another clock than the history's.
+        stack.databases.start()
+        seeding.seed(home=home, databases=stack.databases, days=history, say=display.say)
     stack.start_cloud(meters)
     display.say(f"the API is at {stack.api_url}")
     display.say(f"gateway {name} and its {len(meters.meters)} meters")
     stack.add_gateway(name, meters, COMMIT_INTERVAL_S)
+    if history:
+        seeding.hand_out(stack.databases, name)
     stack.start_field()
     return stack, name
 
 
-def run(*, home: Path, seconds: float, modbus: int, mqtt: int, display: Display) -> bool:
+def run(*, home: Path, seconds: float, modbus: int, mqtt: int, history: int, display: Display) -> bool:
     """Run for `seconds`, 0 for until interrupted; print the proof as one line of JSON. Whether it holds.
 
-    Raises ServerError, SchemaError, ServiceError.
+    Days of `history` are seeded first. Raises ServerError, SchemaError, ServiceError, SeedingError.
     """
     began = time.monotonic()
     with _alone(home), _as_before(home, display):
         # Until there is something to prove, SIGTERM ends the set-up at once, as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack, name = _start(home=home, modbus=modbus, mqtt=mqtt, display=display)
+        stack, name = _start(home=home, modbus=modbus, mqtt=mqtt, history=history, display=display)
         with _interrupt() as interrupted, Watcher(stack=stack, gateway=name, began=began) as watcher:
             until = time.monotonic() + seconds if seconds else None
             with display.live():
@@ -105,7 +127,8 @@ def summary(report: Report, last: Progress, edition: str) -> dict[str, object]:
 
 
 def _end_registrations(stack: Stack, gateway: str) -> None:
-    """The meters of this demo leave their regions, so that the next one's sums are its own."""
+    """The meters of this demo leave their regions, and their people, so that the next one's sums are its own."""
+    seeding.take_back(stack.databases, gateway)
     with psycopg.connect(stack.databases.dsn("domain")) as domain:
         domain.execute(
             "SELECT device_unregister(g.name, d.device, clock_timestamp()) FROM devices AS d JOIN gateways AS g"

@@ -8,7 +8,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from types import MappingProxyType
 
-REGIONS = ("north", "south")
+ZONES = {"north": "Europe/Berlin", "south": "Europe/Athens"}
+"""Regions, and the zones of their meters."""
 _MODBUS_MODELS = ("eastron-sdm630", "abb-b23", "schneider-iem3155")
 _MQTT_MODELS = ("tasmota", "shelly-gen2")
 _PEAKS_W = (3000, 6000, 4500, 9000, 2000)
@@ -57,9 +58,8 @@ class Fleet:
             rows = csv.writer(file)
             rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
             for meter in self.meters:
-                rows.writerow(
-                    [meter.name, meter.model, meter.region, "Europe/Berlin", int(self.interval_s * 1000), 100_000]
-                )
+                zone = ZONES[meter.region]
+                rows.writerow([meter.name, meter.model, meter.region, zone, int(self.interval_s * 1000), 100_000])
 
     def _simulator(self, ports: "Ports") -> str:
         lines = [f"seed = {self.seed}"]
@@ -126,7 +126,7 @@ def build(
 
     A line with an SDM630 is silent for 60 ms before each request: three meters are read in 0.6 s, eight in no second.
     """
-    peaks, regions = cycle(_PEAKS_W), cycle(REGIONS)
+    peaks, regions = cycle(_PEAKS_W), cycle(ZONES)
 
     def meters(models: tuple[str, ...], count: int) -> list[Meter]:
         return [

@@ -9,6 +9,7 @@ BEGIN;
 \ir domain/functions/timezone.sql
 \ir domain/functions/updated_at.sql
 \ir domain/functions/audit.sql
+\ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql
 \ir domain/functions/invoice_guard.sql
 \ir domain/tables/audit_logs.sql
@@ -29,6 +30,7 @@ BEGIN;
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
 \ir domain/tables/meter_owners.sql
+\ir domain/tables/meter_claims.sql
 \ir domain/tables/meter_locations.sql
 \ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
@@ -45,7 +47,10 @@ BEGIN;
 \ir domain/functions/meter_registers.sql
 \ir domain/functions/meter_owner.sql
 \ir domain/functions/caller.sql
+\ir domain/functions/audit_access.sql
 \ir domain/functions/rate.sql
+\ir domain/functions/keeper.sql
+\ir domain/functions/meter_claim.sql
 \ir domain/functions/session.sql
 \ir domain/functions/network.sql
 \ir domain/functions/otp.sql
@@ -64,5 +69,6 @@ BEGIN;
 \ir domain/policies/regions.sql
 \ir domain/policies/bills.sql
 \ir domain/policies/alerts.sql
+\ir domain/policies/watched.sql
 \ir lockdown.sql
 COMMIT;

@@ -28,8 +28,11 @@ BEGIN;
 \ir telemetry/functions/retention_periods.sql
 \ir telemetry/functions/marks.sql
 \ir telemetry/functions/register_reads.sql
+\ir telemetry/functions/minute_readings.sql
+\ir telemetry/functions/reads_beside.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
+\ir telemetry/functions/judged_reads.sql
 \ir telemetry/functions/book_energy.sql
 \ir telemetry/functions/aggregate_readings.sql
 \ir telemetry/functions/aggregate_quarters.sql

@@ -65,8 +65,12 @@ async def accounts(
     async with databases.domain(caller) as domain:
         if domain.role == "USER":
             raise Forbidden("accounts are for operators and admins")
+        await domain.look("users", details=wanted)
         rows = await domain.rows(_QUERIES["accounts"], wanted)
-    shown, meta = page(rows, limit=listing.limit, key="user_id")
+        shown, meta = page(rows, limit=listing.limit, key="user_id")
+        if shown:
+            found = [row["user_id"] for row in shown]
+            await domain.value(_QUERIES["look_accounts"], {"users": found, "details": '{"found": true}'})
     return Success(message="Accounts.", data=[Account.model_validate(row) for row in shown], meta=meta)
 
 
@@ -137,6 +141,8 @@ async def _account(
     async with databases.domain(caller) as domain:
         if change is not None:
             await domain.value(_QUERIES[change], changed)
+        if domain.role != "USER":
+            await domain.value(_QUERIES["look_accounts"], {"users": [user_id], "details": "{}"})
         found = await domain.row(_QUERIES["account"], {"user_id": user_id})
     if found is None:
         raise NotFound(f"there is no user {user_id}")

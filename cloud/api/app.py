@@ -4,17 +4,25 @@ from fastapi import FastAPI
 
 from cloud.api import (
     accounts,
+    audit,
     auth,
+    claims,
+    devices,
     errors,
+    gateways,
+    meter_history,
+    meter_import,
     meters,
     passwords,
     preferences,
+    regions,
     second_factor,
     sessions,
     system,
     telemetry,
     users,
 )
+from cloud.api.importing import MOST_BYTES
 from cloud.api.limits import Limited
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
@@ -25,10 +33,11 @@ def build(parts: Parts) -> FastAPI:
     app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.parts = parts
     errors.install(app)
-    of_people = (auth, passwords, second_factor, sessions, users, preferences, accounts)
-    for resource in (system, *of_people, meters, telemetry):
+    people = (auth, passwords, second_factor, sessions, users, preferences, accounts)
+    registry = (meters, meter_history, meter_import, claims, gateways, devices, regions)
+    for resource in (system, *people, *registry, telemetry, audit):
         app.include_router(resource.router)
-    app.add_middleware(Bounded)
+    app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Limited, requests=parts.requests)
     app.add_middleware(Named)
     return app

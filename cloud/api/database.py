@@ -1,6 +1,6 @@
 """Transactions of the two databases, each in its caller's name: what the name may see, the databases know."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from cloud.api.errors import SecondFactorMissing, Unauthenticated
 from cloud.db.queries import Queries
 from cloud.identity.tokens import Access
 
+_AUDIT = Queries("audit")
 _SESSION = Queries("session")
 Row = dict[str, Any]
 
@@ -49,11 +50,36 @@ class Transaction:
         """The first row, None where there is none."""
         return await (await self._cursor.execute(query, parameters)).fetchone()
 
+    async def run(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> None:
+        """Runs a statement that answers with nothing."""
+        await self._cursor.execute(query, parameters)
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """What happens within is undone where it raises, and the transaction goes on."""
+        async with self._cursor.connection.transaction():
+            yield
+
     async def value(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Any:
         """The first column of the first row, which there is."""
         row = await self.row(query, parameters)
         assert row is not None
         return next(iter(row.values()))
+
+    async def look(self, what: str, *, code: str | None = None, details: Mapping[str, object] | None = None) -> None:
+        """Writes down that an operator or admin looks at `what`: of the meter `code`, or at all that `details` say.
+
+        Until then the database shows them what is their own and nothing else. Of customers nothing is written.
+        """
+        if self.role != "USER":
+            asked = {"code": code, **(details or {})}
+            document = msgspec.json.encode({name: value for name, value in asked.items() if value is not None}).decode()
+            await self.row(_AUDIT["look"], {"what": what, "code": code, "details": document})
+
+    async def found(self, what: str, meters: Sequence[int]) -> None:
+        """Writes down which meters such a look has found."""
+        if self.role != "USER" and meters:
+            await self.row(_AUDIT["found"], {"what": what, "meters": list(meters), "details": '{"found": true}'})
 
 
 class Databases:

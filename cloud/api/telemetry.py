@@ -52,6 +52,7 @@ class Latest(BaseModel):
 async def latest(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Latest]:
     """The newest reading of a meter within the last 7 days, while it was the caller's."""
     async with databases.domain(caller) as domain:
+        await domain.look("telemetry/latest", code=code)
         meter = await domain.row(_QUERIES["readable"], {"code": code})
     if meter is None:
         raise NotFound(f"there is no meter {code}")

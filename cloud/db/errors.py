@@ -74,9 +74,15 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG051": NotFoundError,  # no such user
     "SG052": ForbiddenError,  # no such proof
     "SG053": ConflictError,  # meter given at that time or later already
+    "SG054": ForbiddenError,  # nobody is logged in
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
     "SG063": InvalidError,  # a span too long for the question
+    "SG070": ForbiddenError,  # not the caller's to do
+    "SG071": InvalidError,  # a capacity that is not there yet
+    "SG072": ConflictError,  # a region that something names
+    "SG073": ConflictError,  # the last key of a gateway
+    "SG074": NotFoundError,  # a meter that is nobody's
     "SG080": ForbiddenError,  # not for this role
     "SG081": ConflictError,  # one's own account, or the last admin
     "SG082": ConflictError,  # second factor on already

@@ -30,6 +30,10 @@ SELECT u.user_id, u.email, u.name, u.phone, u.region, u.role, u.email_verified_a
     ARRAY(SELECT o.region FROM operator_regions AS o WHERE o.user_id = u.user_id ORDER BY 1) AS regions, u.created_at, u.updated_at
 FROM users AS u WHERE u.user_id = %(user_id)s AND u.deleted_at IS NULL;
 
+-- name: look_accounts
+-- Writes down whom an operator or admin looks at.
+SELECT audit_access('users', NULL, %(users)s::integer[], %(details)s::jsonb);
+
 -- name: account_role
 -- Another role.
 SELECT account_role(%(user_id)s, %(role)s, %(now)s);

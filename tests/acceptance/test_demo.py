@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
     """The database ran before, for somebody else, and goes on."""
     database = Stack(home=home).databases.server
     database.start()
-    demo = _demo(home, "--modbus", "3", "--mqtt", "2")
+    demo = _demo(home, "--modbus", "3", "--mqtt", "2", "--history", "2")
     assert demo.stdout is not None
     lines = []
     for line in demo.stdout:
@@ -53,6 +54,8 @@ def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
     assert summary["aggregates_1m_rows"] >= 5
     assert summary["first_reading_s"] > 0
     assert summary["edition"] in ("apache", "community")
+    assert any(line.startswith("the intervals of 24 meters add up to their registers; 8 people: ") for line in lines)
+    assert stat.S_IMODE((home / "seed" / "people.csv").stat().st_mode) == 0o600
     left = {name for name, pid in Stack(home=home).running().items() if pid is not None}
     database.stop()
     assert left == {"postgresql"}
@@ -73,3 +76,26 @@ def test_an_interrupt_of_the_set_up_ends_it_and_leaves_nothing(home: Path, numbe
     assert demo.returncode != 0
     assert "lost" not in rest
     assert set(Stack(home=home).running().values()) == {None}
+
+
+@pytest.mark.xdist_group("whole-machine")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_the_history_ends_it_and_the_next_demo_goes_on_with_it(
+    home: Path, number: signal.Signals
+) -> None:
+    demo = _demo(home, "--modbus", "3", "--mqtt", "2", "--history", "4")
+    assert demo.stdout is not None
+    while not demo.stdout.readline().startswith("people and 24 meters"):
+        assert demo.poll() is None
+    time.sleep(1)
+
+    demo.send_signal(number)
+    rest, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode != 0
+    assert "lost" not in rest
+    assert set(Stack(home=home).running().values()) == {None}
+    again = _demo(home, "--modbus", "3", "--mqtt", "2", "--history", "4", "--seconds", "3")
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert said.count("add up to their registers") == 1

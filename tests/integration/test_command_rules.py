@@ -25,6 +25,8 @@ SHOWING = [
     ("schema", "check"),
     ("meter", "list"),
     ("meter", "show", METER),
+    ("audit", "list"),
+    ("audit", "verify"),
 ]
 NOWHERE = "postgresql://x@127.0.0.1:1/x"
 
@@ -124,6 +126,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
     changing = {"add", "key-add", "key-revoke", "import", "remove", "edit", "revoke", "estimate", "move", "exchange"}
     changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference"}
     changing |= {"create", "rotate", "suspend", "role", "give"}
+    changing |= {"set", "capacity"}
     silent = [
         trail
         for trail, command in COMMANDS.items()

@@ -29,6 +29,8 @@ INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'UT
 INSERT INTO meter_owners (meter_id, user_id, valid) VALUES
     (1, 1, '[-infinity, infinity)'), (2, 2, '[-infinity, infinity)'), (3, 2, '[-infinity, infinity)');
 INSERT INTO meter_exchanges (meter_id, exchanged_at) VALUES (1, '2026-01-01Z'), (2, '2026-01-01Z'), (3, '2026-01-01Z');
+INSERT INTO meter_claims (meter_id, code_hash, issued_by, created_at, expires_at)
+    SELECT m, sha256(m::text::bytea), 5, now(), now() + INTERVAL '1 day' FROM generate_series(1, 3) AS m;
 INSERT INTO gateways (name, region) VALUES ('attic', NULL), ('cellar', 'south'), ('shed', NULL);
 INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('1')), (2, sha256('2')), (3, sha256('3'));
 INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 1, 1000), (1, 'm2', 2, 1000);
@@ -54,6 +56,9 @@ INSERT INTO sessions (user_id, token_hash, created_at, expires_at)
     SELECT u, sha256(u::text::bytea), '2026-01-01Z', '2027-01-01Z' FROM generate_series(1, 6) AS u;
 """
 
+LOOK: LiteralString = "SELECT audit_access('test', NULL, NULL) WHERE caller_role() IS NOT NULL"
+"""Operators and admins see nothing of others before they have said that they look."""
+
 
 class People:
     """`owner` may all; `ask` is what the API asks for one of them, or for nobody."""
@@ -68,6 +73,7 @@ class People:
             self.owner.execute("SET LOCAL ROLE segs_api")
             if caller is not None:
                 self.owner.execute("SELECT set_config('segs.user_id', %s, true)", [str(caller)])
+                self.owner.execute(LOOK)
             cursor = self.owner.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

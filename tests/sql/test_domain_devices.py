@@ -24,7 +24,10 @@ class Domain:
         # What the telemetry database is told is none of the API's business.
         connection = self.owner if " registry_" in statement else self.connection
         try:
-            return connection.execute(statement, parameters).fetchall()
+            with connection.transaction():
+                if connection is self.connection:
+                    connection.execute("SELECT audit_access('devices', NULL, NULL)")
+                return connection.execute(statement, parameters).fetchall()
         except psycopg.Error as error:
             meaning = domain_error(error)
             if meaning is None:

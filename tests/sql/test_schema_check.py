@@ -65,8 +65,8 @@ DOMAIN: dict[LiteralString, str] = {
         "table users: unexpected rights of segs_readonly on column password_hash SELECT"
     ),
     "GRANT CREATE ON SCHEMA public TO PUBLIC": "schema public: unexpected rights of PUBLIC CREATE",
-    "GRANT EXECUTE ON FUNCTION gateway_add(text, bytea, timestamptz) TO PUBLIC": (
-        "function gateway_add(text,bytea,timestamp with time zone): unexpected rights of PUBLIC EXECUTE"
+    "GRANT EXECUTE ON FUNCTION gateway_add(text, bytea, timestamptz, text) TO PUBLIC": (
+        "function gateway_add(text,bytea,timestamp with time zone,text): unexpected rights of PUBLIC EXECUTE"
     ),
     "CREATE VIEW people AS SELECT name FROM users": "unexpected view people",
     "ALTER VIEW registry_devices SET (security_invoker = true)": (
@@ -173,7 +173,7 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (5, 32, None)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (7, 35, None)
     assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (7, 4, edition)
 
 

@@ -33,7 +33,7 @@ COMMENT ON FUNCTION audit_change() IS 'Writes one audit_logs row for a changed r
 CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION 'audit_logs is append-only: % refused', TG_OP USING ERRCODE = 'SG030';
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'SG030';
 END
 $$;
 COMMENT ON FUNCTION refuse_audit_change() IS 'Raises SG030: nobody, the owner included, changes or removes what was logged';

@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -39,6 +39,7 @@ class Api:
     process: subprocess.Popen[str]
     log: Path
     client: httpx.Client = field(init=False)
+    owners: dict[str, psycopg.Connection] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
@@ -68,11 +69,32 @@ class Api:
             there.client = client
             yield there
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """`body` is sent as JSON, bytes as they are."""
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        sent = _bearer(token) | (headers or {})
+        return self.client.request(method, f"/api/v1{path}", headers=sent, **content)  # type: ignore[arg-type]
+
     def do(self, statement: str, *parameters: object, telemetry: bool = False) -> list[tuple[Any, ...]]:
         """As the owner."""
-        with psycopg.connect(self.telemetry if telemetry else self.domain, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        dsn = self.telemetry if telemetry else self.domain
+        if dsn not in self.owners:
+            self.owners[dsn] = psycopg.connect(dsn, autocommit=True)
+        cursor = self.owners[dsn].execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        self.client.close()
+        for connection in self.owners.values():
+            connection.close()
 
     def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
@@ -174,7 +196,7 @@ def api(
         try:
             await_ready(url, process, log)
             running = Api(url, pg_server.dsn(domain), pg_server.dsn(telemetry), environment, process, log)
-            with running.client:
+            with closing(running):
                 running.do(SEED)
                 made = running.segs_cloud(
                     "user", "create", "--email", "hash@example.net", "--name", "H", typed=PASSWORD + "\n"

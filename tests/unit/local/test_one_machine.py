@@ -60,7 +60,7 @@ def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pyte
 def test_a_data_folder_that_cannot_be_written_is_named() -> None:
     """/proc takes no file from anybody, not even from root."""
     for start in (
-        partial(demo.start, home=Path("/proc/self"), modbus=1, mqtt=1, display=Display()),
+        partial(demo.start, home=Path("/proc/self"), modbus=1, mqtt=1, history=0, display=Display()),
         PostgresServer(data_dir=Path("/proc/self/postgres")).start,
         MosquittoBroker(data_dir=Path("/proc/self/mosquitto")).start,
     ):
@@ -84,5 +84,5 @@ def test_a_second_demo_in_a_data_folder_is_refused_and_touches_nothing(
     """It stopped the first one's gateway and receiver, and at its own end both demos' servers."""
     (tmp_path / "field").mkdir()
     with locked(tmp_path / "run" / "demo.lock"), pytest.raises(ServerError, match="a demo runs in"):
-        command(home=tmp_path, modbus=1, mqtt=1, display=Display())
+        command(home=tmp_path, modbus=1, mqtt=1, history=0, display=Display())
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["demo.lock", "field", "run"]

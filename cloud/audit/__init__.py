@@ -1,0 +1,1 @@
+"""The audit log: what is in it, and whether it is still what was written."""
