@@ -76,7 +76,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                     tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
                     passwords=passwords,
                     identity=identity,
-                    requests=Requests(per_minute=settings.requests_per_minute),
+                    requests=Requests(per_minute=settings.api_requests_per_minute),
                     ready=ready,
                 )
             )
