@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from bench import aggregate, api, buffer, drain, ingest, line, million, mqtt, polling, queries, requests, scale, wire
+from bench import (
+    aggregate,
+    api,
+    buffer,
+    drain,
+    ingest,
+    line,
+    login,
+    million,
+    mqtt,
+    polling,
+    queries,
+    requests,
+    scale,
+    wire,
+)
 from bench.result import Result
 from local.servers import segs_home
 
@@ -44,6 +59,7 @@ _BENCHMARKS: dict[str, _Run] = {
     ),
     "api": lambda asked: api.run(seconds=5, rounds=asked.rounds, home=asked.home),
     "mqtt": lambda asked: [mqtt.run(messages=50_000, rounds=asked.rounds, home=asked.home)],
+    "login": lambda asked: login.run(logins=40, rounds=asked.rounds, home=asked.home),
     "requests": lambda asked: requests.run(seconds=3, rounds=asked.rounds, home=asked.home),
     "polling": lambda asked: polling.punctuality(seconds=30, home=asked.home),
     "thingsboard": lambda asked: [polling.against_thingsboard(seconds=15, rounds=asked.rounds, home=asked.home)],

@@ -21,6 +21,9 @@ BEGIN;
 \ir domain/tables/sessions.sql
 \ir domain/tables/token_blacklist.sql
 \ir domain/tables/password_proofs.sql
+\ir domain/tables/second_factors.sql
+\ir domain/tables/login_networks.sql
+\ir domain/tables/idempotency_keys.sql
 \ir domain/tables/operator_regions.sql
 \ir domain/tables/outbox.sql
 \ir domain/tables/rate_buckets.sql
@@ -50,12 +53,16 @@ BEGIN;
 \ir domain/functions/keeper.sql
 \ir domain/functions/meter_claim.sql
 \ir domain/functions/session.sql
+\ir domain/functions/network.sql
 \ir domain/functions/readable_meters.sql
 \ir domain/functions/otp.sql
 \ir domain/functions/registration.sql
 \ir domain/functions/password.sql
 \ir domain/functions/login.sql
+\ir domain/functions/second_factor.sql
 \ir domain/functions/user.sql
+\ir domain/functions/account.sql
+\ir domain/functions/idempotency.sql
 \ir claim_periodic_work.sql
 \ir domain/functions/clear_expired.sql
 \ir domain/views/registry.sql

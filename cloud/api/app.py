@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from cloud.api import (
+    accounts,
     audit,
     auth,
     claims,
@@ -15,14 +16,19 @@ from cloud.api import (
     meter_history,
     meter_import,
     meters,
+    passwords,
+    preferences,
     region_reads,
     regions,
+    second_factor,
+    sessions,
     system,
     telemetry,
     users,
 )
 from cloud.api.forwarded import Forwarded
 from cloud.api.importing import MOST_BYTES
+from cloud.api.limits import Limited
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
 
@@ -32,11 +38,13 @@ def build(parts: Parts) -> FastAPI:
     app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.state.parts = parts
     errors.install(app)
-    for resource in (system, auth, users, audit, latest, telemetry, region_reads, exports, live):
-        app.include_router(resource.router)
-    for resource in (meters, meter_history, meter_import, claims, gateways, devices, regions):
+    people = (auth, passwords, second_factor, sessions, users, preferences, accounts)
+    registry = (meters, meter_history, meter_import, claims, gateways, devices, regions)
+    measured = (latest, telemetry, region_reads, exports, live)
+    for resource in (system, *people, *registry, *measured, audit):
         app.include_router(resource.router)
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
+    app.add_middleware(Limited, requests=parts.requests)
     app.add_middleware(Named)
     app.add_middleware(Forwarded, trusted=parts.trusted)
     return app

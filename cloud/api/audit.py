@@ -1,29 +1,22 @@
 """The audit log, for admins: who changed what, and who looked at what of others."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success, problems
-from cloud.api.errors import Problem
 from cloud.api.fields import printable
 from cloud.api.paging import Paging, page
+from cloud.api.staff import admin
 from cloud.db.queries import Queries
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 _QUERIES = Queries("audit")
 _Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 _Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-class AdminsOnly(Problem):
-    """What was asked is for admins; that it exists is no secret."""
-
-    status: ClassVar[int] = 403
-    problem: ClassVar[str] = "forbidden"
 
 
 class Entry(BaseModel):
@@ -69,9 +62,7 @@ async def entries(
         "to": listing.until,
         **{name: getattr(listing, name) for name in ("actor", "action", "table", "row", "request", "subject", "meter")},
     }
-    async with databases.domain(caller) as domain:
-        if domain.role != "ADMIN":
-            raise AdminsOnly("the audit log is for admins")
+    async with admin(databases, caller) as domain:
         await domain.look("audit", details=wanted)
         rows = await domain.rows(_QUERIES["page"], wanted)
     shown, meta = page(rows, limit=listing.limit, key="audit_id")

@@ -1,19 +1,20 @@
 """Registration, proof of an address, passwords, sessions."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, SecretStr
 
+from cloud.api import codes
 from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, RequestId, UserAgent
-from cloud.api.database import Transaction
+from cloud.api.codes import Otp, Recipient, Sent
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import CodeRefused, CredentialsRefused, TooMany, Unauthenticated
 from cloud.api.fields import Email, Name, Phone, Region
-from cloud.api.limits import CODES, PROOFS, REGISTRATIONS, take
-from cloud.api.parts import Parts
+from cloud.api.idempotency import OnceIs
+from cloud.api.limits import CODES, LOGINS, PROOFS, REGISTRATIONS, say, take
+from cloud.api.proof import Password, Totp, code_of, require_factor
 from cloud.db.queries import Queries
 from cloud.identity import otp, tokens
 from cloud.identity.passwords import require_strong
@@ -23,12 +24,7 @@ _QUERIES = Queries("session")
 _LOG = structlog.get_logger("segs.api")
 _VERIFY = "verify_email"
 _RETRY_S = 30
-_SENT = "If this address waits for a code, one is on its way."
-
-Otp = Annotated[SecretStr, Field(min_length=6, max_length=20, description="The code of six digits from the message.")]
-Password = Annotated[
-    SecretStr, Field(min_length=1, max_length=1024, description="10 to 256 characters, not a common one.")
-]
+_REFUSED = "address and password do not fit together"
 
 
 class Registration(Body):
@@ -53,19 +49,6 @@ class Registering(BaseModel):
     """What comes next."""
 
     user: Annotated[Registered, Field(description="The account.")]
-    message: Annotated[str, Field(description="What to do next.")]
-    otp: Annotated[str | None, Field(description="The code itself, in development only.")] = None
-
-
-class Recipient(Body):
-    """An address."""
-
-    email: Email
-
-
-class Sent(BaseModel):
-    """Whether an account waits for a code is not told."""
-
     message: Annotated[str, Field(description="What to do next.")]
     otp: Annotated[str | None, Field(description="The code itself, in development only.")] = None
 
@@ -98,6 +81,7 @@ class Credentials(Body):
 
     email: Email
     password: Password
+    totp: Totp | None = None
 
 
 class Person(BaseModel):
@@ -107,6 +91,10 @@ class Person(BaseModel):
     email: Annotated[str, Field(description="Its address.")]
     name: Annotated[str, Field(description="The name.")]
     role: Annotated[Literal["USER", "OPERATOR", "ADMIN"], Field(description="What the account may do.")]
+    second_factor: Annotated[
+        Literal["on", "off", "missing"],
+        Field(description="missing: the role asks for one, and nothing else is answered until it is set up."),
+    ]
 
 
 class Tokens(BaseModel):
@@ -130,54 +118,59 @@ class Refresh(Body):
     refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=200, description="The last one of the session.")]
 
 
-@router.post("/register", status_code=201, responses=problems(404, 422, 429), response_model_exclude_none=True)
+@router.post("/register", status_code=201, responses=problems(404, 409, 422, 429), response_model_exclude_none=True)
 async def register(
-    body: Registration, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
+    body: Registration,
+    databases: DatabasesAre,
+    parts: PartsAre,
+    name: RequestId,
+    now: Now,
+    address: Address,
+    once: OnceIs,
 ) -> Success[Registering]:
     """Register. A code is sent to the address; who knows it may set a password. An address that has an account is
-    answered alike, and its owner is told."""
+    answered alike, and its owner is told. Whoever registers an address that nobody has proven yet gets a code of their
+    own, and voids nobody else's: the code that is given to verify-email decides whose details count."""
     await take(databases, REGISTRATIONS, address=address, request_id=name, now=now)
     async with databases.outside(name) as domain:
-        made = await domain.row(_QUERIES["register"], {**body.model_dump(), "now": now})
-        assert made is not None
-        code = otp.generate()
-        if made["user_id"] is not None:
-            await _issue(domain, parts, made["user_id"], code, now)
-    user = Registered(user_id=made["shown_id"], email=body.email, name=body.name, email_verified=False)
-    told = "A code is on its way to the address. Give it to verify-email within 10 minutes."
-    shown = Registering(user=user, message=told, otp=code if parts.identity.development else None)
-    return Success(message="Registered.", data=shown)
+
+        async def make() -> Success[Registering]:
+            made = await domain.row(_QUERIES["register"], {**body.model_dump(), "now": now})
+            assert made is not None
+            code = otp.generate()
+            if made["user_id"] is not None:
+                details = body.model_dump(include={"name", "phone", "region"})
+                await codes.issue(
+                    domain,
+                    parts,
+                    user_id=made["user_id"],
+                    purpose=_VERIFY,
+                    code=code,
+                    now=now,
+                    address=address,
+                    details=details,
+                )
+            user = Registered(user_id=made["shown_id"], email=body.email, name=body.name, email_verified=False)
+            told = "A code is on its way to the address. Give it to verify-email within 10 minutes."
+            shown = Registering(user=user, message=told, otp=code if parts.identity.development else None)
+            return Success(message="Registered.", data=shown)
+
+        return await once.answer(domain, Success[Registering], make)
 
 
 @router.post("/resend-otp", responses=problems(422, 429), response_model_exclude_none=True)
 async def resend_otp(
     body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
-    """Another code; the one before is void. At most 5 an hour, and wrong guesses go on counting."""
+    """Another code; the one that was asked for from here before is void. At most 5 an hour, and wrong guesses go on
+    counting."""
     await take(databases, CODES, address=address, request_id=name, now=now)
     async with databases.outside(name) as domain:
         code = otp.generate()
-        user_id = await domain.value(_QUERIES["otp_subject"], {"email": body.email})
+        user_id = await codes.subject(domain, body.email, _VERIFY)
         if user_id is not None:
-            await _issue(domain, parts, user_id, code, now)
-    return Success(message=_SENT, data=Sent(message=_SENT, otp=code if parts.identity.development else None))
-
-
-async def _issue(domain: Transaction, parts: Parts, user_id: int, code: str, now: datetime) -> None:
-    keys = parts.keys.current()
-    issued = await domain.value(
-        _QUERIES["otp_issue"],
-        {
-            "user_id": user_id,
-            "purpose": _VERIFY,
-            "code_hash": otp.digest(keys, user_id=user_id, purpose=_VERIFY, code=code),
-            "sealed_secret": keys.seal(code.encode(), f"code of user {user_id}"),
-            "lifetime_s": parts.identity.otp_s,
-            "now": now,
-        },
-    )
-    if not issued:
-        _LOG.warning("no more codes for now", user_id=user_id)
+            await codes.issue(domain, parts, user_id=user_id, purpose=_VERIFY, code=code, now=now, address=address)
+    return Success(message=codes.SENT, data=codes.sent(parts, code))
 
 
 @router.post("/verify-email", responses=problems(403, 422, 429))
@@ -188,24 +181,21 @@ async def verify_email(
     await take(databases, CODES, address=address, request_id=name, now=now)
     token = tokens.generate()
     async with databases.outside(name) as domain:
-        # Of an address that has no account the same is asked, and nothing is right.
-        user_id = await domain.value(_QUERIES["otp_subject"], {"email": body.email}) or 0
-        given = otp.digest(parts.keys.current(), user_id=user_id, purpose=_VERIFY, code=body.otp.get_secret_value())
+        user_id = await codes.subject(domain, body.email, _VERIFY)
+        given = codes.digest(parts, user_id, _VERIFY, body.otp.get_secret_value())
         outcome = await domain.value(
             _QUERIES["verify_email"],
             {
-                "user_id": user_id,
+                "user_id": user_id or 0,
                 "code_hash": given,
                 "token_hash": tokens.digest(token),
                 "lifetime_s": parts.identity.set_password_s,
                 "now": now,
+                "address": address,
             },
         )
     if outcome != "right":
-        raise CodeRefused(
-            "the code is wrong or too old, or there were too many attempts; have a new one sent, or wait an hour",
-            where="body.otp",
-        )
+        raise CodeRefused(codes.REFUSED, where="body.otp")
     data = Verified(email=body.email, set_password_token=token, expires_in=parts.identity.set_password_s)
     return Success(message="The address is proven. Set a password.", data=data)
 
@@ -223,9 +213,9 @@ async def set_password(
     password = body.password.get_secret_value()
     require_strong(password, email=whose["email"], name=whose["name"])
     # Nobody waits for a row while a password is hashed.
-    hashed = await parts.passwords.hash(password)
+    hashed = await parts.passwords.hash(password, whose=address)
     async with databases.outside(name) as domain:
-        await domain.value(_QUERIES["password_set"], {**proof, "password_hash": hashed})
+        await domain.value(_QUERIES["password_set"], {**proof, "password_hash": hashed, "address": address})
     told = "The password is set. Log in with it."
     return Success(message=told, data=Done(message=told))
 
@@ -240,32 +230,42 @@ async def login(
     address: Address,
     agent: UserAgent,
 ) -> Success[LoggedIn]:
-    """Log in. Attempts are counted by address and by account."""
+    """Log in. Attempts are counted by address and by account; where somebody has logged in before, apart from those of
+    strangers, who can lock out none but themselves. Where there is a second factor, `totp` is wanted: first log in
+    without it, and the answer says so."""
     async with databases.outside(name) as domain:
         found = await domain.row(_QUERIES["login_begin"], {"email": body.email, "address": address, "now": now})
     assert found is not None
+    say(LOGINS, found["remaining"])
     if found["retry_after_s"]:
         raise TooMany("too many attempts to log in", retry_after_s=found["retry_after_s"])
-    verdict = await parts.passwords.verify(body.password.get_secret_value(), found["password_hash"])
-    token, session = tokens.generate(), None
-    if verdict.right:
-        opened = {
-            "user_id": found["user_id"],
-            "password_hash": found["password_hash"],
-            "token_hash": tokens.digest(token),
-            "user_agent": agent,
-            "address": address,
-            "lifetime_s": parts.identity.refresh_token_s,
-            "now": now,
-        }
-        async with databases.outside(name) as domain:
-            session = await domain.row(_QUERIES["login_succeed"], opened)
-    if session is None or session["family_id"] is None:
-        raise CredentialsRefused("address and password do not fit together")
+    password = body.password.get_secret_value()
+    verdict = await parts.passwords.verify(password, found["password_hash"], whose=address)
+    if not verdict.right:
+        raise CredentialsRefused(_REFUSED)
+    token = tokens.generate()
+    opened = {
+        **code_of(parts.keys.current(), found["user_id"], found["sealed_secret"], body.totp, now),
+        "user_id": found["user_id"],
+        "password_hash": found["password_hash"],
+        "token_hash": tokens.digest(token),
+        "user_agent": agent,
+        "address": address,
+        "lifetime_s": parts.identity.refresh_token_s,
+        "now": now,
+        # Hashed with other parameters than are asked for today; now the password is at hand.
+        "new_hash": await parts.passwords.hash(password, whose=address) if verdict.outdated else None,
+    }
+    async with databases.outside(name) as domain:
+        session = await domain.row(_QUERIES["login_succeed"], opened)
+    assert session is not None
+    require_factor(session["outcome"].removeprefix("second_factor_"), session["retry_after_s"])
+    if session["outcome"] != "opened":
+        raise CredentialsRefused(_REFUSED)
     access, said = parts.tokens.issue(
         user_id=found["user_id"], session_id=session["family_id"], role=session["role"], now=now
     )
-    person = Person(user_id=found["user_id"], email=session["email"], name=session["name"], role=session["role"])
+    person = Person.model_validate({**session, "user_id": found["user_id"]})
     lifetime_s = round((said.expires_at - said.issued_at).total_seconds())
     given = LoggedIn(access_token=access, refresh_token=token, expires_in=lifetime_s, user=person)
     return Success(message="Logged in.", data=given)
@@ -317,7 +317,7 @@ async def logout(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
         "token_expires_at": caller.access.expires_at,
         "now": caller.now,
     }
-    async with databases.domain(caller) as domain:
+    async with databases.domain(caller, limited=True) as domain:
         await domain.value(_QUERIES["logout"], ended)
     return Success(message="Logged out.", data=Done(message="This session is over."))
 
@@ -325,6 +325,6 @@ async def logout(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
 @router.post("/logout-all", responses=problems(401))
 async def logout_all(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """End all sessions of the account, this one too."""
-    async with databases.domain(caller) as domain:
+    async with databases.domain(caller, limited=True) as domain:
         await domain.value(_QUERIES["logout_all"], {"now": caller.now})
     return Success(message="Logged out everywhere.", data=Done(message="All sessions are over."))

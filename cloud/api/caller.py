@@ -1,5 +1,6 @@
 """Who asks: the access token of a request, and the request's own name."""
 
+import ipaddress
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -13,66 +14,91 @@ from cloud.identity.errors import ExpiredToken, InvalidToken
 
 _BEARER = HTTPBearer(auto_error=False, description="An access token, from login or refresh-token.")
 
-# All of them are coroutines: anything else FastAPI runs in a thread, which costs more than the rest of a short answer.
 
-
-async def parts(request: Request) -> Parts:
+def parts(request: Request) -> Parts:
     """What the application was built of."""
-    return _parts(request)
+    return cast(Parts, request.app.state.parts)
 
 
-async def databases(request: Request) -> Databases:
+def databases(request: Request) -> Databases:
     """Both databases."""
-    return _parts(request).databases
+    return parts(request).databases
 
 
-async def request_id(request: Request) -> str:
+def request_id(request: Request) -> str:
     """The name of this request: the client's own where it gave a sensible one."""
-    return _name(request)
+    return cast(str, request.state.request_id)
 
 
-async def now() -> datetime:
+def now() -> datetime:
     """The time that this request is answered for."""
     return datetime.now(UTC)
 
 
-async def address(request: Request) -> str | None:
-    """Whom limits count for: the address that the connection comes from, or that a proxy which is trusted names."""
-    return request.client.host if request.client else None
+def address(request: Request) -> str | None:
+    """Whom limits count for: the address that the connection comes from, or that a proxy which is trusted names.
+
+    An IPv4 address is one, also where the socket speaks IPv6; what is no address at all, as an odd proxy may say, is None.
+    """
+    try:
+        found = ipaddress.ip_address(request.client.host.partition("%")[0] if request.client else "")
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
 
 
-async def user_agent(request: Request) -> str | None:
+def user_agent(request: Request) -> str | None:
     """The program that asks, as it names itself."""
     return request.headers.get("user-agent")
 
 
 async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Raises Unauthenticated. Whether the session still stands, the database says when a transaction begins."""
+    """Raises Unauthenticated, and TooMany. Whether the session still stands, the database says when a transaction
+    begins."""
     if given is None:
         raise Unauthenticated("send an access token as Authorization: Bearer TOKEN")
-    at = datetime.now(UTC)
+    at = now()
     try:
-        access = _parts(request).tokens.verify(given.credentials, now=at)
+        access = parts(request).tokens.verify(given.credentials, now=at)
     except ExpiredToken:
         raise Unauthenticated("the access token is too old; refresh it") from None
     except InvalidToken:
         raise Unauthenticated("this is no access token of ours") from None
     request.state.user_id = access.user_id
-    return Caller(access=access, request_id=_name(request), now=at)
+    parts(request).requests.of_account(access.user_id)
+    return Caller(access=access, request_id=request_id(request), now=at)
 
 
-def _parts(request: Request) -> Parts:
-    return cast(Parts, request.app.state.parts)
+# FastAPI gives a function that does not wait to a thread, which takes longer than any of these.
+async def _parts(request: Request) -> Parts:
+    return parts(request)
 
 
-def _name(request: Request) -> str:
-    return cast(str, request.state.request_id)
+async def _databases(request: Request) -> Databases:
+    return databases(request)
+
+
+async def _request_id(request: Request) -> str:
+    return request_id(request)
+
+
+async def _now() -> datetime:
+    return now()
+
+
+async def _address(request: Request) -> str | None:
+    return address(request)
+
+
+async def _user_agent(request: Request) -> str | None:
+    return user_agent(request)
 
 
 CallerIs = Annotated[Caller, Depends(caller)]
-DatabasesAre = Annotated[Databases, Depends(databases)]
-PartsAre = Annotated[Parts, Depends(parts)]
-RequestId = Annotated[str, Depends(request_id)]
-Now = Annotated[datetime, Depends(now)]
-Address = Annotated[str | None, Depends(address)]
-UserAgent = Annotated[str | None, Depends(user_agent)]
+DatabasesAre = Annotated[Databases, Depends(_databases)]
+PartsAre = Annotated[Parts, Depends(_parts)]
+RequestId = Annotated[str, Depends(_request_id)]
+Now = Annotated[datetime, Depends(_now)]
+Address = Annotated[str | None, Depends(_address)]
+UserAgent = Annotated[str | None, Depends(_user_agent)]

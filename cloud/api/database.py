@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from cloud.api import metrics
-from cloud.api.errors import Unauthenticated
+from cloud.api.errors import SecondFactorMissing, Unauthenticated
 from cloud.db.patience import Patience
 from cloud.db.queries import Queries
 from cloud.identity.tokens import Access
@@ -104,8 +104,9 @@ class Databases:
         self._domain, self._telemetry = domain, telemetry
 
     @asynccontextmanager
-    async def domain(self, caller: Caller) -> AsyncIterator[Transaction]:
-        """A transaction in the caller's name. Raises Unauthenticated where their session is over."""
+    async def domain(self, caller: Caller, *, limited: bool = False) -> AsyncIterator[Transaction]:
+        """A transaction in the caller's name. Raises Unauthenticated where their session is over. Raises
+        SecondFactorMissing where their role asks for a second factor that they have not set up, unless `limited`."""
         async with _transaction("domain", self._domain) as transaction:
             named = {
                 "user_id": caller.access.user_id,
@@ -113,8 +114,11 @@ class Databases:
                 "jti": caller.access.token_id,
                 "request_id": caller.request_id,
                 "now": caller.now,
+                "limited": limited,
             }
             session = await transaction.row(_SESSION["enter"], named)
+            if session is not None and session["second_factor_missing"] and not limited:
+                raise SecondFactorMissing("your role asks for a second factor; set it up by auth/totp/enrol")
             if session is None or session["role"] is None:
                 raise Unauthenticated("this session is over; log in again")
             transaction.role = session["role"]

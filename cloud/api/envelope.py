@@ -49,7 +49,7 @@ class ProblemAnswer(BaseModel):
 
 _MEANING = {
     401: "No session: log in, or refresh the access token.",
-    403: "The proof or code is not good, or the caller's role may not do it.",
+    403: "The proof, password or code is not good, or the caller's role may not do it.",
     404: "There is nothing of that name that the caller may see.",
     409: "Something else stands in its place.",
     412: "It was changed since it was read: the ETag is another.",

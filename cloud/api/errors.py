@@ -26,7 +26,9 @@ from cloud.identity.errors import KeysError, TooBusy, WeakPassword
 from cloud.problem import problem_response
 
 _LOG = structlog.get_logger("segs.api")
-_SECRET = {"password", "new_password", "old_password", "otp", "totp", "token", "refresh_token", "claim_code"}
+_SECRET = {
+    *("password", "new_password", "old_password", "otp", "totp", "code", "token", "refresh_token", "claim_code"),
+}
 # A database that is away, starting, stopping or full: asked again, it may answer.
 _AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 
@@ -59,6 +61,48 @@ class CredentialsRefused(Problem):
     """Address and password do not fit together, or belong to nobody: no one is told which."""
 
     status, problem = 401, "credentials-refused"
+
+
+class SecondFactorRequired(Problem):
+    """The password is right; a code of the app, or a recovery code, is wanted as well."""
+
+    status, problem = 401, "second-factor-required"
+
+
+class SecondFactorRefused(Problem):
+    """A code that is wrong, too old, or was used before."""
+
+    status, problem = 401, "second-factor-refused"
+
+
+class SecondFactorMissing(Problem):
+    """The caller's role asks for a second factor, and there is none yet."""
+
+    status, problem = 403, "second-factor-missing"
+
+
+class Forbidden(Problem):
+    """Not for the caller's role."""
+
+    status, problem = 403, "forbidden"
+
+
+class PasswordRefused(Problem):
+    """The caller is logged in, and the password that was to prove it once more is wrong."""
+
+    status, problem = 403, "password-refused"
+
+
+class UnderWay(Problem):
+    """The same request, by its Idempotency-Key, is being answered."""
+
+    status, problem = 409, "under-way"
+
+
+class KeyUsed(Problem):
+    """An Idempotency-Key that came with another request before."""
+
+    status, problem = 422, "idempotency-key-used"
 
 
 class CodeRefused(Problem):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cloud.api.database import Databases
+from cloud.api.limits import Requests
 from cloud.api.places import Places
 from cloud.api.quick import Quick
 from cloud.api.settings import Network
@@ -27,6 +28,7 @@ class Parts:
     tokens: AccessTokens
     passwords: Passwords
     identity: IdentitySettings
+    requests: Requests
     ready: Callable[[], Awaitable[Mapping[str, str]]]
     trusted: Sequence[Network] = ()
     exports: Places = field(default_factory=lambda: Places(of_one=2, of_all=8))

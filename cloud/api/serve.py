@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
+from cloud.api.limits import Requests
 from cloud.api.parts import Parts
 from cloud.api.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.settings import ApiSettings
@@ -56,8 +57,8 @@ class TooMighty(CloudError):
 async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) -> None:
     """Listen until SIGTERM or SIGINT, then finish what is under way.
 
-    The databases may be away, at the start and later: requests get 503 then. Raises SettingsError and KeysError, the
-    schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
+    The databases may be away, at the start and later: requests get 503 then. Raises SettingsError, InputError,
+    KeysError, the schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
     """
     identity, settings = IdentitySettings.load(), ApiSettings.load()
     keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
@@ -85,6 +86,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                 identity=identity,
                 ready=ready,
                 trusted=settings.trusted_proxies,
+                requests=Requests(per_minute=settings.api_requests_per_minute),
             )
             app = build(parts)
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))

@@ -2,17 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 from cloud.api.database import Caller, Databases, Transaction
-from cloud.api.errors import Problem
-
-
-class Forbidden(Problem):
-    """The caller may see it perhaps, and may not do it."""
-
-    status: ClassVar[int] = 403
-    problem: ClassVar[str] = "forbidden"
+from cloud.api.errors import Forbidden
 
 
 @asynccontextmanager

@@ -83,6 +83,12 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG072": ConflictError,  # a region that something names
     "SG073": ConflictError,  # the last key of a gateway
     "SG074": NotFoundError,  # a meter that is nobody's
+    "SG080": ForbiddenError,  # not for this role
+    "SG081": ConflictError,  # one's own account, or the last admin
+    "SG082": ConflictError,  # second factor on already
+    "SG083": ConflictError,  # no second factor
+    "SG084": ForbiddenError,  # the role asks for a second factor
+    "SG085": ConflictError,  # no operator
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

@@ -5,9 +5,10 @@ import re
 import secrets
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,8 @@ _REPEATED = re.compile(r"(.{1,4}?)\1+.{0,3}", re.DOTALL)
 
 THREADS, QUEUE = 2, 32
 """What one process hashes at a time, and how many more may wait for it: some seconds' work."""
+PATIENCE = 16
+"""How many of one client wait for their turn."""
 
 _Result = TypeVar("_Result")
 
@@ -75,12 +78,21 @@ class Verdict:
     outdated: bool = False
 
 
+@dataclass(slots=True)
+class _Turn:
+    """One client's: `waiting` includes whose turn it is."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
 class Passwords:
     """Hashes and verifies. At most `threads` at a time, and `queue` more wait; who comes then gets TooBusy.
 
     2 passes over 46 MiB in one lane: no less than any of OWASP's configurations of argon2id, in memory or in time. The
     lanes of RFC 9106 would be threads; here they are other people's passwords. A hash needs its memory only while a
-    thread is at it, so that `threads` times 46 MiB are all that logins can take.
+    thread is at it, so that `threads` times 46 MiB are all that logins can take. Of the same client, where `whose`
+    names one, one at a time is hashed: whoever sends many waits for themselves, and others for one of theirs at most.
     """
 
     def __init__(
@@ -95,6 +107,7 @@ class Passwords:
         self._places = threads + queue
         self._taken = 0
         self._lock = threading.Lock()
+        self._turns: dict[str, _Turn] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -104,14 +117,16 @@ class Passwords:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, whose: str | None = None) -> str:
         """The hash to store, `$argon2id$…`; the password has passed require_strong. Raises TooBusy."""
-        return await self._run(partial(self._hasher.hash, normalised(password)))
+        async with self._turn(whose):
+            return await self._run(partial(self._hasher.hash, normalised(password)))
 
-    async def verify(self, password: str, stored: str | None) -> Verdict:
+    async def verify(self, password: str, stored: str | None, *, whose: str | None = None) -> Verdict:
         """Whether `stored` is the password's hash. None, of a user not there, costs the same. Raises TooBusy."""
         text = normalised(password[: _LONGEST_RAW + 1]).encode("utf-8", "surrogatepass")
-        return await self._run(partial(self._verify, text, stored))
+        async with self._turn(whose):
+            return await self._run(partial(self._verify, text, stored))
 
     def _verify(self, text: bytes, stored: str | None) -> Verdict:
         try:
@@ -121,6 +136,23 @@ class Passwords:
         if stored is None:
             return Verdict(right=False)
         return Verdict(right=True, outdated=self._hasher.check_needs_rehash(stored))
+
+    @asynccontextmanager
+    async def _turn(self, whose: str | None) -> AsyncIterator[None]:
+        if whose is None:
+            yield
+            return
+        turn = self._turns.setdefault(whose, _Turn())
+        if turn.waiting >= PATIENCE:
+            raise TooBusy(turn.waiting)
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[whose]
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         with self._lock:

@@ -28,6 +28,13 @@ class Role(StrEnum):
     ADMIN = "ADMIN"
 
 
+class Staff(StrEnum):
+    """Roles that may have to have a second factor."""
+
+    OPERATOR = "OPERATOR"
+    ADMIN = "ADMIN"
+
+
 @app.command()
 def create(
     email: Annotated[str, typer.Option(help="Address that they log in with; you vouch for it.")],
@@ -94,6 +101,34 @@ def role(email: Email, role: Annotated[Role, typer.Argument(help="What they may 
     with domain_transaction() as domain:
         domain.execute(_QUERIES["role"], {"email": email, "role": role.value, "now": datetime.now(UTC)})
     tell(f"{email.lower()} is {role.value}.")
+
+
+@app.command()
+def resume(email: Email) -> None:
+    """Let a suspended user log in again."""
+    with domain_transaction() as domain:
+        domain.execute(_QUERIES["resume"], {"email": email})
+    tell(f"{email.lower()} may log in.")
+
+
+@app.command("require-second-factor")
+def require_second_factor(
+    role: Annotated[Staff, typer.Argument(help="Whose.")],
+    off: Annotated[bool, typer.Option("--off", help="No longer.")] = False,
+) -> None:
+    """Have users of a role do nothing until they have a second factor. It counts from the next request on."""
+    with domain_transaction() as domain:
+        required = {"role": role.value, "required": not off, "now": datetime.now(UTC)}
+        domain.execute(_QUERIES["require_second_factor"], required)
+    tell(f"{role.value} {'may do without' if off else 'has to have'} a second factor.")
+
+
+@app.command("forget-second-factor")
+def forget_second_factor(email: Email) -> None:
+    """For who lost app and recovery codes, and has shown you otherwise who they are: the password alone is enough."""
+    with domain_transaction() as domain:
+        domain.execute(_QUERIES["forget_second_factor"], {"email": email, "now": datetime.now(UTC)})
+    tell(f"{email.lower()} logs in with the password alone.")
 
 
 def _password() -> str:

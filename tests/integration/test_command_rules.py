@@ -125,7 +125,16 @@ def test_every_command_that_shows_something_speaks_json() -> None:
     """What a command changes it tells on standard error; all others are for machines as well."""
     changing = {"add", "key-add", "key-revoke", "import", "remove", "edit", "revoke", "estimate", "move", "exchange"}
     changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference"}
-    changing |= {"create", "rotate", "suspend", "role", "give"}
+    changing |= {
+        "create",
+        "rotate",
+        "suspend",
+        "resume",
+        "role",
+        "give",
+        "require-second-factor",
+        "forget-second-factor",
+    }
     changing |= {"set", "capacity"}
     silent = [
         trail

@@ -10,6 +10,9 @@ from cloud.db.errors import ImmutableError, domain_error
 UNAUDITED = {
     "audit_heads",
     "audit_links",
+    "idempotency_keys",
+    "login_networks",
+    "recovery_codes",
     "audit_logs",
     "otp_verifications",
     "outbox",

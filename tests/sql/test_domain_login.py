@@ -68,7 +68,8 @@ def enter(people: People, family: UUID, *, user_id: int = ADA, at: timedelta = M
 
 
 def at_once(dsn: str, *calls: tuple[str, tuple[object, ...]]) -> list[Any]:
-    """What each statement gives when all are sent at the same instant, each on a connection of its own."""
+    """What each statement gives when all are sent at the same instant, each on a connection of its own; of a refusal
+    its SQLSTATE."""
     ready, results = threading.Barrier(len(calls)), [None] * len(calls)
 
     def run(n: int) -> None:
@@ -76,7 +77,11 @@ def at_once(dsn: str, *calls: tuple[str, tuple[object, ...]]) -> list[Any]:
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             connection.execute("SET ROLE segs_api")
             ready.wait()
-            results[n] = next(iter(connection.execute(statement, parameters).fetchone().values()))
+            try:
+                results[n] = next(iter(connection.execute(statement, parameters).fetchone().values()))
+            except psycopg.Error as error:
+                results[n] = error.sqlstate
+                connection.rollback()
 
     threads = [threading.Thread(target=run, args=(n,)) for n in range(len(calls))]
     for thread in threads:
@@ -110,15 +115,98 @@ def test_the_answer_for_a_known_address_looks_like_that_for_a_new_one(people: Pe
     ]
 
 
-def test_who_registers_an_unproven_address_again_makes_the_code_before_worthless(people: People) -> None:
-    """The code that is sent last proves the details that were given last."""
-    user_id = register(people, name="Mallory")["user_id"]
-    issue(people, user_id, "111111")
-    again = register(people, name="Eve")
+HOME, WORK, ELSEWHERE = "192.0.2.1", "2001:db8:0:1::7", "198.51.100.9"
+DETAILS = '{"name": "%s", "phone": null, "region": "%s"}'
 
-    assert again["user_id"] == user_id
-    assert check(people, user_id, "111111") == "wrong"
-    assert people.owner.execute("SELECT name FROM users WHERE user_id = %s", [user_id]).fetchone() == {"name": "Eve"}
+
+def send(people: People, user_id: int, code: str, address: str | None, **given: Any) -> bool:
+    """A code asked for from an address; `name` and `region` are a registration's."""
+    details = DETAILS % (given["name"], given.get("region", "south")) if "name" in given else None
+    statement = "SELECT otp_issue(%s, %s, %s, 'sealed', INTERVAL '10 minutes', %s, %s, %s::jsonb)"
+    purpose, at = given.get("purpose", "verify_email"), given.get("at", timedelta())
+    return bool(people.one(None, statement, user_id, purpose, h(code), NOW + at, address, details))
+
+
+def guess(people: People, user_id: int, code: str, address: str | None, **given: Any) -> str:
+    statement = "SELECT otp_check(%s, %s, %s, %s, %s)"
+    purpose, at = given.get("purpose", "verify_email"), given.get("at", SECOND)
+    return str(people.one(None, statement, user_id, purpose, h(code), NOW + at, address))
+
+
+def verify(people: People, user_id: int, code: str, address: str | None) -> str:
+    statement = "SELECT email_verified(%s, %s, %s, INTERVAL '15 minutes', %s, %s)"
+    return str(people.one(None, statement, user_id, h(code), h(f"proof {code}"), NOW + SECOND, address))
+
+
+def test_who_registers_somebody_s_address_again_voids_no_code_and_changes_no_name(people: People) -> None:
+    """D10: whoever knows an address must not keep its owner out."""
+    user_id = register(people, name="Eve")["user_id"]
+    send(people, user_id, "111111", HOME, name="Eve")
+    assert register(people, name="Mallory")["user_id"] == user_id
+    send(people, user_id, "222222", ELSEWHERE, name="Mallory")
+
+    assert verify(people, user_id, "111111", HOME) == "right"
+    assert people.owner.execute(
+        "SELECT name, u.region, p.timezone FROM users u JOIN user_preferences p USING (user_id) WHERE user_id = %s",
+        [user_id],
+    ).fetchone() == {"name": "Eve", "region": "south", "timezone": "UTC"}
+    assert verify(people, user_id, "222222", HOME) == "wrong"
+
+
+def test_each_code_proves_the_details_that_it_was_sent_for(people: People) -> None:
+    user_id = register(people, name="Mallory")["user_id"]
+    send(people, user_id, "111111", ELSEWHERE, name="Mallory")
+    register(people, name="Eve")
+    send(people, user_id, "222222", HOME, name="Eve")
+    send(people, user_id, "333333", HOME)
+
+    assert verify(people, user_id, "222222", HOME) == "wrong"  # superseded, from the same network
+    assert verify(people, user_id, "333333", WORK) == "right"  # typed on the way
+    [row] = people.owner.execute("SELECT name FROM users WHERE user_id = %s", [user_id])
+    assert row["name"] == "Eve"
+
+
+def test_strangers_use_up_neither_codes_nor_guesses_of_who_asked(people: People) -> None:
+    """D10."""
+    user_id = register(people)["user_id"]
+    send(people, user_id, "111111", HOME)
+    for n in range(7):
+        send(people, user_id, f"{n}", ELSEWHERE, at=n * SECOND)
+        guess(people, user_id, "999999", ELSEWHERE, at=(n + 1) * SECOND)
+        guess(people, user_id, "999999", "203.0.113.5", at=(n + 1) * SECOND)
+
+    assert guess(people, user_id, "999999", "203.0.113.5", at=MINUTE) == "locked"
+    assert guess(people, user_id, "111111", HOME, at=MINUTE) == "right"
+    assert send(people, user_id, "222222", HOME, at=2 * MINUTE) is True
+    [row] = people.owner.execute("SELECT max(attempts) AS own, sum(strange_attempts) AS strange FROM otp_verifications")
+    assert (row["own"] <= 5, row["strange"]) == (True, 5)
+
+
+def test_one_address_is_sent_ten_codes_in_an_hour_whoever_asks(people: People) -> None:
+    sent = [send(people, ADA, str(n), f"192.0.2.{n}", at=n * SECOND) for n in range(12)]
+    assert sent == [True] * 10 + [False] * 2
+
+
+def test_a_code_that_resets_a_password_is_good_only_where_it_was_asked_for(people: People) -> None:
+    """D10: whoever guesses from elsewhere guesses at nothing."""
+    send(people, ADA, "111111", WORK, purpose="reset_password")
+
+    assert guess(people, ADA, "111111", ELSEWHERE, purpose="reset_password") == "wrong"
+    assert guess(people, ADA, "111111", "2001:db8:0:1:ffff::1", purpose="reset_password") == "right"
+
+
+def test_who_has_a_password_proves_the_address_by_no_registration_code(people: People) -> None:
+    """D10: it would be a way around reset-password."""
+    subject = "SELECT otp_subject(%s, %s)"
+    user_id = register(people)["user_id"]
+    asked = [
+        people.one(None, subject, email, purpose)
+        for email in ("ada@example.org", "eve@example.org", "gone@example.org", "none@example.org")
+        for purpose in ("verify_email", "reset_password")
+    ]
+    assert asked == [None, ADA, user_id, None, None, None, None, None]
+    send(people, ADA, "111111", HOME)
+    assert verify(people, ADA, "111111", HOME) == "wrong"
 
 
 def test_a_code_is_good_once_and_for_its_purpose(people: People) -> None:
@@ -214,6 +302,39 @@ def test_one_address_uses_up_its_own_attempts_and_nobody_else_s(people: People) 
     assert begin(people, "x50@example.org", "192.0.2.2")["retry_after_s"] == 0
 
 
+def test_strangers_who_guess_lock_out_strangers_and_not_the_owner(people: People) -> None:
+    """D11: a locked account is no way to keep its owner out."""
+    login(people, at=-DAY)  # from 192.0.2.1
+    for n in range(20):
+        begin(people, "ada@example.org", f"198.51.100.{n}")
+
+    assert begin(people, "ada@example.org", "198.51.100.99")["retry_after_s"] == 60
+    assert [begin(people, "ada@example.org", "192.0.2.1")["retry_after_s"] for _ in range(11)] == [0] * 10 + [60]
+    login(people, "second")
+    assert begin(people, "ada@example.org", "192.0.2.1")["retry_after_s"] == 0
+    assert begin(people, "ada@example.org", "198.51.100.99")["retry_after_s"] == 60
+    # Where they were last 90 days ago they are a stranger.
+    [row] = people.owner.execute("SELECT login_place(1, '192.0.2.1', %s) AS place", [NOW + 91 * DAY])
+    assert row["place"] == ""
+
+
+def test_who_resets_the_password_logs_in_however_many_guess(people: People) -> None:
+    for n in range(20):
+        begin(people, "ada@example.org", f"198.51.100.{n}")
+    send(people, ADA, "111111", WORK, purpose="reset_password")
+    reset = "SELECT outcome FROM password_reset(1, %s, %s, %s, %s)"
+
+    assert people.one(None, reset, h("999999"), HASH + "n", WORK, NOW + SECOND) == "wrong"
+    assert people.one(None, reset, h("111111"), HASH + "n", WORK, NOW + SECOND) == "right"
+    assert begin(people, "ada@example.org", WORK, at=SECOND)["password_hash"] == HASH + "n"
+
+
+def test_a_customer_with_many_ipv6_addresses_is_one_network(people: People) -> None:
+    waits = [begin(people, f"x{n}@example.org", f"2001:db8:0:1::{n:x}")["retry_after_s"] for n in range(32)]
+    assert waits == [0] * 30 + [2] * 2
+    assert begin(people, "x@example.org", "2001:db8:0:2::1")["retry_after_s"] == 0
+
+
 def test_a_right_password_ends_the_count_of_attempts(people: People) -> None:
     for n in range(9):
         begin(people, "ada@example.org", f"192.0.2.{n}")
@@ -251,6 +372,10 @@ ENDS: dict[str, Callable[[People, UUID], object]] = {
     "logged out": lambda people, family: people.ask(
         ADA, "SELECT session_end(%s, %s, %s, %s)", family, uuid4(), NOW + HOUR, NOW + SECOND
     ),
+    "revoked by its owner": lambda people, family: people.ask(
+        ADA, "SELECT session_revoke(%s, %s)", family, NOW + SECOND
+    ),
+    "deleted": lambda people, _: people.ask(ADA, "SELECT account_delete(1, %s)", NOW + SECOND),
     "logged out everywhere": lambda people, _: people.ask(ADA, "SELECT sessions_end(%s)", NOW + SECOND),
 }
 

@@ -86,7 +86,13 @@ def test_a_reader_that_tries_is_refused(telemetry: psycopg.Connection, statement
         telemetry.execute(statement)
 
 
-@pytest.mark.parametrize("table", ["otp_verifications", "token_blacklist", "password_proofs", "outbox", "rate_buckets"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("otp_verifications", "token_blacklist", "password_proofs", "outbox", "rate_buckets"),
+        *("second_factors", "recovery_codes", "second_factor_roles", "login_networks", "idempotency_keys"),
+    ],
+)
 def test_codes_and_proofs_are_for_functions_alone(domain: psycopg.Connection, table: str) -> None:
     """D10."""
     assert table not in rights(domain, "segs_readonly")

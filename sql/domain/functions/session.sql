@@ -34,9 +34,40 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_role(integer, uuid, uuid, timestamptz) IS 'The user''s role as it is now, if the session that an access token names still stands; NULL where it does not. Suspension, deletion, logout and another role count at once';
+CREATE OR REPLACE FUNCTION sessions_revoke_others(p_user_id integer, p_family_id uuid, p_reason text, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_family uuid;
+    v_count integer;
+BEGIN
+    -- A token that is just being exchanged must not leave its successor behind.
+    FOR v_family IN SELECT DISTINCT s.family_id FROM sessions s
+                     WHERE s.user_id = p_user_id AND s.family_id <> p_family_id AND s.revoked_at IS NULL ORDER BY 1 LOOP
+        PERFORM session_lock(v_family);
+    END LOOP;
+    UPDATE sessions SET revoked_at = greatest(p_now, created_at), revoke_reason = p_reason
+     WHERE user_id = p_user_id AND family_id <> p_family_id AND revoked_at IS NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+COMMENT ON FUNCTION sessions_revoke_others(integer, uuid, text, timestamptz) IS 'Ends all sessions of a user but one; returns how many tokens that were';
+
+CREATE OR REPLACE FUNCTION session_revoke(p_family_id uuid, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM session_lock(p_family_id);
+    UPDATE sessions SET revoked_at = greatest(p_now, created_at), revoke_reason = 'revoked'
+     WHERE family_id = p_family_id AND user_id = caller_id() AND revoked_at IS NULL;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION session_revoke(uuid, timestamptz) IS 'The caller ends one of their sessions; false where it is not theirs, or over';
+GRANT EXECUTE ON FUNCTION session_revoke(uuid, timestamptz) TO segs_api;
 
 CREATE OR REPLACE FUNCTION session_enter(
-    p_user_id integer, p_family_id uuid, p_jti uuid, p_request_id text, p_now timestamptz, OUT role text, OUT regions text[])
+    p_user_id integer, p_family_id uuid, p_jti uuid, p_request_id text, p_now timestamptz, p_limited boolean DEFAULT false,
+    OUT role text, OUT regions text[], OUT second_factor_missing boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -45,13 +76,18 @@ BEGIN
     IF role IS NULL THEN
         RETURN;
     END IF;
+    second_factor_missing := second_factor_missing(p_user_id);
+    IF second_factor_missing AND NOT p_limited THEN
+        role := NULL;
+        RETURN;
+    END IF;
     PERFORM set_config('segs.user_id', p_user_id::text, true), set_config('segs.actor', 'user:' || p_user_id, true),
             set_config('segs.request_id', coalesce(p_request_id, ''), true);
     regions := caller_regions();
 END
 $$;
-COMMENT ON FUNCTION session_enter(integer, uuid, uuid, text, timestamptz) IS 'Makes the transaction the user''s, if the session that the access token names still stands: role and regions as they are now, NULL where it does not. Suspension, deletion, logout and another role count at once';
-GRANT EXECUTE ON FUNCTION session_enter(integer, uuid, uuid, text, timestamptz) TO segs_api;
+COMMENT ON FUNCTION session_enter(integer, uuid, uuid, text, timestamptz, boolean) IS 'Makes the transaction the user''s, if the session that the access token names still stands: role and regions as they are now, NULL where it does not. Suspension, deletion, logout and another role count at once. Who has no second factor although the role asks for one gets no further than p_limited: to setting it up, or logging out';
+GRANT EXECUTE ON FUNCTION session_enter(integer, uuid, uuid, text, timestamptz, boolean) TO segs_api;
 
 CREATE OR REPLACE FUNCTION session_rotate(
     p_token_hash bytea, p_next_hash bytea, p_user_agent text, p_address inet, p_lifetime interval, p_retry interval, p_now timestamptz,

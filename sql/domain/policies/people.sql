@@ -52,6 +52,26 @@ ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS outbox_services ON outbox;
 CREATE POLICY outbox_services ON outbox TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
 
+ALTER TABLE second_factors ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS second_factors_services ON second_factors;
+CREATE POLICY second_factors_services ON second_factors TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE recovery_codes ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS recovery_codes_services ON recovery_codes;
+CREATE POLICY recovery_codes_services ON recovery_codes TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE second_factor_roles ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS second_factor_roles_services ON second_factor_roles;
+CREATE POLICY second_factor_roles_services ON second_factor_roles TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE login_networks ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS login_networks_services ON login_networks;
+CREATE POLICY login_networks_services ON login_networks TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS idempotency_keys_services ON idempotency_keys;
+CREATE POLICY idempotency_keys_services ON idempotency_keys TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
 ALTER TABLE rate_buckets ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS rate_buckets_services ON rate_buckets;
 CREATE POLICY rate_buckets_services ON rate_buckets TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

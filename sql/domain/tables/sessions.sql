@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     expires_at timestamptz NOT NULL CHECK (expires_at > created_at),
     rotated_at timestamptz CHECK (rotated_at >= created_at),
     revoked_at timestamptz CHECK (revoked_at >= created_at),
-    revoke_reason text CHECK (revoke_reason IN ('logout', 'logout_all', 'reuse', 'suspended', 'password_changed', 'role_changed')),
+    revoke_reason text CHECK (revoke_reason IN ('logout', 'logout_all', 'reuse', 'suspended', 'password_changed', 'role_changed',
+                                                        'revoked', 'second_factor', 'deleted')),
     CONSTRAINT sessions_revoked_for_a_reason CHECK ((revoked_at IS NULL) = (revoke_reason IS NULL))
 );
 CREATE UNIQUE INDEX IF NOT EXISTS sessions_live_key ON sessions (family_id) WHERE rotated_at IS NULL AND revoked_at IS NULL;

@@ -9,7 +9,12 @@ CREATE TABLE IF NOT EXISTS user_preferences (
     notify_push boolean NOT NULL DEFAULT false,
     notify_web boolean NOT NULL DEFAULT true,
     alert_severity_min text NOT NULL DEFAULT 'low' CHECK (alert_severity_min IN ('low', 'medium', 'warning', 'high', 'critical')),
+    alert_rules_off text[] NOT NULL DEFAULT '{}'
+        CONSTRAINT user_preferences_alert_rules_off_check
+        CHECK (cardinality(alert_rules_off) <= 50 AND array_position(alert_rules_off, NULL) IS NULL
+               AND array_to_string(alert_rules_off, ',') ~ '^([a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*)?$'),
     consumption_threshold_wh bigint CHECK (consumption_threshold_wh > 0),
+    power_threshold_w double precision CHECK (power_threshold_w > 0 AND power_threshold_w < 'infinity'),
     quiet_from time,
     quiet_until time,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -27,6 +32,8 @@ COMMENT ON COLUMN user_preferences.notify_sms IS 'Whether alerts come by SMS';
 COMMENT ON COLUMN user_preferences.notify_push IS 'Whether alerts come as push messages';
 COMMENT ON COLUMN user_preferences.notify_web IS 'Whether alerts come as events in the web page';
 COMMENT ON COLUMN user_preferences.alert_severity_min IS 'Lowest severity the user is told of';
+COMMENT ON COLUMN user_preferences.alert_rules_off IS 'Rules of alerts that the user does not want to hear of, whatever their severity';
+COMMENT ON COLUMN user_preferences.power_threshold_w IS 'Power of a meter above which the user wants an alert, W; NULL for none';
 COMMENT ON COLUMN user_preferences.consumption_threshold_wh IS 'Energy of a local day above which the user wants an alert, Wh; NULL for none';
 COMMENT ON COLUMN user_preferences.quiet_from IS 'Start of the hours without messages, local to timezone';
 COMMENT ON COLUMN user_preferences.quiet_until IS 'End of the hours without messages; before quiet_from it is the next morning';

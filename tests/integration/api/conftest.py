@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -52,6 +52,22 @@ class Api:
 
     def patch(self, path: str, body: dict[str, Any], *, token: str | None = None) -> httpx.Response:
         return self.client.patch(f"/api/v1{path}", json=body, headers=_bearer(token))
+
+    def put(self, path: str, body: dict[str, Any], *, token: str | None = None) -> httpx.Response:
+        return self.client.put(f"/api/v1{path}", json=body, headers=_bearer(token))
+
+    def delete(self, path: str, *, token: str | None = None) -> httpx.Response:
+        return self.client.delete(f"/api/v1{path}", headers=_bearer(token))
+
+    @contextmanager
+    def at(self, address: str) -> Iterator[Api]:
+        """The same API, asked from another address of this machine: 127.0.0.2."""
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(base_url=self.url, transport=transport, trust_env=False, timeout=60) as client:
+            there = Api(self.url, self.domain, self.telemetry, self.environment, self.process, self.log)
+            there.client.close()
+            there.client = client
+            yield there
 
     def ask(
         self,
