@@ -38,7 +38,7 @@ def now() -> datetime:
 def address(request: Request) -> str | None:
     """Whom limits count for: the address that the connection comes from, or that a proxy which is trusted names.
 
-    An IPv4 address is one, also where the socket speaks IPv6; what is no address at all, as an odd proxy may say, is None.
+    An IPv4 address is one, also where the socket speaks IPv6; what is no address, as an odd proxy may say, is None.
     """
     try:
         found = ipaddress.ip_address(request.client.host.partition("%")[0] if request.client else "")
