@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench import aggregate, buffer, drain, ingest, line, million, mqtt, polling, queries, requests, scale, wire
+from bench import aggregate, api, buffer, drain, ingest, line, million, mqtt, polling, queries, requests, scale, wire
 from bench.result import Result
 from local.servers import segs_home
 
@@ -42,6 +42,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "queries": lambda asked: queries.run(
         meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 3600, home=asked.home
     ),
+    "api": lambda asked: api.run(seconds=5, rounds=asked.rounds, home=asked.home),
     "mqtt": lambda asked: [mqtt.run(messages=50_000, rounds=asked.rounds, home=asked.home)],
     "requests": lambda asked: requests.run(seconds=3, rounds=asked.rounds, home=asked.home),
     "polling": lambda asked: polling.punctuality(seconds=30, home=asked.home),

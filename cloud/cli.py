@@ -18,6 +18,7 @@ from cloud.identity.cli import app as keys_app
 from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.meters.cli import app as meter_app
+from cloud.regions.cli import app as region_app
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
 from cloud.users.cli import app as user_app
@@ -31,6 +32,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
+app.add_typer(region_app, name="region")
 app.add_typer(schema_app, name="schema")
 app.add_typer(user_app, name="user")
 app.add_typer(vee_app, name="vee")

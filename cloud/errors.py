@@ -44,9 +44,17 @@ class NotInStep(CloudError):
 class UnknownGateway(CloudError):
     """Somebody asked for a gateway that is not registered."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no gateway {name}; segs-cloud gateway list names them")
+    def __init__(self, name: str, there: str = "segs-cloud gateway list names them") -> None:
+        super().__init__(f"there is no gateway {name}; {there}")
         self.name = name
+
+
+class UnknownRegion(CloudError):
+    """Somebody asked for a region that was never made."""
+
+    def __init__(self, region: str, there: str) -> None:
+        super().__init__(f"there is no region {region}; {there}")
+        self.region = region
 
 
 class UnknownMeter(CloudError):

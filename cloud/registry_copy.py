@@ -6,6 +6,8 @@ from psycopg import Connection, IsolationLevel
 
 from cloud.db.queries import Queries
 
+PAUSE_S = 10
+"""A worker looks this often whether there is anything to copy, seconds."""
 _QUERIES = Queries("registry")
 _TABLES = ("gateways", "regions", "capacities", "devices", "epochs")
 # Referenced tables first.

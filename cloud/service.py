@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from types import FrameType
 
 import httpx
 import uvicorn
@@ -15,7 +16,20 @@ BACKLOG = 256
 
 
 class Server(uvicorn.Server):
-    """uvicorn would raise the signal again after its shutdown, and a clean stop would end with a signal's status."""
+    """uvicorn would raise the signal again after its shutdown, and a clean stop would end with a signal's status.
+
+    `stopping` is set as soon as it is told to stop, for answers that have no end of their own.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, stopping: asyncio.Event | None = None) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """In the event loop, as capture_signals() says."""
+        super().handle_exit(sig, frame)
+        if self._stopping is not None:
+            self._stopping.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ BEGIN;
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
 \ir domain/tables/meter_owners.sql
+\ir domain/tables/meter_claims.sql
 \ir domain/tables/meter_locations.sql
 \ir domain/tables/meter_exchanges.sql
 \ir domain/tables/devices.sql
@@ -45,7 +46,10 @@ BEGIN;
 \ir domain/functions/caller.sql
 \ir domain/functions/audit_access.sql
 \ir domain/functions/rate.sql
+\ir domain/functions/keeper.sql
+\ir domain/functions/meter_claim.sql
 \ir domain/functions/session.sql
+\ir domain/functions/readable_meters.sql
 \ir domain/functions/otp.sql
 \ir domain/functions/registration.sql
 \ir domain/functions/password.sql

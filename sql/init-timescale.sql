@@ -28,8 +28,11 @@ BEGIN;
 \ir telemetry/functions/retention_periods.sql
 \ir telemetry/functions/marks.sql
 \ir telemetry/functions/register_reads.sql
+\ir telemetry/functions/minute_readings.sql
+\ir telemetry/functions/reads_beside.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
+\ir telemetry/functions/judged_reads.sql
 \ir telemetry/functions/book_energy.sql
 \ir telemetry/functions/aggregate_readings.sql
 \ir telemetry/functions/aggregate_quarters.sql
@@ -54,6 +57,7 @@ BEGIN;
 \ir telemetry/functions/leave_community.sql
 \ir telemetry/functions/access.sql
 \ir telemetry/functions/latest_values.sql
+\ir telemetry/functions/arrivals.sql
 \ir telemetry/functions/history.sql
 \ir telemetry/functions/statistics.sql
 \ir telemetry/functions/local_energy.sql

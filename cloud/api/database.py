@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -42,6 +42,11 @@ class Transaction:
         self._cursor = cursor
         self.role = role
 
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """For cloud.telemetry.reads, which asks within the same transaction."""
+        return self._cursor.connection
+
     async def rows(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """What `query` finds, by the names of its columns."""
         return await (await self._cursor.execute(query, parameters)).fetchall()
@@ -49,6 +54,16 @@ class Transaction:
     async def row(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Row | None:
         """The first row, None where there is none."""
         return await (await self._cursor.execute(query, parameters)).fetchone()
+
+    async def run(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> None:
+        """Runs a statement that answers with nothing."""
+        await self._cursor.execute(query, parameters)
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """What happens within is undone where it raises, and the transaction goes on."""
+        async with self._cursor.connection.transaction():
+            yield
 
     async def value(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Any:
         """The first column of the first row, which there is."""

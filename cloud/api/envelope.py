@@ -49,9 +49,12 @@ class ProblemAnswer(BaseModel):
 
 _MEANING = {
     401: "No session: log in, or refresh the access token.",
-    403: "The proof or code is not good.",
+    403: "The proof or code is not good, or the caller's role may not do it.",
     404: "There is nothing of that name that the caller may see.",
     409: "Something else stands in its place.",
+    412: "It was changed since it was read: the ETag is another.",
+    413: "The body is longer than this endpoint takes.",
+    428: "If-Match is missing.",
     422: "A value makes no sense; errors says which.",
     429: "Asked too often; Retry-After says when to come again.",
     503: "A database does not answer, or too much is asked at once; Retry-After says when to come again.",

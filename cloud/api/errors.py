@@ -26,7 +26,7 @@ from cloud.identity.errors import TooBusy, WeakPassword
 from cloud.problem import problem_response
 
 _LOG = structlog.get_logger("segs.api")
-_SECRET = {"password", "new_password", "old_password", "otp", "totp", "token", "refresh_token"}
+_SECRET = {"password", "new_password", "old_password", "otp", "totp", "token", "refresh_token", "claim_code"}
 # A database that is away, starting, stopping or full: asked again, it may answer.
 _AWAY = (psycopg.OperationalError, PoolTimeout, TooManyRequests, TimeoutError)
 
@@ -37,9 +37,16 @@ class Problem(CloudError):
     status: ClassVar[int] = 400
     problem: ClassVar[str] = "refused"
 
-    def __init__(self, detail: str, *, where: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        where: str | None = None,
+        retry_after_s: int | None = None,
+        errors: Sequence[Mapping[str, object]] = (),
+    ) -> None:
         super().__init__(detail)
-        self.detail, self.where, self.retry_after_s = detail, where, retry_after_s
+        self.detail, self.where, self.retry_after_s, self.errors = detail, where, retry_after_s, errors
 
 
 class Unauthenticated(Problem):
@@ -94,7 +101,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def refused(request: Request, error: Problem) -> Response:
         return problem_response(
-            error.status, error.problem, error.detail, where=error.where, retry_after_s=error.retry_after_s
+            error.status,
+            error.problem,
+            error.detail,
+            where=error.where,
+            retry_after_s=error.retry_after_s,
+            errors=error.errors,
         )
 
     @app.exception_handler(RequestValidationError)

@@ -1,9 +1,12 @@
 """What the endpoints work with."""
 
+from asyncio import Event
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloud.api.database import Databases
+from cloud.api.places import Places
+from cloud.api.quick import Quick
 from cloud.identity.keys import KeyFolder
 from cloud.identity.passwords import Passwords
 from cloud.identity.settings import IdentitySettings
@@ -12,11 +15,16 @@ from cloud.identity.tokens import AccessTokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Open already, and closed by who opened them. `ready` says why no request can be answered now, None if it can."""
+    """Open already, and closed by who opened them. `ready` says why no request can be answered now, None if it can;
+    `stopping` is set when the service is about to end, and streams end too."""
 
     databases: Databases
+    quick: Quick
     keys: KeyFolder
     tokens: AccessTokens
     passwords: Passwords
     identity: IdentitySettings
     ready: Callable[[], Awaitable[str | None]]
+    exports: Places = field(default_factory=lambda: Places(of_one=2, of_all=8))
+    streams: Places = field(default_factory=lambda: Places(of_one=4, of_all=500))
+    stopping: Event = field(default_factory=Event)

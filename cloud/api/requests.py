@@ -3,6 +3,8 @@
 import re
 import time
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -19,20 +21,22 @@ _QUIET = {"/livez", "/readyz", "/metrics"}
 
 
 class Bounded:
-    """No body is longer than `limit` bytes: what people send to the API is small."""
+    """No body is longer than `limit` bytes, or than `larger` has it for the end of a path: what people send to the API
+    is small."""
 
-    def __init__(self, app: ASGIApp, *, limit: int = 2**16) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp, *, limit: int = 2**16, larger: Mapping[str, int] = MappingProxyType({})) -> None:
+        self._app, self._limit, self._larger = app, limit, larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         read = 0
+        limit = self._larger.get(scope.get("path", "").rpartition("/")[2], self._limit)
 
         async def bounded() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limit:
-                raise HTTPException(413, f"the body is longer than {self._limit} bytes")
+            if read > limit:
+                raise HTTPException(413, f"the body is longer than {limit} bytes")
             return message
 
         await self._app(scope, bounded if scope["type"] == "http" else receive, send)

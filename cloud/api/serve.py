@@ -12,7 +12,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cloud.api.app import build
 from cloud.api.database import Databases
 from cloud.api.parts import Parts
+from cloud.api.quick import DOMAIN, TELEMETRY, Quick
 from cloud.connections import Connections, room
+from cloud.db.lane import open_lanes
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries
 from cloud.errors import CloudError
@@ -28,6 +30,7 @@ from cloud.systemd import Notifier
 _LOG = structlog.get_logger("segs.api")
 _QUERIES = Queries("session")
 _DATABASE_CONNECTIONS = 8
+_LANES = 2
 _HTTP_CONNECTIONS = 2000
 
 
@@ -57,6 +60,8 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
     async with (
         make_pool(domain_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as domain,
         make_pool(telemetry_dsn, name="segs-api", size=size, statement_timeout_s=timeout_s, utc=True) as telemetry,
+        open_lanes(domain_dsn, count=_LANES, name="segs-api", statements=DOMAIN) as quick_domain,
+        open_lanes(telemetry_dsn, count=_LANES, name="segs-api", statements=TELEMETRY) as quick_telemetry,
     ):
         pools: dict[Database, AsyncConnectionPool] = {"domain": domain, "telemetry": telemetry}
 
@@ -67,16 +72,16 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
             return None
 
         with Passwords(threads=THREADS, queue=QUEUE) as passwords:
-            app = build(
-                Parts(
-                    databases=Databases(domain=domain, telemetry=telemetry),
-                    keys=keys,
-                    tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
-                    passwords=passwords,
-                    identity=identity,
-                    ready=ready,
-                )
+            parts = Parts(
+                databases=Databases(domain=domain, telemetry=telemetry),
+                quick=Quick(domain=quick_domain, telemetry=quick_telemetry),
+                keys=keys,
+                tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
+                passwords=passwords,
+                identity=identity,
+                ready=ready,
             )
+            app = build(parts)
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))
             config = uvicorn.Config(
                 app,
@@ -88,7 +93,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                 timeout_graceful_shutdown=10,
                 lifespan="off",
             )
-            server = Server(config)
+            server = Server(config, stopping=parts.stopping)
             notifier = Notifier()
             async with asyncio.TaskGroup() as group:
                 tasks = [

@@ -78,6 +78,11 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG060": NotFoundError,  # nothing that the caller may read
     "SG062": InvalidError,  # no span of time
     "SG063": InvalidError,  # a span too long for the question
+    "SG070": ForbiddenError,  # not the caller's to do
+    "SG071": InvalidError,  # a capacity that is not there yet
+    "SG072": ConflictError,  # a region that something names
+    "SG073": ConflictError,  # the last key of a gateway
+    "SG074": NotFoundError,  # a meter that is nobody's
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,

@@ -21,6 +21,7 @@ REFRESH_RETRY_S = 30
 _TYPE = "at+jwt"
 _REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sid", "sub"]
 _LONGEST = 2048
+_REMEMBERED = 10_000
 _LARGEST_USER_ID = 2**31 - 1
 _OPAQUE_BYTES = 32
 
@@ -48,6 +49,8 @@ class AccessTokens:
         self._issuer = issuer
         self._lifetime = timedelta(seconds=lifetime_s)
         self._leeway = leeway
+        self._verified: dict[bytes, Access] = {}
+        self._verified_by: Keys | None = None
 
     def issue(self, *, user_id: int, session_id: UUID, role: str, now: datetime) -> tuple[str, Access]:
         """The token, and what it says. Raises KeysError."""
@@ -68,11 +71,30 @@ class AccessTokens:
         return jwt.encode(claims, keys.signing[kid], ALGORITHM, headers={"kid": kid, "typ": _TYPE}), access
 
     def verify(self, text: str, *, now: datetime) -> Access:
-        """What a token of ours says that holds at `now`. Raises ExpiredToken, InvalidToken or KeysError."""
+        """What a token of ours says that holds at `now`. Raises ExpiredToken, InvalidToken or KeysError.
+
+        A signature that was found good is not computed again while the keys are the same; times are always compared.
+        """
         if len(text) > _LONGEST or not text.isascii():
             raise InvalidToken("no token")
+        keys, name = self._keys.current(), digest(text)
+        if keys is not self._verified_by:
+            self._verified_by, self._verified = keys, {}
+        access = self._verified.get(name)
+        if access is None:
+            access = self._decode(text, keys)
+            if len(self._verified) >= _REMEMBERED:
+                del self._verified[next(iter(self._verified))]
+            self._verified[name] = access
+        if access.issued_at > now + self._leeway:
+            raise InvalidToken("from the future")
+        if access.expires_at <= now - self._leeway:
+            raise ExpiredToken
+        return access
+
+    def _decode(self, text: str, keys: Keys) -> Access:
+        """What a token of ours says, whenever that holds."""
         try:
-            keys = self._keys.current()
             header = jwt.get_unverified_header(text)
             if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE:
                 raise InvalidToken("not signed as ours are")
@@ -94,17 +116,12 @@ class AccessTokens:
                     "verify_nbf": False,
                 },
             )
-            access = _access(claims)
+            return _access(claims)
         except jwt.PyJWTError as error:
             # Only the kind: a message may quote the token.
             raise InvalidToken(type(error).__name__) from None
         except (ValueError, OverflowError):
             raise InvalidToken("claims that are not ours") from None
-        if access.issued_at > now + self._leeway:
-            raise InvalidToken("from the future")
-        if access.expires_at <= now - self._leeway:
-            raise ExpiredToken
-        return access
 
 
 def _access(claims: dict[str, Any]) -> Access:

@@ -48,10 +48,10 @@ class Place:
 class Admission:
     """Counts batches from the first byte of the body to the answer. Refuses at once instead of queueing.
 
-    `hold_bytes` bounds what all decompressed bodies take together. While commits take longer than `slow_s` as a rule,
-    the places become fewer with each, down to a quarter, and as many again once they do not: who waits for a slow
-    database longer than it takes to come again waits in vain. Of late batches `late_at_once` commit at the same time,
-    and a quarter of the places is theirs at most.
+    `hold_bytes` bounds what all decompressed bodies and what is made of them take together. While commits take longer
+    than `slow_s` as a rule, the places become fewer with each, down to a quarter, and as many again once they do not:
+    who waits for a slow database longer than it takes to come again waits in vain. Of late batches `late_at_once`
+    commit at the same time, and a quarter of the places is theirs at most.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Admission:
         *,
         in_flight: int,
         per_gateway: int,
-        hold_bytes: int = 64 * 2**20,
+        hold_bytes: int = 192 * 2**20,
         slow_s: float = 2.0,
         late_at_once: int = 2,
         clock_s: Callable[[], float] = time.monotonic,

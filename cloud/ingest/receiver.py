@@ -79,7 +79,7 @@ class Receiver:
                 f"content encoding {encoding!r}; send one of {', '.join(ENCODINGS)}", media_types=MEDIA_TYPES
             )
         with self._admission.of(gateway_id) as place:
-            plain = await self._plain(body, encoding, declared_bytes, place)
+            plain = await self._plain(body, media_type, encoding, declared_bytes, place)
             delivery = await self._delivery(gateway_id, plain, media_type)
             del plain
             receipt, new = await self._store(key, delivery, place)
@@ -161,12 +161,12 @@ class Receiver:
             raise UnknownKey("the key was revoked")
 
     async def _plain(
-        self, body: AsyncIterator[bytes], encoding: str, declared_bytes: int | None, place: Place
+        self, body: AsyncIterator[bytes], media_type: str, encoding: str, declared_bytes: int | None, place: Place
     ) -> bytes:
         limits = self._limits
         raw = await bodies.read(body, declared_bytes, limit_bytes=limits.body_bytes, timeout_s=limits.body_timeout_s)
         plain = await bodies.plain(raw, encoding, limit_bytes=limits.decompressed_bytes)
-        place.hold(len(plain))
+        place.hold(bodies.grown(len(plain), media_type))
         return plain
 
     async def _delivery(self, gateway_id: int, plain: bytes, media_type: str) -> Delivery:

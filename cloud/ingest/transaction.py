@@ -55,7 +55,7 @@ async def commit(
     """
     contents, rows = delivery.contents, found.rows
     expected = {"stored": len(rows), "duplicates": 0, "quarantined": Jsonb(quarantine.summary(found.set_aside))}
-    opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": contents.readings}
+    opening = {"sha256": bytes.fromhex(delivery.sha256), "now": now, "readings": contents.readings, **_times(rows)}
     # Statements that need not wait for one another share a round trip. COPY cannot be among them.
     async with connection.pipeline():
         cursor = await connection.execute(_QUERIES["ledger_open"], delivery.key | opening | expected)
@@ -128,6 +128,15 @@ async def _open(connection: AsyncConnection, rows: Rows) -> None:
     meter_id, first_us, last_us = marks.spans(rows)
     where = {"meters": meter_id.tolist(), "first_us": first_us.tolist(), "last_us": last_us.tolist()}
     await connection.execute(_QUERIES["late_rows"], where)
+
+
+def _times(rows: Rows) -> dict[str, int | None]:
+    """Between when they lie."""
+    times = rows.time_us
+    return {
+        "first_us": int(times.min()) if len(times) else None,
+        "last_us": int(times.max()) if len(times) else None,
+    }
 
 
 async def _first_answer(connection: AsyncConnection, delivery: Delivery) -> Receipt:

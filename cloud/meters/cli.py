@@ -10,7 +10,7 @@ import typer
 from cloud.command import a_time, group, modulus, show_json, tell, watt_hours
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
-from cloud.errors import CloudError, UnknownMeter
+from cloud.errors import CloudError, UnknownGateway, UnknownMeter, UnknownRegion
 from cloud.instant import written
 from cloud.meters.exchange import ContradictedByReadings, contradictions, revoked, told
 from cloud.meters.show import QUANTITIES, details, overview
@@ -36,8 +36,14 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Meters, with their place and their device."""
+    wanted = {"now": _now(), "region": region, "gateway": gateway}
     with domain_transaction() as domain:
-        found = rows(domain, _QUERIES["list"], {"now": _now(), "region": region, "gateway": gateway})
+        [named] = rows(domain, _QUERIES["named"], wanted)
+        if region is not None and not named["region_known"]:
+            raise UnknownRegion(region, _there_are(named["regions"]))
+        if gateway is not None and not named["gateway_known"]:
+            raise UnknownGateway(gateway, _there_are(named["gateways"]))
+        found = rows(domain, _QUERIES["list"], wanted)
     if as_json:
         show_json(found)
     elif found:
@@ -205,6 +211,10 @@ def registers(
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _there_are(names: list[str]) -> str:
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else "there is none yet"
 
 
 def _place(place: Row) -> str:

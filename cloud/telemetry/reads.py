@@ -26,7 +26,7 @@ from cloud.telemetry.rows import (
     Statistics,
 )
 
-Resolution = Literal["raw", "1m", "15m", "1h", "1d"]
+Resolution = Literal["raw", "1m", "15m", "1h", "1d", "1mo"]
 
 _Row = TypeVar("_Row")
 _QUERIES = Queries("reads")

@@ -1,39 +1,56 @@
-"""Rows that the telemetry database answers with. Energy in Wh and varh, power in W, coverage and load in percent.
+"""Rows that the telemetry database answers with, described as the API shows them.
 
+Energy in Wh and varh, power in W, coverage and load in percent.
 Times are aware; intervals are half-open. None says that nothing is known. `quality` is an ESPI QualityOfReading code.
 """
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What a meter told at one time. `flags`: 1 the meter's own clock, 2 the time was corrected by the gateway."""
+class Values:
+    """What a meter told at one time; null is what it did not tell."""
+
+    time: Annotated[datetime, Field(description="When it was read.")]
+    flags: Annotated[
+        int,
+        Field(description="Sum of bits: 1 the time is the meter's own clock, 2 the time was corrected by the gateway."),
+    ]
+    power_w: Annotated[float | None, Field(description="Active power of all phases, W; negative for export.")]
+    power_l1_w: Annotated[float | None, Field(description="Active power of phase 1, W.")]
+    power_l2_w: Annotated[float | None, Field(description="Active power of phase 2, W.")]
+    power_l3_w: Annotated[float | None, Field(description="Active power of phase 3, W.")]
+    apparent_power_va: Annotated[float | None, Field(description="Apparent power, VA.")]
+    reactive_power_var: Annotated[float | None, Field(description="Reactive power, var.")]
+    power_factor: Annotated[float | None, Field(description="Power factor, -1 to 1.")]
+    voltage_l1_v: Annotated[float | None, Field(description="Voltage of phase 1, V.")]
+    voltage_l2_v: Annotated[float | None, Field(description="Voltage of phase 2, V.")]
+    voltage_l3_v: Annotated[float | None, Field(description="Voltage of phase 3, V.")]
+    current_l1_a: Annotated[float | None, Field(description="Current of phase 1, A.")]
+    current_l2_a: Annotated[float | None, Field(description="Current of phase 2, A.")]
+    current_l3_a: Annotated[float | None, Field(description="Current of phase 3, A.")]
+    frequency_hz: Annotated[float | None, Field(description="Frequency of the grid, Hz.")]
+    energy_import_wh: Annotated[int | None, Field(description="Register of energy taken from the grid, Wh.")]
+    energy_export_wh: Annotated[int | None, Field(description="Register of energy given to the grid, Wh.")]
+    reactive_energy_import_varh: Annotated[
+        int | None, Field(description="Register of reactive energy taken from the grid, varh.")
+    ]
+    reactive_energy_export_varh: Annotated[
+        int | None, Field(description="Register of reactive energy given to the grid, varh.")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Values):
+    """The same, of one of several meters."""
 
     meter_id: int
-    time: datetime
-    flags: int
-    power_w: float | None
-    power_l1_w: float | None
-    power_l2_w: float | None
-    power_l3_w: float | None
-    apparent_power_va: float | None
-    reactive_power_var: float | None
-    power_factor: float | None
-    voltage_l1_v: float | None
-    voltage_l2_v: float | None
-    voltage_l3_v: float | None
-    current_l1_a: float | None
-    current_l2_a: float | None
-    current_l3_a: float | None
-    frequency_hz: float | None
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    reactive_energy_import_varh: int | None
-    reactive_energy_export_varh: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,51 +61,55 @@ class Interval:
     nothing is known.
     """
 
-    start_time: datetime
-    end_time: datetime
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    reactive_energy_import_varh: int | None
-    reactive_energy_export_varh: int | None
-    power_w_mean: float | None
-    power_w_min: float | None
-    power_w_max: float | None
-    coverage: float | None
-    quality: int
-    version: int | None
-    missing: int
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    energy_import_wh: Annotated[int | None, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    energy_export_wh: Annotated[int | None, Field(description="Energy given to the grid, Wh; null is not known.")]
+    reactive_energy_import_varh: Annotated[
+        int | None, Field(description="Reactive energy taken from the grid, varh; null is not known.")
+    ]
+    reactive_energy_export_varh: Annotated[
+        int | None, Field(description="Reactive energy given to the grid, varh; null is not known.")
+    ]
+    power_w_mean: Annotated[float | None, Field(description="Mean of the power that was read, W.")]
+    power_w_min: Annotated[float | None, Field(description="Lowest power that was read, W.")]
+    power_w_max: Annotated[float | None, Field(description="Highest power that was read, W.")]
+    coverage: Annotated[float | None, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
+    version: Annotated[int | None, Field(description="Counts up with every change; null for what has none.")]
+    missing: Annotated[int, Field(description="Quarter-hours of which nothing is known.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
     """Voltages, currents, frequency and power factor of an interval: mean of the readings, lowest, highest."""
 
-    start_time: datetime
-    end_time: datetime
-    voltage_l1_v_mean: float | None
-    voltage_l1_v_min: float | None
-    voltage_l1_v_max: float | None
-    voltage_l2_v_mean: float | None
-    voltage_l2_v_min: float | None
-    voltage_l2_v_max: float | None
-    voltage_l3_v_mean: float | None
-    voltage_l3_v_min: float | None
-    voltage_l3_v_max: float | None
-    current_l1_a_mean: float | None
-    current_l1_a_min: float | None
-    current_l1_a_max: float | None
-    current_l2_a_mean: float | None
-    current_l2_a_min: float | None
-    current_l2_a_max: float | None
-    current_l3_a_mean: float | None
-    current_l3_a_min: float | None
-    current_l3_a_max: float | None
-    frequency_hz_mean: float | None
-    frequency_hz_min: float | None
-    frequency_hz_max: float | None
-    power_factor_mean: float | None
-    power_factor_min: float | None
-    power_factor_max: float | None
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    voltage_l1_v_mean: Annotated[float | None, Field(description="Voltage of phase 1, mean, V.")]
+    voltage_l1_v_min: Annotated[float | None, Field(description="Voltage of phase 1, lowest, V.")]
+    voltage_l1_v_max: Annotated[float | None, Field(description="Voltage of phase 1, highest, V.")]
+    voltage_l2_v_mean: Annotated[float | None, Field(description="Voltage of phase 2, mean, V.")]
+    voltage_l2_v_min: Annotated[float | None, Field(description="Voltage of phase 2, lowest, V.")]
+    voltage_l2_v_max: Annotated[float | None, Field(description="Voltage of phase 2, highest, V.")]
+    voltage_l3_v_mean: Annotated[float | None, Field(description="Voltage of phase 3, mean, V.")]
+    voltage_l3_v_min: Annotated[float | None, Field(description="Voltage of phase 3, lowest, V.")]
+    voltage_l3_v_max: Annotated[float | None, Field(description="Voltage of phase 3, highest, V.")]
+    current_l1_a_mean: Annotated[float | None, Field(description="Current of phase 1, mean, A.")]
+    current_l1_a_min: Annotated[float | None, Field(description="Current of phase 1, lowest, A.")]
+    current_l1_a_max: Annotated[float | None, Field(description="Current of phase 1, highest, A.")]
+    current_l2_a_mean: Annotated[float | None, Field(description="Current of phase 2, mean, A.")]
+    current_l2_a_min: Annotated[float | None, Field(description="Current of phase 2, lowest, A.")]
+    current_l2_a_max: Annotated[float | None, Field(description="Current of phase 2, highest, A.")]
+    current_l3_a_mean: Annotated[float | None, Field(description="Current of phase 3, mean, A.")]
+    current_l3_a_min: Annotated[float | None, Field(description="Current of phase 3, lowest, A.")]
+    current_l3_a_max: Annotated[float | None, Field(description="Current of phase 3, highest, A.")]
+    frequency_hz_mean: Annotated[float | None, Field(description="Frequency of the grid, mean, Hz.")]
+    frequency_hz_min: Annotated[float | None, Field(description="Frequency of the grid, lowest, Hz.")]
+    frequency_hz_max: Annotated[float | None, Field(description="Frequency of the grid, highest, Hz.")]
+    power_factor_mean: Annotated[float | None, Field(description="Power factor, mean, -1 to 1.")]
+    power_factor_min: Annotated[float | None, Field(description="Power factor, lowest, -1 to 1.")]
+    power_factor_max: Annotated[float | None, Field(description="Power factor, highest, -1 to 1.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,45 +119,57 @@ class Statistics:
     `energy_import_wh_per_day` is a mean day, `load_factor` the mean by the highest quarter-hour, 0 to 1.
     """
 
-    start_time: datetime
-    end_time: datetime
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    reactive_energy_import_varh: int | None
-    reactive_energy_export_varh: int | None
-    energy_import_wh_per_day: float | None
-    power_w_mean: float | None
-    power_w_min: float | None
-    power_w_max: float | None
-    peak_demand_w: int | None
-    peak_demand_at: datetime | None
-    peak_demand_quality: int | None
-    load_factor: float | None
-    coverage: float
-    quality: int | None
-    version: int
-    missing: int
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    energy_import_wh: Annotated[int | None, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    energy_export_wh: Annotated[int | None, Field(description="Energy given to the grid, Wh; null is not known.")]
+    reactive_energy_import_varh: Annotated[
+        int | None, Field(description="Reactive energy taken from the grid, varh; null is not known.")
+    ]
+    reactive_energy_export_varh: Annotated[
+        int | None, Field(description="Reactive energy given to the grid, varh; null is not known.")
+    ]
+    energy_import_wh_per_day: Annotated[float | None, Field(description="A mean day of import, Wh.")]
+    power_w_mean: Annotated[float | None, Field(description="Mean of the power that was read, W.")]
+    power_w_min: Annotated[float | None, Field(description="Lowest power that was read, W.")]
+    power_w_max: Annotated[float | None, Field(description="Highest power that was read, W.")]
+    peak_demand_w: Annotated[
+        int | None, Field(description="Highest quarter-hour of import by its register, as power, W.")
+    ]
+    peak_demand_at: Annotated[datetime | None, Field(description="When the first such quarter-hour began.")]
+    peak_demand_quality: Annotated[int | None, Field(description="ESPI QualityOfReading of that quarter-hour.")]
+    load_factor: Annotated[float | None, Field(description="Mean by highest quarter-hour, 0 to 1.")]
+    coverage: Annotated[float, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int | None, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
+    version: Annotated[int, Field(description="Counts up with every change; null for what has none.")]
+    missing: Annotated[int, Field(description="Quarter-hours of which nothing is known.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
     """A local day or month. `day` is its date, of a month its first; a whole day has 92, 96 or 100 `quarters`."""
 
-    day: date
-    start_time: datetime
-    end_time: datetime
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    reactive_energy_import_varh: int | None
-    reactive_energy_export_varh: int | None
-    peak_demand_w: int | None
-    peak_demand_at: datetime | None
-    peak_demand_quality: int | None
-    coverage: float
-    quality: int
-    version: int
-    quarters: int
-    missing: int
+    day: Annotated[date, Field(description="The local date, of a month its first.")]
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    energy_import_wh: Annotated[int | None, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    energy_export_wh: Annotated[int | None, Field(description="Energy given to the grid, Wh; null is not known.")]
+    reactive_energy_import_varh: Annotated[
+        int | None, Field(description="Reactive energy taken from the grid, varh; null is not known.")
+    ]
+    reactive_energy_export_varh: Annotated[
+        int | None, Field(description="Reactive energy given to the grid, varh; null is not known.")
+    ]
+    peak_demand_w: Annotated[
+        int | None, Field(description="Highest quarter-hour of import by its register, as power, W.")
+    ]
+    peak_demand_at: Annotated[datetime | None, Field(description="When the first such quarter-hour began.")]
+    peak_demand_quality: Annotated[int | None, Field(description="ESPI QualityOfReading of that quarter-hour.")]
+    coverage: Annotated[float, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
+    version: Annotated[int, Field(description="Counts up with every change; null for what has none.")]
+    quarters: Annotated[int, Field(description="Quarter-hours in it; a whole day has 92, 96 or 100.")]
+    missing: Annotated[int, Field(description="Quarter-hours of which nothing is known.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,33 +179,68 @@ class Comparison:
     A side of which no quarter-hour has begun has no times.
     """
 
-    before_start_time: datetime | None
-    before_end_time: datetime | None
-    before_energy_import_wh: int | None
-    before_energy_export_wh: int | None
-    before_energy_import_wh_per_day: float | None
-    before_peak_demand_w: int | None
-    before_load_factor: float | None
-    before_coverage: float | None
-    before_quality: int | None
-    before_missing: int | None
-    after_start_time: datetime | None
-    after_end_time: datetime | None
-    after_energy_import_wh: int | None
-    after_energy_export_wh: int | None
-    after_energy_import_wh_per_day: float | None
-    after_peak_demand_w: int | None
-    after_load_factor: float | None
-    after_coverage: float | None
-    after_quality: int | None
-    after_missing: int | None
-    energy_import_change_wh: int | None
-    energy_import_change_percent: float | None
-    energy_export_change_wh: int | None
-    energy_export_change_percent: float | None
-    energy_import_per_day_change_percent: float | None
-    peak_demand_change_w: int | None
-    peak_demand_change_percent: float | None
+    before_start_time: Annotated[datetime | None, Field(description="Before: the first instant.")]
+    before_end_time: Annotated[datetime | None, Field(description="Before: the first instant after it.")]
+    before_energy_import_wh: Annotated[
+        int | None, Field(description="Before: energy taken from the grid, Wh; null is not known.")
+    ]
+    before_energy_export_wh: Annotated[
+        int | None, Field(description="Before: energy given to the grid, Wh; null is not known.")
+    ]
+    before_energy_import_wh_per_day: Annotated[float | None, Field(description="Before: a mean day of import, Wh.")]
+    before_peak_demand_w: Annotated[
+        int | None, Field(description="Before: highest quarter-hour of import by its register, as power, W.")
+    ]
+    before_load_factor: Annotated[float | None, Field(description="Before: mean by highest quarter-hour, 0 to 1.")]
+    before_coverage: Annotated[float | None, Field(description="Before: how much of it was read, percent.")]
+    before_quality: Annotated[
+        int | None, Field(description="Before: ESPI QualityOfReading, the worst of what is in it.")
+    ]
+    before_missing: Annotated[int | None, Field(description="Before: quarter-hours of which nothing is known.")]
+    after_start_time: Annotated[datetime | None, Field(description="After: the first instant.")]
+    after_end_time: Annotated[datetime | None, Field(description="After: the first instant after it.")]
+    after_energy_import_wh: Annotated[
+        int | None, Field(description="After: energy taken from the grid, Wh; null is not known.")
+    ]
+    after_energy_export_wh: Annotated[
+        int | None, Field(description="After: energy given to the grid, Wh; null is not known.")
+    ]
+    after_energy_import_wh_per_day: Annotated[float | None, Field(description="After: a mean day of import, Wh.")]
+    after_peak_demand_w: Annotated[
+        int | None, Field(description="After: highest quarter-hour of import by its register, as power, W.")
+    ]
+    after_load_factor: Annotated[float | None, Field(description="After: mean by highest quarter-hour, 0 to 1.")]
+    after_coverage: Annotated[float | None, Field(description="After: how much of it was read, percent.")]
+    after_quality: Annotated[int | None, Field(description="After: ESPI QualityOfReading, the worst of what is in it.")]
+    after_missing: Annotated[int | None, Field(description="After: quarter-hours of which nothing is known.")]
+    energy_import_change_wh: Annotated[int | None, Field(description="Import after less import before, Wh.")]
+    energy_import_change_percent: Annotated[
+        float | None, Field(description="The same, of the import before, percent; null of nothing.")
+    ]
+    energy_export_change_wh: Annotated[int | None, Field(description="Export after less export before, Wh.")]
+    energy_export_change_percent: Annotated[
+        float | None, Field(description="The same, of the export before, percent; null of nothing.")
+    ]
+    energy_import_per_day_change_percent: Annotated[
+        float | None,
+        Field(description="Change of a mean day of import, percent; spans of unequal length compare by it."),
+    ]
+    peak_demand_change_w: Annotated[int | None, Field(description="Change of the highest quarter-hour, W.")]
+    peak_demand_change_percent: Annotated[float | None, Field(description="The same, of the one before, percent.")]
+
+
+Stretch = TypedDict(
+    "Stretch",
+    {
+        "from": Annotated[datetime, Field(description="The first instant.")],
+        "to": Annotated[datetime, Field(description="The first instant after it.")],
+        "missing": Annotated[int, Field(description="Readings that are not there.")],
+        "gaps": Annotated[int, Field(description="Gaps with the same reason one after another.")],
+        "reason": Annotated[str, Field(description="Why they are not there, a key of reasons.")],
+        "detail": Annotated[str | None, Field(description="What else is known of it.")],
+    },
+)
+"""A stretch of missing readings; its times are text, as the database made it JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,76 +251,76 @@ class Completeness:
     counts all missing readings by reason.
     """
 
-    start_time: datetime
-    end_time: datetime
-    gateway: str
-    device: str
-    interval_ms: int
-    first_time: datetime | None
-    last_time: datetime | None
-    expected: int
-    received: int
-    missing: int
-    quarantined: int
-    received_percent: float | None
-    gap_count: int
-    stretches: list[dict[str, Any]]
-    reasons: dict[str, int]
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    gateway: Annotated[str, Field(description="The gateway that reads it.")]
+    device: Annotated[str, Field(description="The gateway's name for the meter.")]
+    interval_ms: Annotated[int, Field(description="Time between two readings that is expected, ms.")]
+    first_time: Annotated[datetime | None, Field(description="The first reading.")]
+    last_time: Annotated[datetime | None, Field(description="The last reading.")]
+    expected: Annotated[int, Field(description="Readings that should be there.")]
+    received: Annotated[int, Field(description="Readings that are there.")]
+    missing: Annotated[int, Field(description="Readings that are not there.")]
+    quarantined: Annotated[int, Field(description="Readings that were set aside.")]
+    received_percent: Annotated[float | None, Field(description="Received of expected, percent.")]
+    gap_count: Annotated[int, Field(description="Stretches of missing readings, all of them.")]
+    stretches: Annotated[list[Stretch], Field(description="The newest of what is missing.")]
+    reasons: Annotated[dict[str, int], Field(description="Missing readings by reason.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """A region in the `latest` quarter-hour, the last `hour` or the last `day`; `quarters` are those that are known."""
 
-    region: str
-    period: str
-    start_time: datetime
-    end_time: datetime
-    quarters: int
-    meters_active: int
-    meters_expected: int
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    power_w_mean: float | None
-    capacity_w: float | None
-    load_percent: float | None
-    load_percent_max: float | None
-    load_percent_max_at: datetime | None
-    coverage: float
-    quality: int
+    region: Annotated[str, Field(description="Name of the region.")]
+    period: Annotated[Literal["latest", "hour", "day"], Field(description="latest quarter-hour, last hour, last day.")]
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    quarters: Annotated[int, Field(description="Quarter-hours of it that are known.")]
+    meters_active: Annotated[int, Field(description="Meters that told something, in its newest quarter-hour.")]
+    meters_expected: Annotated[int, Field(description="Meters that are there, in its newest quarter-hour.")]
+    energy_import_wh: Annotated[int | None, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    energy_export_wh: Annotated[int | None, Field(description="Energy given to the grid, Wh; null is not known.")]
+    power_w_mean: Annotated[float | None, Field(description="Mean of the power that was read, W.")]
+    capacity_w: Annotated[float | None, Field(description="What the supply can carry, W; null is not known.")]
+    load_percent: Annotated[float | None, Field(description="Mean load of the capacity, percent.")]
+    load_percent_max: Annotated[float | None, Field(description="Highest load of a quarter-hour, percent.")]
+    load_percent_max_at: Annotated[datetime | None, Field(description="When the first such quarter-hour began.")]
+    coverage: Annotated[float, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionQuarter:
     """A quarter-hour of a region."""
 
-    start_time: datetime
-    end_time: datetime
-    meters_active: int
-    meters_expected: int
-    energy_import_wh: int | None
-    energy_export_wh: int | None
-    power_w_mean: float | None
-    capacity_w: float | None
-    load_percent: float | None
-    coverage: float
-    quality: int
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
+    meters_active: Annotated[int, Field(description="Meters that told something.")]
+    meters_expected: Annotated[int, Field(description="Meters that are there.")]
+    energy_import_wh: Annotated[int | None, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    energy_export_wh: Annotated[int | None, Field(description="Energy given to the grid, Wh; null is not known.")]
+    power_w_mean: Annotated[float | None, Field(description="Mean of the power that was read, W.")]
+    capacity_w: Annotated[float | None, Field(description="What the supply can carry, W; null is not known.")]
+    load_percent: Annotated[float | None, Field(description="Mean load of the capacity, percent.")]
+    coverage: Annotated[float, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
     """A meter among those that take the most in a region; `share_percent` is of what all of them took."""
 
-    nth: int
+    nth: Annotated[int, Field(description="Rank, from 1.")]
     meter_id: int
-    meter_code: str
-    energy_import_wh: int
-    share_percent: float | None
-    coverage: float
-    quality: int
-    missing: int
-    start_time: datetime
-    end_time: datetime
+    meter_code: Annotated[str, Field(description="Code of the meter.")]
+    energy_import_wh: Annotated[int, Field(description="Energy taken from the grid, Wh; null is not known.")]
+    share_percent: Annotated[float | None, Field(description="Of what all meters of the region took, percent.")]
+    coverage: Annotated[float, Field(description="How much of it was read, percent.")]
+    quality: Annotated[int, Field(description="ESPI QualityOfReading, the worst of what is in it.")]
+    missing: Annotated[int, Field(description="Quarter-hours of which nothing is known.")]
+    start_time: Annotated[datetime, Field(description="The first instant.")]
+    end_time: Annotated[datetime, Field(description="The first instant after it.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

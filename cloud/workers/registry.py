@@ -6,7 +6,7 @@ from datetime import datetime
 import psycopg
 from psycopg import AsyncConnection
 
-from cloud.registry_copy import copy_registry
+from cloud.registry_copy import PAUSE_S, copy_registry
 from cloud.workers.loop import Work
 
 # A thread cannot be cancelled: without a bound, a database that does not answer would hold up the process's end.
@@ -34,4 +34,4 @@ def works(*, domain_dsn: str, telemetry_dsn: str) -> list[Work]:
         await asyncio.to_thread(copy)
         return False
 
-    return [Work(name="registry", step=step, pause_s=10)]
+    return [Work(name="registry", step=step, pause_s=PAUSE_S)]

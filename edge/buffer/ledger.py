@@ -9,20 +9,25 @@ from edge.buffer.file import meta, set_meta
 from edge.buffer.gaps import LAST_ID, times
 from edge.buffer.outbox import Outbox
 from edge.buffer.rows import Backlog
-from edge.buffer.tables import extent
+from edge.buffer.tables import ID_STEP, extent, next_segment_id
 
 
 class Ledger:
-    """Batches, boots and totals. It changes inside transactions; after one that failed, `read` it again."""
+    """Batches, boots, the next segment's id, and totals.
+
+    It changes inside transactions; after one that failed, `read` it again.
+    """
 
     def __init__(self) -> None:
         self.outbox = Outbox(stream_id=0, stream="", next_seq=1, cuts=())
         self.boots = Boots()
+        self.next_id = ID_STEP
         self._readings = self._bytes = 0
 
     def read(self, db: sqlite3.Connection) -> None:
         self.outbox = Outbox.load(db)
         self.boots.load(db)
+        self.next_id = next_segment_id(db)
         self.count(db)
 
     def count(self, db: sqlite3.Connection) -> None:
@@ -31,7 +36,8 @@ class Ledger:
         self.outbox.dropped = False
 
     def added(self, readings: int, size: int) -> None:
-        """A segment of so many readings and bytes."""
+        """A segment of so many readings and bytes, which took `next_id`."""
+        self.next_id += ID_STEP * readings
         self._readings, self._bytes = self._readings + readings, self._bytes + size
 
     def deleted(self, db: sqlite3.Connection, cuts: Sequence[Cut]) -> None:

@@ -38,6 +38,7 @@ class Receipts:
 
     def clear(self) -> None:
         """Of another stream, or another file."""
+        self.confirmation = None
         self._noted.clear()
 
     @property

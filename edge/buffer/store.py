@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
@@ -13,30 +12,24 @@ from contract.notes import Note, NoteKind
 from contract.receipt import Receipt
 from edge.buffer.batches import CutBatch, Lane, made
 from edge.buffer.cutter import Cutter
-from edge.buffer.database import Thread, change, look
 from edge.buffer.deliveries import keep, kept
-from edge.buffer.file import closed, open_file
 from edge.buffer.gaps import MOST_SPANS, merged
-from edge.buffer.ledger import Ledger
 from edge.buffer.limits import Limits, give_back, pages
-from edge.buffer.location import Location
-from edge.buffer.receipts import Confirmation, Receipts, release
+from edge.buffer.receipts import Confirmation, release
 from edge.buffer.refusal import Refusal
 from edge.buffer.room import STEP_READINGS, give_up
 from edge.buffer.rows import Backlog, Loss, Rejected
 from edge.buffer.segments import DamagedSegment
 from edge.buffer.tables import (
-    ID_STEP,
     count_lost_notes,
     insert_frames,
     insert_loss,
     insert_notes,
     insert_rejected,
     insert_segment,
-    next_segment_id,
 )
+from edge.buffer.transactions import Transactions
 from edge.clock import Clock
-from edge.errors import BufferUnwritable
 from edge.reading import Delivery, Reading
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -46,8 +39,6 @@ REJECTED_ROWS, PAYLOAD_BYTES = 1_000, 16_384
 _REJECTED_SHARE = 0.1
 _MOST_STEPS = 20
 _LIVE_SPAN_US = 10_000_000
-
-_Result = TypeVar("_Result")
 
 
 class Store:
@@ -74,16 +65,15 @@ class Store:
         self.media_type = PACKED
         self.note_kinds: frozenset[str] = frozenset(NoteKind)
         self.want_live = False
-        self.newest_us: int | None = None
         self._path, self._clock, self._limits = path, clock, limits
-        self._boot_id, self._truth = boot_id, truth
-        self._location = Location(path, mount)
         self._live_span_us, self._live_readings = live_span_us, live_readings
-        self._thread = Thread()
-        self._db: sqlite3.Connection | None = None
-        self._ledger = Ledger()
-        self._receipts = Receipts()
-        self._next_id = ID_STEP
+        self._file = Transactions(path=path, mount=mount, clock=clock, boot_id=boot_id, truth=truth)
+        self._ledger, self._receipts = self._file.ledger, self._file.receipts
+
+    @property
+    def newest_us(self) -> int | None:
+        """Of the newest reading when the buffer was opened; None where there was none."""
+        return self._file.newest_us
 
     @property
     def stream(self) -> str:
@@ -95,90 +85,11 @@ class Store:
 
     async def open(self) -> None:
         """Open the buffer, or begin one. Raises BufferUnwritable while the disk does not allow it, BufferFormat."""
-        await self._thread.run(self._open)
+        await self._file.open()
 
     async def close(self) -> None:
         """Write down the receipts that wait, and close. The store is not used afterwards."""
-        try:
-            if self._db is not None and self._receipts:
-                await self._change(lambda _: None)
-        except BufferUnwritable as error:
-            _LOG.info("receipts not written down; their batches are sent again", reason=str(error))
-        await self._thread.run(self._close)
-        self._thread.end()
-
-    def _close(self) -> None:
-        if self._db is not None:
-            closed(self._db)
-        self._db = None
-
-    def _open(self) -> None:
-        if self._db is not None:
-            self._location.rescue(self._db, self._clock.now_us())
-        self._close()
-        db = open_file(self._path, mount=self._location.mount, now_us=self._clock.now_us())
-        try:
-            change(db, lambda: self._ledger.boots.begin(db, self._boot_id, self._clock.now_us()))
-            look(lambda: self._load(db))
-            self._location.opened()
-        except BaseException:
-            closed(db)
-            raise
-        self._db = db
-
-    def _load(self, db: sqlite3.Connection) -> None:
-        self._receipts = Receipts()
-        self._ledger.read(db)
-        self._next_id = next_segment_id(db)
-        [[in_segment]] = db.execute("SELECT max(last_us) FROM segment")
-        # Nobody has looked at what is history, and what is damaged may be of a type that is greater than any number.
-        [[in_batch]] = db.execute("SELECT max(last_us) FROM batch WHERE typeof(last_us) = 'integer'")
-        known = [time_us for time_us in (in_segment, in_batch) if time_us]
-        self.newest_us = max(known) if known else None
-
-    async def _change(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """`work` and the receipts that wait, all or nothing. Raises BufferUnwritable, BufferDamaged."""
-        pending, truth = self._receipts.pending(), self._truth()
-
-        def all_of_it(db: sqlite3.Connection) -> _Result:
-            self._ledger.boots.vouch(db, truth)
-            self._ledger.deleted(db, pending.write(db, self._ledger.outbox, self._clock.now_us()))
-            return work(db)
-
-        result = await self._thread.run(partial(self._changed, all_of_it))
-        self._receipts.written(pending)
-        return result
-
-    def _changed(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        db = self._connection()
-
-        def all_of_it() -> _Result:
-            result = work(db)
-            if self._ledger.outbox.dropped:
-                self._ledger.count(db)
-            return result
-
-        try:
-            return change(db, all_of_it)
-        except BaseException:
-            # Nothing of it happened: what was noted beside the file is read from it again.
-            self._reload(db)
-            raise
-
-    def _reload(self, db: sqlite3.Connection) -> None:
-        try:
-            self._ledger.read(db)
-        except sqlite3.Error as error:
-            _LOG.warning("the buffer is opened anew", reason=str(error))
-            self._close()
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
-            raise BufferUnwritable("it is not open", reopen=True)
-        return self._db
-
-    async def _look(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        return await self._thread.run(lambda: look(lambda: work(self._connection())))
+        await self._file.close()
 
     async def commit(
         self,
@@ -201,10 +112,8 @@ class Store:
 
         def work(db: sqlite3.Connection) -> bool:
             if readings:
-                size = insert_segment(
-                    db, self._next_id, readings, boot=self._ledger.boots.of_commit(db), offset_us=offset_us
-                )
-                self._next_id += ID_STEP * len(readings)
+                boot = self._ledger.boots.of_commit(db)
+                size = insert_segment(db, self._ledger.next_id, readings, boot=boot, offset_us=offset_us)
                 self._ledger.added(len(readings), size)
             if rejected:
                 held_bytes = round(self._limits.max_bytes * _REJECTED_SHARE)
@@ -219,12 +128,12 @@ class Store:
                 insert_frames(db, frames, held_bytes=self._limits.frames_bytes)
             return live and self._cut_live(db, now_us, self._live_readings)
 
-        if await self._change(work):
+        if await self._file.change(work):
             self.want_live = False
 
     async def deliveries(self) -> list[Delivery]:
         """The newest committed deliveries of every client."""
-        return await self._look(kept)
+        return await self._file.look(kept)
 
     def _cutter(self, db: sqlite3.Connection, now_us: int) -> Cutter:
         return Cutter(
@@ -242,7 +151,7 @@ class Store:
     async def cut_live(self, max_readings: int) -> bool:
         """Cut what is newest and in no batch, notes alone too; False when there is nothing."""
         now_us = self._clock.now_us()
-        return await self._change(lambda db: self._cut_live(db, now_us, max_readings))
+        return await self._file.change(lambda db: self._cut_live(db, now_us, max_readings))
 
     async def cut_backlog(self, max_readings: int, count: int) -> int:
         """Cut up to `count` batches of the oldest readings that are in none; how many there were.
@@ -250,9 +159,11 @@ class Store:
         Without any, nothing is written.
         """
         now_us = self._clock.now_us()
-        if not await self._look(lambda db: self._cutter(db, now_us).has_backlog()):
+        if not await self._file.look(lambda db: self._cutter(db, now_us).has_backlog()):
             return 0
-        return await self._change(lambda db: self._cutter(db, now_us).backlog(max_readings=max_readings, count=count))
+        return await self._file.change(
+            lambda db: self._cutter(db, now_us).backlog(max_readings=max_readings, count=count)
+        )
 
     async def outstanding(self, lane: Lane, limit: int = 1, *, without: Collection[int] = ()) -> list[CutBatch]:
         """Batches of `lane` without a receipt, the oldest first: at most `limit`, none that is numbered in `without`.
@@ -261,12 +172,12 @@ class Store:
         """
         while True:
             got = self._receipts.seqs.union(without)
-            found, damaged = await self._look(partial(self._made, lane=lane, limit=limit, got=got))
+            found, damaged = await self._file.look(partial(self._made, lane=lane, limit=limit, got=got))
             if not damaged:
                 return found
             for seq, reason in damaged.items():
                 _LOG.error("batch damaged, cut anew", seq=seq, reason=reason)
-            await self._change(partial(self._repair, seqs=damaged, now_us=self._clock.now_us()))
+            await self._file.change(partial(self._repair, seqs=damaged, now_us=self._clock.now_us()))
 
     def _made(
         self, db: sqlite3.Connection, *, lane: Lane, limit: int, got: Collection[int]
@@ -300,9 +211,9 @@ class Store:
         now_us = self._clock.now_us()
         confirmation = Confirmation(received, asked_us, now_us - round(keep_s * 1e6))
         self._receipts.confirmation = confirmation
-        lost = await self._look(lambda _: self._receipts.lost(self._ledger.outbox, confirmation, now_us))
+        lost = await self._file.look(lambda _: self._receipts.lost(self._ledger.outbox, confirmation, now_us))
         if lost:
-            await self._change(lambda _: None)
+            await self._file.change(lambda _: None)
         return len(lost)
 
     def lowest_unconfirmed(self) -> int | None:
@@ -311,7 +222,7 @@ class Store:
 
     async def set_back(self, seq: int) -> None:
         """Send batch `seq` with the backlog."""
-        await self._change(lambda db: self._ledger.outbox.set_back(db, seq))
+        await self._file.change(lambda db: self._ledger.outbox.set_back(db, seq))
 
     async def refuse(self, seq: int, *, status: int, reason: str) -> int:
         """The receiver will not have batch `seq`: its halves are cut anew. How many readings were set aside, alone."""
@@ -323,7 +234,7 @@ class Store:
             self._ledger.count(db)
             return alone
 
-        return await self._change(work)
+        return await self._file.change(work)
 
     async def renumber(self, reason: str) -> None:
         """Begin a new stream; everything that is not confirmed is cut anew under it."""
@@ -333,13 +244,13 @@ class Store:
             self._ledger.outbox.renumber(db, now_us)
             self._ledger.boots.load(db)
 
-        await self._change(work)
+        await self._file.change(work)
         self._receipts.clear()
         _LOG.warning("a new stream begins", reason=reason, before=before, stream=self.stream)
 
     async def used_bytes(self) -> int:
         """Bytes of the file's pages that hold something."""
-        used, _ = await self._look(pages)
+        used, _ = await self._file.look(pages)
         return used
 
     async def make_room(self) -> list[Loss]:
@@ -349,13 +260,13 @@ class Store:
         """
         losses: list[Loss] = []
         for _ in range(_MOST_STEPS):
-            if not await self._look(lambda db: self._limits.exceeded(db, self._path.parent)):
+            if not await self._file.look(lambda db: self._limits.exceeded(db, self._path.parent)):
                 break
-            step = await self._change(self._give_up)
+            step = await self._file.change(self._give_up)
             if step is None:
                 break
             losses += step
-        await self._thread.run(lambda: give_back(self._connection()))
+        await self._file.run(give_back)
         return losses
 
     def _give_up(self, db: sqlite3.Connection) -> list[Loss] | None:
@@ -372,12 +283,12 @@ class Store:
 
     async def check(self) -> None:
         """Whether the file is still the one at its path. Raises BufferUnwritable when it was taken away."""
-        await self._thread.run(self._location.check)
+        await self._file.check()
 
     async def backlog(self) -> Backlog:
         """What has no receipt."""
-        return await self._look(partial(self._ledger.backlog, got=self._receipts.seqs))
+        return await self._file.look(partial(self._ledger.backlog, got=self._receipts.seqs))
 
     async def backlog_spans(self, limit: int = MOST_SPANS) -> list[tuple[int, int]]:
         """The times of what has no receipt, ascending and disjoint; the nearest are told as one beyond `limit`."""
-        return merged(await self._look(partial(self._ledger.waiting, got=self._receipts.seqs)), limit)
+        return merged(await self._file.look(partial(self._ledger.waiting, got=self._receipts.seqs)), limit)

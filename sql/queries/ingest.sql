@@ -18,9 +18,9 @@ FROM device_registry ORDER BY valid;
 -- name: ledger_open
 -- Claim (gateway, stream, seq). No row: the batch is known already; waits for a transaction that is storing it now.
 INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates,
-    quarantined)
+    quarantined, first_time, last_time)
 VALUES (%(gateway_id)s, %(stream)s, %(seq)s, %(sha256)s, %(now)s, %(readings)s, %(stored)s, %(duplicates)s,
-    %(quarantined)s)
+    %(quarantined)s, to_timestamp(%(first_us)s::bigint / 1e6), to_timestamp(%(last_us)s::bigint / 1e6))
 ON CONFLICT (gateway_id, stream, seq) DO NOTHING
 RETURNING batch_id, (SELECT version FROM registry_version);
 

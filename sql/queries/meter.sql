@@ -4,6 +4,13 @@
 -- The meter with this code.
 SELECT meter_id FROM meters WHERE meter_code = %(code)s;
 
+-- name: named
+-- Whether there are the region and the gateway that a list is asked for, and which there are.
+SELECT %(region)s::text IS NULL OR EXISTS (SELECT FROM regions WHERE region = %(region)s) AS region_known,
+    %(gateway)s::text IS NULL OR EXISTS (SELECT FROM gateways WHERE name = %(gateway)s) AS gateway_known,
+    ARRAY(SELECT region FROM regions ORDER BY region LIMIT 50) AS regions,
+    ARRAY(SELECT name FROM gateways ORDER BY name LIMIT 50) AS gateways;
+
 -- name: list
 -- Meters with the place and the device that they have now.
 SELECT m.meter_code AS code, m.model, m.serial, l.region, l.timezone, g.name AS gateway, d.device, d.interval_ms, m.max_power_w

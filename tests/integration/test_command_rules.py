@@ -126,6 +126,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
     changing = {"add", "key-add", "key-revoke", "import", "remove", "edit", "revoke", "estimate", "move", "exchange"}
     changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference"}
     changing |= {"create", "rotate", "suspend", "role", "give"}
+    changing |= {"set", "capacity"}
     silent = [
         trail
         for trail, command in COMMANDS.items()

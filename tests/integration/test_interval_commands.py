@@ -445,8 +445,12 @@ def test_meters_are_listed_with_place_and_device(run: Run) -> None:
     ]
     assert [one["code"] for one in _rows(run("meter", "list", "--region", "north", "--json"))] == ["MTR-00000001"]
     assert [one["code"] for one in _rows(run("meter", "list", "--gateway", "attic", "--json"))] == ["MTR-00000002"]
-    none = run("meter", "list", "--region", "nosuch", "--gateway", "attic")
-    assert (none.stdout, none.stderr) == ("", "There is no meter of region nosuch and gateway attic now.\n")
+    none = run("meter", "list", "--region", "north", "--gateway", "attic")
+    assert (none.stdout, none.stderr) == ("", "There is no meter of region north and gateway attic now.\n")
+    for option, there in (("--region", "are north, south"), ("--gateway", "is attic")):
+        unknown = run("meter", "list", option, "nosuch")
+        message = f"segs-cloud: there is no {option.strip('-')} nosuch; there {there}\n"
+        assert (unknown.returncode, unknown.stdout, unknown.stderr) == (1, "", message)
     assert run("meter", "show", "MTR-00000009").stderr == (
         "segs-cloud: there is no meter MTR-00000009; segs-cloud meter list names them\n"
     )

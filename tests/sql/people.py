@@ -29,6 +29,8 @@ INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'UT
 INSERT INTO meter_owners (meter_id, user_id, valid) VALUES
     (1, 1, '[-infinity, infinity)'), (2, 2, '[-infinity, infinity)'), (3, 2, '[-infinity, infinity)');
 INSERT INTO meter_exchanges (meter_id, exchanged_at) VALUES (1, '2026-01-01Z'), (2, '2026-01-01Z'), (3, '2026-01-01Z');
+INSERT INTO meter_claims (meter_id, code_hash, issued_by, created_at, expires_at)
+    SELECT m, sha256(m::text::bytea), 5, now(), now() + INTERVAL '1 day' FROM generate_series(1, 3) AS m;
 INSERT INTO gateways (name, region) VALUES ('attic', NULL), ('cellar', 'south'), ('shed', NULL);
 INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('1')), (2, sha256('2')), (3, sha256('3'));
 INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 1, 1000), (1, 'm2', 2, 1000);

@@ -30,6 +30,7 @@ SEEN: dict[str, tuple[set[object], ...]] = {
     "meter_locations": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "meter_owners": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "meter_exchanges": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
+    "meter_claims": (NOTHING, NOTHING, NOTHING, {1, 2}, {3}, ALL, NOTHING),
     "devices": (NOTHING, NOTHING, NOTHING, {1, 2}, NOTHING, {1, 2}, NOTHING),
     "gateways": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
     "gateway_keys": (NOTHING, NOTHING, NOTHING, {1}, {2}, ALL, NOTHING),
@@ -138,6 +139,44 @@ def test_a_row_is_made_only_by_who_may(people: People, statement: str) -> None:
             pass
 
     assert may == INSERTED[statement]
+
+
+DONE = {
+    "SELECT caller_gives_meter('MTR-00000001', 2, now(), now())": {"the operator", "the admin"},
+    "SELECT caller_gives_meter('MTR-00000001', NULL, now(), now())": {"the operator", "the admin"},
+    "SELECT caller_gives_meter('MTR-00000001', 3, now(), now())": {"the admin"},
+    "SELECT meter_claim_issue('MTR-00000001', sha256('x'), INTERVAL '1 day', now())": {"the operator", "the admin"},
+    "SELECT meter_claim_withdraw('MTR-00000001', now())": {"the operator", "the admin"},
+    "SELECT meter_claim_use(sha256('x'), now())": {"Ada", "Bob"},
+    "SELECT caller_sets_capacity('north', 5e6, now(), now())": {"the admin"},
+    "SELECT meter_add('north', NULL, 'x', 'y', NULL, now())": {"the operator", "the admin"},
+    "SELECT meter_move('MTR-00000001', 'north', 'Europe/Berlin', now(), now())": {"the operator", "the admin"},
+    "SELECT meter_move('MTR-00000001', 'south', NULL, now(), now())": {"the admin"},
+    "SELECT gateway_enable('attic', false, now())": {"the operator", "the admin"},
+    "SELECT gateway_add('new', sha256('x'), now(), 'north')": {"the operator", "the admin"},
+}
+
+
+@pytest.mark.parametrize("statement", DONE)
+def test_a_function_that_does_as_the_owner_does_it_for_whom_it_is(people: People, statement: str) -> None:
+    """D6, D12: whatever the API asks of it."""
+    may, refusals = set(), set()
+    for name, caller in WHO.items():
+        try:
+            with people.owner.transaction(force_rollback=True):
+                people.ask(caller, statement)
+                may.add(name)
+        except psycopg.Error as refused:
+            refusals.add(refused.sqlstate)
+
+    assert may == DONE[statement]
+    assert refusals <= {"SG010", "SG022", "SG024", "SG051", "SG070", "42501"}
+
+
+def test_nobody_reads_what_a_claim_is_known_by(people: People) -> None:
+    for caller in (ADA, OPS, ROOT):
+        with pytest.raises(errors.InsufficientPrivilege):
+            people.ask(caller, "SELECT code_hash FROM meter_claims")
 
 
 def test_every_table_that_the_api_reaches_says_who_sees_its_rows(people: People) -> None:

@@ -48,6 +48,12 @@ FROM generate_series({minute} - INTERVAL '120 days', {minute} - INTERVAL '1 day'
      generate_series(0, 99) AS n;
 ANALYZE;
 """
+# Of each of 60 blocks a thousand minutes that are due.
+_BACKLOG = """
+INSERT INTO dirty_meters (resolution_min, block, meters, first_time, last_time, due_at)
+SELECT 1, b, ARRAY[b * 4096 + 1], t, t, t
+FROM generate_series(1000, 1059) AS b, generate_series(1, 1000) AS s, date_add(%(now)s, -s * INTERVAL '1 minute') AS t
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Looked:
     how: str
 
 
+Plans = Callable[[psycopg.sql.SQL | str, dict[str, Any]], list[dict[str, Any]]]
 Explained = Callable[[psycopg.sql.SQL | str, dict[str, Any]], list[Looked]]
 
 
@@ -79,30 +86,41 @@ def filled(pg_server: PostgresServer, telemetry_template: str) -> Iterator[psyco
 
 
 @pytest.fixture
-def explained(filled: psycopg.Connection) -> Iterator[Explained]:
-    """Runs a statement and gives all scans of chunks in it and in the functions that it calls. Nothing of it stays."""
+def plans(filled: psycopg.Connection) -> Iterator[Plans]:
+    """Runs a statement and gives all nodes of its plan and of those in functions that it calls. Nothing of it stays."""
     said: list[str] = []
 
     def hear(notice: psycopg.errors.Diagnostic) -> None:
         said.append(notice.message_primary or "")
 
-    def explain(statement: Any, given: dict[str, Any]) -> list[Looked]:
+    def explain(statement: Any, given: dict[str, Any]) -> list[dict[str, Any]]:
         said.clear()
         filled.execute(statement, given)
         # A plan is told when its portal is closed, which the next statement does.
+        filled.execute("SELECT")
+        found = [json.loads(text.partition("plan:\n")[2]) for text in said if "plan:\n" in text]
+        return [node for plan in found for node in _nodes(plan["Plan"])]
+
+    filled.add_notice_handler(hear)
+    with filled.transaction(force_rollback=True):
+        yield explain
+    filled.remove_notice_handler(hear)
+
+
+@pytest.fixture
+def explained(filled: psycopg.Connection, plans: Plans) -> Explained:
+    """Runs a statement and gives all scans of chunks in it and in the functions that it calls."""
+
+    def explain(statement: Any, given: dict[str, Any]) -> list[Looked]:
+        nodes = plans(statement, given)
         chunks = {row[0]: row[1:] for row in filled.execute(_CHUNKS)}
-        plans = [json.loads(text.partition("plan:\n")[2]) for text in said if "plan:\n" in text]
-        nodes = [node for plan in plans for node in _nodes(plan["Plan"])]
         return [
             Looked(*chunks[node["Relation Name"]], how=node["Node Type"])
             for node in nodes
             if node.get("Relation Name") in chunks and node["Node Type"] != "ModifyTable"
         ]
 
-    filled.add_notice_handler(hear)
-    with filled.transaction(force_rollback=True):
-        yield explain
-    filled.remove_notice_handler(hear)
+    return explain
 
 
 _CHUNKS = "SELECT chunk_name, hypertable_name, range_start, range_end FROM timescaledb_information.chunks"
@@ -128,6 +146,33 @@ def _mark(connection_statement: Explained, resolution_min: int, first: datetime,
         f"SELECT mark_meters(%(resolution)s, {meters}, %(first)s, %(last)s, %(first)s)",
         {"resolution": resolution_min, "first": first, "last": last},
     )
+
+
+def test_a_mark_looks_at_nothing_that_is_stored(plans: Plans) -> None:
+    meters = list(range(4096, 4572))
+    given = {"meters": meters, "first": NOW - MINUTE, "last": NOW}
+
+    nodes = plans("SELECT mark_meters(1, %(meters)s, %(first)s, %(last)s, %(last)s)", given)
+
+    assert [node["Relation Name"] for node in nodes if "Relation Name" in node] == ["dirty_meters"]
+    [written] = [node for node in nodes if node["Node Type"] == "ModifyTable"]
+    assert written["Operation"] == "Insert"
+
+
+def test_the_marks_of_a_block_are_claimed_by_index(plans: Plans) -> None:
+    """The queue is gone through once, for the block that has waited longest."""
+    plans(_BACKLOG, {"now": NOW})
+    plans("ANALYZE dirty_meters", {})
+
+    nodes = plans("SELECT claim_marks(1, 500, %(until)s)", {"until": NOW})
+
+    looked = [node for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
+    assert {node["Relation Name"] for node in looked} == {"dirty_meters"}
+    assert {node["Index Name"] for node in nodes if "Index Name" in node} == {
+        "dirty_meters_block_idx",
+        "dirty_meters_pkey",
+    }
+    assert [node["Node Type"] for node in looked].count("Seq Scan") <= 1
 
 
 def test_the_latest_reading_is_found_in_the_newest_chunks(explained: Explained) -> None:

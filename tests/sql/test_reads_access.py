@@ -220,6 +220,8 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
         "meter_history",
         "meter_readings",
         "meter_statistics",
+        "readable_exchange_reads",
+        "readable_last_reads",
         "readable_spans",
         "region_history",
         "region_statistics",

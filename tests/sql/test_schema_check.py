@@ -65,8 +65,8 @@ DOMAIN: dict[LiteralString, str] = {
         "table users: unexpected rights of segs_readonly on column password_hash SELECT"
     ),
     "GRANT CREATE ON SCHEMA public TO PUBLIC": "schema public: unexpected rights of PUBLIC CREATE",
-    "GRANT EXECUTE ON FUNCTION gateway_add(text, bytea, timestamptz) TO PUBLIC": (
-        "function gateway_add(text,bytea,timestamp with time zone): unexpected rights of PUBLIC EXECUTE"
+    "GRANT EXECUTE ON FUNCTION gateway_add(text, bytea, timestamptz, text) TO PUBLIC": (
+        "function gateway_add(text,bytea,timestamp with time zone,text): unexpected rights of PUBLIC EXECUTE"
     ),
     "CREATE VIEW people AS SELECT name FROM users": "unexpected view people",
     "ALTER VIEW registry_devices SET (security_invoker = true)": (
@@ -173,8 +173,8 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (6, 29, None)
-    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (7, 4, edition)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (7, 30, None)
+    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (8, 4, edition)
 
 
 def test_a_scratch_database_that_a_killed_check_left_is_dropped_by_a_later_one(domain_db: str) -> None:

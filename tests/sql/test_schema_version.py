@@ -15,20 +15,20 @@ from cloud.schema.version import require_schema
 async def test_a_service_starts_on_the_version_it_knows(telemetry_db: str) -> None:
     async with await AsyncConnection.connect(telemetry_db) as connection:
         await connection.execute("SET ROLE segs_ingest")
-        assert await require_schema(connection, "telemetry") == 7
+        assert await require_schema(connection, "telemetry") == 8
 
 
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
         (
-            "INSERT INTO schema_version (version, master) VALUES (7, 'domain')",
-            "version 7, this release knows 6: run the release",
+            "INSERT INTO schema_version (version, master) VALUES (8, 'domain')",
+            "version 8, this release knows 7: run the release",
         ),
         (
             "ALTER TABLE schema_version DROP CONSTRAINT schema_version_version_check;"
             " UPDATE schema_version SET version = 0",
-            "version 0, this release needs 6: run segs-cloud schema apply",
+            "version 0, this release needs 7: run segs-cloud schema apply",
         ),
         ("DROP TABLE schema_version", "has no domain schema: run segs-cloud schema apply"),
         ("DELETE FROM schema_version", "has no domain schema: run segs-cloud schema apply"),

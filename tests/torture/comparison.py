@@ -96,9 +96,14 @@ def _assign(meter: str, told: list[Told], rows: list[Row], findings: Findings) -
     for one in told:
         by_key.setdefault(one.key, []).append(one)
     shapes = sorted({frozenset(one.values) for one in told}, key=lambda names: (-len(names), sorted(names)))
+    in_rows: dict[int, list[Told]] = {}
     for number, row in enumerate(rows):
         free = next(_covers(row.values, shapes, by_key, free=True), None)
-        if free is not None and (parts := _nearest(free, by_key, row.time_us)) is not None:
+        parts = None if free is None else _nearest(free, by_key, row.time_us)
+        if parts is None:
+            parts = _exchanged(_covers(row.values, shapes, by_key, free=False), by_key, in_rows)
+        if parts is not None:
+            in_rows[number] = parts
             for part in parts:
                 part.row = number
             findings.stored += 1
@@ -139,6 +144,56 @@ def _nearest(keys: list[Key], by_key: dict[Key, list[Told]], time_us: int) -> li
         if max(part.t_us for part in parts) - min(part.t_us for part in parts) <= _TOGETHER_US:
             return parts
     return None
+
+
+def _exchanged(
+    ways: Iterator[list[Key]], by_key: dict[Key, list[Told]], in_rows: dict[int, list[Told]]
+) -> list[Told] | None:
+    """Responses for a row whose own are in others that may as well have equal ones, told at about their time too.
+
+    A response that a stopped meter told long before the rest of its poll is farther from that than the next poll's, and
+    so each row after it may have the next one's: the last one then has none. What is in no row at all is still none's.
+    """
+    for keys in ways:
+        rarest = min(range(len(keys)), key=lambda at: len(by_key[keys[at]]))
+        for anchor in by_key[keys[rarest]]:
+            if anchor.row is not None:
+                continue
+            parts = [anchor if at == rarest else _given_up(key, anchor, by_key, in_rows) for at, key in enumerate(keys)]
+            if None not in parts:
+                return [part for part in parts if part is not None]
+    return None
+
+
+def _given_up(key: Key, near: Told, by_key: dict[Key, list[Told]], in_rows: dict[int, list[Told]]) -> Told | None:
+    """A response for `key` told at about the time of `near`, free or given up by a row that takes an equal one."""
+    # Who asks, and who gave up for whom; breadth first, so that the fewest rows change.
+    asking: list[tuple[Told, Told | None]] = [(near, None)]
+    seen: dict[Told, int] = {}
+    for number, (anchor, _) in enumerate(asking):
+        for one in by_key[key]:
+            if one in seen or one is anchor or abs(one.t_us - anchor.t_us) > _TOGETHER_US:
+                continue
+            seen[one] = number
+            if one.row is None:
+                return _passed_on(one, asking, seen, in_rows)
+            rest = [part for part in in_rows[one.row] if part is not one]
+            if rest:
+                asking.append((rest[0], one))
+    return None
+
+
+def _passed_on(
+    free: Told, asking: list[tuple[Told, Told | None]], seen: dict[Told, int], in_rows: dict[int, list[Told]]
+) -> Told:
+    """Each row on the way takes what the one after it gave up; returns what the first gave up."""
+    while (held := asking[seen[free]][1]) is not None:
+        assert held.row is not None
+        parts = in_rows[held.row]
+        parts[parts.index(held)] = free
+        free.row, held.row = held.row, None
+        free = held
+    return free
 
 
 def _closest(candidates: list[Told], t_us: int) -> Told:

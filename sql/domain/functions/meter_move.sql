@@ -23,7 +23,12 @@ BEGIN
         INSERT INTO meter_locations (meter_id, region, timezone, valid, created_at, updated_at)
         VALUES (v_here.meter_id, p_region, v_timezone, tstzrange(p_from, upper(v_here.valid)), p_now, p_now);
     END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    IF caller_id() IS NULL THEN
+        RAISE;
+    END IF;
+    RAISE EXCEPTION 'region % is not one of yours', p_region USING ERRCODE = 'SG070', HINT = 'Ask an admin.';
 END
 $$;
-COMMENT ON FUNCTION meter_move(text, text, text, timestamptz, timestamptz) IS 'A meter is in another region, or zone (NULL for the region''s), from p_from on, until a move that is planned for later; raises SG022 no such meter, SG024 no such region';
+COMMENT ON FUNCTION meter_move(text, text, text, timestamptz, timestamptz) IS 'A meter is in another region, or zone (NULL for the region''s), from p_from on, until a move that is planned for later; raises SG022 no such meter, SG024 no such region, SG070 the region is not one of the caller''s';
 GRANT EXECUTE ON FUNCTION meter_move(text, text, text, timestamptz, timestamptz) TO segs_api;

@@ -20,19 +20,28 @@ LANGUAGE sql SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION session_lock(uuid) IS 'Whoever changes a session goes one after the other: a token must not be rotated past its revocation';
 
+CREATE OR REPLACE FUNCTION session_role(p_user_id integer, p_family_id uuid, p_jti uuid, p_now timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT u.role
+          FROM users u
+         WHERE u.user_id = p_user_id AND u.suspended_at IS NULL AND u.deleted_at IS NULL
+           AND EXISTS (SELECT FROM sessions s WHERE s.family_id = p_family_id AND s.user_id = p_user_id AND s.rotated_at IS NULL
+                          AND s.revoked_at IS NULL AND s.expires_at > p_now)
+           AND NOT EXISTS (SELECT FROM sessions s WHERE s.family_id = p_family_id AND s.created_at < u.tokens_valid_from)
+           AND NOT EXISTS (SELECT FROM token_blacklist b WHERE b.jti = p_jti));
+END
+$$;
+COMMENT ON FUNCTION session_role(integer, uuid, uuid, timestamptz) IS 'The user''s role as it is now, if the session that an access token names still stands; NULL where it does not. Suspension, deletion, logout and another role count at once';
+
 CREATE OR REPLACE FUNCTION session_enter(
     p_user_id integer, p_family_id uuid, p_jti uuid, p_request_id text, p_now timestamptz, OUT role text, OUT regions text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM set_config('segs.user_id', '', true);
-    SELECT u.role INTO role
-      FROM users u
-     WHERE u.user_id = p_user_id AND u.suspended_at IS NULL AND u.deleted_at IS NULL
-       AND EXISTS (SELECT FROM sessions s WHERE s.family_id = p_family_id AND s.user_id = p_user_id AND s.rotated_at IS NULL
-                      AND s.revoked_at IS NULL AND s.expires_at > p_now)
-       AND NOT EXISTS (SELECT FROM sessions s WHERE s.family_id = p_family_id AND s.created_at < u.tokens_valid_from)
-       AND NOT EXISTS (SELECT FROM token_blacklist b WHERE b.jti = p_jti);
+    role := session_role(p_user_id, p_family_id, p_jti, p_now);
     IF role IS NULL THEN
         RETURN;
     END IF;

@@ -67,3 +67,14 @@ CREATE POLICY meter_exchanges_changed ON meter_exchanges FOR UPDATE TO segs_api
            OR EXISTS (SELECT FROM meter_locations l
                        WHERE l.meter_id = meter_exchanges.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
                          AND l.valid @> statement_timestamp()));
+
+-- Made and used by functions alone.
+ALTER TABLE meter_claims ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS meter_claims_services ON meter_claims;
+CREATE POLICY meter_claims_services ON meter_claims TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS meter_claims_seen ON meter_claims;
+CREATE POLICY meter_claims_seen ON meter_claims FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'ADMIN'
+           OR EXISTS (SELECT FROM meter_locations l
+                       WHERE l.meter_id = meter_claims.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
+                         AND l.valid @> statement_timestamp()));

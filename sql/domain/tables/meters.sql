@@ -38,5 +38,6 @@ CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXEC
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters
     FOR EACH ROW EXECUTE FUNCTION audit_change('meter_id');
 GRANT SELECT, INSERT, UPDATE ON meters TO segs_api;
+GRANT USAGE ON SEQUENCE meters_meter_id_seq TO segs_api;
 GRANT SELECT, UPDATE (status) ON meters TO segs_worker;
 GRANT SELECT ON meters TO segs_readonly;

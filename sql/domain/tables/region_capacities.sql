@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS region_capacities (
         CHECK (NOT isempty(valid) AND NOT lower_inf(valid) AND NOT upper_inf(valid) AND lower_inc(valid) AND NOT upper_inc(valid)),
     CONSTRAINT region_capacities_one_at_a_time EXCLUDE USING gist (region WITH =, valid WITH &&)
 );
-COMMENT ON TABLE region_capacities IS 'Capacities of regions (effective-dated), written by changes of regions.capacity_w; no row where it was unknown';
+COMMENT ON TABLE region_capacities IS 'Capacities of regions (effective-dated), written by functions alone; no row where it was unknown';
 COMMENT ON COLUMN region_capacities.region_capacity_id IS 'Row key';
 COMMENT ON COLUMN region_capacities.region IS 'The region';
 COMMENT ON COLUMN region_capacities.capacity_w IS 'Capacity of the region''s supply, W';
@@ -17,7 +17,7 @@ COMMENT ON COLUMN region_capacities.valid IS 'When it was, or is, that; half-ope
 COMMENT ON INDEX region_capacities_one_at_a_time IS 'A region has one capacity at a time';
 CREATE OR REPLACE TRIGGER region_capacities_audit AFTER INSERT OR UPDATE OR DELETE ON region_capacities
     FOR EACH ROW EXECUTE FUNCTION audit_change('region_capacity_id');
--- Written by the trigger alone.
+-- Written by functions alone.
 GRANT SELECT ON region_capacities TO segs_api, segs_worker, segs_readonly;
 
 -- The owner's rights write history, so that a role can neither skip nor forge it.
@@ -27,6 +27,10 @@ DECLARE
     v_at timestamptz := CASE TG_OP WHEN 'INSERT' THEN '-infinity' ELSE NEW.updated_at END;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
+        IF NEW.capacity_w IS NOT DISTINCT FROM (SELECT c.capacity_w FROM region_capacities c
+                                                 WHERE c.region = NEW.region AND upper(c.valid) = 'infinity') THEN
+            RETURN NULL;
+        END IF;
         UPDATE region_capacities SET valid = tstzrange(lower(valid), v_at)
          WHERE region = NEW.region AND upper(valid) = 'infinity' AND lower(valid) < v_at;
         DELETE FROM region_capacities WHERE region = NEW.region AND lower(valid) >= v_at;
@@ -37,7 +41,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION keep_capacity() IS 'Writes region_capacities: a new region''s from the beginning of time, a changed one from its updated_at on';
+COMMENT ON FUNCTION keep_capacity() IS 'Writes region_capacities: a new region''s from the beginning of time, a changed one from its updated_at on, unless it is there already';
 
 CREATE OR REPLACE TRIGGER regions_capacity_made AFTER INSERT ON regions FOR EACH ROW EXECUTE FUNCTION keep_capacity();
 CREATE OR REPLACE TRIGGER regions_capacity_changed AFTER UPDATE ON regions FOR EACH ROW

@@ -1,9 +1,9 @@
 -- What the registry views show, by name: the cloud copies them when the name has changed, and need not read them to know.
 -- The name is made of all tokens. A transaction that changes the registry gives one row a token, a row that no other
--- transaction holds, and holds it to its end; so none waits for another, and there are as many rows as there ever were such
--- transactions at once. What a snapshot sees of a row changes with each commit that it sees of those that held the row, one
--- after the other. So of two snapshots that see different changes no two names are alike, in whatever order the transactions
--- began, wrote and committed.
+-- transaction holds, and holds it to its end; so none waits for another. Where it finds all rows held it adds one: there are
+-- hardly more than there ever were such transactions at once. What a snapshot sees of a row changes with each commit that it
+-- sees of those that held the row, one after the other. So of two snapshots that see different changes no two names are alike,
+-- in whatever order the transactions began, wrote and committed.
 
 CREATE TABLE IF NOT EXISTS registry_state (
     lane integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS registry_state (
     began_at timestamptz NOT NULL DEFAULT transaction_timestamp()
 );
 INSERT INTO registry_state (token) SELECT gen_random_uuid() WHERE NOT EXISTS (SELECT FROM registry_state);
-COMMENT ON TABLE registry_state IS 'A row for each of the transactions that ever changed at once what the registry views show; each gives one row a new token';
+COMMENT ON TABLE registry_state IS 'Tokens of what the registry views show: who changes that gives one row another; hardly more rows than did so at once';
 COMMENT ON COLUMN registry_state.lane IS 'Row key';
 COMMENT ON COLUMN registry_state.token IS 'Random: a restored database has not by chance the one that was copied';
 COMMENT ON COLUMN registry_state.transaction_id IS 'Transaction that gave the token';

@@ -66,11 +66,17 @@ GRANT SELECT ON registry_epochs TO segs_worker;
 -- Whoever asks sees the meters that the tables' policies show them.
 CREATE OR REPLACE VIEW meters_now WITH (security_invoker = true) AS
 SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, o.user_id, m.site, m.latitude_deg,
-       m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at
+       m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at,
+       g.name AS gateway, d.device, d.interval_ms
   FROM meters m
   JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp()
-  LEFT JOIN meter_owners o ON o.meter_id = m.meter_id AND o.valid @> statement_timestamp();
-COMMENT ON VIEW meters_now IS 'Meters, each with the place where it is now';
+  LEFT JOIN meter_owners o ON o.meter_id = m.meter_id AND o.valid @> statement_timestamp()
+  LEFT JOIN devices d ON d.meter_id = m.meter_id AND d.valid @> statement_timestamp()
+  LEFT JOIN gateways g ON g.gateway_id = d.gateway_id;
+COMMENT ON VIEW meters_now IS 'Meters, each with the place, the owner and the device that it has now';
+COMMENT ON COLUMN meters_now.gateway IS 'gateways.name, now; NULL where nothing reads it, or the caller does not see what does';
+COMMENT ON COLUMN meters_now.device IS 'devices.device, now';
+COMMENT ON COLUMN meters_now.interval_ms IS 'devices.interval_ms, now, milliseconds';
 COMMENT ON COLUMN meters_now.meter_id IS 'meters.meter_id';
 COMMENT ON COLUMN meters_now.meter_code IS 'meters.meter_code';
 COMMENT ON COLUMN meters_now.status IS 'meters.status';

@@ -1,15 +1,12 @@
 -- Energy of minutes, from every read of a register. Between two reads that are believed a register moves in a straight line and
 -- is rounded once at each boundary, so that minutes telescope: they add up to the last read minus the first.
 --
--- Differences are taken within an epoch only (register_epochs), and so:
---   glitch     a read lower or higher than both neighbours, while the next one goes on from the one before: left out. So is
---              what a clock that was wrong by seconds has brought into disorder, unless the register may begin again or have
---              wrapped: a read whose time was corrected, where one of the 30 s beside it that was not contradicts it; and one
---              lower than another of the 30 s before, up to which the register has come again within 30 s
---   rollover   lower than the read before, where the register wraps at a known modulus and the way across is one that the
+-- Differences are taken within an epoch only (register_epochs). judged_reads says which reads are left out; of those that are not
+-- the next one is:
+--   rollover   lower than the one before, where the register wraps at a known modulus and the way across is one that the
 --              connection can carry: booked
---   reset      lower than the read before, where the register may begin again: not believed, 0 energy, quality 10
---   backwards  lower than the read before, where it may not: the same, and a sign of tampering
+--   reset      lower than the one before, where the register may begin again: not believed, 0 energy, quality 10
+--   backwards  lower than the one before, where it may not: the same, and a sign of tampering
 --   jump       farther up than the connection can carry: the same
 -- What a register moved by beside an exchange without the final read, or the first one, nobody knows: quality 10, up to the read
 -- on that side, and no energy in minutes that have no other.
@@ -31,14 +28,18 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
-    v_disorder CONSTANT interval := INTERVAL '30 seconds';
+    v_disorder CONSTANT interval := clock_disorder();
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
-    v_first CONSTANT timestamptz := p_from - INTERVAL '14 days';
-    v_last CONSTANT timestamptz := p_to + INTERVAL '14 days';
+    -- As far as the energy of a read that is one longest gap away can reach.
+    v_first CONSTANT timestamptz := p_from - 2 * longest_gap();
+    v_last CONSTANT timestamptz := p_to + 2 * longest_gap();
+    v_raw CONSTANT smallint := quality_raw();
+    v_interpolated CONSTANT smallint := quality_interpolated();
+    v_failed CONSTANT smallint := quality_failed();
 BEGIN
     WITH known AS MATERIALIZED (
         SELECT k.meter_id, k.register FROM meter_registers AS k
-        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
+        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - longest_gap() - INTERVAL '1 day'
     ), around AS MATERIALIZED (
         -- One for all registers of a meter: a minute's quality is that of the worst of them.
         SELECT k.meter_id, time_bucket(v_minute, least(p_from - 4 * v_disorder, min(before.at))) AS lo,
@@ -72,91 +73,26 @@ BEGIN
         JOIN known AS k ON k.meter_id = s.meter_id
         CROSS JOIN LATERAL fourth_read_before(s.meter_id, k.register, s.lo, v_first) AS before
         CROSS JOIN LATERAL fourth_read_after(s.meter_id, k.register, s.hi, v_last) AS after
-    ), read AS MATERIALIZED (
-        SELECT k.meter_id, k.register, r.time AS at, r.value, r.corrected
-        FROM context AS k
-        CROSS JOIN LATERAL (
-            SELECT w.time, w.flags & 2 <> 0 AS corrected,
-                   register_value(k.register, w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh,
-                                  w.reactive_energy_export_varh) AS value
-            FROM raw_readings AS w
-            WHERE w.meter_id = k.meter_id AND w.time >= k.begins AND w.time <= k.ends AND w.time >= v_first AND w.time <= v_last
-        ) AS r
-        WHERE r.value IS NOT NULL
     ), epoch AS MATERIALIZED (
         SELECT e.meter_id, e.register, e.starts_at, e.final_value, e.first_value,
                row_number() OVER (PARTITION BY e.meter_id, e.register ORDER BY e.starts_at) AS nth
         FROM context AS k
         JOIN register_epochs AS e ON e.meter_id = k.meter_id AND e.register = k.register
-        WHERE e.starts_at >= k.begins - INTERVAL '7 days' AND e.starts_at <= k.ends + INTERVAL '7 days'
-    ), point AS (
-        SELECT r.meter_id, r.register, r.at, r.value, r.corrected,
-               (SELECT count(*) FROM epoch AS e
-                WHERE e.meter_id = r.meter_id AND e.register = r.register AND e.starts_at <= r.at) AS epoch
-        FROM read AS r
-        UNION ALL
-        SELECT e.meter_id, e.register, e.starts_at, v.value, false,
-               (SELECT count(*) FROM epoch AS o
-                WHERE o.meter_id = e.meter_id AND o.register = e.register AND o.starts_at <= e.starts_at) - v.behind
-        FROM epoch AS e
-        CROSS JOIN LATERAL (VALUES (e.final_value, 1), (e.first_value, 0)) AS v (value, behind)
-        WHERE v.value IS NOT NULL
-          AND (v.behind = 1 OR NOT EXISTS (SELECT FROM read AS r WHERE r.meter_id = e.meter_id AND r.register = e.register
-                                                                   AND r.at = e.starts_at))
-    ), rated AS (
-        SELECT p.*, COALESCE(d.max_power_w, 1e6) AS max_power_w, COALESCE(d.interval_ms, 60000) AS interval_ms,
-               d.register_modulus_wh AS modulus, COALESCE(d.register_resets, false) AS resets
-        FROM point AS p
-        LEFT JOIN device_registry AS d ON d.meter_id = p.meter_id AND d.valid @> p.at
-    ), placed AS MATERIALIZED (
-        -- How far a register may fall in the disorder of a clock and yet be itself; not at all where it may begin again or wrap.
-        SELECT r.*, lag(r.at) OVER w AS before_at, lag(r.value) OVER w AS before,
-               CASE WHEN NOT r.resets THEN least(register_allowance(r.max_power_w, r.at - v_disorder, r.at + v_disorder),
-                                                 r.modulus - register_allowance(r.max_power_w, r.at - v_disorder, r.at + v_disorder) - 1)
-                    ELSE 0 END AS allowance,
-               max(r.value) FILTER (WHERE NOT r.corrected) OVER (w RANGE BETWEEN v_disorder PRECEDING AND CURRENT ROW) AS surely_before,
-               min(r.value) FILTER (WHERE NOT r.corrected) OVER (w RANGE BETWEEN CURRENT ROW AND v_disorder FOLLOWING) AS surely_after
-        FROM rated AS r
-        WINDOW w AS (PARTITION BY r.meter_id, r.register, r.epoch ORDER BY r.at)
+        WHERE e.starts_at >= k.begins - longest_gap() AND e.starts_at <= k.ends + longest_gap()
     ), judged AS MATERIALIZED (
-        SELECT p.*, p.corrected AND COALESCE(p.surely_before - p.value BETWEEN 1 AND p.allowance OR p.value - p.surely_after BETWEEN 1 AND p.allowance, false) AS misplaced
-        FROM placed AS p
-    ), between_neighbours AS (
-        SELECT j.meter_id, j.register, j.epoch, j.at, j.value, j.max_power_w, j.interval_ms, j.modulus, j.resets, j.allowance,
-               lag(j.at) OVER w AS before_at, lag(j.value) OVER w AS before, lead(j.at) OVER w AS after_at, lead(j.value) OVER w AS after,
-               max(j.value) OVER (w RANGE BETWEEN v_disorder PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW) AS highest_before,
-               max(j.value) OVER (w RANGE BETWEEN CURRENT ROW AND v_disorder FOLLOWING EXCLUDE CURRENT ROW) AS highest_after
-        FROM judged AS j WHERE NOT j.misplaced
-        WINDOW w AS (PARTITION BY j.meter_id, j.register, j.epoch ORDER BY j.at)
-    ), dipped AS (
-        SELECT n.*,
-               COALESCE(n.value < n.before AND n.value < n.after
-                        AND n.after - n.before BETWEEN 0 AND register_allowance(n.max_power_w, n.before_at, n.after_at), false)
-               OR COALESCE(n.highest_before - n.value BETWEEN 1 AND n.allowance AND n.highest_after - n.highest_before BETWEEN 0 AND n.allowance,
-                           false) AS dip
-        FROM between_neighbours AS n
-    ), left_out AS MATERIALIZED (
-        SELECT d.meter_id, d.register, d.epoch, d.at, d.value, d.max_power_w, d.interval_ms, d.modulus, d.resets, d.before_at, d.before,
-               d.dip OR COALESCE(
-                   d.value > d.after
-                   AND d.after - d.before BETWEEN 0 AND register_allowance(d.max_power_w, d.before_at, d.after_at)
-                   AND NOT lag(d.dip, 1, false) OVER w AND NOT lead(d.dip, 1, false) OVER w, false) AS out
-        FROM dipped AS d
-        WINDOW w AS (PARTITION BY d.meter_id, d.register, d.epoch ORDER BY d.at)
-        UNION ALL
-        SELECT j.meter_id, j.register, j.epoch, j.at, j.value, j.max_power_w, j.interval_ms, j.modulus, j.resets, j.before_at, j.before, true
-        FROM judged AS j WHERE j.misplaced
+        SELECT k.meter_id, k.register, j.*
+        FROM context AS k CROSS JOIN LATERAL judged_reads(k.meter_id, k.register, k.begins, k.ends, v_first, v_last) AS j
     ), pair AS MATERIALIZED (
         SELECT l.meter_id, l.register, l.epoch, l.interval_ms, l.modulus, l.resets, l.at, l.value,
                register_allowance(l.max_power_w, l.at, lead(l.at) OVER w) AS allowance,
                lead(l.at) OVER w AS to_at, lead(l.value) OVER w AS to_value
-        FROM left_out AS l WHERE NOT l.out
+        FROM judged AS l WHERE NOT l.left_out
         WINDOW w AS (PARTITION BY l.meter_id, l.register, l.epoch ORDER BY l.at)
     ), way AS MATERIALIZED (
         SELECT p.*, p.to_value - p.value < 0 AS fell, m.moved, m.moved BETWEEN 0 AND p.allowance AS believed,
                time_bucket(v_minute, p.at) AS from_bucket,
-               CASE WHEN p.to_at < p.at + INTERVAL '7 days' THEN time_bucket(v_minute, p.to_at) END AS to_bucket,
-               p.to_at - p.at > p.interval_ms * INTERVAL '1.5 milliseconds' AS gap
+               CASE WHEN p.to_at < p.at + longest_gap() THEN time_bucket(v_minute, p.to_at) END AS to_bucket,
+               is_gap(p.interval_ms, p.at, p.to_at) AS gap
         FROM pair AS p
         CROSS JOIN LATERAL (SELECT CASE WHEN p.to_value < p.value AND p.to_value - p.value + p.modulus BETWEEN 0 AND p.allowance
                                         THEN p.to_value - p.value + p.modulus ELSE p.to_value - p.value END) AS m (moved)
@@ -175,24 +111,24 @@ BEGIN
         ) AS beside
         CROSS JOIN LATERAL (VALUES (CASE WHEN e.final_value IS NULL THEN beside.before_at END, e.starts_at),
                                    (e.starts_at, CASE WHEN e.first_value IS NULL THEN beside.after_at END)) AS u (from_at, to_at)
-        WHERE u.from_at < u.to_at AND u.to_at < u.from_at + INTERVAL '7 days'
+        WHERE u.from_at < u.to_at AND u.to_at < u.from_at + longest_gap()
     ), part AS (
         -- what moved in the minute of the read itself
         SELECT w.meter_id, w.register, w.from_bucket AS bucket, NULL::real AS coverage,
                CASE WHEN w.to_bucket IS NULL OR NOT w.believed THEN 0
                     WHEN w.to_bucket = w.from_bucket THEN w.moved
                     ELSE register_share(w.moved, w.at, w.from_bucket + v_minute, w.to_at) END AS moved,
-               CASE WHEN w.to_bucket IS NULL THEN 14
-                    WHEN NOT w.believed THEN 10
-                    WHEN w.gap AND w.to_bucket > w.from_bucket AND w.to_at > w.from_bucket + v_minute THEN 9
-                    ELSE 14 END AS quality,
+               CASE WHEN w.to_bucket IS NULL THEN v_raw
+                    WHEN NOT w.believed THEN v_failed
+                    WHEN w.gap AND w.to_bucket > w.from_bucket AND w.to_at > w.from_bucket + v_minute THEN v_interpolated
+                    ELSE v_raw END AS quality,
                w.value AS lowest, NULL::bigint AS entered, COALESCE(w.fell AND w.to_bucket = w.from_bucket, false) AS broken
         FROM way AS w
         UNION ALL
         -- up to the next read, in that one's minute
         SELECT w.meter_id, w.register, w.to_bucket, NULL,
                CASE WHEN w.believed THEN w.moved - register_share(w.moved, w.at, w.to_bucket, w.to_at) ELSE 0 END,
-               CASE WHEN NOT w.believed THEN 10 WHEN w.gap AND w.to_at > w.to_bucket THEN 9 ELSE 14 END,
+               CASE WHEN NOT w.believed THEN v_failed WHEN w.gap AND w.to_at > w.to_bucket THEN v_interpolated ELSE v_raw END,
                NULL, w.value + register_share(w.moved, w.at, w.to_bucket, w.to_at), w.fell
         FROM way AS w WHERE w.to_bucket > w.from_bucket
         UNION ALL
@@ -201,7 +137,7 @@ BEGIN
                CASE WHEN w.believed AND NOT w.gap AND w.interval_ms >= 30000 THEN 100 ELSE 0 END,
                CASE WHEN w.believed THEN register_share(w.moved, w.at, b.bucket + v_minute, w.to_at)
                                          - register_share(w.moved, w.at, b.bucket, w.to_at) ELSE 0 END,
-               CASE WHEN NOT w.believed THEN 10 WHEN w.gap OR w.interval_ms < 30000 THEN 9 ELSE 14 END,
+               CASE WHEN NOT w.believed THEN v_failed WHEN w.gap OR w.interval_ms < 30000 THEN v_interpolated ELSE v_raw END,
                NULL, w.value + register_share(w.moved, w.at, b.bucket, w.to_at), w.fell
         FROM way AS w
         JOIN stretch AS s ON s.meter_id = w.meter_id
@@ -209,27 +145,27 @@ BEGIN
                                            least(w.to_bucket, s.hi) - v_minute, v_minute) AS b (bucket)
         WHERE w.to_bucket > w.from_bucket + v_minute
         UNION ALL
-        SELECT l.meter_id, l.register, time_bucket(v_minute, l.at), NULL, 0, 10, NULL, NULL, true FROM left_out AS l WHERE l.out
+        SELECT l.meter_id, l.register, time_bucket(v_minute, l.at), NULL, 0, v_failed, NULL, NULL, true FROM judged AS l WHERE l.left_out
         UNION ALL
         SELECT e.meter_id, e.register, time_bucket(v_minute, e.starts_at), NULL, NULL,
-               CASE WHEN e.final_value IS NULL OR e.first_value IS NULL THEN 10 ELSE 14 END, NULL, NULL, true
+               CASE WHEN e.final_value IS NULL OR e.first_value IS NULL THEN v_failed ELSE v_raw END, NULL, NULL, true
         FROM epoch AS e
         UNION ALL
         -- from the last read to an exchange whose final read nobody took, and from one without a first read to the next
-        SELECT u.meter_id, u.register, b.bucket, 0, NULL, 10, NULL, NULL, true
+        SELECT u.meter_id, u.register, b.bucket, 0, NULL, v_failed, NULL, NULL, true
         FROM unknown AS u
         JOIN stretch AS s ON s.meter_id = u.meter_id
         CROSS JOIN LATERAL generate_series(greatest(time_bucket(v_minute, u.from_at), s.lo),
                                            least(u.to_at - INTERVAL '1 microsecond', s.hi - v_minute), v_minute) AS b (bucket)
         UNION ALL
         -- and what was there before
-        SELECT a.meter_id, NULL, a.bucket, NULL, NULL, CASE WHEN a.samples > 0 THEN 14 END, NULL, NULL, false
+        SELECT a.meter_id, NULL, a.bucket, NULL, NULL, CASE WHEN a.samples > 0 THEN v_raw END, NULL, NULL, false
         FROM stretch AS s
         JOIN aggregates_1m AS a ON a.meter_id = s.meter_id AND a.bucket >= s.lo AND a.bucket < s.hi
         WHERE a.bucket >= v_first AND a.bucket < v_last
     ), register_minute AS (
-        SELECT p.meter_id, p.register, p.bucket, min(p.coverage) AS coverage, max(quality_rank(p.quality::smallint)) AS rank,
-               sum(p.moved)::bigint AS moved, bool_or(p.broken OR p.quality = 10) AS broken,
+        SELECT p.meter_id, p.register, p.bucket, min(p.coverage) AS coverage, max(quality_rank(p.quality)) AS rank,
+               sum(p.moved)::bigint AS moved, bool_or(p.broken OR p.quality = v_failed) AS broken,
                min(p.entered) AS entered, min(p.lowest) AS lowest
         FROM part AS p
         JOIN stretch AS s ON s.meter_id = p.meter_id
@@ -248,7 +184,7 @@ BEGIN
     ), minute AS MATERIALIZED (
         -- A minute that was interpolated and has no register any more has nothing to be of any quality.
         SELECT m.meter_id, m.bucket, COALESCE(min(m.coverage), 0) AS coverage,
-               COALESCE(quality_of_rank(max(m.rank)), 10) AS quality,
+               COALESCE(quality_of_rank(max(m.rank)), v_failed) AS quality,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 1)::bigint AS energy_import_wh,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 2)::bigint AS energy_export_wh,
                sum(m.moved + COALESCE(m.head, 0)) FILTER (WHERE m.register = 3)::bigint AS reactive_energy_import_varh,
@@ -266,7 +202,7 @@ BEGIN
                w.at AS before_at, w.value AS before_value, w.to_value AS value
         FROM way AS w WHERE w.fell OR NOT w.believed
         UNION ALL
-        SELECT l.meter_id, l.register, l.at, 'glitch', l.before_at, l.before, l.value FROM left_out AS l WHERE l.out
+        SELECT l.meter_id, l.register, l.at, 'glitch', l.before_at, l.before, l.value FROM judged AS l WHERE l.left_out
         UNION ALL
         SELECT e.meter_id, e.register, e.starts_at, 'exchange', NULL, e.final_value, e.first_value FROM epoch AS e
     ), forgotten AS (

@@ -39,3 +39,33 @@ $$;
 COMMENT ON FUNCTION exchange_reads(integer, timestamptz, bigint[], bigint[]) IS
     'The final reads of the old and the first reads of the new registers (one element a register, 1 to 4; NULL where nobody took it) beside the readings that are nearest to them. fault: backwards where a register would have fallen, beyond where it would have moved by more than most, in Wh or varh; NULL where they agree';
 GRANT EXECUTE ON FUNCTION exchange_reads(integer, timestamptz, bigint[], bigint[]) TO segs_worker, segs_readonly;
+
+CREATE OR REPLACE FUNCTION readable_exchange_reads(p_meter_id integer, p_at timestamptz, p_final bigint[], p_first bigint[])
+RETURNS TABLE (register smallint, read text, given bigint, near_at timestamptz, near_value bigint, most bigint, fault text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    PERFORM require_granted(p_meter_id);
+    RETURN QUERY SELECT e.* FROM exchange_reads(p_meter_id, p_at, p_final, p_first) AS e;
+END
+$$;
+COMMENT ON FUNCTION readable_exchange_reads(integer, timestamptz, bigint[], bigint[]) IS 'exchange_reads() for who may read the meter; raises SG060';
+GRANT EXECUTE ON FUNCTION readable_exchange_reads(integer, timestamptz, bigint[], bigint[]) TO segs_api;
+
+CREATE OR REPLACE FUNCTION readable_last_reads(p_meter_id integer)
+RETURNS TABLE (register smallint, last_read_at timestamptz, value bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    PERFORM require_granted(p_meter_id);
+    RETURN QUERY
+    SELECT k.register, n.at, n.value
+    FROM meter_registers AS k
+    LEFT JOIN LATERAL read_before(k.meter_id, k.register, k.last_day + INTERVAL '1 day', k.last_day - INTERVAL '1 day') AS n ON true
+    WHERE k.meter_id = p_meter_id ORDER BY k.register;
+END
+$$;
+COMMENT ON FUNCTION readable_last_reads(integer) IS 'The last read of each register that the meter has, 1 to 4, in Wh or varh, for who may read it; raises SG060';
+GRANT EXECUTE ON FUNCTION readable_last_reads(integer) TO segs_api;

@@ -19,94 +19,24 @@ AS $$
 DECLARE
     v_minute CONSTANT interval := INTERVAL '1 minute';
     v_horizon CONSTANT timestamptz := retention_horizon('raw_readings', p_now);
-    -- How far apart two reads may be and still have energy between them.
-    v_reach_from CONSTANT timestamptz := p_from - INTERVAL '7 days';
-    v_reach_to CONSTANT timestamptz := p_to + INTERVAL '7 days';
+    v_reach_from CONSTANT timestamptz := p_from - longest_gap();
+    v_reach_to CONSTANT timestamptz := p_to + longest_gap();
+    v_raw CONSTANT smallint := quality_raw();
+    v_interpolated CONSTANT smallint := quality_interpolated();
     v_before CONSTANT timestamptz := p_from - v_minute;
     v_after CONSTANT timestamptz := p_to + v_minute;
+    -- A register that was last read farther back has no part in what moves now; its day is that of the start.
+    v_known_since CONSTANT timestamptz := v_reach_from - INTERVAL '1 day';
     v_last_day CONSTANT timestamptz := time_bucket(INTERVAL '1 day', p_to - INTERVAL '1 microsecond');
     -- Most meters have the first register alone. The others are looked at where a meter of the span is known to have them; whoever
     -- shows one for the first time is a suspect. Constants are folded, and what they exclude costs nothing.
     v_registers CONSTANT integer := 1 | (SELECT COALESCE(bit_or(1 << k.register - 1), 0) FROM meter_registers AS k
-                                         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days');
+                                         WHERE k.meter_id = ANY (p_meters) AND k.last_day >= v_known_since);
     v_r2 CONSTANT boolean := v_registers & 2 <> 0;
     v_r3 CONSTANT boolean := v_registers & 4 <> 0;
     v_r4 CONSTANT boolean := v_registers & 8 <> 0;
 BEGIN
-    WITH device AS MATERIALIZED (
-        SELECT d.meter_id, d.valid, d.interval_ms, d.max_power_w FROM device_registry AS d WHERE d.meter_id = ANY (p_meters)
-    ), collected AS (
-        -- The reads of a minute as they lie in the index.
-        SELECT r.meter_id, time_bucket(v_minute, r.time) AS bucket, count(*)::integer AS samples,
-               array_agg(r.energy_import_wh) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1,
-               array_agg(r.time) FILTER (WHERE r.energy_import_wh IS NOT NULL) AS r1_at,
-               count(r.energy_export_wh) AS r2_count, array_agg(r.energy_export_wh) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2,
-               array_agg(r.time) FILTER (WHERE v_r2 AND r.energy_export_wh IS NOT NULL) AS r2_at,
-               count(r.reactive_energy_import_varh) AS r3_count, array_agg(r.reactive_energy_import_varh) FILTER (WHERE v_r3 AND r.reactive_energy_import_varh IS NOT NULL) AS r3,
-               array_agg(r.time) FILTER (WHERE v_r3 AND r.reactive_energy_import_varh IS NOT NULL) AS r3_at,
-               count(r.reactive_energy_export_varh) AS r4_count, array_agg(r.reactive_energy_export_varh) FILTER (WHERE v_r4 AND r.reactive_energy_export_varh IS NOT NULL) AS r4,
-               array_agg(r.time) FILTER (WHERE v_r4 AND r.reactive_energy_export_varh IS NOT NULL) AS r4_at,
-               count(r.power_w)::integer AS power_w_count, min(r.power_w) AS power_w_min, max(r.power_w) AS power_w_max,
-               sum(r.power_w::double precision) AS power_w_sum,
-               count(r.voltage_l1_v)::integer AS voltage_l1_v_count, min(r.voltage_l1_v) AS voltage_l1_v_min, max(r.voltage_l1_v) AS voltage_l1_v_max,
-               sum(r.voltage_l1_v::double precision) AS voltage_l1_v_sum,
-               count(r.voltage_l2_v)::integer AS voltage_l2_v_count, min(r.voltage_l2_v) AS voltage_l2_v_min, max(r.voltage_l2_v) AS voltage_l2_v_max,
-               sum(r.voltage_l2_v::double precision) AS voltage_l2_v_sum,
-               count(r.voltage_l3_v)::integer AS voltage_l3_v_count, min(r.voltage_l3_v) AS voltage_l3_v_min, max(r.voltage_l3_v) AS voltage_l3_v_max,
-               sum(r.voltage_l3_v::double precision) AS voltage_l3_v_sum,
-               count(r.current_l1_a)::integer AS current_l1_a_count, min(r.current_l1_a) AS current_l1_a_min, max(r.current_l1_a) AS current_l1_a_max,
-               sum(r.current_l1_a::double precision) AS current_l1_a_sum,
-               count(r.current_l2_a)::integer AS current_l2_a_count, min(r.current_l2_a) AS current_l2_a_min, max(r.current_l2_a) AS current_l2_a_max,
-               sum(r.current_l2_a::double precision) AS current_l2_a_sum,
-               count(r.current_l3_a)::integer AS current_l3_a_count, min(r.current_l3_a) AS current_l3_a_min, max(r.current_l3_a) AS current_l3_a_max,
-               sum(r.current_l3_a::double precision) AS current_l3_a_sum,
-               count(r.frequency_hz)::integer AS frequency_hz_count, min(r.frequency_hz) AS frequency_hz_min, max(r.frequency_hz) AS frequency_hz_max,
-               sum(r.frequency_hz::double precision) AS frequency_hz_sum,
-               count(r.power_factor)::integer AS power_factor_count, min(r.power_factor) AS power_factor_min, max(r.power_factor) AS power_factor_max,
-               sum(r.power_factor::double precision) AS power_factor_sum
-        FROM raw_readings AS r
-        WHERE r.meter_id = ANY (p_meters) AND r.time >= p_from AND r.time < p_to
-        GROUP BY 1, 2
-        OFFSET 0
-    ), minute AS (
-        -- Of its reads a minute keeps the first and the last, and whether it goes on from each to the next: in the order of time,
-        -- and by no more than is believed, which is never less than 1000.
-        SELECT c.meter_id, c.bucket, c.samples, COALESCE(d.interval_ms, 60000) AS interval_ms, COALESCE(d.max_power_w, 1e6) AS max_power_w,
-               least(100, COALESCE(c.samples * (d.interval_ms / 600.0), 0))::real AS coverage,
-               CASE WHEN c.r1 IS NOT NULL THEN 1 ELSE 0 END + CASE WHEN c.r2_count > 0 THEN 2 ELSE 0 END
-               + CASE WHEN c.r3_count > 0 THEN 4 ELSE 0 END + CASE WHEN c.r4_count > 0 THEN 8 ELSE 0 END AS registers,
-               c.r1[1] AS r1_first, c.r1_at[1] AS r1_first_at, c.r1[cardinality(c.r1)] AS r1_last, c.r1_at[cardinality(c.r1)] AS r1_last_at,
-               c.r2[1] AS r2_first, c.r2_at[1] AS r2_first_at, c.r2[cardinality(c.r2)] AS r2_last, c.r2_at[cardinality(c.r2)] AS r2_last_at,
-               c.r3[1] AS r3_first, c.r3_at[1] AS r3_first_at, c.r3[cardinality(c.r3)] AS r3_last, c.r3_at[cardinality(c.r3)] AS r3_last_at,
-               c.r4[1] AS r4_first, c.r4_at[1] AS r4_first_at, c.r4[cardinality(c.r4)] AS r4_last, c.r4_at[cardinality(c.r4)] AS r4_last_at,
-               EXISTS (
-                   SELECT FROM (SELECT generate_subscripts(c.r1, 1) AS nth) AS i
-                   WHERE c.r1[i.nth] < c.r1[i.nth - 1] OR c.r1_at[i.nth] < c.r1_at[i.nth - 1]
-                      OR c.r1[i.nth] - c.r1[i.nth - 1] > 1000 AND c.r1[i.nth] - c.r1[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r1_at[i.nth - 1], c.r1_at[i.nth])) AS r1_odd,
-               v_r2 AND EXISTS (
-                   SELECT FROM (SELECT generate_subscripts(c.r2, 1) AS nth) AS i
-                   WHERE c.r2[i.nth] < c.r2[i.nth - 1] OR c.r2_at[i.nth] < c.r2_at[i.nth - 1]
-                      OR c.r2[i.nth] - c.r2[i.nth - 1] > 1000 AND c.r2[i.nth] - c.r2[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r2_at[i.nth - 1], c.r2_at[i.nth])) AS r2_odd,
-               v_r3 AND EXISTS (
-                   SELECT FROM (SELECT generate_subscripts(c.r3, 1) AS nth) AS i
-                   WHERE c.r3[i.nth] < c.r3[i.nth - 1] OR c.r3_at[i.nth] < c.r3_at[i.nth - 1]
-                      OR c.r3[i.nth] - c.r3[i.nth - 1] > 1000 AND c.r3[i.nth] - c.r3[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r3_at[i.nth - 1], c.r3_at[i.nth])) AS r3_odd,
-               v_r4 AND EXISTS (
-                   SELECT FROM (SELECT generate_subscripts(c.r4, 1) AS nth) AS i
-                   WHERE c.r4[i.nth] < c.r4[i.nth - 1] OR c.r4_at[i.nth] < c.r4_at[i.nth - 1]
-                      OR c.r4[i.nth] - c.r4[i.nth - 1] > 1000 AND c.r4[i.nth] - c.r4[i.nth - 1] > register_allowance(COALESCE(d.max_power_w, 1e6), c.r4_at[i.nth - 1], c.r4_at[i.nth])) AS r4_odd,
-               c.power_w_count, c.power_w_min, c.power_w_max, c.power_w_sum,
-               c.voltage_l1_v_count, c.voltage_l1_v_min, c.voltage_l1_v_max, c.voltage_l1_v_sum,
-               c.voltage_l2_v_count, c.voltage_l2_v_min, c.voltage_l2_v_max, c.voltage_l2_v_sum,
-               c.voltage_l3_v_count, c.voltage_l3_v_min, c.voltage_l3_v_max, c.voltage_l3_v_sum,
-               c.current_l1_a_count, c.current_l1_a_min, c.current_l1_a_max, c.current_l1_a_sum,
-               c.current_l2_a_count, c.current_l2_a_min, c.current_l2_a_max, c.current_l2_a_sum,
-               c.current_l3_a_count, c.current_l3_a_min, c.current_l3_a_max, c.current_l3_a_sum,
-               c.frequency_hz_count, c.frequency_hz_min, c.frequency_hz_max, c.frequency_hz_sum,
-               c.power_factor_count, c.power_factor_min, c.power_factor_max, c.power_factor_sum
-        FROM collected AS c LEFT JOIN device AS d ON d.meter_id = c.meter_id AND d.valid @> c.bucket
-        OFFSET 0
-    ), chained AS (
+    WITH chained AS (
         SELECT m.*, lag(m.bucket) OVER w AS prior, lead(m.bucket) OVER w AS next,
                lag(m.r1_last_at) OVER w AS r1_prior_at, lag(m.r1_last) OVER w AS r1_prior,
                lead(m.r1_first_at) OVER w AS r1_next_at, lead(m.r1_first) OVER w AS r1_next,
@@ -116,7 +46,7 @@ BEGIN
                CASE WHEN v_r3 THEN lead(m.r3_first_at) OVER w END AS r3_next_at, CASE WHEN v_r3 THEN lead(m.r3_first) OVER w END AS r3_next,
                CASE WHEN v_r4 THEN lag(m.r4_last_at) OVER w END AS r4_prior_at, CASE WHEN v_r4 THEN lag(m.r4_last) OVER w END AS r4_prior,
                CASE WHEN v_r4 THEN lead(m.r4_first_at) OVER w END AS r4_next_at, CASE WHEN v_r4 THEN lead(m.r4_first) OVER w END AS r4_next
-        FROM minute AS m
+        FROM minute_readings(p_meters, p_from, p_to, v_registers) AS m
         WINDOW w AS (PARTITION BY m.meter_id ORDER BY m.bucket)
     ), linked AS (
         -- A read in the minute beside the span is taken from there. If there is none, whether there is one farther off.
@@ -133,88 +63,39 @@ BEGIN
                COALESCE(c.r4_prior_at, e.before_at) AS r4_from_at, COALESCE(c.r4_prior, e.before_r4) AS r4_from,
                COALESCE(c.r4_next_at, e.after_at) AS r4_to_at, COALESCE(c.r4_next, e.after_r4) AS r4_to
         FROM chained AS c
-        LEFT JOIN LATERAL (
-            SELECT before.at AS before_at, before.r1 AS before_r1, before.r2 AS before_r2, before.r3 AS before_r3, before.r4 AS before_r4,
-                   after.at AS after_at, after.r1 AS after_r1, after.r2 AS after_r2, after.r3 AS after_r3, after.r4 AS after_r4,
-                   long_before.at IS NOT NULL OR long_after.at IS NOT NULL AS far
-            FROM (VALUES (true)) AS edge (here)
-            LEFT JOIN LATERAL (
-                SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
-                FROM raw_readings AS w
-                WHERE c.prior IS NULL AND w.meter_id = c.meter_id AND w.time < p_from AND w.time >= v_before
-                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-                ORDER BY w.time DESC LIMIT 1
-            ) AS before ON true
-            LEFT JOIN LATERAL (
-                SELECT w.time AS at, w.energy_import_wh AS r1, w.energy_export_wh AS r2, w.reactive_energy_import_varh AS r3, w.reactive_energy_export_varh AS r4
-                FROM raw_readings AS w
-                WHERE c.next IS NULL AND w.meter_id = c.meter_id AND w.time >= p_to AND w.time < v_after
-                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-                ORDER BY w.time LIMIT 1
-            ) AS after ON true
-            LEFT JOIN LATERAL (
-                SELECT w.time AS at FROM raw_readings AS w
-                WHERE c.prior IS NULL AND before.at IS NULL AND w.meter_id = c.meter_id AND w.time < v_before AND w.time >= v_reach_from
-                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-                LIMIT 1
-            ) AS long_before ON true
-            LEFT JOIN LATERAL (
-                SELECT w.time AS at FROM raw_readings AS w
-                WHERE c.next IS NULL AND after.at IS NULL AND w.meter_id = c.meter_id AND w.time >= v_after AND w.time < v_reach_to
-                  AND COALESCE(w.energy_import_wh, w.energy_export_wh, w.reactive_energy_import_varh, w.reactive_energy_export_varh) IS NOT NULL
-                LIMIT 1
-            ) AS long_after ON true
-            -- Most minutes have others on both sides: one look, and no more.
-            WHERE c.prior IS NULL OR c.next IS NULL
-        ) AS e ON true
+        LEFT JOIN LATERAL reads_beside(c.meter_id, p_from, p_to, c.prior IS NULL, c.next IS NULL) AS e ON true
         -- Not merged into what follows, which would look again for each use.
         OFFSET 0
     ), told AS MATERIALIZED (
         SELECT l.*,
-               CASE WHEN l.r1_from_at IS NULL THEN l.r1_first
-                    ELSE l.r1_from + register_share(l.r1_first - l.r1_from, l.r1_from_at, l.bucket, l.r1_first_at) END AS r1_start,
-               CASE WHEN l.r1_to_at IS NULL THEN l.r1_last
-                    ELSE l.r1_last + register_share(l.r1_to - l.r1_last, l.r1_last_at, l.bucket + v_minute, l.r1_to_at) END AS r1_finish,
-               CASE WHEN l.r2_from_at IS NULL THEN l.r2_first
-                    ELSE l.r2_from + register_share(l.r2_first - l.r2_from, l.r2_from_at, l.bucket, l.r2_first_at) END AS r2_start,
-               CASE WHEN l.r2_to_at IS NULL THEN l.r2_last
-                    ELSE l.r2_last + register_share(l.r2_to - l.r2_last, l.r2_last_at, l.bucket + v_minute, l.r2_to_at) END AS r2_finish,
-               CASE WHEN l.r3_from_at IS NULL THEN l.r3_first
-                    ELSE l.r3_from + register_share(l.r3_first - l.r3_from, l.r3_from_at, l.bucket, l.r3_first_at) END AS r3_start,
-               CASE WHEN l.r3_to_at IS NULL THEN l.r3_last
-                    ELSE l.r3_last + register_share(l.r3_to - l.r3_last, l.r3_last_at, l.bucket + v_minute, l.r3_to_at) END AS r3_finish,
-               CASE WHEN l.r4_from_at IS NULL THEN l.r4_first
-                    ELSE l.r4_from + register_share(l.r4_first - l.r4_from, l.r4_from_at, l.bucket, l.r4_first_at) END AS r4_start,
-               CASE WHEN l.r4_to_at IS NULL THEN l.r4_last
-                    ELSE l.r4_last + register_share(l.r4_to - l.r4_last, l.r4_last_at, l.bucket + v_minute, l.r4_to_at) END AS r4_finish,
-               COALESCE(l.r1_first_at - l.r1_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_first_at > l.bucket, false)
-               OR COALESCE(l.r2_first_at - l.r2_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_first_at > l.bucket, false)
-               OR COALESCE(l.r3_first_at - l.r3_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_first_at > l.bucket, false)
-               OR COALESCE(l.r4_first_at - l.r4_from_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_first_at > l.bucket, false) AS gap_before,
-               COALESCE(l.r1_to_at - l.r1_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r1_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r2_to_at - l.r2_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r2_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r3_to_at - l.r3_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r3_to_at > l.bucket + v_minute, false)
-               OR COALESCE(l.r4_to_at - l.r4_last_at > l.interval_ms * INTERVAL '1.5 milliseconds' AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
-               COALESCE(l.torn OR l.r1_odd
-                   OR l.r1_from IS NULL AND l.r1_from_at IS NOT NULL OR l.r1_to IS NULL AND l.r1_to_at IS NOT NULL
-                   OR l.r1_first - l.r1_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_from_at, l.r1_first_at)
-                   OR l.r1_to - l.r1_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r1_last_at, l.r1_to_at), false)
-                   AND l.r1_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r2_odd
-                   OR l.r2_from IS NULL AND l.r2_from_at IS NOT NULL OR l.r2_to IS NULL AND l.r2_to_at IS NOT NULL
-                   OR l.r2_first - l.r2_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_from_at, l.r2_first_at)
-                   OR l.r2_to - l.r2_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r2_last_at, l.r2_to_at), false)
-                   AND l.r2_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r3_odd
-                   OR l.r3_from IS NULL AND l.r3_from_at IS NOT NULL OR l.r3_to IS NULL AND l.r3_to_at IS NOT NULL
-                   OR l.r3_first - l.r3_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_from_at, l.r3_first_at)
-                   OR l.r3_to - l.r3_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r3_last_at, l.r3_to_at), false)
-                   AND l.r3_first_at IS NOT NULL
-               OR COALESCE(l.torn OR l.r4_odd
-                   OR l.r4_from IS NULL AND l.r4_from_at IS NOT NULL OR l.r4_to IS NULL AND l.r4_to_at IS NOT NULL
-                   OR l.r4_first - l.r4_from NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_from_at, l.r4_first_at)
-                   OR l.r4_to - l.r4_last NOT BETWEEN 0 AND register_allowance(l.max_power_w, l.r4_last_at, l.r4_to_at), false)
-                   AND l.r4_first_at IS NOT NULL
+               register_at_start(l.r1_from, l.r1_from_at, l.bucket, l.r1_first, l.r1_first_at) AS r1_start,
+               register_at_end(l.r1_last, l.r1_last_at, l.bucket + v_minute, l.r1_to, l.r1_to_at) AS r1_finish,
+               register_at_start(l.r2_from, l.r2_from_at, l.bucket, l.r2_first, l.r2_first_at) AS r2_start,
+               register_at_end(l.r2_last, l.r2_last_at, l.bucket + v_minute, l.r2_to, l.r2_to_at) AS r2_finish,
+               register_at_start(l.r3_from, l.r3_from_at, l.bucket, l.r3_first, l.r3_first_at) AS r3_start,
+               register_at_end(l.r3_last, l.r3_last_at, l.bucket + v_minute, l.r3_to, l.r3_to_at) AS r3_finish,
+               register_at_start(l.r4_from, l.r4_from_at, l.bucket, l.r4_first, l.r4_first_at) AS r4_start,
+               register_at_end(l.r4_last, l.r4_last_at, l.bucket + v_minute, l.r4_to, l.r4_to_at) AS r4_finish,
+               COALESCE(is_gap(l.interval_ms, l.r1_from_at, l.r1_first_at) AND l.r1_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r2_from_at, l.r2_first_at) AND l.r2_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r3_from_at, l.r3_first_at) AND l.r3_first_at > l.bucket, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r4_from_at, l.r4_first_at) AND l.r4_first_at > l.bucket, false) AS gap_before,
+               COALESCE(is_gap(l.interval_ms, l.r1_last_at, l.r1_to_at) AND l.r1_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r2_last_at, l.r2_to_at) AND l.r2_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r3_last_at, l.r3_to_at) AND l.r3_to_at > l.bucket + v_minute, false)
+               OR COALESCE(is_gap(l.interval_ms, l.r4_last_at, l.r4_to_at) AND l.r4_to_at > l.bucket + v_minute, false) AS gap_after,
+               l.r1_first_at IS NOT NULL AND (
+                   l.torn OR l.r1_odd OR register_doubtful(l.max_power_w, l.r1_from, l.r1_from_at, l.r1_first, l.r1_first_at)
+                   OR register_doubtful(l.max_power_w, l.r1_last, l.r1_last_at, l.r1_to, l.r1_to_at))
+               OR l.r2_first_at IS NOT NULL AND (
+                   l.torn OR l.r2_odd OR register_doubtful(l.max_power_w, l.r2_from, l.r2_from_at, l.r2_first, l.r2_first_at)
+                   OR register_doubtful(l.max_power_w, l.r2_last, l.r2_last_at, l.r2_to, l.r2_to_at))
+               OR l.r3_first_at IS NOT NULL AND (
+                   l.torn OR l.r3_odd OR register_doubtful(l.max_power_w, l.r3_from, l.r3_from_at, l.r3_first, l.r3_first_at)
+                   OR register_doubtful(l.max_power_w, l.r3_last, l.r3_last_at, l.r3_to, l.r3_to_at))
+               OR l.r4_first_at IS NOT NULL AND (
+                   l.torn OR l.r4_odd OR register_doubtful(l.max_power_w, l.r4_from, l.r4_from_at, l.r4_first, l.r4_first_at)
+                   OR register_doubtful(l.max_power_w, l.r4_last, l.r4_last_at, l.r4_to, l.r4_to_at))
                OR l.registers & ~v_registers <> 0 AS doubtful
         FROM linked AS l
     ), meter AS MATERIALIZED (
@@ -225,7 +106,7 @@ BEGIN
     ), known AS MATERIALIZED (
         SELECT k.meter_id, bit_or(1 << k.register - 1) AS registers, bit_or(1 << k.register - 1) FILTER (WHERE k.last_day >= v_last_day) AS current
         FROM meter_registers AS k
-        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= p_from - INTERVAL '8 days'
+        WHERE k.meter_id = ANY (p_meters) AND k.last_day >= v_known_since
         GROUP BY k.meter_id
     ), remembered AS (
         INSERT INTO meter_registers AS old (meter_id, register, last_day)
@@ -237,7 +118,7 @@ BEGIN
     ), neighbour AS MATERIALIZED (
         -- A minute beside the span that was computed before: its energy ends, or begins, at a boundary that may have moved.
         SELECT t.meter_id, a.bucket, t.gap_before AS gap,
-               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND a.energy_import_start_wh IS NULL
+               a.quality <> v_raw OR t.r1_first_at IS NOT NULL AND a.energy_import_start_wh IS NULL
                OR t.r2_first_at IS NOT NULL AND a.energy_export_start_wh IS NULL
                OR t.r3_first_at IS NOT NULL AND a.reactive_energy_import_start_varh IS NULL
                OR t.r4_first_at IS NOT NULL AND a.reactive_energy_export_start_varh IS NULL AS odd,
@@ -250,7 +131,7 @@ BEGIN
         WHERE t.prior IS NULL AND t.before_at IS NOT NULL AND a.meter_id = ANY (p_meters) AND a.bucket >= v_before AND a.bucket < p_from
         UNION ALL
         SELECT t.meter_id, a.bucket, t.gap_after,
-               a.quality <> 14 OR t.r1_first_at IS NOT NULL AND (a.energy_import_wh IS NULL OR a.energy_import_start_wh IS NULL)
+               a.quality <> v_raw OR t.r1_first_at IS NOT NULL AND (a.energy_import_wh IS NULL OR a.energy_import_start_wh IS NULL)
                OR t.r2_first_at IS NOT NULL AND (a.energy_export_wh IS NULL OR a.energy_export_start_wh IS NULL)
                OR t.r3_first_at IS NOT NULL AND (a.reactive_energy_import_varh IS NULL OR a.reactive_energy_import_start_varh IS NULL)
                OR t.r4_first_at IS NOT NULL AND (a.reactive_energy_export_varh IS NULL OR a.reactive_energy_export_start_varh IS NULL),
@@ -280,7 +161,7 @@ BEGIN
             energy_export_wh = COALESCE(b.energy_export_wh, a.energy_export_wh), energy_export_start_wh = COALESCE(b.energy_export_start_wh, a.energy_export_start_wh),
             reactive_energy_import_varh = COALESCE(b.reactive_energy_import_varh, a.reactive_energy_import_varh), reactive_energy_import_start_varh = COALESCE(b.reactive_energy_import_start_varh, a.reactive_energy_import_start_varh),
             reactive_energy_export_varh = COALESCE(b.reactive_energy_export_varh, a.reactive_energy_export_varh), reactive_energy_export_start_varh = COALESCE(b.reactive_energy_export_start_varh, a.reactive_energy_export_start_varh),
-            quality = CASE WHEN b.gap THEN 9 ELSE a.quality END, computed_at = clock_timestamp()
+            quality = CASE WHEN b.gap THEN v_interpolated ELSE a.quality END, computed_at = clock_timestamp()
         FROM neighbour AS b
         WHERE b.meter_id NOT IN (SELECT s.meter_id FROM suspect AS s)
           AND a.meter_id = b.meter_id AND a.bucket = b.bucket AND a.bucket >= v_before AND a.bucket < v_after
@@ -304,7 +185,7 @@ BEGIN
             frequency_hz_min, frequency_hz_max, frequency_hz_sum, power_factor_count, power_factor_min, power_factor_max,
             power_factor_sum
         )
-        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN s.meter_id IS NULL AND (m.gap_before OR m.gap_after) THEN 9 ELSE 14 END,
+        SELECT m.meter_id, m.bucket, m.samples, m.coverage, CASE WHEN s.meter_id IS NULL AND (m.gap_before OR m.gap_after) THEN v_interpolated ELSE v_raw END,
                CASE WHEN s.meter_id IS NULL THEN m.r1_finish - m.r1_start END,
                CASE WHEN s.meter_id IS NULL THEN m.r2_finish - m.r2_start END,
                CASE WHEN s.meter_id IS NULL THEN m.r3_finish - m.r3_start END,

@@ -11,9 +11,14 @@ CREATE TABLE IF NOT EXISTS ingest_batches (
     stored integer NOT NULL CHECK (stored >= 0),
     duplicates integer NOT NULL CHECK (duplicates >= 0),
     quarantined jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(quarantined) = 'array'),
-    PRIMARY KEY (gateway_id, stream, seq)
+    first_time timestamptz,
+    last_time timestamptz,
+    transaction_id xid8 DEFAULT pg_current_xact_id(),
+    PRIMARY KEY (gateway_id, stream, seq),
+    CONSTRAINT ingest_batches_times_are_a_span CHECK (last_time >= first_time)
 );
 CREATE INDEX IF NOT EXISTS ingest_batches_received_at_idx ON ingest_batches USING brin (received_at);
+CREATE INDEX IF NOT EXISTS ingest_batches_arrival_idx ON ingest_batches (gateway_id, transaction_id) WHERE transaction_id IS NOT NULL;
 COMMENT ON TABLE ingest_batches IS 'The ledger: one row for every batch ever committed; a repeat gets its receipt from here';
 COMMENT ON COLUMN ingest_batches.batch_id IS 'Key of the batch in raw_readings and quarantine';
 COMMENT ON COLUMN ingest_batches.gateway_id IS 'The gateway whose key the batch came with';
@@ -25,6 +30,10 @@ COMMENT ON COLUMN ingest_batches.readings IS 'Readings in the batch';
 COMMENT ON COLUMN ingest_batches.stored IS 'Rows that the batch added to raw_readings';
 COMMENT ON COLUMN ingest_batches.duplicates IS 'Readings whose row was there before, with the same values or completed by this batch';
 COMMENT ON COLUMN ingest_batches.quarantined IS 'What was set aside: [{device, reason, readings}]';
+COMMENT ON COLUMN ingest_batches.first_time IS 'Time of the earliest reading that was taken; NULL where none was, and in rows from before version 8';
+COMMENT ON COLUMN ingest_batches.last_time IS 'Time of the latest reading that was taken';
+COMMENT ON COLUMN ingest_batches.transaction_id IS 'The transaction that stored the batch: snapshots tell whether it had ended; NULL in rows from before version 8';
+COMMENT ON INDEX ingest_batches_arrival_idx IS 'What a gateway delivered since somebody looked last';
 COMMENT ON INDEX ingest_batches_received_at_idx IS 'What came within a span of time; small, as the ledger only grows';
 GRANT SELECT, INSERT, UPDATE (stored, duplicates, quarantined) ON ingest_batches TO segs_ingest;
 GRANT SELECT ON ingest_batches TO segs_worker, segs_readonly;

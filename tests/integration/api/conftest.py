@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -38,6 +39,7 @@ class Api:
     process: subprocess.Popen[str]
     log: Path
     client: httpx.Client = field(init=False)
+    owners: dict[str, psycopg.Connection] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
@@ -51,11 +53,32 @@ class Api:
     def patch(self, path: str, body: dict[str, Any], *, token: str | None = None) -> httpx.Response:
         return self.client.patch(f"/api/v1{path}", json=body, headers=_bearer(token))
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """`body` is sent as JSON, bytes as they are."""
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        sent = _bearer(token) | (headers or {})
+        return self.client.request(method, f"/api/v1{path}", headers=sent, **content)  # type: ignore[arg-type]
+
     def do(self, statement: str, *parameters: object, telemetry: bool = False) -> list[tuple[Any, ...]]:
         """As the owner."""
-        with psycopg.connect(self.telemetry if telemetry else self.domain, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        dsn = self.telemetry if telemetry else self.domain
+        if dsn not in self.owners:
+            self.owners[dsn] = psycopg.connect(dsn, autocommit=True)
+        cursor = self.owners[dsn].execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        self.client.close()
+        for connection in self.owners.values():
+            connection.close()
 
     def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
@@ -89,10 +112,11 @@ class Person:
     def token(self) -> str:
         return str(self.tokens["access_token"])
 
-    def meter(self, region: str = "north") -> str:
+    def meter(self, region: str = "north", zone: str = "UTC") -> str:
         """Code of a new meter of theirs."""
         [(meter_id, code)] = self.api.do("INSERT INTO meters DEFAULT VALUES RETURNING meter_id, meter_code")
-        self.api.do("INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, 'UTC')", meter_id, region)
+        place = "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, %s)"
+        self.api.do(place, meter_id, region, zone)
         self.api.do("SELECT meter_give(%s, %s, '-infinity', now())", code, self.user_id)
         return str(code)
 
@@ -157,7 +181,7 @@ def api(
         try:
             await_ready(url, process, log)
             running = Api(url, pg_server.dsn(domain), pg_server.dsn(telemetry), environment, process, log)
-            with running.client:
+            with closing(running):
                 running.do(SEED)
                 made = running.segs_cloud(
                     "user", "create", "--email", "hash@example.net", "--name", "H", typed=PASSWORD + "\n"

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.api.conftest import Api
+from tests.integration.api.registry import REGISTRY
 
 DAY = timedelta(days=1)
 
@@ -98,23 +99,41 @@ ENDPOINTS = [
     ("PATCH", "/users/me"),
     ("GET", "/meters"),
     ("GET", "/meters/MTR-00000001"),
-    ("GET", "/telemetry/meters/MTR-00000001/latest"),
     ("GET", "/audit"),
+    ("GET", "/telemetry/latest"),
+    ("GET", "/telemetry/live"),
+    *(
+        ("GET", f"/telemetry/meters/MTR-00000001/{name}")
+        for name in (
+            "latest",
+            "history",
+            "readings",
+            "channels",
+            "statistics",
+            "daily",
+            "monthly",
+            "compare",
+            "completeness",
+            "export",
+        )
+    ),
+    *(("GET", f"/telemetry/regions/north/{name}") for name in ("statistics", "history", "top-consumers")),
     ("POST", "/auth/logout"),
     ("POST", "/auth/logout-all"),
+    *((method, path) for method, path in REGISTRY if path not in {"/meters", "/meters/{code}"} or method != "GET"),
 ]
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
 def test_without_a_session_nothing_is_told(api: Api, method: str, path: str) -> None:
-    answer = api.client.request(method, f"/api/v1{path}", json={} if method == "PATCH" else None)
+    answer = api.client.request(method, f"/api/v1{path}", json={} if method in {"PATCH", "POST", "PUT"} else None)
     assert answer.status_code == 401
 
 
 def test_every_endpoint_is_either_open_on_purpose_or_in_the_list_above(api: Api) -> None:
     described = api.get("/openapi.json").json()["paths"]
     closed = {
-        (method.upper(), path.removeprefix("/api/v1").replace("{code}", "MTR-00000001"))
+        (method.upper(), path.removeprefix("/api/v1"))
         for path, methods in described.items()
         for method, operation in methods.items()
         if "security" in operation
@@ -122,7 +141,10 @@ def test_every_endpoint_is_either_open_on_purpose_or_in_the_list_above(api: Api)
     opened = {
         path for path, methods in described.items() for operation in methods.values() if "security" not in operation
     }
-    assert closed == set(ENDPOINTS)
+    assert closed == {
+        (method, path.replace("MTR-00000001", "{code}").replace("/regions/north/", "/regions/{region}/"))
+        for method, path in ENDPOINTS
+    }
     assert opened == {"/livez", "/readyz", "/metrics"} | {
         f"/api/v1/auth/{name}"
         for name in ("register", "resend-otp", "verify-email", "set-password", "login", "refresh-token")

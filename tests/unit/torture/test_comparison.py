@@ -54,6 +54,34 @@ def test_what_was_told_and_is_there_once_is_right_whatever_time_the_row_has() ->
     assert found.readings == 2
 
 
+def _in_a_row(begin_s: float, *power_w: float) -> list[Told]:
+    """Polls each second, energy first and the same in all, the power a tenth of a second later."""
+    polls = [
+        (_answer(begin_s + at, energy_import_wh=7), _answer(begin_s + at + 0.1, power_w=value))
+        for at, value in enumerate(power_w)
+    ]
+    return [one for poll in polls for one in poll]
+
+
+def test_a_meter_that_was_stopped_within_a_poll_costs_no_later_row_its_answer() -> None:
+    """The answer before the stop is farther from the rest of its poll than that of the next poll is."""
+    powers_w = [power_w + 0.5 for power_w in range(30)]
+    told = [_answer(10, energy_import_wh=7), _answer(11.6, power_w=99.5), *_in_a_row(12, *powers_w)]
+    rows = [_row(12.1 + at, power_w=power_w, energy_import_wh=7) for at, power_w in enumerate(powers_w)]
+    assert _fates(_found(told, [_row(11.6, power_w=99.5, energy_import_wh=7), *rows])) == {"stored": 31}
+
+
+def test_a_row_too_many_gets_no_answer_by_exchanging_equal_ones() -> None:
+    """E23."""
+    rows = [
+        _row(at, power_w=value, energy_import_wh=7)
+        for at, value in ((12.1, 2.5), (13.1, 3.5), (14.1, 4.5), (14.2, 4.5))
+    ]
+    assert _fates(_found(_in_a_row(12, 2.5, 3.5, 4.5), rows)) == {"stored": 3, "doubled": 1}
+    told = [*_in_a_row(12, 2.5, 3.5, 4.5), _answer(17, energy_import_wh=7)]
+    assert _fates(_found(told, rows)) == {"stored": 3, "doubled": 1, "lost": 1}
+
+
 def test_a_reading_that_is_nowhere_is_lost() -> None:
     found = _found(_poll(10, 1) + _poll(11, 2), [_stored(10, 1)])
     assert _fates(found) == {"stored": 1, "lost": 1}

@@ -41,7 +41,7 @@ async def test_the_commit_is_full_and_ahead_of_the_acknowledgement(tmp_path: Pat
         assert peek(tmp_path, "SELECT count(*) FROM segment") == [(0,)]
         await future
         assert peek(tmp_path, "SELECT readings FROM segment") == [(1,)]
-        assert await store._look(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
+        assert await store._file.look(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
 
 
 async def test_many_readings_are_committed_before_the_interval_is_over(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ async def test_a_commit_and_the_cut_of_the_live_lane_are_one_transaction(tmp_pat
     async with opened(tmp_path) as store:
         await store.commit([reading(0)])
         store.want_live = True
-        before = await store._look(lambda db: db.total_changes)
+        before = await store._file.look(lambda db: db.total_changes)
         await store.commit([reading(1)])
         assert not store.want_live
-        assert await store._look(lambda db: db.total_changes) == before + 2  # A segment and a batch.
+        assert await store._file.look(lambda db: db.total_changes) == before + 2  # A segment and a batch.
         assert peek(tmp_path, "SELECT max(id) FROM segment") == peek(tmp_path, "SELECT last_id FROM batch")
 
 

@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,12 @@ from edge.errors import BufferUnwritable
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
     Time,
+    alter,
     copied,
     cut_all,
     files,
     kept,
+    losses,
     opened,
     peek,
     queued,
@@ -105,6 +107,27 @@ async def test_what_a_full_disk_refuses_did_not_happen_and_is_done_when_there_is
             assert held - set(registers(batches[0])) <= set(arrived)
 
 
+@needs_root
+async def test_what_a_full_disk_refused_is_not_counted_as_damaged_later(tmp_path: Path) -> None:
+    """Ids of segments count readings, so that a commit that did not happen must leave no hole in them."""
+    rng = random.Random(3)
+    with _disk(tmp_path / "disk", 2_000) as folder:
+        async with opened(folder) as store:
+            await store.commit(_noise(0, rng))
+            _fill(folder)
+            with suppress(BufferUnwritable):
+                # The last bytes may still do for some.
+                for number in range(1, 30):
+                    await store.commit(_noise(number, rng))
+            _empty(folder)
+            await store.commit(_noise(30, rng))
+        before = len(kept(folder))
+        alter(folder, "UPDATE meta SET value = 'two' WHERE key = 'format'")
+        async with opened(folder):
+            assert len(kept(folder)) == before
+            assert losses(folder) == []
+
+
 async def _state(store: Store) -> object:
     """What the store says, and what the file does."""
     batches = [(one.seq, one.sha256) for one in await waiting(store)]
@@ -180,7 +203,7 @@ async def test_the_room_that_others_need_is_left_to_them(tmp_path: Path) -> None
                 await store.commit(group)
                 await store.make_room()
             disk = os.statvfs(folder)
-            _, empty = await store._look(pages)
+            _, empty = await store._file.look(pages)
             assert disk.f_bavail * disk.f_frsize + empty > 2 * 2**20
             held = (await store.backlog()).readings
         [(gone,)] = peek(folder, "SELECT sum(readings) FROM loss WHERE kind = 'thinned'")
@@ -304,5 +327,5 @@ async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     with pytest.raises(BufferUnwritable, match="not open") as caught:
         await store.commit([reading(1)])
-    assert (caught.value.reopen, store._db) == (True, None)
+    assert (caught.value.reopen, store._file._db) == (True, None)
     await store.close()

@@ -29,7 +29,7 @@ from tests.integration.edge.buffer.buffers import (
 async def _meanwhile(store: Store, work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
     """`work` has begun, and its transaction has not."""
     gate = threading.Event()
-    busy = asyncio.ensure_future(store._thread.run(gate.wait))
+    busy = asyncio.ensure_future(store._file._thread.run(gate.wait))
     await asyncio.sleep(0)
     begun = asyncio.ensure_future(work())
     await asyncio.sleep(0)

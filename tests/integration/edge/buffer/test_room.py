@@ -110,7 +110,7 @@ async def test_the_registers_of_a_meter_that_tells_them_one_by_one_all_stay(fast
             await store.commit([Reading("meter", number * _S, {names[number % 3]: number})])
         store._limits = Limits(max_bytes=1)
         for _ in range(2):
-            await store._change(store._give_up)
+            await store._file.change(store._give_up)
         found = kept(fast_path)
     ends = {(one.time_us // QUARTER_HOUR_US, *one.values): one.time_us // _S % 900 for one in found}
     assert {key: second for key, second in ends.items() if key[1] != "power_w"} == {
@@ -199,7 +199,7 @@ async def test_readings_of_different_clocks_are_thinned_apart(tmp_path: Path) ->
         await store.commit([reading(6)])
         store._limits = Limits(max_bytes=1)
         for _ in range(4):
-            await store._change(store._give_up)
+            await store._file.change(store._give_up)
     assert peek(tmp_path, "SELECT offset_us, readings FROM segment ORDER BY id") == [(0, 1), (7_000_000, 1), (0, 1)]
 
 
@@ -209,7 +209,7 @@ async def test_refused_readings_do_not_take_the_room_of_the_others(fast_path: Pa
     rng = random.Random(7)
     async with opened(fast_path, max_bytes=2**20) as store:
         for number in range(3_000 * refused):
-            await store._change(
+            await store._file.change(
                 lambda db, number=number: db.execute(  # type: ignore[misc]
                     "INSERT INTO refused (device, time_us, body, status, reason, refused_us) "
                     "VALUES ('m', ?, ?, 1, '', 0)",

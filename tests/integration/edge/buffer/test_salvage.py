@@ -211,7 +211,7 @@ async def test_the_newest_image_of_a_page_is_not_taken_for_one_that_an_older_log
     async with opened(first) as store:
         for number in range(60):
             await store.commit(_group(number))
-        await store._look(lambda db: db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall())
+        await store._file.look(lambda db: db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall())
         for number in range(60, 66):
             await store.commit(_group(number))
         folder = copied(first, fast_path / "killed")
@@ -320,7 +320,7 @@ async def test_a_page_that_is_damaged_while_the_buffer_is_open_costs_what_was_in
         with path.open("r+b") as file:
             file.seek(_PAGE)
             file.write(random.Random(1).randbytes(path.stat().st_size - _PAGE - 40_000))
-        await store._look(lambda db: db.execute("PRAGMA shrink_memory"))
+        await store._file.look(lambda db: db.execute("PRAGMA shrink_memory"))
         await _until_it_is_noticed(store)
         await store.open()
         assert store.stream != stream
@@ -331,7 +331,7 @@ async def test_a_page_that_is_damaged_while_the_buffer_is_open_costs_what_was_in
 
 async def _until_it_is_noticed(store: Store) -> None:
     with pytest.raises(BufferDamaged):
-        await store._look(lambda db: db.execute("SELECT sum(length(body)) FROM segment").fetchall())
+        await store._file.look(lambda db: db.execute("SELECT sum(length(body)) FROM segment").fetchall())
 
 
 async def test_a_file_that_could_not_be_taken_over_is_at_the_next_opening(fast_path: Path) -> None:
@@ -416,7 +416,7 @@ async def test_a_value_that_is_none_any_more_keeps_nobody_from_starting(tmp_path
         await store.commit([reading(1)])
         await cut_all(store)
         await store.commit([reading(2)])
-        await store._change(lambda db: db.execute("INSERT INTO meta VALUES ('set_aside', '[]')"))
+        await store._file.change(lambda db: db.execute("INSERT INTO meta VALUES ('set_aside', '[]')"))
     alter(tmp_path, damage)
     async with opened(tmp_path) as store:
         arrived = set(registers(await settle_all(store)))

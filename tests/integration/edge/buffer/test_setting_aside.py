@@ -18,7 +18,7 @@ async def test_a_power_cut_between_the_file_and_its_log_costs_nothing(fast_path:
     async with opened(first) as store:
         for number in range(40):
             await store.commit([reading(number)])
-        await store._look(lambda db: db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall())
+        await store._file.look(lambda db: db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall())
         for number in range(40, 60):
             await store.commit([reading(number)])
         folder = copied(first, fast_path / "killed")
@@ -63,14 +63,14 @@ async def test_damage_that_comes_while_it_is_open_ends_with_the_next_opening(tmp
 
     async with opened(tmp_path, boot_id="the boot that runs") as store:
         await store.commit([reading(number) for number in range(20)])
-        await store._look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
-        await store._look(lambda db: db.execute("PRAGMA shrink_memory"))
+        await store._file.look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        await store._file.look(lambda db: db.execute("PRAGMA shrink_memory"))
         _damage_index(tmp_path / "buffer.sqlite", "sqlite_autoindex_boot_1", b"the boot that runs")
         with pytest.raises(BufferDamaged) as damage:
-            await store._change(change_the_index)
+            await store._file.change(change_the_index)
         assert damage.value.reopen
         await store.open()
-        await store._change(change_the_index)
+        await store._file.change(change_the_index)
         await store.commit([reading(20)])
     assert sorted(int(str(one.values["energy_import_wh"])) for one in kept(tmp_path)) == list(range(21))
     assert len(files(tmp_path, "buffer.sqlite.damaged-*")) == 1

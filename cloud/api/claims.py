@@ -1,0 +1,115 @@
+"""A meter comes to a customer by a code that its operator gave them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field, SecretStr
+
+from cloud.api.caller import CallerIs, DatabasesAre
+from cloud.api.envelope import Body, Done, Success, problems
+from cloud.api.errors import CodeRefused, Problem, TooMany
+from cloud.api.meters import Code, Meter, seen
+from cloud.api.staff import staff
+from cloud.db.queries import Queries
+from cloud.identity import claims, tokens
+
+router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
+_QUERIES = Queries("api_meters")
+
+
+class Taken(Problem):
+    """The code is right, and the meter is somebody's still."""
+
+    status, problem = 409, "meter-taken"
+
+
+class Issue(Body):
+    """How long a code is to be good."""
+
+    days: Annotated[int, Field(ge=1, le=90, description="Until when it can be used, days from now.")] = 30
+
+
+class Claim(BaseModel):
+    """A code that was made for a meter; what it is, nobody knows any more."""
+
+    claim_id: Annotated[int, Field(description="Number of the code.")]
+    issued_by: Annotated[int, Field(description="The operator or admin who had it made.")]
+    created_at: Annotated[datetime, Field(description="When it was made.")]
+    expires_at: Annotated[datetime, Field(description="Until when it is good.")]
+    used_at: Annotated[datetime | None, Field(description="When the meter was taken by it.")]
+    used_by: Annotated[int | None, Field(description="The customer who took the meter.")]
+    revoked_at: Annotated[datetime | None, Field(description="When it was withdrawn or replaced.")]
+
+
+class Issued(BaseModel):
+    """A code, for its customer alone."""
+
+    claim_id: Annotated[int, Field(description="Number of the code.")]
+    code: Annotated[str, Field(description="The code. It is shown now and never again.")]
+    expires_at: Annotated[datetime, Field(description="Until when it is good.")]
+
+
+class Claiming(Body):
+    """A code."""
+
+    claim_code: Annotated[
+        SecretStr,
+        Field(
+            min_length=16, max_length=40, description="From the operator's letter; hyphens and small letters may be."
+        ),
+    ]
+
+
+@router.get("/{code}/claims", responses=problems(401, 403, 404, 422))
+async def issued(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Claim]]:
+    """The newest 100 codes that were made for a meter."""
+    async with staff(databases, caller) as domain:
+        await seen(domain, code)
+        rows = await domain.rows(_QUERIES["claims"], {"code": code})
+    return Success(message="Codes.", data=[Claim.model_validate(row) for row in rows])
+
+
+@router.post("/{code}/claims", status_code=201, responses=problems(401, 403, 404, 422))
+async def issue(
+    code: Code, body: Issue, caller: CallerIs, databases: DatabasesAre, response: Response
+) -> Success[Issued]:
+    """Make a code by which one customer may take the meter, once. The code before is good for nothing any more."""
+    secret = claims.generate()
+    wanted = {"code": code, "code_hash": tokens.digest(claims.normal(secret)), "days": body.days, "now": caller.now}
+    async with staff(databases, caller) as domain:
+        made = await domain.row(_QUERIES["claim_issue"], wanted)
+    response.headers["cache-control"] = "no-store"
+    return Success(
+        message="Keep it: it cannot be shown again.", data=Issued.model_validate({**(made or {}), "code": secret})
+    )
+
+
+@router.delete("/{code}/claims", responses=problems(401, 403, 404, 422))
+async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
+    """No code is good for the meter any more."""
+    async with staff(databases, caller) as domain:
+        await domain.run(_QUERIES["claim_withdraw"], {"code": code, "now": caller.now})
+    return Success(message="Withdrawn.", data=Done(message="No code is good for this meter."))
+
+
+@router.post("/claim", responses=problems(401, 403, 409, 422, 429))
+async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre) -> Success[Meter]:
+    """Take a meter by its code: from now on it is the caller's, who sees nothing of what it measured before. At most 5
+    attempts an hour. A meter that is somebody's still is not taken from them; the code stays good."""
+    given = tokens.digest(claims.normal(body.claim_code.get_secret_value()))
+    mine = None
+    async with databases.domain(caller) as domain:
+        answer = await domain.row(_QUERIES["claim"], {"code_hash": given, "now": caller.now})
+        assert answer is not None
+        if answer["outcome"] in {"right", "own"}:
+            mine = await seen(domain, answer["code"])
+    if answer["outcome"] == "limited":
+        raise TooMany("too many codes were tried", retry_after_s=answer["retry_after_s"])
+    if answer["outcome"] == "taken":
+        raise Taken(
+            "this meter is somebody's still; whoever gave you the code ends that first", where="body.claim_code"
+        )
+    if mine is None:
+        raise CodeRefused("the code is wrong, used or too old; ask for another", where="body.claim_code")
+    return Success(message="It is yours.", data=mine)

@@ -1,0 +1,83 @@
+"""What screens ask for all the time: one statement in each database, and its JSON passed on as it is."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from cloud.api.database import Caller
+from cloud.api.errors import NotFound, Unauthenticated
+from cloud.db.lane import Lanes
+from cloud.db.queries import Queries
+
+_QUERIES = Queries("api_lanes")
+DOMAIN = {"readable": _QUERIES["readable"]}
+TELEMETRY = {"latest": _QUERIES["latest"], "arrivals": _QUERIES["arrivals"]}
+
+
+class Quick:
+    """Lanes to both databases, which know DOMAIN and TELEMETRY."""
+
+    def __init__(self, *, domain: Lanes, telemetry: Lanes) -> None:
+        self._domain, self._telemetry = domain, telemetry
+
+    async def latest(self, caller: Caller, codes: Sequence[str]) -> list[tuple[str, msgspec.Raw | None]]:
+        """The newest reading of each meter, each code once, None where there is none that the caller may read.
+
+        Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
+        """
+        found, numbers, grants = await self._readable(caller, codes)
+        rows = await self._telemetry.ask("latest", (grants, numbers, caller.now.isoformat().encode()))
+        newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
+        return [(code, newest.get(found[code])) for code in dict.fromkeys(codes)]
+
+    async def arrivals(
+        self, caller: Caller, codes: Sequence[str], cursor: str | None
+    ) -> tuple[str, dict[str, msgspec.Raw]]:
+        """What arrived of the meters since `cursor`, lists of readings by code, and the next cursor. None begins now.
+
+        A cursor with a slash has more that waits. Raises as latest(), and psycopg.DataError for what is no cursor.
+        """
+        found, numbers, grants = await self._readable(caller, codes)
+        asked = (grants, numbers, None if cursor is None else cursor.encode())
+        [(following, readings)] = await self._telemetry.ask("arrivals", asked)
+        assert following is not None
+        assert readings is not None
+        told = msgspec.json.decode(readings.replace(b'+00:00"', b'Z"'), type=dict[str, msgspec.Raw])
+        return following.decode(), {code: told[number] for code, number in found.items() if number in told}
+
+    async def _readable(
+        self, caller: Caller, codes: Sequence[str]
+    ) -> tuple[dict[str, str], bytes | None, bytes | None]:
+        """Numbers by code; all numbers and the grants as the other database takes them."""
+        access = caller.access
+        asked = (
+            str(access.user_id).encode(),
+            access.session_id.hex.encode(),
+            access.token_id.hex.encode(),
+            caller.now.isoformat().encode(),
+            _array(codes),
+        )
+        [(role, known, numbers, grants)] = await self._domain.ask("readable", asked)
+        if role is None:
+            raise Unauthenticated("this session is over; log in again")
+        found = dict(zip(_elements(known), _elements(numbers), strict=True))
+        for code in codes:
+            if code not in found:
+                raise NotFound(f"there is no meter {code}")
+        return found, numbers, grants
+
+
+def _array(texts: Sequence[str]) -> bytes:
+    """PostgreSQL's text form of an array."""
+    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return ("{" + ",".join(quoted) + "}").encode()
+
+
+def _elements(array: bytes | None) -> list[str]:
+    """Of an array of codes or numbers, none of which needs quotes."""
+    return array[1:-1].decode().split(",") if array else []
+
+
+def _utc(reading: bytes) -> bytes:
+    """The server's offset of UTC as the rest of the API writes it."""
+    return reading.replace(b'+00:00"', b'Z"', 1)

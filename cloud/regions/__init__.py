@@ -1,0 +1,1 @@
+"""Regions of the grid, as who runs the system sees them."""
