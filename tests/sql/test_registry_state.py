@@ -177,6 +177,7 @@ def test_one_after_the_other_takes_the_same_row_again(registry: Registry) -> Non
 
 def test_many_at_once_take_hardly_more_rows_than_they_are(registry: Registry) -> None:
     """Who looks while others change places may find every row held, and adds one that was not needed."""
+
     def work(thread: int) -> None:
         with registry.connect() as connection:
             for number in range(25):
