@@ -126,7 +126,8 @@ def device_add(
     """Register a device and print its meter code. Readings that wait in the quarantine for it are stored then."""
     one = Device(device, model, region, timezone, interval_ms, max_power_w, serial, meter_code)
     with domain_transaction() as domain:
-        code, said = _register(domain, name, one)
+        said = _make_region(domain, one)
+        code = _register(domain, name, one)
     typer.echo(code)
     if said:
         tell(said)
@@ -147,11 +148,11 @@ def device_import(
     with domain_transaction() as domain:
         known = {row[0] for row in domain.execute(_QUERIES["devices_of"], {"name": name})}
         fresh = [device for device in wanted if device.device not in known]
-        registered = [_register_row(domain, name, file, device) for device in fresh]
-    for device, (code, _) in zip(fresh, registered, strict=True):
+        codes, said = _register_all(domain, name, file, fresh)
+    for device, code in zip(fresh, codes, strict=True):
         typer.echo(f"{device.device} {code}")
-    for said in filter(None, (said for _, said in registered)):
-        tell(said)
+    for sentence in said:
+        tell(sentence)
     tell(f"{len(fresh)} registered, {len(wanted) - len(fresh)} were registered already")
     bring_in_step()
 
@@ -163,24 +164,37 @@ def device_remove(name: Name, device: Annotated[str, typer.Argument(help="The ga
         domain.execute(_QUERIES["device_unregister"], {"name": name, "device": device, "now": _now()})
 
 
-def _register(domain: psycopg.Connection, gateway: str, device: Device) -> tuple[str, str | None]:
-    """The meter's code, and a sentence where a region was made that is not the first: a slip of the pen makes one."""
+def _make_region(domain: psycopg.Connection, device: Device) -> str | None:
+    """A sentence where a region was made that is not the first: a slip of the pen makes one."""
     place = {"region": device.region, "timezone": device.timezone, "now": _now()}
     made = domain.execute(_QUERIES["region_make"], place).fetchone()
+    return f"The region {device.region} is new; besides it there are: {made[0]}." if made and made[0] else None
+
+
+def _register(domain: psycopg.Connection, gateway: str, device: Device) -> str:
+    """The meter's code."""
     row = domain.execute(_QUERIES["device_register"], device.parameters | {"name": gateway, "now": _now()}).fetchone()
     assert row is not None
-    said = f"The region {device.region} is new; besides it there are: {made[0]}." if made and made[0] else None
-    return str(row[1]), said
+    return str(row[1])
 
 
-def _register_row(domain: psycopg.Connection, gateway: str, file: Path, device: Device) -> tuple[str, str | None]:
-    try:
-        return _register(domain, gateway, device)
-    except psycopg.Error as error:
-        refusal = domain_error(error)
-        if refusal is None:
-            raise
-        raise CloudError(f"{file}: device {device.device!r}: {refusal}; no row was registered") from error
+def _register_all(
+    domain: psycopg.Connection, gateway: str, file: Path, devices: list[Device]
+) -> tuple[list[str], list[str]]:
+    """The codes of the meters, and what there is to say of regions. Raises CloudError for the first refusal."""
+    codes, said, regions = [], [], set()
+    for device in devices:
+        try:
+            if device.region not in regions:
+                regions.add(device.region)
+                said.append(_make_region(domain, device))
+            codes.append(_register(domain, gateway, device))
+        except psycopg.Error as error:
+            refusal = domain_error(error)
+            if refusal is None:
+                raise
+            raise CloudError(f"{file}: device {device.device!r}: {refusal}; no row was registered") from error
+    return codes, [sentence for sentence in said if sentence]
 
 
 def _now() -> datetime:

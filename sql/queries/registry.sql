@@ -10,8 +10,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('segs.registry', 0));
 SELECT copied_token FROM registry_version WHERE copied_version = version;
 
 -- name: state
--- Domain database: the present state.
-SELECT token FROM registry_state;
+-- Domain database: the present state, in one name for all of its tokens.
+SELECT encode(substring(sha256(string_agg(uuid_send(token), ''::bytea ORDER BY lane)) FROM 1 FOR 16), 'hex')::uuid
+FROM registry_state;
 
 -- name: write_exactly
 -- Domain database: write values so that any server reads the same, whatever is set for this one, its databases and roles.

@@ -69,7 +69,7 @@ INSERT INTO registry_version DEFAULT VALUES ON CONFLICT DO NOTHING;
 COMMENT ON TABLE registry_version IS 'One row, counted up by every change of a registry table: receivers compare it within each transaction';
 COMMENT ON COLUMN registry_version.only_row IS 'Always true';
 COMMENT ON COLUMN registry_version.version IS 'Number of the registry''s present state';
-COMMENT ON COLUMN registry_version.copied_token IS 'registry_state.token of the domain database when it was copied last; NULL before';
+COMMENT ON COLUMN registry_version.copied_token IS 'What registry_state of the domain database was named when it was copied last; NULL before';
 COMMENT ON COLUMN registry_version.copied_version IS 'The version after that copy: another one says that somebody changed a registry table since';
 GRANT SELECT ON registry_version TO segs_ingest, segs_readonly;
 GRANT SELECT, UPDATE ON registry_version TO segs_worker;
