@@ -64,7 +64,7 @@ class Claiming(Body):
 @router.get("/{code}/claims", responses=problems(401, 403, 404, 422))
 async def issued(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Claim]]:
     """The newest 100 codes that were made for a meter."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         await seen(domain, code)
         rows = await domain.rows(_QUERIES["claims"], {"code": code})
     return Success(message="Codes.", data=[Claim.model_validate(row) for row in rows])
@@ -77,7 +77,7 @@ async def issue(
     """Make a code by which one customer may take the meter, once. The code before is good for nothing any more."""
     secret = claims.generate()
     wanted = {"code": code, "code_hash": tokens.digest(claims.normal(secret)), "days": body.days, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         made = await domain.row(_QUERIES["claim_issue"], wanted)
     response.headers["cache-control"] = "no-store"
     return Success(
@@ -88,7 +88,7 @@ async def issue(
 @router.delete("/{code}/claims", responses=problems(401, 403, 404, 422))
 async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """No code is good for the meter any more."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         await domain.run(_QUERIES["claim_withdraw"], {"code": code, "now": caller.now})
     return Success(message="Withdrawn.", data=Done(message="No code is good for this meter."))
 

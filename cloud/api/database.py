@@ -48,6 +48,7 @@ class Transaction:
     def __init__(self, cursor: AsyncCursor[DictRow], patience: Patience, *, role: str | None = None) -> None:
         self._cursor, self._patience = cursor, patience
         self.role = role
+        self._looks: set[tuple[object, ...]] = set()
 
     @property
     def connection(self) -> AsyncConnection[Any]:
@@ -81,15 +82,28 @@ class Transaction:
         assert row is not None
         return next(iter(row.values()))
 
-    async def look(self, what: str, *, code: str | None = None, details: Mapping[str, object] | None = None) -> None:
-        """Writes down that an operator or admin looks at `what`: of the meter `code`, or at all that `details` say.
+    async def look(
+        self,
+        what: str,
+        *,
+        code: str | None = None,
+        details: Mapping[str, object] | None = None,
+        span: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        """Writes down that an operator or admin looks at `what`: of the meter `code`, or at all that `details` say. The
+        log names whose the meter was in `span`; without one, whose it is. The same look twice is one.
 
         Until then the database shows them what is their own and nothing else. Of customers nothing is written.
         """
         if self.role != "USER":
             asked = {"code": code, **(details or {})}
             document = msgspec.json.encode({name: value for name, value in asked.items() if value is not None}).decode()
-            await self.row(_AUDIT["look"], {"what": what, "code": code, "details": document})
+            if (what, code, document, span) in self._looks:
+                return
+            self._looks.add((what, code, document, span))
+            since, until = span or (None, None)
+            said = {"what": what, "code": code, "details": document, "from": since, "to": until}
+            await self.row(_AUDIT["look"], said)
 
     async def found(self, what: str, meters: Sequence[int]) -> None:
         """Writes down which meters such a look has found."""

@@ -93,15 +93,16 @@ async def devices(
     name: Name, listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Device]]:
     """Devices that a gateway reads, as far as the caller looks after their meters."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
         rows = await domain.rows(_QUERIES["devices"], {"name": name, "ended": listing.ended})
+        await domain.found("devices", [row["meter_id"] for row in rows])
     return Success(message="Devices.", data=[Device.model_validate(row) for row in rows])
 
 
 @router.post("/{name}/devices", status_code=201, responses=problems(401, 403, 404, 409, 422))
 async def register(name: Name, body: NewDevice, caller: CallerIs, databases: DatabasesAre) -> Recorded[Device]:
     """Register a device. Readings that wait for it in the quarantine are stored then."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
         await _register(domain, name, body, caller.now)
         found = await _one(domain, name, body.device)
     return recorded("Registered.", Device.model_validate(found), now=caller.now)
@@ -114,7 +115,7 @@ async def import_(
     """Register the devices of a CSV file in UTF-8, with the fields of a single registration as columns: all or none,
     unless `partial` is said. Those that are registered already are left as they are."""
     table = read_table(await request.body(), NewDevice, alone=("device",), region=how.region)
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
         rows = await domain.rows(_QUERIES["devices"], {"name": name, "ended": False})
         known = {row["device"]: row["meter"] for row in rows}
 
@@ -132,7 +133,7 @@ async def move(name: Name, device: Which, body: Moving, caller: CallerIs, databa
     """The device's meter is read as another device from now on; what was read before stays."""
     to_gateway, to_device = body.to_gateway or name, body.to_device or device
     wanted = {"name": name, "device": device, "interval_ms": body.interval_ms, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
         await domain.run(_QUERIES["device_move"], wanted | {"to_gateway": to_gateway, "to_device": to_device})
         found = await _one(domain, to_gateway, to_device)
     return recorded("Moved.", Device.model_validate(found), now=caller.now)
@@ -141,7 +142,7 @@ async def move(name: Name, device: Which, body: Moving, caller: CallerIs, databa
 @router.delete("/{name}/devices/{device:path}", responses=problems(401, 403, 404, 422))
 async def end(name: Name, device: Which, caller: CallerIs, databases: DatabasesAre) -> Recorded[Ended]:
     """End a registration now; what was read before stays the meter's."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
         code = await domain.value(_QUERIES["device_end"], {"name": name, "device": device, "now": caller.now})
     return recorded("Ended.", Ended(meter=code), now=caller.now)
 

@@ -66,7 +66,7 @@ async def export(
     code: Code, wanted: Annotated[Wanted, Query()], caller: CallerIs, databases: DatabasesAre, parts: PartsAre
 ) -> Response:
     """Energy and power of the intervals that the span touches, as a file. Days and months are local to the meter."""
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "export", (wanted.since, wanted.until))
     pages = _pages(databases, caller, code, wanted)
     # What fails before anything is sent is told as everywhere else.
     first: Sequence[Interval] = await anext(pages, [])
@@ -116,7 +116,7 @@ async def _pages(databases: Databases, caller: Caller, code: str, wanted: Wanted
     begin, window = wanted.since, _WINDOWS.get(wanted.resolution)
     while begin < wanted.until:
         end = wanted.until if window is None else min(wanted.until, _hour(begin + window))
-        meter = await readable(databases, caller, code)
+        meter = await readable(databases, caller, code, "export", (begin, end))
         async with databases.telemetry(meter.grants) as telemetry:
             page = await reads.history(
                 telemetry.connection,

@@ -131,7 +131,7 @@ async def gateways(
 ) -> Success[list[Gateway]]:
     """Gateways that the caller looks after, and how they are doing."""
     wanted = listing.model_dump(exclude={"cursor"}) | {"after": listing.after}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details=wanted) as domain:
         rows = await domain.rows(_QUERIES["page"], wanted)
     shown, meta = page(rows, limit=listing.limit, key="gateway_id")
     return Success(message="Gateways.", data=await _doing(databases, shown, caller.now), meta=meta)
@@ -142,7 +142,7 @@ async def make(body: NewGateway, caller: CallerIs, databases: DatabasesAre, resp
     """Register a gateway. Its first key is in the answer, and nowhere else."""
     secret = Secret.generate()
     made = body.model_dump() | {"key_hash": secret.digest, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": body.name}) as domain:
         await domain.run(_QUERIES["add"], made)
         [key] = await domain.rows(_QUERIES["keys"], {"name": body.name})
     return _shown(response, body.name, key["key_id"], secret, caller)
@@ -177,7 +177,7 @@ async def enable(name: Name, caller: CallerIs, databases: DatabasesAre) -> Recor
 @router.get("/{name}/keys", responses=problems(401, 403, 404, 422))
 async def keys(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success[list[Key]]:
     """Keys that it has and had."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
         rows = await domain.rows(_QUERIES["keys"], {"name": name})
     return Success(message="Keys.", data=[Key.model_validate(row) for row in rows])
 
@@ -187,7 +187,7 @@ async def key_add(name: Name, caller: CallerIs, databases: DatabasesAre, respons
     """Another key. Those that it has stay valid until they are revoked: so a key is changed without a gap. Put the new
     one into place, wait for a batch after meta.in_step_by, then revoke the old one."""
     secret = Secret.generate()
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
         key_id = await domain.value(_QUERIES["key_add"], {"name": name, "key_hash": secret.digest, "now": caller.now})
     return _shown(response, name, key_id, secret, caller)
 
@@ -201,7 +201,7 @@ async def key_end(
     databases: DatabasesAre,
 ) -> Recorded[list[Key]]:
     """Revoke a key; the last one only if that is said."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
         await domain.run(_QUERIES["key_end"], {"name": name, "key_id": key_id, "last": how.last, "now": caller.now})
         rows = await domain.rows(_QUERIES["keys"], {"name": name})
     return recorded("Revoked.", [Key.model_validate(row) for row in rows], now=caller.now)
@@ -214,14 +214,14 @@ def _shown(response: Response, name: str, key_id: int, secret: Secret, caller: C
 
 
 async def _enable(name: str, enabled: bool, caller: Caller, databases: Databases) -> Recorded[Gateway]:
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
         await domain.run(_QUERIES["enable"], {"name": name, "enabled": enabled, "now": caller.now})
     told = "Enabled." if enabled else "Disabled."
     return recorded(told, await _one(name, caller, databases), now=caller.now)
 
 
 async def _one(name: str, caller: Caller, databases: Databases) -> Gateway:
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
         row = await domain.row(_QUERIES["gateway"], {"name": name})
     if row is None:
         raise NotFound(f"there is no gateway {name}")

@@ -1,6 +1,6 @@
 """Where a meter is and whose, exchanges of it and its registers: all by time, and nothing of before is overwritten."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -23,6 +23,7 @@ router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
 _QUERIES = Queries("api_meters")
 # As `segs-cloud meter` does it: the same functions.
 _DONE = Queries("meter")
+_ALWAYS = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 From = Annotated[Instant | None, Field(alias="from", description="Since when; now where it is left out.")]
 Reason = Annotated[Words, Field(description="Why; it is kept.")]
 
@@ -134,7 +135,7 @@ async def locations(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
 async def move(code: Code, body: Move, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Place]]:
     """It is in another region or zone from then on, until a move that is planned for later. What was before stays."""
     wanted = {"code": code, "region": body.region, "timezone": body.timezone, "from": body.from_ or caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         await seen(domain, code)
         await domain.run(_DONE["move"], wanted | {"now": caller.now})
         places = await _all(domain, "locations", code, Place)
@@ -146,7 +147,7 @@ async def owners(code: Code, caller: CallerIs, databases: DatabasesAre) -> Succe
     """Whose it was, is and will be; a customer sees when it was theirs, and of nobody else."""
     async with databases.domain(caller) as domain:
         await seen(domain, code)
-        found = await _all(domain, "owners", code, Owner)
+        found = await _owners(domain, code)
     return Success(message="Owners.", data=found)
 
 
@@ -166,9 +167,9 @@ async def _give(
     code: str, user_id: int | None, since: datetime | None, caller: CallerIs, databases: DatabasesAre, told: str
 ) -> Success[list[Owner]]:
     wanted = {"code": code, "user_id": user_id, "from": since or caller.now, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         await domain.run(_QUERIES["give"], wanted)
-        found = await _all(domain, "owners", code, Owner)
+        found = await _owners(domain, code)
     return Success(message=told, data=found)
 
 
@@ -192,7 +193,7 @@ async def exchange(
         "at": body.at or caller.now,
         "now": caller.now,
     }
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         about = await _readable(domain, code)
         async with databases.telemetry(about["grants"]) as telemetry:
             reads = await telemetry.rows(_QUERIES["exchange_reads"], {**what, "meter_id": about["meter_id"]})
@@ -208,7 +209,7 @@ async def exchange(
 async def revoke(code: Code, body: Revocation, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Exchange]]:
     """An exchange never happened: model and serial number of before hold, and registers go on across that instant."""
     what = {"code": code, "at": body.at, "reason": body.reason, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         await seen(domain, code)
         await domain.run(_DONE["exchange_revoke"], what)
         found = await _all(domain, "exchanges", code, Exchange)
@@ -219,7 +220,7 @@ async def revoke(code: Code, body: Revocation, caller: CallerIs, databases: Data
 async def registers(code: Code, body: Registers, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
     """Say where its registers wrap and whether they may begin again. What is kept of their reads is looked at again."""
     what = {"code": code, "modulus_wh": body.rollover_wh, "resets": body.resets, "now": caller.now}
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         about = await _readable(domain, code)
         async with databases.telemetry(about["grants"]) as telemetry:
             last = await telemetry.rows(_QUERIES["last_reads"], {"meter_id": about["meter_id"]})
@@ -240,6 +241,11 @@ async def _readable(domain: Transaction, code: str) -> Row:
     if found is None:
         raise NotFound(f"there is no meter {code}")
     return found
+
+
+async def _owners(domain: Transaction, code: str) -> list[Owner]:
+    await domain.look("meters/owners", code=code, span=_ALWAYS)
+    return await _all(domain, "owners", code, Owner)
 
 
 async def _all(domain: Transaction, query: str, code: str, kind: type[BaseModel]) -> list:

@@ -21,7 +21,7 @@ async def import_(
     """Register the meters of a CSV file in UTF-8, with the fields of a new meter as columns: all or none, unless
     `partial` is said. Every row is looked at, and each that is refused is told with its place and what to do."""
     table = read_table(await request.body(), NewMeter, alone=("model", "serial"), region=how.region)
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", details={"import": caller.request_id}) as domain:
 
         async def make(row: NewMeter) -> tuple[str, bool]:
             return await add(domain, row, now=caller.now), True

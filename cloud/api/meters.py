@@ -138,7 +138,8 @@ async def meters(
 @router.post("", status_code=201, responses=problems(401, 403, 404, 409, 422))
 async def make(body: NewMeter, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
     """Register a meter in a region that the caller looks after. It is nobody's until it is given or claimed."""
-    async with staff(databases, caller) as domain:
+    about = body.model_dump(include={"region", "model", "serial"})
+    async with staff(databases, caller, "meters", details=about) as domain:
         made = await seen(domain, await add(domain, body, now=caller.now))
     return recorded("Registered.", made, now=caller.now)
 
@@ -170,7 +171,7 @@ async def change(
     if_match: IfMatch = None,
 ) -> Recorded[Meter]:
     """Change what is known of a meter, if it still is what If-Match names."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "meters", code=code) as domain:
         if await domain.row(_QUERIES["locked"], {"code": code}) is None:
             raise NotFound(f"there is no meter {code}")
         require_match(if_match, await seen(domain, code))

@@ -1,16 +1,17 @@
-"""What screens ask for all the time: one statement in each database, and its JSON passed on as it is."""
+"""What screens ask for all the time: one statement in each database, and its JSON passed on as it is. Operators and
+admins take another statement, which writes down what they look at."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from cloud.api.database import Caller
-from cloud.api.errors import NotFound, Unauthenticated
+from cloud.api.errors import NotFound, SecondFactorMissing, Unauthenticated
 from cloud.db.lane import Lanes
 from cloud.db.queries import Queries
 
 _QUERIES = Queries("api_lanes")
-DOMAIN = {"readable": _QUERIES["readable"]}
+DOMAIN = {"readable": _QUERIES["readable"], "watched": _QUERIES["watched"]}
 TELEMETRY = {"latest": _QUERIES["latest"], "arrivals": _QUERIES["arrivals"]}
 
 
@@ -25,7 +26,7 @@ class Quick:
 
         Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
         """
-        found, numbers, grants = await self._readable(caller, codes)
+        found, numbers, grants = await self._readable(caller, codes, "telemetry/latest")
         rows = await self._telemetry.ask("latest", (grants, numbers, caller.now.isoformat().encode()))
         newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
         return [(code, newest.get(found[code])) for code in dict.fromkeys(codes)]
@@ -37,7 +38,8 @@ class Quick:
 
         A cursor with a slash has more that waits. Raises as latest(), and psycopg.DataError for what is no cursor.
         """
-        found, numbers, grants = await self._readable(caller, codes)
+        # A stream asks each second: whose look it is stands in the log each minute.
+        found, numbers, grants = await self._readable(caller, codes, "telemetry/live", every="1 minute")
         asked = (grants, numbers, None if cursor is None else cursor.encode())
         [(following, readings)] = await self._telemetry.ask("arrivals", asked)
         assert following is not None
@@ -46,9 +48,10 @@ class Quick:
         return following.decode(), {code: told[number] for code, number in found.items() if number in told}
 
     async def _readable(
-        self, caller: Caller, codes: Sequence[str]
+        self, caller: Caller, codes: Sequence[str], what: str, *, every: str | None = None
     ) -> tuple[dict[str, str], bytes | None, bytes | None]:
-        """Numbers by code; all numbers and the grants as the other database takes them."""
+        """Numbers by code; all numbers and the grants as the other database takes them. Of operators and admins it is
+        written down that they look at `what`."""
         access = caller.access
         asked = (
             str(access.user_id).encode(),
@@ -58,6 +61,11 @@ class Quick:
             _array(codes),
         )
         [(role, known, numbers, grants)] = await self._domain.ask("readable", asked)
+        if role not in (None, b"USER"):
+            look = (caller.request_id.encode(), what.encode(), None if every is None else every.encode())
+            [(role, known, numbers, grants, missing)] = await self._domain.ask("watched", asked + look)
+            if missing == b"t":
+                raise SecondFactorMissing("your role asks for a second factor; set it up by auth/totp/enrol")
         if role is None:
             raise Unauthenticated("this session is over; log in again")
         found = dict(zip(_elements(known), _elements(numbers), strict=True))

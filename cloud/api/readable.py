@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cloud.api.database import Caller, Databases
 from cloud.api.errors import NotFound
@@ -25,31 +26,30 @@ class Readable:
         return {str(self.meter_id): self.spans}
 
 
-async def readable(databases: Databases, caller: Caller, code: str) -> Readable:
-    """Raises NotFound: somebody else's meter is as absent as one that does not exist."""
-    [found] = await all_readable(databases, caller, [code])
-    return found
-
-
-async def all_readable(databases: Databases, caller: Caller, codes: Sequence[str]) -> list[Readable]:
-    """Each of `codes` once, in their order. Raises NotFound, which names the first that is absent."""
+async def readable(
+    databases: Databases, caller: Caller, code: str, what: str, span: tuple[datetime, datetime] | None = None
+) -> Readable:
+    """Raises NotFound: somebody else's meter is as absent as one that does not exist. Of operators and admins it is
+    written down that they look at `what` of `span`, which is committed before anything is read."""
     async with databases.domain(caller) as domain:
-        rows = await domain.rows(_QUERIES["readable"], {"codes": list(codes)})
-    found = {row["code"]: Readable(**row) for row in rows}
-    for code in codes:
-        if code not in found:
-            raise NotFound(f"there is no meter {code}")
-    return [found[code] for code in dict.fromkeys(codes)]
+        await domain.look(f"telemetry/{what}", code=code, span=span)
+        row = await domain.row(_QUERIES["readable"], {"code": code})
+    if row is None:
+        raise NotFound(f"there is no meter {code}")
+    return Readable(**row)
 
 
-async def readable_region(databases: Databases, caller: Caller, region: str) -> Mapping[str, object]:
-    """Grants for a region. Raises NotFound where the caller does not look after it."""
+async def readable_region(databases: Databases, caller: Caller, region: str, what: str) -> Mapping[str, object]:
+    """Grants for a region. Raises NotFound where the caller does not look after it. That they look at `what` is written
+    down."""
     async with databases.domain(caller) as domain:
+        await domain.look(f"telemetry/regions/{what}", details={"region": region})
         if await domain.row(_QUERIES["region"], {"region": region}) is None:
             raise NotFound(f"there is no region {region} that you look after")
     return {"regions": [region]}
 
 
-def whole(meters: Sequence[Readable]) -> Mapping[str, object]:
-    """Grants for all of them."""
-    return {name: spans for meter in meters for name, spans in meter.grants.items()}
+async def found_in_region(databases: Databases, caller: Caller, what: str, meters: Sequence[int]) -> None:
+    """Writes down which meters such a look has found."""
+    async with databases.domain(caller) as domain:
+        await domain.found(f"telemetry/regions/{what}", meters)

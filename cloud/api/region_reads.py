@@ -11,7 +11,7 @@ from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success
 from cloud.api.errors import Malformed
 from cloud.api.etag import IfNoneMatch, answer, polled
-from cloud.api.readable import readable_region
+from cloud.api.readable import found_in_region, readable_region
 from cloud.api.spans import Nothing, Page, Span
 from cloud.telemetry import reads
 from cloud.telemetry.rows import Region, RegionQuarter
@@ -67,7 +67,7 @@ async def region_statistics(
     region: Name, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
     """Power, load and energy of a region. For its operators and for admins; to others it is not there."""
-    grants = await readable_region(databases, caller, region)
+    grants = await readable_region(databases, caller, region, "statistics")
     async with databases.telemetry(grants) as telemetry:
         rows = await reads.regions(telemetry.connection, names=[region], now=caller.now)
     return answer(given, "The region now.", {"region": region, "periods": rows})
@@ -81,7 +81,7 @@ async def region_history(
     paged, begin = page.begin()
     if paged not in (None, "15m"):
         raise Malformed("the cursor is of another question", where="query.cursor")
-    grants = await readable_region(databases, caller, region)
+    grants = await readable_region(databases, caller, region, "history")
     async with databases.telemetry(grants) as telemetry:
         rows = await reads.region_history(
             telemetry.connection, region=region, since=begin, until=page.until, limit=page.limit + 1
@@ -99,11 +99,12 @@ async def top_consumers(
     """The meters that take the most, in 31 days at most. For the region's operators and for admins."""
     if most.until - most.since > _LONGEST:
         raise Malformed("ask for 31 days at most", where="query.to")
-    grants = await readable_region(databases, caller, region)
+    grants = await readable_region(databases, caller, region, "top-consumers")
     async with databases.telemetry(grants) as telemetry:
         rows = await reads.top_consumers(
             telemetry.connection, region=region, since=most.since, until=most.until, limit=most.limit
         )
+    await found_in_region(databases, caller, "top-consumers", [row.meter_id for row in rows])
     found = [
         Consumer(
             rank=row.nth,

@@ -120,7 +120,7 @@ async def change(region: Which, body: Change, caller: CallerIs, databases: Datab
 @router.get("/{region}/capacities", responses=problems(401, 403, 404, 422))
 async def capacities(region: Which, caller: CallerIs, databases: DatabasesAre) -> Success[list[Carried]]:
     """What it could carry, and when."""
-    async with staff(databases, caller) as domain:
+    async with staff(databases, caller, "regions", details={"region": region}) as domain:
         await _one(domain, region, caller.now)
         rows = await domain.rows(_QUERIES["capacities"], {"region": region})
     return Success(message="Capacities.", data=[Carried.model_validate(row) for row in rows])

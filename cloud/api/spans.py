@@ -12,6 +12,8 @@ from cloud.api.errors import Malformed
 
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FARTHEST = timedelta(hours=14)
+"""From UTC to the farthest zone."""
 _CURSOR = re.compile(r"([0-9a-z]{1,4})@([0-9]{1,17})")
 _NO_CURSOR = "this is no cursor of this question; take meta.next of the page before"
 
@@ -26,6 +28,10 @@ def _dated(day: date) -> date:
     if not _FIRST.date() <= day <= _LAST.date():
         raise ValueError("before 2000 and after 2100 nothing is measured")
     return day
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_measured)]
@@ -64,6 +70,11 @@ class Span(BaseModel):
             raise ValueError("from is not before to")
         return self
 
+    @property
+    def instants(self) -> tuple[datetime, datetime]:
+        """Both ends."""
+        return self.since, self.until
+
 
 class Days(BaseModel):
     """From which local day to before which: what a day is, the meter's own zone says."""
@@ -78,6 +89,11 @@ class Days(BaseModel):
         if self.first >= self.end:
             raise ValueError("from is not before to")
         return self
+
+    @property
+    def instants(self) -> tuple[datetime, datetime]:
+        """What these days may have in any zone."""
+        return _midnight(self.first) - _FARTHEST, _midnight(self.end) + _FARTHEST
 
     def at_most(self, days: int) -> None:
         """Raises Malformed for more."""

@@ -1,6 +1,6 @@
 """What operators and admins do, and customers do not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from cloud.api.database import Caller, Databases, Transaction
@@ -8,8 +8,16 @@ from cloud.api.errors import Forbidden
 
 
 @asynccontextmanager
-async def staff(databases: Databases, caller: Caller) -> AsyncIterator[Transaction]:
-    """A transaction of an operator or an admin. Raises Forbidden for a customer.
+async def staff(
+    databases: Databases,
+    caller: Caller,
+    what: str,
+    *,
+    code: str | None = None,
+    details: Mapping[str, object] | None = None,
+) -> AsyncIterator[Transaction]:
+    """A transaction of an operator or an admin, who looks at `what`, as Transaction.look() writes down. Raises
+    Forbidden for a customer.
 
     Which regions are an operator's, the database's own rules say; this spares it the question, and the customer a
     sentence about what is not there.
@@ -17,6 +25,7 @@ async def staff(databases: Databases, caller: Caller) -> AsyncIterator[Transacti
     async with databases.domain(caller) as domain:
         if domain.role == "USER":
             raise Forbidden("this is for operators and admins")
+        await domain.look(what, code=code, details=details)
         yield domain
 
 

@@ -1,6 +1,6 @@
 """What a meter measured: its history, what that amounts to, and how complete it is."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query
@@ -20,6 +20,7 @@ from cloud.telemetry.rows import Channels, Comparison, Completeness, Energy, Int
 
 router = APIRouter(prefix="/api/v1/telemetry/meters/{code}", tags=["telemetry"])
 _WIDTH_PX = 1000
+_PERIODS = {"1d": "daily", "1mo": "monthly"}
 _MICROSECOND = timedelta(microseconds=1)
 Resolution = Literal["raw", "1m", "15m", "1h", "1d", "1mo"]
 ZONE = "IANA zone that the meter's days are local to."
@@ -76,6 +77,11 @@ class TwoSpans(BaseModel):
             if since >= until:
                 raise ValueError(f"{name}_from is not before {name}_to")
         return self
+
+    @property
+    def instants(self) -> tuple[datetime, datetime]:
+        """From the first of all to the last."""
+        return min(self.before_from, self.after_from), max(self.before_to, self.after_to)
 
 
 class _OfMeter(BaseModel):
@@ -145,7 +151,7 @@ async def history(
 ) -> Response:
     """Energy and power over time, a page at a time. Days and months are local to the meter."""
     paged, begin = chart.begin()
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "history", (begin, chart.until))
     async with databases.telemetry(meter.grants) as telemetry:
         if chart.resolution != "auto":
             resolution = chart.resolution
@@ -187,7 +193,7 @@ async def readings(
     paged, begin = page.begin()
     if paged not in (None, "raw"):
         raise Malformed("the cursor is of another question", where="query.cursor")
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "readings", (begin, page.until))
     async with databases.telemetry(meter.grants) as telemetry:
         rows = await reads.readings(
             telemetry.connection, meter_id=meter.meter_id, since=begin, until=page.until, limit=page.limit + 1
@@ -206,7 +212,7 @@ async def channels(
     paged, begin = page.begin()
     if paged not in (None, page.resolution):
         raise Malformed("the cursor is of another resolution", where="query.cursor")
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "channels", (begin, page.until))
     async with databases.telemetry(meter.grants) as telemetry:
         rows = await reads.channels(
             telemetry.connection,
@@ -227,7 +233,7 @@ async def statistics(
     code: Code, span: Annotated[Span, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
     """What a span amounts to, by its quarter-hours as they hold: those that it touches and that have begun."""
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "statistics", span.instants)
     async with databases.telemetry(meter.grants) as telemetry:
         rows = await reads.statistics(
             telemetry.connection, meter_id=meter.meter_id, since=span.since, until=span.until, now=caller.now
@@ -261,7 +267,7 @@ async def _calendar(
     caller: CallerIs,
     databases: DatabasesAre,
 ) -> Response:
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, _PERIODS[unit], days.instants)
     async with databases.telemetry(meter.grants) as telemetry:
         rows = await reads.energy(
             telemetry.connection, meter_id=meter.meter_id, first=days.first, end=days.end, unit=unit
@@ -275,7 +281,7 @@ async def compare(
     code: Code, spans: Annotated[TwoSpans, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
     """What changed from one span to another. Spans of unequal length compare by their mean days."""
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "compare", spans.instants)
     async with databases.telemetry(meter.grants) as telemetry:
         found = await reads.compare(
             telemetry.connection,
@@ -292,7 +298,7 @@ async def completeness(
     code: Code, span: Annotated[Stretches, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
     """How many readings there are of those that were expected, and why others are missing."""
-    meter = await readable(databases, caller, code)
+    meter = await readable(databases, caller, code, "completeness", span.instants)
     async with databases.telemetry(meter.grants) as telemetry:
         rows = await reads.completeness(
             telemetry.connection,

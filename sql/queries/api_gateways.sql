@@ -46,7 +46,8 @@ SELECT gateway_key_end(%(name)s, %(key_id)s, %(last)s, %(now)s);
 
 -- name: devices
 -- Devices that it reads, or also those that it read.
-SELECT d.device, m.meter_code AS meter, d.interval_ms, nullif(lower(d.valid), '-infinity') AS "from", nullif(upper(d.valid), 'infinity') AS "to"
+SELECT d.device, m.meter_id, m.meter_code AS meter, d.interval_ms, nullif(lower(d.valid), '-infinity') AS "from",
+    nullif(upper(d.valid), 'infinity') AS "to"
 FROM devices AS d JOIN meters AS m USING (meter_id)
 WHERE d.gateway_id = gateway_id_of(%(name)s) AND (%(ended)s OR upper(d.valid) = 'infinity')
 ORDER BY d.device, d.valid;

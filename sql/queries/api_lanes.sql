@@ -1,9 +1,15 @@
 -- Statements that the API prepares once and asks all the time, see cloud/db/lane.py. Each is a transaction of its own.
 
 -- name: readable
--- Domain database: who asks, and which of the meters they may read. role is NULL where the session is over.
+-- Domain database: who asks, and which of the meters they may read if they are a customer. role is NULL where the session is
+-- over.
 SELECT role, codes, meters, grants
 FROM readable_meters($1::integer, $2::uuid, $3::uuid, $4::timestamptz, $5::text[]);
+
+-- name: watched
+-- Domain database: the same for operators and admins, whose look is written down first.
+SELECT role, codes, meters, grants, second_factor_missing
+FROM readable_meters_watched($1::integer, $2::uuid, $3::uuid, $4::timestamptz, $5::text[], $6::text, $7::text, $8::interval);
 
 -- name: latest
 -- Telemetry database: the newest reading of each meter within what is kept of readings. What may be read is told first.

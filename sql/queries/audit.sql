@@ -17,9 +17,10 @@ WHERE (%(before)s::bigint IS NULL OR audit_id < %(before)s)
 ORDER BY audit_id DESC LIMIT %(limit)s + 1;
 
 -- name: look
--- Before a look at somebody else's data: at one meter, by its code, or at whatever details say.
+-- Before a look at somebody else's data: at one meter, by its code, or at whatever details say; of a span, or of now.
 SELECT audit_access(%(what)s, CASE WHEN %(code)s::text IS NOT NULL THEN array_remove(ARRAY[meter_number(%(code)s)], NULL) END,
-                    NULL, %(details)s::jsonb);
+                    NULL, %(details)s::jsonb,
+                    CASE WHEN %(from)s::timestamptz IS NOT NULL THEN tstzrange(%(from)s, %(to)s) END);
 
 -- name: found
 -- After a look at whatever there was: which meters these were.

@@ -38,6 +38,17 @@ def _session(people: People, user_id: int) -> Any:
     return row["family_id"]
 
 
+def _readable(people: People, caller: int, codes: list[str] = CODES, *, every: str | None = None) -> dict[str, Any]:
+    """As the API asks: customers by one statement, operators and admins by a second one, which writes it down."""
+    asked = caller, _session(people, caller), "00000000-0000-0000-0000-000000000001", NOW, codes
+    [row] = people.ask(None, "SELECT * FROM readable_meters(%s, %s, %s, %s, %s)", *asked)
+    if row["role"] not in (None, "USER"):
+        assert (row["codes"], row["meters"], row["grants"]) == (None, None, None)
+        watched = "SELECT * FROM readable_meters_watched(%s, %s, %s, %s, %s, 'r-1', 'telemetry/latest', %s)"
+        [row] = people.ask(None, watched, *asked, every)
+    return row
+
+
 def _ends(spans: list[list[str]]) -> list[tuple[object, ...]]:
     return [
         tuple(end if "infinity" in end else datetime.fromisoformat(end).astimezone(UTC) for end in span)
@@ -48,12 +59,9 @@ def _ends(spans: list[list[str]]) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("caller", [ADA, BOB, OPS, FAR, ROOT])
 def test_everybody_reads_what_the_policies_let_them_read(people: People, caller: int) -> None:
     """D12."""
-    by_policies = people.ask(caller, Queries("api_telemetry")["readable"].replace("%(codes)s", "%s"), CODES)
-    [row] = people.ask(
-        None,
-        "SELECT * FROM readable_meters(%s, %s, gen_random_uuid(), %s, %s)",
-        *(caller, _session(people, caller), NOW, CODES),
-    )
+    query = Queries("api_telemetry")["readable"].replace("m.meter_code = %(code)s", "m.meter_code = ANY (%s)")
+    by_policies = people.ask(caller, query, CODES)
+    row = _readable(people, caller)
     expected = {meter["code"]: _ends(meter["spans"]) for meter in by_policies}
     names = dict(zip(map(str, row["meters"]), row["codes"], strict=True))
     assert {names[number]: _ends(spans) for number, spans in json.loads(row["grants"]).items()} == expected
@@ -83,3 +91,43 @@ def test_a_session_that_is_over_reads_nothing(people: People) -> None:
     people.owner.execute("DELETE FROM token_blacklist")
     people.owner.execute("UPDATE sessions SET revoked_at = now(), revoke_reason = 'logout' WHERE user_id = %s", [ADA])
     assert role(ADA, family) is None
+
+
+def _looks(people: People) -> list[tuple[object, ...]]:
+    return [
+        tuple(row.values())
+        for row in people.owner.execute(
+            "SELECT actor, request_id, table_name, row_key, subjects, meters, new FROM audit_logs"
+            " WHERE action = 'READ' ORDER BY audit_id"
+        )
+    ]
+
+
+def test_a_look_of_staff_is_in_the_log_and_a_customer_s_is_not(people: People) -> None:
+    """D13."""
+    _readable(people, ADA)
+    assert _looks(people) == []
+    for _ in range(2):
+        _readable(people, OPS, ["MTR-00000001"])
+
+    assert _looks(people) == 2 * [
+        (f"user:{OPS}", "r-1", "telemetry/latest", "MTR-00000001", [ADA], [1], {"code": "MTR-00000001"})
+    ]
+
+
+def test_a_stream_that_asks_each_second_is_in_the_log_now_and_then(people: People) -> None:
+    for _ in range(3):
+        assert _readable(people, ROOT, CODES[:2], every="1 minute")["role"] == "ADMIN"
+    assert [(look[3], look[4], look[5], look[6]) for look in _looks(people)] == [
+        ("*", [ADA, BOB], [1, 2], {"codes": CODES[:2]})
+    ]
+    _readable(people, ROOT, CODES[:3], every="1 minute")
+    _readable(people, ROOT, CODES[:3], every="0 s")
+    assert len(_looks(people)) == 3
+
+
+def test_staff_without_the_second_factor_that_their_role_asks_for_read_nothing(people: People) -> None:
+    people.owner.execute("SELECT second_factor_require('ADMIN', true, now())")
+    row = _readable(people, ROOT)
+    assert (row["role"], row["codes"], row["grants"], row["second_factor_missing"]) == (None, None, None, True)
+    assert _looks(people) == []
