@@ -51,6 +51,7 @@ check: $(READY)
 docs: $(READY)
 	@$(BIN)/segs-cloud schema reference
 	@$(BIN)/python -m edge.profiles.reference --output docs/meters.md
+	@$(BIN)/segs-cloud openapi --output docs/openapi.json
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success, problems
 from cloud.api.errors import NotFound
@@ -49,7 +50,7 @@ class Listing(Paging):
     region: Annotated[Region | None, Field(description="Only those that are there now.")] = None
 
 
-@router.get("", responses=problems(401, 422))
+@router.get("", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 422))
 async def meters(
     listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Meter]]:
@@ -61,7 +62,7 @@ async def meters(
     return Success(message="Meters.", data=[Meter.model_validate(row) for row in shown], meta=meta)
 
 
-@router.get("/{code}", responses=problems(401, 404, 422))
+@router.get("/{code}", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
 async def meter(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Meter]:
     """One meter. Somebody else's is as absent as one that does not exist."""
     async with databases.domain(caller) as domain:

@@ -12,7 +12,8 @@ from cloud.identity.tokens import AccessTokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Open already, and closed by who opened them. `ready` says why no request can be answered now, None if it can."""
+    """Open already, and closed by who opened them. `ready` says why no request can be answered now, None if it can.
+    Pages of `cors_origins` may ask in a browser, besides the API's own."""
 
     databases: Databases
     keys: KeyFolder
@@ -20,3 +21,4 @@ class Parts:
     passwords: Passwords
     identity: IdentitySettings
     ready: Callable[[], Awaitable[str | None]]
+    cors_origins: tuple[str, ...] = ()

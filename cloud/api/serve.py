@@ -44,7 +44,9 @@ class TooMighty(CloudError):
         self.database = database
 
 
-async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) -> None:
+async def serve(
+    *, domain_dsn: str, telemetry_dsn: str, host: str, port: int, cors_origins: tuple[str, ...] = ()
+) -> None:
     """Listen until SIGTERM or SIGINT, then finish what is under way.
 
     The databases may be away, at the start and later: requests get 503 then. Raises SettingsError and KeysError, the
@@ -75,6 +77,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                     passwords=passwords,
                     identity=identity,
                     ready=ready,
+                    cors_origins=cors_origins,
                 )
             )
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))

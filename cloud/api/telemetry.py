@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success, problems
 from cloud.api.errors import NotFound
@@ -48,7 +49,11 @@ class Latest(BaseModel):
     reading: Annotated[Reading | None, Field(description="Null where nothing is kept that the caller may read.")]
 
 
-@router.get("/meters/{code}/latest", responses=problems(401, 404, 422))
+@router.get(
+    "/meters/{code}/latest",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=problems(401, 404, 422),
+)
 async def latest(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Latest]:
     """The newest reading of a meter within the last 7 days, while it was the caller's."""
     async with databases.domain(caller) as domain:

@@ -93,41 +93,6 @@ def test_a_parameter_that_makes_no_sense_is_refused_and_not_ignored(api: Api, qu
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:segs:problem:invalid")
 
 
-ENDPOINTS = [
-    ("GET", "/users/me"),
-    ("PATCH", "/users/me"),
-    ("GET", "/meters"),
-    ("GET", "/meters/MTR-00000001"),
-    ("GET", "/telemetry/meters/MTR-00000001/latest"),
-    ("POST", "/auth/logout"),
-    ("POST", "/auth/logout-all"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_without_a_session_nothing_is_told(api: Api, method: str, path: str) -> None:
-    answer = api.client.request(method, f"/api/v1{path}", json={} if method == "PATCH" else None)
-    assert answer.status_code == 401
-
-
-def test_every_endpoint_is_either_open_on_purpose_or_in_the_list_above(api: Api) -> None:
-    described = api.get("/openapi.json").json()["paths"]
-    closed = {
-        (method.upper(), path.removeprefix("/api/v1").replace("{code}", "MTR-00000001"))
-        for path, methods in described.items()
-        for method, operation in methods.items()
-        if "security" in operation
-    }
-    opened = {
-        path for path, methods in described.items() for operation in methods.values() if "security" not in operation
-    }
-    assert closed == set(ENDPOINTS)
-    assert opened == {"/livez", "/readyz", "/metrics"} | {
-        f"/api/v1/auth/{name}"
-        for name in ("register", "resend-otp", "verify-email", "set-password", "login", "refresh-token")
-    }
-
-
 def test_a_person_changes_name_and_phone_and_nothing_that_decides_over_rights(api: Api) -> None:
     """D6, D13: a role, a region or somebody's id in the body is refused, not taken and not ignored."""
     person = api.person()
