@@ -29,7 +29,7 @@ def negotiate(request: Request) -> None:
 
 
 def _operation(request: Request) -> Mapping[str, Any] | None:
-    path = getattr(request.scope.get("route"), "path", "")
+    path = getattr(request.scope.get("route"), "path_format", "")
     operations = cast(FastAPI, request.app).openapi()["paths"].get(path, {})
     return cast(Mapping[str, Any] | None, operations.get(request.method.lower()))
 
