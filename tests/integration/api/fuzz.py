@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import product
@@ -23,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cloud.api.access import KEY
+from tests.described import example
 from tests.integration.api.conftest import Api
 from tests.integration.api.world import KINDS, ROLES, WHOSE, Caller, World
 
@@ -34,6 +36,8 @@ _CHECKS = [
 ]
 _MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 _TIMEOUT_S = 30
+_LEAST = 4
+"""Of an operation, role and mode; the first one that hypothesis makes is the plainest there is."""
 
 
 @dataclass
@@ -50,23 +54,27 @@ class Outcome:
 
 
 def fuzz(api: Api, *, cases: int, number: int) -> Outcome:
-    """About `cases` requests, the same for the same `number` and description of the API."""
+    """About `cases` requests, and more if that is too few to try everything; the same for the same `number` and description of the API."""
     outcome = Outcome()
-    schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json())
+    document = api.get("/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(document)
     found = [result.ok() for result in schema.get_all_operations()]
-    each = max(1, cases // (len(found) * (1 + len(ROLES)) * len(_MODES)))
+    # Where a token is needed, it is enough that nobody is refused once.
+    each = max(_LEAST, cases // (len(found) * len(ROLES) * len(_MODES)))
     with requests.Session() as session:
         session.trust_env = False
         world = World(api)
         with world.domain:
             for operation, role, mode in product(found, ("nobody", *ROLES), _MODES):
-                _ask(world, session, operation, role, mode, each, number, outcome)
+                closed = role == "nobody" and operation.definition.raw["security"]
+                _ask(world, session, document, operation, role, mode, 1 if closed else each, number, outcome)
     return outcome
 
 
 def _ask(
     world: World,
     session: requests.Session,
+    document: dict[str, Any],
     operation: APIOperation[Any, Any, Any],
     role: str,
     mode: GenerationMode,
@@ -78,6 +86,7 @@ def _ask(
     caller = world.caller(role)
     kind = operation.definition.raw[KEY].get("of")
     things = [world.thing(kind, whose, caller) for whose in WHOSE] if kind in KINDS else []
+    named = _examples(document, operation)
     label = f"{operation.label} as {role}"
 
     @seed(number)
@@ -88,12 +97,14 @@ def _ask(
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(mode), known=st.sampled_from([None, *things]))
-    def asked(case: Case, known: dict[str, Any] | None) -> None:
+    @given(case=operation.as_strategy(mode), known=st.sampled_from([{}, *things]), query=st.sampled_from([{}, named]))
+    def asked(case: Case, known: dict[str, Any], query: dict[str, Any]) -> None:
         nonlocal caller
-        for name in known or {}:
+        for name in known:
             if name in case.path_parameters:
                 case.path_parameters[name] = known[name]
+        if mode is GenerationMode.POSITIVE:
+            case.query |= query
         outcome.cases += 1
         outcome.asked.add(operation.label)
         status = _send(world.api.url, session, case, caller, label, outcome)
@@ -106,6 +117,16 @@ def _ask(
     except Unsatisfiable:
         # What takes nothing cannot be asked wrongly.
         assert mode is GenerationMode.NEGATIVE, operation.label
+
+
+def _examples(document: dict[str, Any], operation: APIOperation[Any, Any, Any]) -> dict[str, Any]:
+    """Values of the parameters of a query as they are documented, also of those that need not be given."""
+    found = {}
+    for parameter in operation.definition.raw.get("parameters", []):
+        if parameter["in"] == "query" and parameter["name"] != "cursor":
+            with contextlib.suppress(LookupError):
+                found[parameter["name"]] = example(document, parameter["schema"])
+    return found
 
 
 def _send(url: str, session: requests.Session, case: Case, caller: Caller, label: str, outcome: Outcome) -> int:
