@@ -54,7 +54,8 @@ class Outcome:
 
 
 def fuzz(api: Api, *, cases: int, number: int) -> Outcome:
-    """About `cases` requests, and more if that is too few to try everything; the same for the same `number` and description of the API."""
+    """About `cases` requests, more where that is too few to try everything; the same ones for the same `number` and
+    description of the API."""
     outcome = Outcome()
     document = api.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
