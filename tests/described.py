@@ -13,10 +13,11 @@ from cloud.api.openapi import operations
 _UNITS = "W|kW|Wh|kWh|VA|var|varh|V|A|Hz|s|ms|min|h|days?|%|degrees|bytes|B|px|ppm|EUR"
 _IN_NAME = re.compile(r"_(w|kw|wh|kwh|va|var|varh|v|a|hz|s|ms|deg|percent|bytes|days|px)(_|$)")
 _IN_WORDS = re.compile(rf"(, |\bin |\b\d[\d,.]* )({_UNITS})\b|%|minor units|currency")
-# Numbers that have none: names of rows, counts, and shares of one.
+# Numbers that have none: names of rows, shares of one, and counts, whose unit is what is counted.
 _WITHOUT = re.compile(
     r"\b(number|numbers|count|counts|how many|how often|rows|points|bits|factor|ratio|share|version|status|year|month"
-    r"|position|percent|of 1)\b",
+    r"|position|percent|0 to 1|QualityOfReading)\b"
+    r"|^(meters|readings|quarter-hours|gaps|stretches|users|channels|devices|gateways|keys|sessions|codes|lines)\b",
     re.IGNORECASE,
 )
 _KINDS = ("anyOf", "oneOf", "allOf")

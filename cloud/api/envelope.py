@@ -101,7 +101,7 @@ def problems(*refusals: Refusal) -> dict[int | str, dict[str, object]]:
 
 def refusal(status: int, refusals: Sequence[Refusal]) -> dict[str, object]:
     """The description of one status: what it means, and the types that it comes with."""
-    names = [name for one in refusals for name in (_TYPES[one] if isinstance(one, int) else (one.problem,))]
+    names = [name for one in refusals for name in (_types(one) if isinstance(one, int) else (one.problem,))]
     types = [f"urn:segs:problem:{name}" for name in dict.fromkeys(names)]
     told = [_MEANING[one] if isinstance(one, int) else " ".join((one.__doc__ or "").split()) for one in refusals]
     schema = {
@@ -115,3 +115,18 @@ def refusal(status: int, refusals: Sequence[Refusal]) -> dict[str, object]:
         "description": " ".join(dict.fromkeys(told)),
         "content": {"application/problem+json": {"schema": schema}},
     }
+
+
+def _types(status: int) -> Sequence[str]:
+    """The usual types of a status; of one that has none, whatever the API refuses with it. Raises LookupError."""
+    if status in _TYPES:
+        return _TYPES[status]
+    kinds, found = [Problem], []
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.status == status:
+            found.append(kind.problem)
+    if not found:
+        raise LookupError(f"nothing is refused with {status}; name the class of the problem")
+    return sorted(found)

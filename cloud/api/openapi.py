@@ -1,6 +1,7 @@
 """The description of the API, OpenAPI 3.1: what FastAPI derives of the routes, and what all of them have in common."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,10 +26,14 @@ _HEADERS = {
 }
 _ALWAYS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 _EXAMPLES: Mapping[str, object] = {
+    "if-match": '"1f0c6e0a9d3b4c58"',
+    "if-none-match": '"1f0c6e0a9d3b4c58"',
+    "actor": "user:17",
     "access_token": "eyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIxNyJ9.c2lnbmF0dXJl",
     "code": "MTR-00000001",
     "currency": "EUR",
     "cursor": "YTUw",
+    "database_role": "segs_api",
     "detail": "there is no meter MTR-00000009",
     "device": "main",
     "email": "ada@example.org",
@@ -49,10 +54,15 @@ _EXAMPLES: Mapping[str, object] = {
     "reason": "common",
     "refresh_token": "q8Zk0vWm3sT5nB1xYc7uLr2eHd9gPa4jFi6oKt8wXzQ",
     "region": "north",
+    "request_id": "6d1f0b3c9a7e4c52",
+    "row": "17",
+    "row_key": "17",
     "serial": "20418831",
     "set_password_token": "Jm4tW9cR1yL6hV0qXb8sZk3nTe5uAg7dPi2fOo-wCzM",
     "site": "Town hall",
     "status": 422,
+    "table": "meters",
+    "table_name": "meters",
     "timezone": "Europe/Berlin",
     "token": "Jm4tW9cR1yL6hV0qXb8sZk3nTe5uAg7dPi2fOo-wCzM",
     "totp": "123456",
@@ -208,13 +218,15 @@ def _illustrate(name: str, schema: dict[str, Any]) -> None:
     unit = re.split(r"_", name.removesuffix("_min").removesuffix("_max").removesuffix("_mean"))[-1]
     if formats:
         schema["examples"] = [formats[0]]
-    elif name in _EXAMPLES and _fits(_EXAMPLES[name], types):
-        schema["examples"] = [_EXAMPLES[name]]
-    elif unit in _BY_UNIT and _fits(_BY_UNIT[unit], types):
+    elif _fits(_EXAMPLES.get(name.lower()), types):
+        schema["examples"] = [_EXAMPLES[name.lower()]]
+    elif _fits(_BY_UNIT.get(unit), types):
         schema["examples"] = [_BY_UNIT[unit]]
+    elif {"integer", "number"} & types:
+        schema["examples"] = [max([1, *(math.ceil(kind["minimum"]) for kind in kinds if "minimum" in kind)])]
 
 
 def _fits(example: object, types: set[object]) -> bool:
-    if isinstance(example, str):
-        return "string" in types
+    if example is None or isinstance(example, str):
+        return example is not None and "string" in types
     return "number" in types or ("integer" in types and isinstance(example, int))

@@ -22,6 +22,7 @@ class Bare(BaseModel):
 
     power: float
     voltage: Annotated[float, Field(description="Of phase 1.")]
+    colour: str
 
 
 def test_everything_is_described_with_its_unit_its_errors_and_an_example() -> None:
@@ -83,7 +84,7 @@ def found() -> list[str]:
         "Bare.power: no description",
         "Bare.power: a number without unit, in name or description",
         "Bare.voltage: a number without unit, in name or description",
-        "Bare.voltage: no example",
+        "Bare.colour: no example",
     ],
 )
 def test_an_endpoint_that_leaves_something_out_is_told_what(found: list[str], line: str) -> None:
