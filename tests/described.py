@@ -98,11 +98,9 @@ def _expected(operation: Mapping[str, Any]) -> set[str]:
     access = operation.get(KEY, {"who": "everybody"})
     expected = {"406"}
     if access["who"] != "probe":
-        expected.add("503")
+        expected |= {"429", "503"}
     if operation.get("security"):
         expected.add("401")
-    elif access["who"] == "everybody":
-        expected.add("429")
     if "none" in access.get("roles", {}).values():
         expected.add(str(access["refusal"]))
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):

@@ -11,8 +11,11 @@ from cloud.api.errors import NotAcceptable, UnsupportedMedia
 _JSON = "application/json"
 
 
-def negotiate(request: Request) -> None:
-    """Raises UnsupportedMedia for a body in another format, NotAcceptable where the client takes no format of ours."""
+async def negotiate(request: Request) -> None:
+    """Raises UnsupportedMedia for a body in another format, NotAcceptable where the client takes no format of ours.
+
+    It waits for nothing; a function that says so is not given to a thread.
+    """
     operation = _operation(request)
     if operation is None:
         return

@@ -1,5 +1,6 @@
 """The description of the API, OpenAPI 3.1: what FastAPI derives of the routes, and what all of them have in common."""
 
+import copy
 import json
 import math
 import re
@@ -9,11 +10,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from cloud.api.access import KEY
 from cloud.api.envelope import ProblemAnswer, refusal
-from cloud.api.errors import NotAcceptable, Problem, TooLarge, UnsupportedMedia
+from cloud.api.errors import NotAcceptable, Problem, TooLarge, TooMany, UnsupportedMedia
 
 _METHODS = ("get", "put", "post", "delete", "patch")
 _STRING = {"type": "string"}
+_ANY: tuple[type[Problem], ...] = (NotAcceptable,)
+_COUNTED: tuple[type[Problem], ...] = (TooMany,)
+"""Of whatever is no probe."""
+_SESSIONS: tuple[type[Problem], ...] = ()
+"""Of whatever needs a session."""
+_BODIES: tuple[type[Problem], ...] = (TooLarge, UnsupportedMedia)
 _PROBLEM = "application/problem+json"
 _HEADERS = {
     "X-Request-Id": {
@@ -101,7 +109,8 @@ class Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = _complete(super().openapi())
+            # What FastAPI returns has parts of the routes in it, which other applications are made of too.
+            self.openapi_schema = _complete(copy.deepcopy(super().openapi()))
         return self.openapi_schema
 
 
@@ -161,14 +170,22 @@ def _summarise(operation: dict[str, Any]) -> None:
 
 
 def _refuse(operation: dict[str, Any]) -> None:
-    """What any endpoint may refuse, by the way it is asked."""
-    refused: list[type[Problem]] = [NotAcceptable]
+    """What an endpoint may refuse by the way it is asked, besides what it declares."""
+    refused = list(_ANY)
+    if operation.get(KEY, {}).get("who") != "probe":
+        refused += _COUNTED
+    if operation["security"]:
+        refused += _SESSIONS
     if "requestBody" in operation:
-        refused += [TooLarge, UnsupportedMedia]
+        refused += _BODIES
+    responses = operation["responses"]
     for kind in refused:
-        if str(kind.status) not in operation["responses"]:
-            operation["responses"][str(kind.status)] = refusal(kind.status, [kind])
-    operation["responses"] = dict(sorted(operation["responses"].items()))
+        added: dict[str, Any] = refusal(kind.status, [kind])
+        known: dict[str, Any] = responses.setdefault(str(kind.status), added)
+        if not set(_kinds(added)) <= set(_kinds(known)):
+            _kinds(known).extend(_kinds(added))
+            known["description"] += f" {added['description']}"
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _head(status: str, response: dict[str, Any]) -> None:
@@ -178,10 +195,15 @@ def _head(status: str, response: dict[str, Any]) -> None:
     response["headers"] = {**common, **response.get("headers", {})}
 
 
+def _kinds(response: Mapping[str, Any]) -> list[str]:
+    """The types that a refusal comes with."""
+    types: list[str] = response["content"][_PROBLEM]["schema"]["properties"]["type"]["enum"]
+    return types
+
+
 def _shared(status: str, response: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
     """A reference to the response, which many operations have."""
-    types = response["content"][_PROBLEM]["schema"]["properties"]["type"]["enum"]
-    name = ".".join([status, *(one.rpartition(":")[2] for one in types)])
+    name = ".".join([status, *(one.rpartition(":")[2] for one in _kinds(response))])
     known = components.setdefault("responses", {}).setdefault(name, response)
     return {"$ref": f"#/components/responses/{name}"} if known == response else response
 
