@@ -10,14 +10,16 @@ SEGS_HOME ?= $(CURDIR)/.segs
 export SEGS_HOME
 DEMO_SECONDS ?= 120
 FAULTS ?= 100
+CASES ?= 5000
 SEED ?= 1
 
-.PHONY: help demo test torture check bench clean docs
+.PHONY: help demo test torture torture-api check bench clean docs
 
 help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test, on real servers"
 	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1; see CONTRIBUTING.md, Torture)"
+	@echo "make torture-api  made-up requests to every operation of the API for every role (CASES=5000 SEED=1)"
 	@echo "make check   style, types, import contracts"
 	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
 	@echo "make docs    regenerate the generated documents"
@@ -42,6 +44,9 @@ test: $(READY)
 torture: $(READY)
 	@$(BIN)/python -m tests.torture --faults $(FAULTS) --seed $(SEED)
 
+torture-api: $(READY)
+	@$(BIN)/python -m tests.torture_api --cases $(CASES) --seed $(SEED)
+
 check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -51,6 +56,7 @@ check: $(READY)
 docs: $(READY)
 	@$(BIN)/segs-cloud schema reference
 	@$(BIN)/python -m edge.profiles.reference --output docs/meters.md
+	@$(BIN)/segs-cloud openapi --output docs/openapi.json
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import version as release
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import psycopg
@@ -76,7 +77,30 @@ def api(
     from cloud.api.serve import serve as run
 
     settings = Settings()
-    uvloop.run(run(domain_dsn=settings.domain, telemetry_dsn=settings.telemetry, host=host, port=port))
+    uvloop.run(
+        run(
+            domain_dsn=settings.domain,
+            telemetry_dsn=settings.telemetry,
+            host=host,
+            port=port,
+            cors_origins=settings.origins,
+        )
+    )
+
+
+@app.command()
+def openapi(
+    output: Annotated[Path | None, typer.Option(help="File to write; standard output without it.")] = None,
+) -> None:
+    """Write the description of the API, OpenAPI 3.1. No database is needed."""
+    from cloud.api.app import build
+    from cloud.api.openapi import written
+
+    document = written(build(None).openapi())
+    if output is None:
+        typer.echo(document, nl=False)
+    else:
+        output.write_text(document, encoding="utf-8")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""Where the databases are: SEGS_DOMAIN_DSN and SEGS_TELEMETRY_DSN, else the local ones."""
+"""What the environment says: where the databases are, else the local ones, and whose pages may ask the API."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,8 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloud.errors import InputError
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 class SettingsError(InputError):
@@ -24,6 +27,19 @@ class Settings(BaseSettings):
 
     domain_dsn: str | None = None
     telemetry_dsn: str | None = None
+    cors_origins: str = ""
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of SEGS_CORS_ORIGINS, separated by commas: whose pages may ask the API. None by default; raises
+        SettingsError."""
+        found = tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+        for origin in found:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingsError(
+                    f"SEGS_CORS_ORIGINS: {origin!r} is no origin; write each as https://app.example.org, without a path"
+                )
+        return found
 
     @property
     def domain(self) -> str:

@@ -1,6 +1,7 @@
 """The API's application: the one place that wires it."""
 
-from fastapi import FastAPI
+from fastapi import Depends
+from starlette.middleware.cors import CORSMiddleware
 
 from cloud.api import (
     accounts,
@@ -8,6 +9,7 @@ from cloud.api import (
     auth,
     claims,
     devices,
+    docs,
     errors,
     exports,
     gateways,
@@ -29,22 +31,77 @@ from cloud.api import (
 from cloud.api.forwarded import Forwarded
 from cloud.api.importing import MOST_BYTES
 from cloud.api.limits import Limited
+from cloud.api.methods import Heads
+from cloud.api.negotiation import negotiate
+from cloud.api.openapi import Application, operation_id
 from cloud.api.parts import Parts
 from cloud.api.requests import Bounded, Named
 
+_PEOPLE = (auth, passwords, second_factor, sessions, users, preferences, accounts)
+_REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions)
+_MEASURED = (latest, telemetry, region_reads, exports, live)
+_RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, audit)
+_SENT = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-Id",
+]
+_SHOWN = ["Allow", "ETag", "Link", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 
-def build(parts: Parts) -> FastAPI:
-    """The application over parts that are open already."""
-    app = FastAPI(title="SEGS", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+_DESCRIPTION = """\
+Success is `{"success": true, "message": …, "data": …, "meta": …}`; a refusal is RFC 9457 `application/problem+json`,
+whose `type` does not change. Times are RFC 3339 with an offset. Names of fields carry units: `power_w`,
+`energy_import_wh`; `expires_in` and what ends in `_s` are seconds. Something that the caller may not see is as absent
+as what does not exist. `x-segs-access` says of each operation how far which role reaches."""
+
+
+def build(parts: Parts | None) -> Application:
+    """The application over parts that are open already; without any it can only be described."""
+    app = Application(
+        title="SEGS",
+        version="1",
+        summary="People, meters and what these measure.",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        openapi_tags=_tags(),
+        generate_unique_id_function=operation_id,
+        dependencies=[Depends(negotiate)],
+        redirect_slashes=False,
+    )
     app.state.parts = parts
     errors.install(app)
-    people = (auth, passwords, second_factor, sessions, users, preferences, accounts)
-    registry = (meters, meter_history, meter_import, claims, gateways, devices, regions)
-    measured = (latest, telemetry, region_reads, exports, live)
-    for resource in (system, *people, *registry, *measured, audit):
+    for resource in _RESOURCES:
         app.include_router(resource.router)
+    app.include_router(docs.router)
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
-    app.add_middleware(Limited, requests=parts.requests)
+    app.add_middleware(Heads)
+    if parts is not None:
+        app.add_middleware(Limited, requests=parts.requests)
+    if parts is not None and parts.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=parts.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_SENT,
+            expose_headers=_SHOWN,
+        )
     app.add_middleware(Named)
-    app.add_middleware(Forwarded, trusted=parts.trusted)
+    if parts is not None:
+        app.add_middleware(Forwarded, trusted=parts.trusted)
     return app
+
+
+def _tags() -> list[dict[str, str]]:
+    """What the first module of each tag says of itself."""
+    told: dict[str, str] = {}
+    for resource in _RESOURCES:
+        for tag in resource.router.tags:
+            told.setdefault(str(tag), " ".join((resource.__doc__ or "").split()))
+    return [{"name": tag, "description": text} for tag, text in told.items()]

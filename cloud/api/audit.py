@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success, problems
 from cloud.api.fields import printable
@@ -32,8 +33,12 @@ class Entry(BaseModel):
     row_key: Annotated[str, Field(description="Key of the row; for READ the meter or user, * for several.")]
     old: Annotated[dict[str, Any] | None, Field(description="The row before, without secrets.")]
     new: Annotated[dict[str, Any] | None, Field(description="The row after, without secrets; what a READ asked for.")]
-    subjects: Annotated[list[int] | None, Field(description="Users at whose data a READ looked.")]
-    meters: Annotated[list[int] | None, Field(description="Numbers of the meters at which a READ looked.")]
+    subjects: Annotated[
+        list[int] | None, Field(description="Numbers of the users at whose data a READ looked.", examples=[[17]])
+    ]
+    meters: Annotated[
+        list[int] | None, Field(description="Numbers of the meters at which a READ looked.", examples=[[1]])
+    ]
 
 
 class Listing(Paging):
@@ -43,14 +48,16 @@ class Listing(Paging):
     action: Annotated[Literal["INSERT", "UPDATE", "DELETE", "READ"] | None, Field(description="What was done.")] = None
     table: Annotated[_Key | None, Field(description="Table of the row, or what was looked at.")] = None
     row: Annotated[_Key | None, Field(description="Key of the row.")] = None
-    request: Annotated[_Key | None, Field(description="The request's X-Request-Id.")] = None
-    subject: Annotated[_Number | None, Field(description="Looks at this user's data.")] = None
+    request: Annotated[_Key | None, Field(description="The request's X-Request-Id.", examples=["6d1f0b3c9a7e4c52"])] = (
+        None
+    )
+    subject: Annotated[_Number | None, Field(description="Looks at the data of the user with this number.")] = None
     meter: Annotated[_Number | None, Field(description="Looks at the data of the meter with this number.")] = None
     since: Annotated[AwareDatetime | None, Field(alias="from", description="From this time on.")] = None
     until: Annotated[AwareDatetime | None, Field(alias="to", description="Before this time.")] = None
 
 
-@router.get("", responses=problems(401, 403, 422))
+@router.get("", openapi_extra=reach(), responses=problems(401, 403, 422))
 async def entries(
     listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Entry]]:

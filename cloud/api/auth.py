@@ -7,13 +7,23 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, SecretStr
 
 from cloud.api import codes
+from cloud.api.access import PUBLIC, SELF
 from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, RequestId, UserAgent
 from cloud.api.codes import Otp, Recipient, Sent
 from cloud.api.envelope import Body, Done, Success, problems
-from cloud.api.errors import CodeRefused, CredentialsRefused, TooMany, Unauthenticated
+from cloud.api.errors import (
+    Busy,
+    CodeRefused,
+    CredentialsRefused,
+    KeyUsed,
+    TooMany,
+    Unauthenticated,
+    UnderWay,
+    WeakPasswordRefused,
+)
 from cloud.api.fields import Email, Name, Phone, Region
 from cloud.api.idempotency import OnceIs
-from cloud.api.limits import CODES, LOGINS, PROOFS, REGISTRATIONS, say, take
+from cloud.api.limits import CODES, LOGINS, PROOFS, REFRESHES, REGISTRATIONS, say, take
 from cloud.api.proof import Password, Totp, code_of, require_factor
 from cloud.db.queries import Queries
 from cloud.identity import otp, tokens
@@ -118,7 +128,13 @@ class Refresh(Body):
     refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=200, description="The last one of the session.")]
 
 
-@router.post("/register", status_code=201, responses=problems(404, 409, 422, 429), response_model_exclude_none=True)
+@router.post(
+    "/register",
+    openapi_extra=PUBLIC,
+    status_code=201,
+    responses=problems(404, 409, UnderWay, 422, KeyUsed, 429),
+    response_model_exclude_none=True,
+)
 async def register(
     body: Registration,
     databases: DatabasesAre,
@@ -158,7 +174,7 @@ async def register(
         return await once.answer(domain, Success[Registering], make)
 
 
-@router.post("/resend-otp", responses=problems(422, 429), response_model_exclude_none=True)
+@router.post("/resend-otp", openapi_extra=PUBLIC, responses=problems(422, 429), response_model_exclude_none=True)
 async def resend_otp(
     body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
@@ -173,7 +189,7 @@ async def resend_otp(
     return Success(message=codes.SENT, data=codes.sent(parts, code))
 
 
-@router.post("/verify-email", responses=problems(403, 422, 429))
+@router.post("/verify-email", openapi_extra=PUBLIC, responses=problems(CodeRefused, 422, 429))
 async def verify_email(
     body: Verification, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Verified]:
@@ -200,7 +216,7 @@ async def verify_email(
     return Success(message="The address is proven. Set a password.", data=data)
 
 
-@router.post("/set-password", responses=problems(403, 422, 429))
+@router.post("/set-password", openapi_extra=PUBLIC, responses=problems(403, 422, WeakPasswordRefused, 429, Busy))
 async def set_password(
     body: NewPassword, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Done]:
@@ -220,7 +236,7 @@ async def set_password(
     return Success(message=told, data=Done(message=told))
 
 
-@router.post("/login", responses=problems(401, 422, 429))
+@router.post("/login", openapi_extra=PUBLIC, responses=problems(CredentialsRefused, 422, 429, Busy))
 async def login(
     body: Credentials,
     databases: DatabasesAre,
@@ -271,7 +287,7 @@ async def login(
     return Success(message="Logged in.", data=given)
 
 
-@router.post("/refresh-token", responses=problems(401, 422))
+@router.post("/refresh-token", openapi_extra=PUBLIC, responses=problems(401, 422, 429))
 async def refresh_token(
     body: Refresh,
     databases: DatabasesAre,
@@ -283,6 +299,7 @@ async def refresh_token(
 ) -> Success[Tokens]:
     """Exchange a refresh token for new tokens. Who lost the answer may ask again within 30 s and gets the same one; a
     token that comes again after that ends the session."""
+    await take(databases, REFRESHES, address=address, request_id=name, now=now)
     old = body.refresh_token.get_secret_value()
     new = tokens.successor(parts.keys.current(), old)
     asked = {
@@ -308,7 +325,7 @@ async def refresh_token(
     return Success(message="Refreshed.", data=Tokens(access_token=access, refresh_token=new, expires_in=lifetime_s))
 
 
-@router.post("/logout", responses=problems(401))
+@router.post("/logout", openapi_extra=SELF, responses=problems(401))
 async def logout(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """End this session; its tokens are refused from now on."""
     ended = {
@@ -322,7 +339,7 @@ async def logout(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     return Success(message="Logged out.", data=Done(message="This session is over."))
 
 
-@router.post("/logout-all", responses=problems(401))
+@router.post("/logout-all", openapi_extra=SELF, responses=problems(401))
 async def logout_all(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """End all sessions of the account, this one too."""
     async with databases.domain(caller, limited=True) as domain:

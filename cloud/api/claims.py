@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field, SecretStr
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import CodeRefused, Problem, TooMany
@@ -34,11 +35,11 @@ class Claim(BaseModel):
     """A code that was made for a meter; what it is, nobody knows any more."""
 
     claim_id: Annotated[int, Field(description="Number of the code.")]
-    issued_by: Annotated[int, Field(description="The operator or admin who had it made.")]
+    issued_by: Annotated[int, Field(description="Number of the operator or admin who had it made.")]
     created_at: Annotated[datetime, Field(description="When it was made.")]
     expires_at: Annotated[datetime, Field(description="Until when it is good.")]
     used_at: Annotated[datetime | None, Field(description="When the meter was taken by it.")]
-    used_by: Annotated[int | None, Field(description="The customer who took the meter.")]
+    used_by: Annotated[int | None, Field(description="Number of the customer who took the meter.")]
     revoked_at: Annotated[datetime | None, Field(description="When it was withdrawn or replaced.")]
 
 
@@ -61,7 +62,7 @@ class Claiming(Body):
     ]
 
 
-@router.get("/{code}/claims", responses=problems(401, 403, 404, 422))
+@router.get("/{code}/claims", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 422))
 async def issued(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Claim]]:
     """The newest 100 codes that were made for a meter."""
     async with staff(databases, caller, "meters", code=code) as domain:
@@ -70,7 +71,12 @@ async def issued(code: Code, caller: CallerIs, databases: DatabasesAre) -> Succe
     return Success(message="Codes.", data=[Claim.model_validate(row) for row in rows])
 
 
-@router.post("/{code}/claims", status_code=201, responses=problems(401, 403, 404, 422))
+@router.post(
+    "/{code}/claims",
+    openapi_extra=reach("meter", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 422),
+)
 async def issue(
     code: Code, body: Issue, caller: CallerIs, databases: DatabasesAre, response: Response
 ) -> Success[Issued]:
@@ -85,7 +91,9 @@ async def issue(
     )
 
 
-@router.delete("/{code}/claims", responses=problems(401, 403, 404, 422))
+@router.delete(
+    "/{code}/claims", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 422)
+)
 async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """No code is good for the meter any more."""
     async with staff(databases, caller, "meters", code=code) as domain:
@@ -93,7 +101,11 @@ async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Suc
     return Success(message="Withdrawn.", data=Done(message="No code is good for this meter."))
 
 
-@router.post("/claim", responses=problems(401, 403, 409, 422, 429))
+@router.post(
+    "/claim",
+    openapi_extra=reach(user="own", operator="none", admin="none"),
+    responses=problems(401, 403, 409, 422, 429),
+)
 async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre) -> Success[Meter]:
     """Take a meter by its code: from now on it is the caller's, who sees nothing of what it measured before. At most 5
     attempts an hour. A meter that is somebody's still is not taken from them; the code stays good."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Row, Transaction
 from cloud.api.envelope import Body, Success, problems
@@ -88,7 +89,9 @@ class Listing(BaseModel):
     ended: Annotated[bool, Field(description="Those too that it read once.")] = False
 
 
-@router.get("/{name}/devices", responses=problems(401, 403, 404, 422))
+@router.get(
+    "/{name}/devices", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422)
+)
 async def devices(
     name: Name, listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Device]]:
@@ -99,7 +102,12 @@ async def devices(
     return Success(message="Devices.", data=[Device.model_validate(row) for row in rows])
 
 
-@router.post("/{name}/devices", status_code=201, responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{name}/devices",
+    openapi_extra=reach("gateway", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def register(name: Name, body: NewDevice, caller: CallerIs, databases: DatabasesAre) -> Recorded[Device]:
     """Register a device. Readings that wait for it in the quarantine are stored then."""
     async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
@@ -108,7 +116,11 @@ async def register(name: Name, body: NewDevice, caller: CallerIs, databases: Dat
     return recorded("Registered.", Device.model_validate(found), now=caller.now)
 
 
-@router.post("/{name}/devices/import", responses=problems(401, 403, 404, 413, 422), openapi_extra=TABLE)
+@router.post(
+    "/{name}/devices/import",
+    responses=problems(401, 403, 404, 413, 422),
+    openapi_extra=TABLE | reach("gateway", operator="region"),
+)
 async def import_(
     name: Name, how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre
 ) -> Recorded[Made]:
@@ -128,7 +140,11 @@ async def import_(
     return recorded(made.told, made, now=caller.now)
 
 
-@router.post("/{name}/devices/{device:path}/move", responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{name}/devices/{device:path}/move",
+    openapi_extra=reach("gateway", operator="region"),
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def move(name: Name, device: Which, body: Moving, caller: CallerIs, databases: DatabasesAre) -> Recorded[Device]:
     """The device's meter is read as another device from now on; what was read before stays."""
     to_gateway, to_device = body.to_gateway or name, body.to_device or device
@@ -139,7 +155,11 @@ async def move(name: Name, device: Which, body: Moving, caller: CallerIs, databa
     return recorded("Moved.", Device.model_validate(found), now=caller.now)
 
 
-@router.delete("/{name}/devices/{device:path}", responses=problems(401, 403, 404, 422))
+@router.delete(
+    "/{name}/devices/{device:path}",
+    openapi_extra=reach("gateway", operator="region"),
+    responses=problems(401, 403, 404, 422),
+)
 async def end(name: Name, device: Which, caller: CallerIs, databases: DatabasesAre) -> Recorded[Ended]:
     """End a registration now; what was read before stays the meter's."""
     async with staff(databases, caller, "devices", details={"gateway": name}) as domain:

@@ -1,7 +1,7 @@
 """What the API refuses, as problem+json with types that do not change; nothing that is secret comes back in it."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import psycopg
 import structlog
@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from cloud.api.faults import described
+from cloud.api.methods import allowed
 from cloud.db.errors import (
     ConflictError,
     DomainError,
@@ -123,6 +124,36 @@ class Malformed(Problem):
     status, problem = 422, "invalid"
 
 
+class WeakPasswordRefused(Problem):
+    """A password that is too short, too common, or too much like its owner's name or address."""
+
+    status, problem = 422, "weak-password"
+
+
+class NotAcceptable(Problem):
+    """The client takes no format that this endpoint answers in."""
+
+    status, problem = 406, "not-acceptable"
+
+
+class TooLarge(Problem):
+    """The body is longer than this endpoint takes."""
+
+    status, problem = 413, "too-large"
+
+
+class UnsupportedMedia(Problem):
+    """The body is in a format that this endpoint does not take."""
+
+    status, problem = 415, "unsupported-media-type"
+
+
+class Busy(Problem):
+    """Too many passwords are being compared; Retry-After says when to come again."""
+
+    status, problem = 503, "busy"
+
+
 class TooMany(Problem):
     """Asked too often; `retry_after_s` says when the next answer may come."""
 
@@ -161,11 +192,13 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(WeakPassword)
     async def weak(request: Request, error: WeakPassword) -> Response:
         fault = {"where": "password", "message": str(error), "reason": error.reason}
-        return problem_response(422, "weak-password", str(error), where="password", errors=[fault])
+        return problem_response(
+            WeakPasswordRefused.status, WeakPasswordRefused.problem, str(error), where="password", errors=[fault]
+        )
 
     @app.exception_handler(TooBusy)
     async def busy(request: Request, error: TooBusy) -> Response:
-        return problem_response(503, "busy", "too many passwords are being compared", retry_after_s=1)
+        return problem_response(Busy.status, Busy.problem, "too many passwords are being compared", retry_after_s=1)
 
     @app.exception_handler(KeysError)
     async def keys(request: Request, error: KeysError) -> Response:
@@ -189,12 +222,26 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        problem = {404: "not-found", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}.get(
-            error.status_code, "refused"
-        )
+        if error.status_code == 405:
+            return _not_that_way(request, error)
+        if error.status_code == 400:
+            # FastAPI's word for a body that is no text, or nested too deeply.
+            return problem_response(422, "invalid", "the body cannot be read", where="body")
+        problem = {404: "not-found", 408: "too-slow", 413: TooLarge.problem}.get(error.status_code, "refused")
         response = problem_response(error.status_code, problem, str(error.detail))
         response.headers.update(error.headers or {})
         return response
+
+
+def _not_that_way(request: Request, error: HTTPException) -> Response:
+    """405 with all methods of the path, or the answer to OPTIONS: that is what it asks for."""
+    of_route = (error.headers or {}).get("Allow", "")
+    allow = ", ".join(allowed(cast(FastAPI, request.app), request.url.path)) or of_route
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": allow})
+    response = problem_response(405, "method-not-allowed", f"this path takes {allow}")
+    response.headers["Allow"] = allow
+    return response
 
 
 def _away(error: Exception) -> Response:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre, PartsAre
 from cloud.api.database import Caller, Databases
 from cloud.api.envelope import problems
@@ -61,7 +62,9 @@ _ANSWERS: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.get("/export", responses=_ANSWERS, response_class=Response)
+@router.get(
+    "/export", openapi_extra=reach("meter", user="own", operator="region"), responses=_ANSWERS, response_class=Response
+)
 async def export(
     code: Code, wanted: Annotated[Wanted, Query()], caller: CallerIs, databases: DatabasesAre, parts: PartsAre
 ) -> Response:

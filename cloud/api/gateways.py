@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases, Row
 from cloud.api.envelope import Body, Success, problems
@@ -49,7 +50,7 @@ class Gateway(BaseModel):
     region: Annotated[str | None, Field(description="Whose operators look after it; null for those of its meters.")]
     enabled: Annotated[bool, Field(description="Whether anything is accepted from it.")]
     disabled_at: Annotated[datetime | None, Field(description="Since when nothing is.")]
-    keys: Annotated[list[int], Field(description="Numbers of its valid keys.")]
+    keys: Annotated[list[int], Field(description="Numbers of its valid keys.", examples=[[17]])]
     devices: Annotated[int, Field(description="How many devices it reads now.")]
     health: Annotated[
         Health,
@@ -61,7 +62,7 @@ class Gateway(BaseModel):
     last_batch_at: Annotated[datetime | None, Field(description="When its last batch came.")]
     last_report_at: Annotated[datetime | None, Field(description="When it last said how it is doing.")]
     last_receipt_at: Annotated[datetime | None, Field(description="When it got its last receipt, by its report.")]
-    batches: Annotated[int, Field(description="Batches that it has delivered in all.")]
+    batches: Annotated[int, Field(description="How many batches it has delivered in all.")]
     readings: Annotated[int, Field(description="Readings that it has delivered in all.")]
     software: Annotated[str | None, Field(description="Program and release.")]
     started_at: Annotated[datetime | None, Field(description="When it was started, by its own clock.")]
@@ -69,8 +70,10 @@ class Gateway(BaseModel):
     loss_window_s: Annotated[float | None, Field(description="What a power cut costs at most, s.")]
     clock_ahead_s: Annotated[float | None, Field(description="How far its clock is ahead of the receiver's, s.")]
     meters: Annotated[int | None, Field(description="Meters that it reads, by its report.")]
-    silent_meters: Annotated[int | None, Field(description="Those of them that do not answer.")]
-    troubles: Annotated[list[str] | None, Field(description="What it complains of.")]
+    silent_meters: Annotated[int | None, Field(description="How many of them do not answer.")]
+    troubles: Annotated[
+        list[str] | None, Field(description="What it complains of.", examples=[["2 meters are silent"]])
+    ]
     created_at: Annotated[datetime, Field(description="When it was registered.")]
     updated_at: Annotated[datetime, Field(description="When it changed last.")]
 
@@ -125,7 +128,7 @@ class Revoking(BaseModel):
     )
 
 
-@router.get("", responses=problems(401, 403, 422))
+@router.get("", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 422))
 async def gateways(
     listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Gateway]]:
@@ -137,7 +140,7 @@ async def gateways(
     return Success(message="Gateways.", data=await _doing(databases, shown, caller.now), meta=meta)
 
 
-@router.post("", status_code=201, responses=problems(401, 403, 404, 409, 422))
+@router.post("", openapi_extra=reach(operator="region"), status_code=201, responses=problems(401, 403, 404, 409, 422))
 async def make(body: NewGateway, caller: CallerIs, databases: DatabasesAre, response: Response) -> Recorded[NewKey]:
     """Register a gateway. Its first key is in the answer, and nowhere else."""
     secret = Secret.generate()
@@ -148,13 +151,13 @@ async def make(body: NewGateway, caller: CallerIs, databases: DatabasesAre, resp
     return _shown(response, body.name, key["key_id"], secret, caller)
 
 
-@router.get("/{name}", responses=problems(401, 403, 404, 422))
+@router.get("/{name}", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422))
 async def gateway(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success[Gateway]:
     """One gateway, and how it is doing."""
     return Success(message="A gateway.", data=await _one(name, caller, databases))
 
 
-@router.patch("/{name}", responses=problems(401, 403, 404, 422))
+@router.patch("/{name}", openapi_extra=reach("gateway"), responses=problems(401, 403, 404, 422))
 async def change(name: Name, body: Change, caller: CallerIs, databases: DatabasesAre) -> Recorded[Gateway]:
     """Give it into the care of another region's operators. Its meters stay where they are."""
     async with admin(databases, caller) as domain:
@@ -162,19 +165,23 @@ async def change(name: Name, body: Change, caller: CallerIs, databases: Database
     return recorded("Changed.", await _one(name, caller, databases), now=caller.now)
 
 
-@router.post("/{name}/disable", responses=problems(401, 403, 404, 422))
+@router.post(
+    "/{name}/disable", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422)
+)
 async def disable(name: Name, caller: CallerIs, databases: DatabasesAre) -> Recorded[Gateway]:
     """Accept nothing from it any more. It keeps its readings and its keys."""
     return await _enable(name, False, caller, databases)
 
 
-@router.post("/{name}/enable", responses=problems(401, 403, 404, 422))
+@router.post(
+    "/{name}/enable", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422)
+)
 async def enable(name: Name, caller: CallerIs, databases: DatabasesAre) -> Recorded[Gateway]:
     """Accept what it delivers."""
     return await _enable(name, True, caller, databases)
 
 
-@router.get("/{name}/keys", responses=problems(401, 403, 404, 422))
+@router.get("/{name}/keys", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422))
 async def keys(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success[list[Key]]:
     """Keys that it has and had."""
     async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
@@ -182,7 +189,12 @@ async def keys(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success
     return Success(message="Keys.", data=[Key.model_validate(row) for row in rows])
 
 
-@router.post("/{name}/keys", status_code=201, responses=problems(401, 403, 404, 422))
+@router.post(
+    "/{name}/keys",
+    openapi_extra=reach("gateway", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 422),
+)
 async def key_add(name: Name, caller: CallerIs, databases: DatabasesAre, response: Response) -> Recorded[NewKey]:
     """Another key. Those that it has stay valid until they are revoked: so a key is changed without a gap. Put the new
     one into place, wait for a batch after meta.in_step_by, then revoke the old one."""
@@ -192,7 +204,11 @@ async def key_add(name: Name, caller: CallerIs, databases: DatabasesAre, respons
     return _shown(response, name, key_id, secret, caller)
 
 
-@router.delete("/{name}/keys/{key_id}", responses=problems(401, 403, 404, 409, 422))
+@router.delete(
+    "/{name}/keys/{key_id}",
+    openapi_extra=reach("gateway", operator="region"),
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def key_end(
     name: Name,
     key_id: Annotated[int, Path(ge=1, lt=2**31, description="Number of the key.")],

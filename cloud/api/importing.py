@@ -21,7 +21,15 @@ MOST_BYTES, MOST_ROWS = 2**20, 2000
 TABLE: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"text/csv": {"schema": {"type": "string", "description": "A heading and at most 2000 rows."}}},
+        "content": {
+            "text/csv": {
+                "schema": {
+                    "type": "string",
+                    "description": "A heading and at most 2000 rows.",
+                    "examples": ["region\nnorth\n"],
+                }
+            }
+        },
     }
 }
 _Row = TypeVar("_Row", bound=Body)
@@ -66,7 +74,7 @@ class Fault(BaseModel):
 class Entry(BaseModel):
     """A row that is good."""
 
-    line: Annotated[int, Field(description="Its line in the file.")]
+    line: Annotated[int, Field(description="Number of its line in the file.")]
     meter: Annotated[str | None, Field(description="Code of its meter; null where nothing was recorded.")]
     recorded: Annotated[bool, Field(description="Whether it was recorded now; false also for what was there already.")]
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.envelope import Success
 from cloud.api.etag import IfNoneMatch, answer, polled
@@ -41,7 +42,12 @@ def values(row: Values) -> dict[str, object]:
     return {name: getattr(row, name) for name in VALUES}
 
 
-@router.get("/meters/{code}/latest", responses=polled(401, 404, 422), response_model=Success[Latest])
+@router.get(
+    "/meters/{code}/latest",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Latest],
+)
 async def latest(
     code: Code, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:
@@ -50,7 +56,12 @@ async def latest(
     return answer(given, "The newest reading.", {"code": code, "reading": reading})
 
 
-@router.get("/latest", responses=polled(401, 404, 422), response_model=Success[list[Latest]])
+@router.get(
+    "/latest",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[list[Latest]],
+)
 async def latest_of_several(
     several: Annotated[Several, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:

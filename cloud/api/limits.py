@@ -48,6 +48,8 @@ class Limit:
 REGISTRATIONS = Limit("register", 30, 0.1)
 CODES = Limit("code", 60, 0.5)
 """Codes that are asked for or tried."""
+REFRESHES = Limit("refresh", 300, 5)
+"""Sessions that go on: a whole office behind one address refreshes a few times an hour each."""
 PROOFS = Limit("proof", 30, 0.5)
 """Passwords that are set, each of which is hashed."""
 LOGINS = Limit("login", 10, 1 / 60)

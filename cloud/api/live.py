@@ -18,6 +18,7 @@ from psycopg_pool import TooManyRequests
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.database import Caller
 from cloud.api.envelope import problems
@@ -35,7 +36,12 @@ _NO_CURSOR = "this is no id of an event of this service; begin without one"
 async def _last_event_id(
     given: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", max_length=8000, description="Id of the last event that the client has."),
+        Header(
+            alias="Last-Event-ID",
+            max_length=8000,
+            description="Id of the last event that the client has.",
+            examples=["MTAwOjEwMDo="],
+        ),
     ] = None,
 ) -> str | None:
     return given
@@ -65,7 +71,9 @@ _ANSWERS: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.get("/live", responses=_ANSWERS, response_class=Response)
+@router.get(
+    "/live", openapi_extra=reach("meter", user="own", operator="region"), responses=_ANSWERS, response_class=Response
+)
 async def live(
     watched: Annotated[Watched, Query()],
     given: Annotated[str | None, Depends(_last_event_id)],

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Row, Transaction
 from cloud.api.envelope import Body, Success, problems
@@ -122,7 +123,9 @@ class Registers(Body):
     resets: Resets | None = None
 
 
-@router.get("/{code}/locations", responses=problems(401, 404, 422))
+@router.get(
+    "/{code}/locations", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422)
+)
 async def locations(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Place]]:
     """Where it was, is and will be; of a customer, while it is theirs."""
     async with databases.domain(caller) as domain:
@@ -131,7 +134,9 @@ async def locations(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
     return Success(message="Places.", data=places)
 
 
-@router.post("/{code}/move", responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{code}/move", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+)
 async def move(code: Code, body: Move, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Place]]:
     """It is in another region or zone from then on, until a move that is planned for later. What was before stays."""
     wanted = {"code": code, "region": body.region, "timezone": body.timezone, "from": body.from_ or caller.now}
@@ -142,7 +147,9 @@ async def move(code: Code, body: Move, caller: CallerIs, databases: DatabasesAre
     return recorded("Moved.", places, now=caller.now)
 
 
-@router.get("/{code}/owners", responses=problems(401, 404, 422))
+@router.get(
+    "/{code}/owners", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422)
+)
 async def owners(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Owner]]:
     """Whose it was, is and will be; a customer sees when it was theirs, and of nobody else."""
     async with databases.domain(caller) as domain:
@@ -151,13 +158,20 @@ async def owners(code: Code, caller: CallerIs, databases: DatabasesAre) -> Succe
     return Success(message="Owners.", data=found)
 
 
-@router.post("/{code}/owners", status_code=201, responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{code}/owners",
+    openapi_extra=reach("meter", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def give(code: Code, body: Giving, caller: CallerIs, databases: DatabasesAre) -> Success[list[Owner]]:
     """It is a customer's from then on. What it measured before is for nobody to see but who had it."""
     return await _give(code, body.user_id, body.from_, caller, databases, "Given.")
 
 
-@router.post("/{code}/owners/end", responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{code}/owners/end", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+)
 async def end(code: Code, body: Ending, caller: CallerIs, databases: DatabasesAre) -> Success[list[Owner]]:
     """It is nobody's from then on."""
     return await _give(code, None, body.from_, caller, databases, "Ended.")
@@ -173,7 +187,9 @@ async def _give(
     return Success(message=told, data=found)
 
 
-@router.get("/{code}/exchanges", responses=problems(401, 404, 422))
+@router.get(
+    "/{code}/exchanges", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422)
+)
 async def exchanges(code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[list[Exchange]]:
     """Exchanges of it, those that were revoked too; of a customer, while it was theirs."""
     async with databases.domain(caller) as domain:
@@ -182,7 +198,12 @@ async def exchanges(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
     return Success(message="Exchanges.", data=found)
 
 
-@router.post("/{code}/exchanges", status_code=201, responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{code}/exchanges",
+    openapi_extra=reach("meter", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def exchange(
     code: Code, body: NewExchange, caller: CallerIs, databases: DatabasesAre
 ) -> Recorded[list[Exchange]]:
@@ -205,7 +226,11 @@ async def exchange(
     return recorded("Recorded. Intervals around it are computed anew.", found, now=caller.now)
 
 
-@router.post("/{code}/exchanges/revoke", responses=problems(401, 403, 404, 409, 422))
+@router.post(
+    "/{code}/exchanges/revoke",
+    openapi_extra=reach("meter", operator="region"),
+    responses=problems(401, 403, 404, 409, 422),
+)
 async def revoke(code: Code, body: Revocation, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Exchange]]:
     """An exchange never happened: model and serial number of before hold, and registers go on across that instant."""
     what = {"code": code, "at": body.at, "reason": body.reason, "now": caller.now}
@@ -216,7 +241,9 @@ async def revoke(code: Code, body: Revocation, caller: CallerIs, databases: Data
     return recorded("Revoked. Intervals around it are computed anew.", found, now=caller.now)
 
 
-@router.put("/{code}/registers", responses=problems(401, 403, 404, 409, 422))
+@router.put(
+    "/{code}/registers", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+)
 async def registers(code: Code, body: Registers, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
     """Say where its registers wrap and whether they may begin again. What is kept of their reads is looked at again."""
     what = {"code": code, "modulus_wh": body.rollover_wh, "resets": body.resets, "now": caller.now}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import problems
 from cloud.api.importing import TABLE, Importing, Made, import_rows, read_table
@@ -14,7 +15,7 @@ from cloud.api.staff import staff
 router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
 
 
-@router.post("/import", responses=problems(401, 403, 413, 422), openapi_extra=TABLE)
+@router.post("/import", responses=problems(401, 403, 413, 422), openapi_extra=TABLE | reach(operator="region"))
 async def import_(
     how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre
 ) -> Recorded[Made]:

@@ -3,17 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from psycopg.types.json import Jsonb
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Transaction
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import NotFound
+from cloud.api.etag import IfMatch, IfNoneMatch, polled, polled_one, require_match, tag
 from cloud.api.fields import DeviceName, GatewayName, IntervalMs, Region, Watts, Words, Zone, printable
 from cloud.api.paging import Paging, page
-from cloud.api.precondition import IfMatch, require_match, tag
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import staff
 from cloud.command import LARGEST_WH
@@ -68,7 +69,9 @@ class Listing(Paging):
     region: Annotated[Region | None, Field(description="Only those that are there now.")] = None
     status: Annotated[Status | None, Field(description="Only those in this state.")] = None
     gateway: Annotated[GatewayName | None, Field(description="Only those that it reads now.")] = None
-    owner: Annotated[int | None, Field(ge=1, lt=2**31, description="Only those that are this user's now.")] = None
+    owner: Annotated[
+        int | None, Field(ge=1, lt=2**31, description="Only those that are now the user's with this number.")
+    ] = None
     search: Annotated[
         str | None,
         Field(min_length=1, max_length=100, description="Part of the code or of the serial number."),
@@ -117,7 +120,7 @@ class Change(Body):
     max_power_w: Annotated[Watts, Field(default=None)]
 
 
-@router.get("", responses=problems(401, 404, 422))
+@router.get("", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
 async def meters(
     listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
 ) -> Success[list[Meter]]:
@@ -135,7 +138,7 @@ async def meters(
     return Success(message="Meters.", data=[Meter.model_validate(row) for row in shown], meta=meta)
 
 
-@router.post("", status_code=201, responses=problems(401, 403, 404, 409, 422))
+@router.post("", openapi_extra=reach(operator="region"), status_code=201, responses=problems(401, 403, 404, 409, 422))
 async def make(body: NewMeter, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
     """Register a meter in a region that the caller looks after. It is nobody's until it is given or claimed."""
     about = body.model_dump(include={"region", "model", "serial"})
@@ -144,24 +147,22 @@ async def make(body: NewMeter, caller: CallerIs, databases: DatabasesAre) -> Rec
     return recorded("Registered.", made, now=caller.now)
 
 
-@router.get("/{code}", responses=problems(401, 404, 422) | {304: {"description": "It is what If-None-Match names."}})
-async def meter(
-    code: Code,
-    caller: CallerIs,
-    databases: DatabasesAre,
-    response: Response,
-    if_none_match: Annotated[str | None, Header(max_length=200, description="ETag of what the client has.")] = None,
-) -> Success[Meter]:
+@router.get(
+    "/{code}",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Meter],
+)
+async def meter(code: Code, given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre) -> Response:
     """One meter, and its ETag. Somebody else's is as absent as one that does not exist."""
     async with databases.domain(caller) as domain:
         found = await seen(domain, code)
-    response.headers["etag"] = tag(found)
-    if if_none_match is not None and tag(found) in if_none_match:
-        return Response(status_code=304, headers={"etag": tag(found)})  # type: ignore[return-value]
-    return Success(message="A meter.", data=found)
+    return polled_one(given, Success(message="A meter.", data=found), found)
 
 
-@router.patch("/{code}", responses=problems(401, 403, 404, 409, 412, 422, 428))
+@router.patch(
+    "/{code}", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 412, 422, 428)
+)
 async def change(
     code: Code,
     body: Change,

@@ -19,7 +19,7 @@ from cloud.identity.tokens import AccessTokens
 class Parts:
     """Open already, and closed by who opened them. `ready` says what is missing, and why; of a service that can answer
     everything, nothing. `trusted` are proxies whose word it is where a request comes from. `stopping` is set when the
-    service is about to end, and streams end too.
+    service is about to end, and streams end too. Pages of `cors_origins` may ask in a browser, besides the API's own.
     """
 
     databases: Databases
@@ -31,6 +31,7 @@ class Parts:
     requests: Requests
     ready: Callable[[], Awaitable[Mapping[str, str]]]
     trusted: Sequence[Network] = ()
+    cors_origins: tuple[str, ...] = ()
     exports: Places = field(default_factory=lambda: Places(of_one=2, of_all=8))
     streams: Places = field(default_factory=lambda: Places(of_one=4, of_all=500))
     stopping: Event = field(default_factory=Event)

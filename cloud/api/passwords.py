@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from cloud.api import codes
+from cloud.api.access import PUBLIC, SELF
 from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, RequestId
 from cloud.api.codes import Otp, Recipient, Sent
 from cloud.api.envelope import Body, Done, Success, problems
@@ -34,7 +35,7 @@ class Change(Body):
     new_password: Password
 
 
-@router.post("/forgot-password", responses=problems(422, 429), response_model_exclude_none=True)
+@router.post("/forgot-password", openapi_extra=PUBLIC, responses=problems(422, 429), response_model_exclude_none=True)
 async def forgot_password(
     body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
@@ -49,7 +50,7 @@ async def forgot_password(
     return Success(message=codes.SENT, data=codes.sent(parts, code))
 
 
-@router.post("/reset-password", responses=problems(403, 422, 429))
+@router.post("/reset-password", openapi_extra=PUBLIC, responses=problems(403, 422, 429))
 async def reset_password(
     body: Reset, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Done]:
@@ -79,7 +80,7 @@ async def reset_password(
     return Success(message=told, data=Done(message=told))
 
 
-@router.post("/change-password", responses=problems(401, 403, 422, 429))
+@router.post("/change-password", openapi_extra=SELF, responses=problems(401, 403, 422, 429))
 async def change_password(
     body: Change, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:

@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, Field
 
+from cloud.api.access import SELF
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import Malformed
@@ -35,7 +36,12 @@ Severity = Annotated[
 ]
 Rule = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Rules = Annotated[
-    list[Rule], Field(max_length=50, description="Rules of alerts not to be told of, whatever their severity.")
+    list[Rule],
+    Field(
+        max_length=50,
+        description="Rules of alerts not to be told of, whatever their severity.",
+        examples=[["undervoltage"]],
+    ),
 ]
 Energy = Annotated[
     int,
@@ -47,7 +53,9 @@ Power = Annotated[
 ]
 Time = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["22:00"])]
 From = Annotated[Time, Field(description="When the hours without messages begin, in timezone; null for none.")]
-Until = Annotated[Time, Field(description="When they end; before quiet_from it is the next morning.")]
+Until = Annotated[
+    Time, Field(description="When they end; before quiet_from it is the next morning.", examples=["07:00"])
+]
 Channel = Annotated[bool, Field(description="Whether alerts come this way.")]
 
 
@@ -90,7 +98,7 @@ class Change(Body):
     quiet_until: Until | None = None
 
 
-@router.get("", responses=problems(401))
+@router.get("", openapi_extra=SELF, responses=problems(401))
 async def preferences(caller: CallerIs, databases: DatabasesAre) -> Success[Preferences]:
     """The caller's."""
     async with databases.domain(caller) as domain:
@@ -98,7 +106,7 @@ async def preferences(caller: CallerIs, databases: DatabasesAre) -> Success[Pref
     return Success(message="Your preferences.", data=Preferences.model_validate(found))
 
 
-@router.patch("", responses=problems(401, 422))
+@router.patch("", openapi_extra=SELF, responses=problems(401, 422))
 async def change(body: Change, caller: CallerIs, databases: DatabasesAre) -> Success[Preferences]:
     """Change some. Thresholds and quiet hours go by null, and nothing else does."""
     changes = body.model_dump(exclude_unset=True)

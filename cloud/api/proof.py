@@ -21,7 +21,12 @@ Password = Annotated[
 ]
 Totp = Annotated[
     SecretStr,
-    Field(min_length=6, max_length=20, description="A code of six digits of the app, or a recovery code; each once."),
+    Field(
+        min_length=6,
+        max_length=20,
+        description="A code of six digits of the app, or a recovery code; each once.",
+        examples=["123456"],
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success
 from cloud.api.errors import Malformed
@@ -46,7 +47,7 @@ class Most(Span):
 class Consumer(BaseModel):
     """A meter among those that take the most."""
 
-    rank: Annotated[int, Field(description="1 for who takes the most.")]
+    rank: Annotated[int, Field(description="Position in the list: 1 for who takes the most.")]
     code: Annotated[str, Field(description="Code of the meter.")]
     energy_import_wh: Annotated[int, Field(description="Energy taken from the grid while it was in the region, Wh.")]
     share_percent: Annotated[float | None, Field(description="Of what all meters of the region took, percent.")]
@@ -62,7 +63,12 @@ class Consumers(BaseModel):
     consumers: Annotated[list[Consumer], Field(description="At most as many as were asked for.")]
 
 
-@router.get("/statistics", responses=polled(401, 404, 422), response_model=Success[Now])
+@router.get(
+    "/statistics",
+    openapi_extra=reach("region", operator="region", refusal=404),
+    responses=polled(401, 404, 422),
+    response_model=Success[Now],
+)
 async def region_statistics(
     region: Name, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -73,7 +79,12 @@ async def region_statistics(
     return answer(given, "The region now.", {"region": region, "periods": rows})
 
 
-@router.get("/history", responses=polled(401, 404, 422), response_model=Success[Course])
+@router.get(
+    "/history",
+    openapi_extra=reach("region", operator="region", refusal=404),
+    responses=polled(401, 404, 422),
+    response_model=Success[Course],
+)
 async def region_history(
     region: Name, page: Annotated[Page, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -92,7 +103,12 @@ async def region_history(
     return answer(given, "The region's history.", {"region": region, "intervals": shown}, meta)
 
 
-@router.get("/top-consumers", responses=polled(401, 404, 422), response_model=Success[Consumers])
+@router.get(
+    "/top-consumers",
+    openapi_extra=reach("region", operator="region", refusal=404),
+    responses=polled(401, 404, 422),
+    response_model=Success[Consumers],
+)
 async def top_consumers(
     region: Name, most: Annotated[Most, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:

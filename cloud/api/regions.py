@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import AfterValidator, BaseModel, Field
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Transaction
 from cloud.api.envelope import Body, Success, problems
@@ -79,7 +80,7 @@ class NewCapacity(Body):
     ] = None
 
 
-@router.get("", responses=problems(401))
+@router.get("", openapi_extra=reach("region", user="all", operator="all"), responses=problems(401))
 async def regions(caller: CallerIs, databases: DatabasesAre) -> Success[list[Region]]:
     """Regions by name."""
     async with databases.domain(caller) as domain:
@@ -87,7 +88,7 @@ async def regions(caller: CallerIs, databases: DatabasesAre) -> Success[list[Reg
     return Success(message="Regions.", data=[Region.model_validate(row) for row in rows])
 
 
-@router.post("", status_code=201, responses=problems(401, 403, 409, 422))
+@router.post("", openapi_extra=reach(), status_code=201, responses=problems(401, 403, 409, 422))
 async def make(body: NewRegion, caller: CallerIs, databases: DatabasesAre) -> Recorded[Region]:
     """Make a region."""
     async with admin(databases, caller) as domain:
@@ -98,7 +99,7 @@ async def make(body: NewRegion, caller: CallerIs, databases: DatabasesAre) -> Re
     return recorded("Made.", made, now=caller.now)
 
 
-@router.get("/{region}", responses=problems(401, 404, 422))
+@router.get("/{region}", openapi_extra=reach("region", user="all", operator="all"), responses=problems(401, 404, 422))
 async def region(region: Which, caller: CallerIs, databases: DatabasesAre) -> Success[Region]:
     """One region."""
     async with databases.domain(caller) as domain:
@@ -106,7 +107,7 @@ async def region(region: Which, caller: CallerIs, databases: DatabasesAre) -> Su
     return Success(message="A region.", data=found)
 
 
-@router.patch("/{region}", responses=problems(401, 403, 404, 422))
+@router.patch("/{region}", openapi_extra=reach("region"), responses=problems(401, 403, 404, 422))
 async def change(region: Which, body: Change, caller: CallerIs, databases: DatabasesAre) -> Recorded[Region]:
     """Change its name, or the zone that new meters get."""
     wanted = {"name": None, "timezone": None, "capacity_w": None, "region": region, "now": caller.now}
@@ -117,7 +118,9 @@ async def change(region: Which, body: Change, caller: CallerIs, databases: Datab
     return recorded("Changed.", changed, now=caller.now)
 
 
-@router.get("/{region}/capacities", responses=problems(401, 403, 404, 422))
+@router.get(
+    "/{region}/capacities", openapi_extra=reach("region", operator="region"), responses=problems(401, 403, 404, 422)
+)
 async def capacities(region: Which, caller: CallerIs, databases: DatabasesAre) -> Success[list[Carried]]:
     """What it could carry, and when."""
     async with staff(databases, caller, "regions", details={"region": region}) as domain:
@@ -126,7 +129,7 @@ async def capacities(region: Which, caller: CallerIs, databases: DatabasesAre) -
     return Success(message="Capacities.", data=[Carried.model_validate(row) for row in rows])
 
 
-@router.put("/{region}/capacity", responses=problems(401, 403, 404, 422))
+@router.put("/{region}/capacity", openapi_extra=reach("region"), responses=problems(401, 403, 404, 422))
 async def set_capacity(
     region: Which, body: NewCapacity, caller: CallerIs, databases: DatabasesAre
 ) -> Recorded[list[Carried]]:

@@ -19,6 +19,15 @@ from cloud.problem import problem_response
 _LOG = structlog.get_logger("segs.api")
 _NAME = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _HEADER = "x-request-id"
+COMMON = {
+    # A page in a browser takes no answer for anything but what it says it is, and shows none in a frame.
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    # Tokens and other people's meters are in no cache, unless an endpoint knows better.
+    "Cache-Control": "no-store",
+}
+"""Headers of every answer that has none of its own. Strict-Transport-Security is the proxy's, which ends TLS."""
 _QUIET = {"/livez", "/readyz", "/metrics"}
 
 
@@ -61,7 +70,8 @@ class Bounded:
 
 
 class Named:
-    """The request's id in its state, in the answer's X-Request-Id, and in every line of the log meanwhile.
+    """The request's id in its state, in the answer's X-Request-Id, and in every line of the log meanwhile; and the
+    headers that all answers have.
 
     What nobody has foreseen ends here: the log has its place, and no line of a server has what was in its variables.
     """
@@ -83,7 +93,10 @@ class Named:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[_HEADER] = name
+                headers = MutableHeaders(scope=message)
+                headers[_HEADER] = name
+                for key, value in COMMON.items():
+                    headers.setdefault(key, value)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=name), metrics.IN_FLIGHT.track_inprogress():

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from cloud.api.access import SELF
 from cloud.api.caller import Address, CallerIs, DatabasesAre, PartsAre
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import SecondFactorRefused
@@ -23,16 +24,23 @@ class State(BaseModel):
 
     enabled: Annotated[bool, Field(description="Whether logins ask for a code.")]
     confirmed_at: Annotated[datetime | None, Field(description="Since when; null where they do not.")]
-    recovery_codes_left: Annotated[int, Field(description="Recovery codes that were not used yet.")]
+    recovery_codes_left: Annotated[int, Field(description="How many recovery codes were not used yet.")]
     required: Annotated[bool, Field(description="Whether the caller's role asks for it.")]
 
 
 class Enrolment(BaseModel):
     """What an app needs, shown once."""
 
-    secret: Annotated[str, Field(description="160 bits in Base32, to type in.")]
-    uri: Annotated[str, Field(description="otpauth://…, to show as a picture that the app scans.")]
-    digits: Annotated[int, Field(description="Digits of a code.")] = 6
+    secret: Annotated[
+        str, Field(description="160 bits in Base32, to type in.", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
+    ]
+    uri: Annotated[
+        str,
+        Field(
+            description="otpauth://…, to show as a picture that the app scans.", examples=["otpauth://totp/segs:ada"]
+        ),
+    ]
+    digits: Annotated[int, Field(description="How many digits a code has.")] = 6
     period_s: Annotated[int, Field(description="How long a code holds, s.")] = totp.STEP_S
 
 
@@ -45,10 +53,12 @@ class Confirmation(Body):
 class RecoveryCodes(BaseModel):
     """Shown once; kept are hashes."""
 
-    recovery_codes: Annotated[list[str], Field(description="Codes that stand in for the app, each once.")]
+    recovery_codes: Annotated[
+        list[str], Field(description="Codes that stand in for the app, each once.", examples=[["K3PX-PJBS-WY3D"]])
+    ]
 
 
-@router.get("", responses=problems(401))
+@router.get("", openapi_extra=SELF, responses=problems(401))
 async def state(caller: CallerIs, databases: DatabasesAre) -> Success[State]:
     """Whether the caller has a second factor."""
     async with databases.domain(caller, limited=True) as domain:
@@ -58,7 +68,7 @@ async def state(caller: CallerIs, databases: DatabasesAre) -> Success[State]:
     return Success(message="The second factor.", data=shown)
 
 
-@router.post("/enrol", responses=problems(401, 403, 409, 422, 429))
+@router.post("/enrol", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
 async def enrol(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Enrolment]:
@@ -76,7 +86,7 @@ async def enrol(
     )
 
 
-@router.post("/confirm", responses=problems(401, 409, 422, 429))
+@router.post("/confirm", openapi_extra=SELF, responses=problems(401, 409, 422, 429))
 async def confirm(
     body: Confirmation, caller: CallerIs, databases: DatabasesAre, parts: PartsAre
 ) -> Success[RecoveryCodes]:
@@ -105,7 +115,7 @@ async def confirm(
     return Success(message=told, data=RecoveryCodes(recovery_codes=codes))
 
 
-@router.post("/recovery-codes", responses=problems(401, 403, 409, 422, 429))
+@router.post("/recovery-codes", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
 async def renew_recovery_codes(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[RecoveryCodes]:
@@ -118,7 +128,7 @@ async def renew_recovery_codes(
     return Success(message="Keep them: they are not shown again.", data=RecoveryCodes(recovery_codes=codes))
 
 
-@router.post("/disable", responses=problems(401, 403, 409, 422, 429))
+@router.post("/disable", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
 async def disable(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:

@@ -54,7 +54,9 @@ class TooMighty(CloudError):
         self.database = database
 
 
-async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) -> None:
+async def serve(
+    *, domain_dsn: str, telemetry_dsn: str, host: str, port: int, cors_origins: tuple[str, ...] = ()
+) -> None:
     """Listen until SIGTERM or SIGINT, then finish what is under way.
 
     The databases may be away, at the start and later: requests get 503 then. Raises SettingsError, InputError,
@@ -87,6 +89,7 @@ async def serve(*, domain_dsn: str, telemetry_dsn: str, host: str, port: int) ->
                 ready=ready,
                 trusted=settings.trusted_proxies,
                 requests=Requests(per_minute=settings.api_requests_per_minute),
+                cors_origins=cors_origins,
             )
             app = build(parts)
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))

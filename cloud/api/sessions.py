@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from cloud.api.access import SELF
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Done, Success, problems
 from cloud.api.errors import NotFound
@@ -28,7 +29,7 @@ class Session(BaseModel):
     address: Annotated[str | None, Field(description="Address that it asked from.")]
 
 
-@router.get("", responses=problems(401))
+@router.get("", openapi_extra=SELF, responses=problems(401))
 async def sessions(caller: CallerIs, databases: DatabasesAre) -> Success[list[Session]]:
     """The caller's sessions, at most 100, the latest first."""
     async with databases.domain(caller, limited=True) as domain:
@@ -37,7 +38,7 @@ async def sessions(caller: CallerIs, databases: DatabasesAre) -> Success[list[Se
     return Success(message="Your sessions.", data=shown)
 
 
-@router.delete("/{session_id}", responses=problems(401, 404, 422))
+@router.delete("/{session_id}", openapi_extra=SELF, responses=problems(401, 404, 422))
 async def revoke(
     session_id: Annotated[UUID, Path(description="Name of the session.")], caller: CallerIs, databases: DatabasesAre
 ) -> Success[Done]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
+from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success
 from cloud.api.errors import Malformed
@@ -145,7 +146,12 @@ class Complete(_OfMeter):
     ]
 
 
-@router.get("/history", responses=polled(401, 404, 422), response_model=Success[History])
+@router.get(
+    "/history",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[History],
+)
 async def history(
     code: Code, chart: Annotated[Chart, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -185,7 +191,12 @@ async def history(
     return answer(given, "The meter's history.", data, {"next": following, "count": len(shown)})
 
 
-@router.get("/readings", responses=polled(401, 404, 422), response_model=Success[Readings])
+@router.get(
+    "/readings",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Readings],
+)
 async def readings(
     code: Code, page: Annotated[Page, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -204,7 +215,12 @@ async def readings(
     return answer(given, "The meter's readings.", data, {"next": following, "count": len(shown)})
 
 
-@router.get("/channels", responses=polled(401, 404, 422), response_model=Success[Grid])
+@router.get(
+    "/channels",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Grid],
+)
 async def channels(
     code: Code, page: Annotated[Fine, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -228,7 +244,12 @@ async def channels(
     return answer(given, "The meter's channels.", data, {"next": following, "count": len(shown)})
 
 
-@router.get("/statistics", responses=polled(401, 404, 422), response_model=Success[Amounts])
+@router.get(
+    "/statistics",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Amounts],
+)
 async def statistics(
     code: Code, span: Annotated[Span, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -241,7 +262,12 @@ async def statistics(
     return answer(given, "Statistics.", {"code": code, "parts": rows})
 
 
-@router.get("/daily", responses=polled(401, 404, 422), response_model=Success[Calendar])
+@router.get(
+    "/daily",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Calendar],
+)
 async def daily(
     code: Code, days: Annotated[Days, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -250,7 +276,12 @@ async def daily(
     return await _calendar(code, days, "1d", given, caller, databases)
 
 
-@router.get("/monthly", responses=polled(401, 404, 422), response_model=Success[Calendar])
+@router.get(
+    "/monthly",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Calendar],
+)
 async def monthly(
     code: Code, days: Annotated[Days, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -276,7 +307,12 @@ async def _calendar(
     return answer(given, "Days." if unit == "1d" else "Months.", data, {"next": None, "count": len(rows)})
 
 
-@router.get("/compare", responses=polled(401, 404, 422), response_model=Success[Compared])
+@router.get(
+    "/compare",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Compared],
+)
 async def compare(
     code: Code, spans: Annotated[TwoSpans, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:
@@ -293,7 +329,12 @@ async def compare(
     return answer(given, "Two spans.", {"code": code, "comparison": found})
 
 
-@router.get("/completeness", responses=polled(401, 404, 422), response_model=Success[Complete])
+@router.get(
+    "/completeness",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 422),
+    response_model=Success[Complete],
+)
 async def completeness(
     code: Code, span: Annotated[Stretches, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
 ) -> Response:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from cloud.api.access import SELF
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.fields import Name, Phone
@@ -36,7 +37,7 @@ class Change(Body):
     phone: Phone | None = None
 
 
-@router.get("/me", responses=problems(401))
+@router.get("/me", openapi_extra=SELF, responses=problems(401))
 async def me(caller: CallerIs, databases: DatabasesAre) -> Success[User]:
     """The caller's account."""
     async with databases.domain(caller) as domain:
@@ -44,7 +45,7 @@ async def me(caller: CallerIs, databases: DatabasesAre) -> Success[User]:
     return Success(message="Your account.", data=User.model_validate(found))
 
 
-@router.patch("/me", responses=problems(401, 422))
+@router.patch("/me", openapi_extra=SELF, responses=problems(401, 422))
 async def change_me(body: Change, caller: CallerIs, databases: DatabasesAre) -> Success[User]:
     """Change name or phone number; a phone number of null goes."""
     wanted = {"name": body.name, "phone": body.phone, "has_phone": "phone" in body.model_fields_set}

@@ -196,7 +196,7 @@ class Comparison:
     before_quality: Annotated[
         int | None, Field(description="Before: ESPI QualityOfReading, the worst of what is in it.")
     ]
-    before_missing: Annotated[int | None, Field(description="Before: quarter-hours of which nothing is known.")]
+    before_missing: Annotated[int | None, Field(description="Before: how many quarter-hours nothing is known of.")]
     after_start_time: Annotated[datetime | None, Field(description="After: the first instant.")]
     after_end_time: Annotated[datetime | None, Field(description="After: the first instant after it.")]
     after_energy_import_wh: Annotated[
@@ -212,7 +212,7 @@ class Comparison:
     after_load_factor: Annotated[float | None, Field(description="After: mean by highest quarter-hour, 0 to 1.")]
     after_coverage: Annotated[float | None, Field(description="After: how much of it was read, percent.")]
     after_quality: Annotated[int | None, Field(description="After: ESPI QualityOfReading, the worst of what is in it.")]
-    after_missing: Annotated[int | None, Field(description="After: quarter-hours of which nothing is known.")]
+    after_missing: Annotated[int | None, Field(description="After: how many quarter-hours nothing is known of.")]
     energy_import_change_wh: Annotated[int | None, Field(description="Import after less import before, Wh.")]
     energy_import_change_percent: Annotated[
         float | None, Field(description="The same, of the import before, percent; null of nothing.")
@@ -240,7 +240,7 @@ Stretch = TypedDict(
         "detail": Annotated[str | None, Field(description="What else is known of it.")],
     },
 )
-"""A stretch of missing readings; its times are text, as the database made it JSON."""
+Stretch.__doc__ = """A stretch of missing readings; its times are text, as the database made it JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

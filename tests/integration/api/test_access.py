@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from tests.integration.api.conftest import Api
-from tests.integration.api.registry import REGISTRY
 
 DAY = timedelta(days=1)
 
@@ -92,88 +91,6 @@ def test_a_parameter_that_makes_no_sense_is_refused_and_not_ignored(api: Api, qu
     """D16."""
     answer = api.get("/meters", token=api.person().token, **query)
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:segs:problem:invalid")
-
-
-SESSION = "00000000-0000-4000-8000-000000000000"
-NAMES = {"MTR-00000001": "{code}", SESSION: "{session_id}", "1": "{user_id}", "north": "{region}"}
-ENDPOINTS = [
-    ("GET", "/users/me"),
-    ("PATCH", "/users/me"),
-    ("GET", "/meters"),
-    ("GET", "/meters/MTR-00000001"),
-    ("GET", "/audit"),
-    ("GET", "/telemetry/latest"),
-    ("GET", "/telemetry/live"),
-    *(
-        ("GET", f"/telemetry/meters/MTR-00000001/{name}")
-        for name in (
-            "latest",
-            "history",
-            "readings",
-            "channels",
-            "statistics",
-            "daily",
-            "monthly",
-            "compare",
-            "completeness",
-            "export",
-        )
-    ),
-    *(("GET", f"/telemetry/regions/north/{name}") for name in ("statistics", "history", "top-consumers")),
-    ("POST", "/auth/logout"),
-    ("POST", "/auth/logout-all"),
-    ("POST", "/auth/change-password"),
-    ("GET", "/auth/sessions"),
-    ("DELETE", f"/auth/sessions/{SESSION}"),
-    ("GET", "/auth/totp"),
-    ("POST", "/auth/totp/enrol"),
-    ("POST", "/auth/totp/confirm"),
-    ("POST", "/auth/totp/recovery-codes"),
-    ("POST", "/auth/totp/disable"),
-    ("GET", "/users/me/preferences"),
-    ("PATCH", "/users/me/preferences"),
-    ("POST", "/users/me/delete"),
-    ("GET", "/users"),
-    ("GET", "/users/1"),
-    ("DELETE", "/users/1"),
-    ("PUT", "/users/1/role"),
-    ("PUT", "/users/1/regions"),
-    ("POST", "/users/1/suspend"),
-    ("POST", "/users/1/resume"),
-    *((method, path) for method, path in REGISTRY if path not in {"/meters", "/meters/{code}"} or method != "GET"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_without_a_session_nothing_is_told(api: Api, method: str, path: str) -> None:
-    answer = api.client.request(method, f"/api/v1{path}", json={} if method in {"PATCH", "POST", "PUT"} else None)
-    assert answer.status_code == 401
-
-
-def named(path: str) -> str:
-    """The path as the document has it."""
-    return "/".join(NAMES.get(part, part) for part in path.split("/"))
-
-
-def test_every_endpoint_is_either_open_on_purpose_or_in_the_list_above(api: Api) -> None:
-    described = api.get("/openapi.json").json()["paths"]
-    closed = {
-        (method.upper(), path.removeprefix("/api/v1"))
-        for path, methods in described.items()
-        for method, operation in methods.items()
-        if "security" in operation
-    }
-    opened = {
-        path for path, methods in described.items() for operation in methods.values() if "security" not in operation
-    }
-    assert closed == {(method, named(path)) for method, path in ENDPOINTS}
-    assert opened == {"/livez", "/readyz", "/metrics"} | {
-        f"/api/v1/auth/{name}"
-        for name in (
-            *("register", "resend-otp", "verify-email", "set-password", "login", "refresh-token"),
-            *("forgot-password", "reset-password"),
-        )
-    }
 
 
 def test_a_person_changes_name_and_phone_and_nothing_that_decides_over_rights(api: Api) -> None:

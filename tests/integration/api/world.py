@@ -1,0 +1,152 @@
+"""People of every role, and something of each kind that is theirs, their neighbour's, or in another region.
+
+Sessions are made in the database, tokens are signed with the API's own keys: no password is hashed for them, so that
+each question can have people of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from uuid import UUID, uuid4
+
+import psycopg
+
+from cloud.identity.keys import open_folder
+from cloud.identity.tokens import AccessTokens
+from tests.integration.api.conftest import Api
+
+Whose: TypeAlias = Literal["own", "neighbour", "far"]
+WHOSE: tuple[Whose, ...] = ("own", "neighbour", "far")
+ROLES = ("USER", "OPERATOR", "ADMIN")
+REFUSED = ("nobody", "suspended", "expired", "logged out")
+CALLERS = (*ROLES, "pretender", *REFUSED)
+"""A pretender is a customer whose token says that they are an admin."""
+_NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`role` is what the database says; None where nobody is let in."""
+
+    kind: str
+    role: str | None
+    user_id: int
+    email: str
+    token: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+
+
+class World:
+    """Makes people and things, as the owner of the databases."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.domain = psycopg.connect(api.domain, autocommit=True)
+        keys = open_folder(Path(api.environment["SEGS_KEYS"]), development=True, now=datetime.now(UTC))
+        self._tokens = AccessTokens(keys=keys, issuer="segs", lifetime_s=900)
+        self._hash = self.one("SELECT password_hash FROM users WHERE email = 'hash@example.net'")
+
+    def one(self, statement: str, *parameters: object) -> Any:
+        """The one value."""
+        row = self.domain.execute(statement, parameters).fetchone()
+        assert row is not None
+        return row[0]
+
+    def caller(self, kind: str) -> Caller:
+        """One of CALLERS, whom nobody has seen before. They live, and look after, the north."""
+        role = {"suspended": "ADMIN", "expired": "ADMIN", "logged out": "ADMIN"}.get(kind, kind)
+        role = role if role in ROLES else "USER"
+        user_id, email = self.person(role, "north")
+        now = datetime.now(UTC)
+        said, issued_at = role, now
+        if kind == "pretender":
+            said = "ADMIN"
+        if kind == "expired":
+            issued_at = now - timedelta(hours=1)
+        family = self._session(user_id, now)
+        token, _ = self._tokens.issue(user_id=user_id, session_id=family, role=said, now=issued_at)
+        if kind == "suspended":
+            self.domain.execute("SELECT user_suspend(%s, now())", [user_id])
+        if kind == "logged out":
+            self.domain.execute(
+                "UPDATE sessions SET revoked_at = now(), revoke_reason = 'logout' WHERE family_id = %s", [family]
+            )
+        let_in = kind not in REFUSED
+        return Caller(kind, role if let_in else None, user_id, email, None if kind == "nobody" else token)
+
+    def person(self, role: str, region: str) -> tuple[int, str]:
+        """Number and address of a new account."""
+        email = f"w{next(_NUMBERS)}@example.com"
+        statement = "SELECT user_create(%s, 'Somebody', NULL, %s, %s, %s, %s, now())"
+        regions = [region] if role == "OPERATOR" else []
+        return self.one(statement, email, region, role, self._hash, regions), email
+
+    def _session(self, user_id: int, now: datetime) -> UUID:
+        family = uuid4()
+        self.domain.execute(
+            "INSERT INTO sessions (family_id, user_id, token_hash, created_at, expires_at) VALUES (%s, %s, %s, %s, %s)",
+            [family, user_id, os.urandom(32), now - timedelta(seconds=1), now + timedelta(days=1)],
+        )
+        return family
+
+    def thing(self, kind: str, whose: Whose, caller: Caller) -> Mapping[str, object]:
+        """Something new, by the names that it has as a parameter. Raises KeyError for a kind that nobody taught."""
+        return KINDS[kind](self, whose, caller)
+
+    def forget_limits(self) -> None:
+        """What others have asked for from this address does not count."""
+        self.domain.execute("DELETE FROM rate_buckets")
+
+
+def _meter(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    region = "south" if whose == "far" else "north"
+    owner = caller.user_id if whose == "own" else world.person("USER", region)[0]
+    meter_id = world.one("INSERT INTO meters DEFAULT VALUES RETURNING meter_id")
+    code = world.one("SELECT meter_code FROM meters WHERE meter_id = %s", meter_id)
+    world.domain.execute(
+        "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (%s, %s, 'UTC')", [meter_id, region]
+    )
+    world.domain.execute("SELECT meter_give(%s, %s, '-infinity', now())", [code, owner])
+    return {"code": code, "meter": code}
+
+
+def _user(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    if whose == "own":
+        return {"user_id": caller.user_id}
+    return {"user_id": world.person("USER", "south" if whose == "far" else "north")[0]}
+
+
+def _region(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    return {"region": "south" if whose == "far" else "north"}
+
+
+def _gateway(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """Of the region's operators; it reads a meter as device m, with two keys."""
+    region, name = "south" if whose == "far" else "north", f"walk-{next(_NUMBERS)}"
+    hashes = [os.urandom(32) for _ in range(2)]
+    world.domain.execute("SELECT gateway_add(%s, %s, now(), %s)", [name, hashes[0], region])
+    world.domain.execute("SELECT gateway_key_add(%s, %s, now())", [name, hashes[1]])
+    world.domain.execute(
+        "SELECT device_register(%s, 'm', %s, 'UTC', 'sdm630', NULL, 1000, NULL, now(), NULL)", [name, region]
+    )
+    key = "SELECT min(gateway_key_id) FROM gateway_keys WHERE gateway_id = gateway_id_of(%s)"
+    return {"name": name, "device": "m", "key_id": world.one(key, name)}
+
+
+KINDS: dict[str, Callable[[World, Whose, Caller], Mapping[str, object]]] = {
+    "gateway": _gateway,
+    "meter": _meter,
+    "user": _user,
+    "region": _region,
+}
+"""How to make one of each kind that routes reach; its own, of a neighbour in the north, or far away in the south. A
+route of another kind needs its maker here."""
