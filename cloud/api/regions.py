@@ -119,7 +119,7 @@ async def change(region: Which, body: Change, caller: CallerIs, databases: Datab
 
 
 @router.get(
-    "/{region}/capacities", openapi_extra=reach("region", operator="region"), responses=problems(401, 403, 404, 422)
+    "/{region}/capacities", openapi_extra=reach("region", operator="all"), responses=problems(401, 403, 404, 422)
 )
 async def capacities(region: Which, caller: CallerIs, databases: DatabasesAre) -> Success[list[Carried]]:
     """What it could carry, and when."""

@@ -45,9 +45,9 @@ CROSS JOIN LATERAL meter_statistics(%(meter_id)s, s.start_time, s.end_time, %(no
 ORDER BY t.start_time;
 
 -- name: energy
--- Local days or months of a meter, from a date to before another.
+-- Local days or months of a meter, from a date to before another. One that nothing was registered for has no days yet.
 SELECT e.*
-FROM local_bounds(%(meter_id)s, %(first)s, %(end)s, %(zone)s) AS b
+FROM (SELECT * FROM local_bounds(%(meter_id)s, %(first)s, %(end)s, %(zone)s) WHERE start_time IS NOT NULL) AS b
 CROSS JOIN LATERAL readable_spans(%(meter_id)s, b.start_time, b.end_time) AS s
 CROSS JOIN LATERAL meter_energy(%(meter_id)s, s.start_time, s.end_time, %(resolution)s, %(zone)s) AS e
 ORDER BY e.start_time;

@@ -210,6 +210,7 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
         "retention_periods",
     }
     assert {row["name"] for row in found if row["definer"]} == {
+        "arrivals",
         "compare_periods",
         "completeness_summary",
         "gateways_heard",

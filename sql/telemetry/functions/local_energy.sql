@@ -16,12 +16,15 @@ BEGIN
         INTO start_time, end_time
         FROM meter_zones(ARRAY[p_meter_id]) AS z
         WHERE local_start(p_first, z.zone) < z.hi AND local_start(p_end, z.zone) > z.lo;
+        IF start_time IS NULL AND p_first < p_end THEN
+            RETURN;
+        END IF;
     END IF;
     PERFORM require_span(start_time, end_time);
 END
 $$;
 COMMENT ON FUNCTION local_bounds(integer, date, date, text) IS
-    'From when to when the days from p_first to before p_end are in p_zone, NULL for the meter''s own. Raises SG060, SG062, and 22023 for a zone that there is not';
+    'From when to when the days from p_first to before p_end are in p_zone, NULL for the meter''s own; NULL where it has none in these days, as no device was it. Raises SG060, SG062, and 22023 for a zone that there is not';
 
 CREATE OR REPLACE FUNCTION meter_energy(p_meter_id integer, p_from timestamptz, p_to timestamptz, p_resolution text, p_zone text DEFAULT NULL)
 RETURNS TABLE (

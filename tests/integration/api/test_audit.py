@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.api.conftest import Api
+from tests.integration.api.measured import register
 from tests.integration.api.registry import Place
 from tests.integration.api.test_telemetry import OF_METERS, OF_REGIONS
 
@@ -86,6 +87,7 @@ def test_what_a_meter_measured_is_read_by_staff_with_a_word_in_the_log(
     """D13."""
     owner, who = api.person(), api.person(role, *(["north"] if role == "OPERATOR" else []))
     code = owner.meter()
+    register(api, code)
     expected = (f"user:{who.user_id}", f"telemetry/{name}", [owner.user_id], [int(code.removeprefix("MTR-"))])
 
     read = api.get(f"/telemetry/meters/{code}/{name}", token=who.token, **query)

@@ -403,3 +403,12 @@ def test_every_field_of_the_telemetry_is_described_and_every_error_is_listed(api
         for field, told in schema.get("properties", {}).items():
             if name not in {"HTTPValidationError", "ValidationError"}:
                 assert says(told), f"{name}.{field}"
+
+
+@pytest.mark.parametrize(("name", "query"), OF_METERS.items())
+def test_of_a_meter_that_no_gateway_has_read_yet_there_is_nothing(
+    api: Api, name: str, query: dict[str, object]
+) -> None:
+    """D16: it is no mistake to ask."""
+    person = api.person()
+    assert api.get(f"/telemetry/meters/{person.meter()}/{name}", token=person.token, **query).status_code == 200

@@ -37,7 +37,7 @@ OF_KIND = {name: operation[KEY]["of"] for name, operation in OPERATIONS.items() 
 BY_NAME = [
     name
     for name, kind in OF_KIND.items()
-    if _named(OPERATIONS[name], kind) and OPERATIONS[name][KEY]["roles"]["USER"] != "none"
+    if _named(OPERATIONS[name], kind) and OPERATIONS[name][KEY]["roles"]["USER"] not in ("none", "all")
 ]
 LISTS = [name for name, kind in OF_KIND.items() if name.startswith("GET") and not _named(OPERATIONS[name], kind)]
 _NUMBERS = iter(range(1, 10**6))
