@@ -76,7 +76,7 @@ def main(
     hours: Annotated[float | None, typer.Option(help="How long the gateway of drain was offline.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as is done anyway.")] = True,
 ) -> None:
-    """Run benchmarks on servers and meters of their own: all of them, some nine minutes, unless one is named."""
+    """Run benchmarks on servers and meters of their own: all of them, for many minutes, unless one is named."""
     # Whoever ends it, its servers end with it, and its folder goes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = _BENCHMARKS if name == "all" else {name: _BENCHMARKS.get(name, partial(_unknown, name))}

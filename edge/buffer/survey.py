@@ -8,6 +8,7 @@ from contract.notes import Note, NoteKind
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import decoded_note
+from edge.buffer.truth import believable
 from edge.reading import Delivery
 from edge.timekeeping import correction_us
 
@@ -109,7 +110,12 @@ def survey(pages: Pages) -> Survey:
             _, boot_id, offset_us, seen_us = values
             if isinstance(seen_us, bytes):
                 _keep_note(found, row_id, values)
-            elif isinstance(boot_id, str) and isinstance(seen_us, int) and isinstance(offset_us, int | None):
+            elif (
+                isinstance(boot_id, str)
+                and isinstance(seen_us, int)
+                and isinstance(offset_us, int | None)
+                and believable(offset_us)
+            ):
                 # What somebody vouched for is newer than what nobody did yet.
                 before = found.boots.get(row_id)
                 if before is None or before[1] is None:
@@ -125,6 +131,7 @@ def _batch(values: list[Value]) -> CutOnce | None:
         isinstance(first_id, int)
         and isinstance(last_id, int)
         and isinstance(true_us, int | None)
+        and believable(true_us)
         and isinstance(readings, int)
         and isinstance(first_us, int)
         and isinstance(last_us, int)

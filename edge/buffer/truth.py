@@ -8,6 +8,7 @@ damaged or forgotten.
 import sqlite3
 
 from edge.buffer.batches import Cut
+from edge.timekeeping import LAST_US
 
 # Between the name of a boot and the truth that is held, or settled; the kernel's names have neither.
 _HELD, _SETTLED = "@", "="
@@ -43,6 +44,11 @@ def _insert(db: sqlite3.Connection, row_id: int | None, name: str, true_us: int 
     db.execute("INSERT INTO boot (id, boot_id, offset_us, seen_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
 
 
+def believable(true_us: int | None) -> bool:
+    """Whether a clock may have had it; what is damaged on the disk can be any number."""
+    return true_us is None or abs(true_us) <= LAST_US
+
+
 def settled_id(true_us: int) -> int:
     """Negative and odd; that of what was in a batch is the even one below. Boots of the machine count from 1."""
     return -2 * true_us - 1
@@ -64,7 +70,10 @@ def machine_boot(name: str) -> str:
 
 
 def hold(db: sqlite3.Connection, cut: Cut) -> None:
-    """Before `cut` is given up: its segments keep its truth, by a boot of their own, whatever theirs is known to be."""
+    """Before `cut` is given up: its segments keep its truth, by a boot of their own, whatever theirs is known to be.
+
+    What the rows of its readings tell by themselves is the same, and is believed first: its own row may be damaged.
+    """
     if cut.segments is None:
         return
     sql = (
@@ -72,9 +81,12 @@ def hold(db: sqlite3.Connection, cut: Cut) -> None:
         "LEFT JOIN boot AS b ON b.id = s.boot WHERE s.id BETWEEN ? AND ?"
     )
     for boot, name, offset_us, seen_us in db.execute(sql, cut.segments).fetchall():
-        if cut.true_us is None and offset_us is None:
+        true_us = truth_of(boot)
+        if true_us is None:
+            true_us = cut.true_us if believable(cut.true_us) else offset_us
+        if true_us is None and offset_us is None:
             continue  # Nobody will vouch for it any more.
-        held = held_boot(db, name or str(boot), cut.true_us, seen_us)
+        held = held_boot(db, name or str(boot), true_us, seen_us)
         if held != boot:
             sql = "UPDATE segment SET boot = ? WHERE id BETWEEN ? AND ? AND boot = ?"
             db.execute(sql, (held, *cut.segments, boot))

@@ -161,12 +161,18 @@ def _answer(client: socket.socket) -> bytes:
     """Headers and body of one answer, in however many pieces they come."""
     found = b""
     while b"\r\n\r\n" not in found:
-        found += client.recv(4096)
+        found += _more(client)
     head, _, body = found.partition(b"\r\n\r\n")
     [length] = re.findall(rb"(?im)^content-length: (\d+)", head)
     while len(body) < int(length):
-        body += client.recv(4096)
+        body += _more(client)
     return head + body
+
+
+def _more(client: socket.socket) -> bytes:
+    part = client.recv(4096)
+    assert part, "it was closed in the middle of an answer"
+    return part
 
 
 def _keys(dsn: str, count: int) -> list[Key]:

@@ -201,6 +201,7 @@ def test_a_stop_while_waiting_for_the_broker_is_obeyed(broker: MosquittoBroker, 
     broker.stop()
     simulator = start_simulator(FLEET.format(port=broker.port))
     while not _catches(simulator.process.pid, signal.SIGTERM):
+        assert simulator.process.poll() is None
         time.sleep(0.05)
     assert simulator.stop() == (0, "")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.batch import Flag
+from edge.buffer.batches import Lane
 from edge.buffer.store import Store
 from edge.reading import Reading
 from tests.integration.edge.buffer.buffers import (
@@ -83,6 +84,32 @@ async def test_readings_whose_batch_is_lost_keep_the_truth_that_was_known_when_t
     assert await again.times() == before
     await again.store.close()
     assert files(tmp_path, "buffer.sqlite.damaged-*")
+
+
+@pytest.mark.parametrize("damaged_us", [2**62, -(2**62), _TRUE_US + 100 * _S, None])
+@pytest.mark.parametrize("known_at_first", [True, False])
+async def test_a_truth_that_is_damaged_in_the_row_of_its_batch_neither_ends_the_gateway_nor_moves_readings(
+    tmp_path: Path, damaged_us: int | None, known_at_first: bool
+) -> None:
+    """E21, E23, E27: the batch cannot be made as it was cut, and what is left of it is cut anew with its truth."""
+    gateway = _Gateway(tmp_path, true_us=_TRUE_US if known_at_first else None)
+    await gateway.store.open()
+    await gateway.read(1, wrong_by_s=88.0)
+    gateway.true_us = _TRUE_US
+    before = await gateway.times()
+    await gateway.store.close()
+    with closing(sqlite3.connect(tmp_path / "buffer.sqlite")) as db, db:
+        db.execute("UPDATE batch SET true_us = ?", (damaged_us,))
+
+    again = _Gateway(tmp_path)
+    await again.store.open()
+    assert [batch.readings for batch in await again.store.outstanding(Lane.LIVE)] == [0]
+    if known_at_first or abs(damaged_us or 0) > 2**60:
+        assert await again.times() == before == {1: (1, _CORRECTED)}
+    else:
+        # Nothing tells which of the two is damaged: the readings are there, whatever their time.
+        assert (await again.times()).keys() == before.keys()
+    await again.store.close()
 
 
 async def test_readings_that_were_deleted_and_come_back_of_free_pages_have_the_times_that_they_had(
