@@ -65,6 +65,16 @@ BEGIN;
 \ir domain/functions/idempotency.sql
 \ir claim_periodic_work.sql
 \ir domain/functions/clear_expired.sql
+\ir quality.sql
+\ir domain/functions/rating/ratio.sql
+\ir domain/functions/rating/tariff.sql
+\ir domain/functions/rating/open.sql
+\ir domain/functions/rating/terms.sql
+\ir domain/functions/rating/energy.sql
+\ir domain/functions/rating/demand.sql
+\ir domain/functions/rating/charges.sql
+\ir domain/functions/rating/taxes.sql
+\ir domain/functions/rating/rate.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql
