@@ -12,6 +12,7 @@ BEGIN;
 \ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql
 \ir domain/functions/invoice_guard.sql
+\ir domain/functions/tariff_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
 \ir domain/tables/region_capacities.sql
@@ -36,6 +37,8 @@ BEGIN;
 \ir domain/tables/devices.sql
 \ir domain/tables/registry_state.sql
 \ir domain/tables/tariffs.sql
+\ir domain/tables/tariff_holidays.sql
+\ir domain/tables/meter_tariffs.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -68,6 +71,7 @@ BEGIN;
 \ir quality.sql
 \ir domain/functions/rating/ratio.sql
 \ir domain/functions/rating/tariff.sql
+\ir domain/functions/tariff.sql
 \ir domain/functions/rating/open.sql
 \ir domain/functions/rating/terms.sql
 \ir domain/functions/rating/energy.sql
