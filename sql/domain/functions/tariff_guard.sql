@@ -7,8 +7,9 @@ END
 $$;
 COMMENT ON FUNCTION tariff_billed_until(integer) IS 'Until when bills, drafts too, were made by a price table; NULL for none';
 
+-- With the owner's rights: an operator does not see the bills of other regions, which hold all the same.
 CREATE OR REPLACE FUNCTION guard_tariff() RETURNS trigger
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     -- What bills are made by never changes, and its origin only until the first of them; it gets another name, or an end.
     v_fixed CONSTANT text[] := ARRAY['code', 'currency', 'timezone', 'interval_s', 'document'];
