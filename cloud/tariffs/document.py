@@ -89,7 +89,7 @@ class Band(_Part):
 
 
 class Tax(_Part):
-    """`percent` of what `on` names: parts of the bill, earlier taxes, or all of both."""
+    """`percent` of what `on` names: parts of the bill, earlier taxes, and `all` is all parts."""
 
     name: Annotated[StrictStr, Field(min_length=1, max_length=100)]
     percent: Amount

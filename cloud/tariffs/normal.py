@@ -129,5 +129,6 @@ def _metering(document: Document) -> dict[str, Any]:
 
 
 def _bases(tax: Tax, before: Sequence[Tax]) -> list[str]:
-    every = [*PARTS, *(earlier.name for earlier in before)]
-    return every if "all" in tax.on else [base for base in every if base in tax.on]
+    """All is all parts of the bill; a tax before it is in the base only by its name."""
+    parts = [part for part in PARTS if part in tax.on or "all" in tax.on]
+    return [*parts, *(earlier.name for earlier in before if earlier.name in tax.on)]

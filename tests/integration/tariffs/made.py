@@ -109,12 +109,18 @@ def documents(draw: Any) -> dict[str, Any]:
             "credit_per_kwh": str(draw(_PRICE)),
         }
     if draw(st.booleans()):
+        found["power_factor"] = [
+            {"above": "0.95", "percent_per_0_01": "-0.5"},
+            {"above": "0.90", "below": "0.95", "percent_per_0_01": "0.5"},
+            {"below": "0.90", "percent_per_0_01": "1"},
+        ]
+    if draw(st.booleans()):
         bases = st.lists(
             st.sampled_from(["energy", "demand", "fixed", "minimum", "baseline", "export"]), min_size=1, unique=True
         )
         found["taxes"] = [
             {"name": "levy", "percent": "2.5", "on": draw(st.one_of(bases, st.just("all")))},
-            {"name": "vat", "percent": "19", "on": draw(st.one_of(st.just("all"), st.just(["levy"]), bases))},
+            {"name": "vat", "percent": "19", "on": draw(st.one_of(st.just("all"), st.just(["levy", "all"]), bases))},
         ]
     return {key: value for key, value in found.items() if value is not None}
 
@@ -136,6 +142,7 @@ def intervals(draw: Any, document: dict[str, Any], *, most: int = 60) -> list[di
                 "export_wh": draw(_WH),
                 "gross_load_wh": draw(_WH),
                 "pv_gen_wh": draw(_WH),
+                "import_varh": draw(_WH),
                 "buy_per_kwh": draw(_SIGNED),
                 "sell_per_kwh": draw(_SIGNED),
             }

@@ -117,6 +117,7 @@ def _bill(
     if document.get("price_series"):
         bill.parts["energy"] += sum((kwh * _f(row["buy_per_kwh"]) for kwh, _, row in buying), Fraction(0))
         bill.parts["export_credit"] -= sum((kwh * _f(row["sell_per_kwh"]) for kwh, _, row in selling), Fraction(0))
+    bill.parts["energy"] *= 1 + _power_factor_percent(document, month) / 100
     _demand(document, month, bill, bought, peaks, peak_months)
     if document.get("fixedchargefirstmeter") is not None:
         bill.parts["fixed"] = month.per(document["fixedchargefirstmeter"], document["fixedchargeunits"].split("/")[1])
@@ -129,13 +130,29 @@ def _bill(
         charged = sum(bill.parts[part] for part in ("energy", "demand_flat", "demand_tou", "fixed"))
         bill.parts["minimum_topup"] = max(Fraction(0), minimum - charged)
     for tax in document.get("taxes", []):
-        names = [*_PART_OF_BASE, *bill.taxes] if "all" in tax["on"] else tax["on"]
+        on = [tax["on"]] if isinstance(tax["on"], str) else tax["on"]
+        names = [name for base in on for name in (_PART_OF_BASE if base == "all" else [base])]
         bases = [
             bill.taxes[name] if name in bill.taxes else sum(bill.parts[part] for part in _PART_OF_BASE[name])
             for name in names
         ]
         bill.taxes[tax["name"]] = sum(bases, Fraction(0)) * _f(tax["percent"]) / 100
     return bill
+
+
+def _power_factor_percent(document: Document, month: _Month) -> Fraction:
+    wh, varh = (sum(_f(row.get(name, 0)) for row, _, _ in month.rows) for name in ("import_wh", "import_varh"))
+    if not document.get("power_factor") or not wh:
+        return Fraction(0)
+    # Two decimals, half up, without a root: the largest n with (n - 0.5) / 100 <= wh / sqrt(wh^2 + varh^2).
+    square = wh * wh / (wh * wh + varh * varh)
+    factor = Fraction(max(n for n in range(101) if n == 0 or Fraction(2 * n - 1, 200) ** 2 <= square), 100)
+    for band in document["power_factor"]:
+        low, high = _f(band.get("above", 0)), _f(band.get("below", 2))
+        if low <= factor < high:
+            steps = 100 * (factor - low if "below" not in band else high - factor)
+            return steps * _f(band["percent_per_0_01"])
+    return Fraction(0)
 
 
 _Flow = list[tuple[Fraction, int, Row]]

@@ -124,7 +124,8 @@ def test_two_halves_of_a_month_are_the_month_where_prices_are_flat_and_days_pror
     document = {
         "currency": "EUR", "timezone": zone.key, "interval_s": 3600, "proration": "days", "rounding": "none",
         "energyratestructure": [[{"rate": str(data.draw(st.decimals("0", "1", places=4))), "sell": "0.08"}]],
-        "fixedchargefirstmeter": "11.95", "fixedchargeunits": data.draw(st.sampled_from(["EUR/month", "EUR/day", "EUR/year"])),
+        "fixedchargefirstmeter": "11.95",
+        "fixedchargeunits": data.draw(st.sampled_from(["EUR/month", "EUR/day", "EUR/year"])),
         "taxes": [{"name": "vat", "percent": "19", "on": "all"}],
     }  # fmt: skip
     month = data.draw(st.integers(1, 12))
@@ -154,7 +155,8 @@ def test_each_quarter_hour_of_a_year_is_in_exactly_one_period_that_its_local_clo
         [[(month + hour) % 7 for hour in range(24)] for month in range(12)],
     ]
     document = settled(document_of(json.dumps({
-        "currency": "EUR", "timezone": zone, "energyratestructure": [[{"rate": n}] for n in range(7)], "holidays": ["2026-12-25"],
+        "currency": "EUR", "timezone": zone, "holidays": ["2026-12-25"],
+        "energyratestructure": [[{"rate": n}] for n in range(7)],
         "energyweekdayschedule": schedule[0], "energyweekendschedule": schedule[1],
     })))  # fmt: skip
     begin = datetime(2026, 1, 1, tzinfo=UTC)

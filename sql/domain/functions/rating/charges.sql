@@ -15,29 +15,27 @@ BEGIN
       LEFT JOIN (SELECT n.account_id, n.month, sum(n.charged_kwh) AS kwh FROM rating_nets AS n WHERE n.period IS NOT NULL GROUP BY n.account_id, n.month) AS n USING (account_id, month)
      CROSS JOIN LATERAL (
         SELECT least(coalesce(n.kwh, u.kwh, 0), t.baseline_kwh[EXTRACT(month FROM m.month)::integer] * m.days_counted) AS kwh) AS s
-     WHERE s.kwh > 0;
+     WHERE t.baseline_kwh IS NOT NULL AND s.kwh > 0;
     INSERT INTO rating_lines (account_id, month, component, period, quantity, unit, unit_price, amount)
     SELECT n.account_id, n.month, 'export', NULL, n.bank_kwh, 'kWh', -t.yearend_sell_rate, -n.bank_kwh * t.yearend_sell_rate
       FROM rating_nets AS n
       JOIN rating_months AS m USING (account_id, month)
       JOIN rating_terms AS t USING (tariff_id)
      WHERE n.period IS NULL AND EXTRACT(month FROM n.month) = t.credit_month AND n.bank_kwh > 0;
-    -- Each hundredth of a power factor costs what its own band says: penalties count down from a band's upper end,
-    -- incentives up from its lower one.
+    -- The power factor of the month, to the hundredth that bands are counted in, and the one band that it lies in: what
+    -- costs more is counted down from the band's upper end, what costs less up from its lower one.
     INSERT INTO rating_lines (account_id, month, component, quantity, unit, unit_price, amount)
     SELECT e.account_id, e.month, 'power_factor', p.percent, 'percent', e.amount * 0.01, e.amount * p.percent * 0.01
       FROM (SELECT l.account_id, l.month, sum(l.amount) AS amount FROM rating_lines AS l WHERE l.component = 'energy' GROUP BY l.account_id, l.month) AS e
       JOIN rating_months AS m USING (account_id, month)
       JOIN rating_terms AS t USING (tariff_id)
       JOIN (SELECT u.account_id, u.month, sum(u.import_wh) AS wh, sum(u.import_varh) AS varh FROM rating_use AS u GROUP BY u.account_id, u.month) AS u USING (account_id, month)
-     CROSS JOIN LATERAL (SELECT CASE WHEN u.wh > 0 THEN ratio(u.wh, sqrt(u.wh * u.wh + u.varh * u.varh)) END AS factor) AS f
+     CROSS JOIN LATERAL (SELECT CASE WHEN u.wh > 0 THEN round(ratio(u.wh, sqrt(u.wh * u.wh + u.varh * u.varh)), 2) END AS factor) AS f
      CROSS JOIN LATERAL (
-        SELECT sum(100 * b.percent * CASE WHEN b.is_penalty THEN greatest(b.below - greatest(f.factor, b.above), 0)
-                                          ELSE greatest(least(f.factor, b.below) - b.above, 0) END) AS percent
-          FROM (SELECT (x.band ->> 'percent_per_0_01')::numeric AS percent, coalesce((x.band ->> 'above')::numeric, 0) AS above,
-                       coalesce((x.band ->> 'below')::numeric, 1) AS below,
-                       x.band ->> 'above' IS NULL OR x.band ->> 'below' IS NOT NULL AND (x.band ->> 'percent_per_0_01')::numeric > 0 AS is_penalty
-                  FROM jsonb_array_elements(t.document -> 'power_factor') AS x (band)) AS b) AS p
+        SELECT b.percent * 100 * CASE WHEN b.above IS NULL OR b.below IS NOT NULL AND b.percent > 0 THEN b.below - f.factor ELSE f.factor - b.above END AS percent
+          FROM (SELECT (x.band ->> 'percent_per_0_01')::numeric AS percent, (x.band ->> 'above')::numeric AS above, (x.band ->> 'below')::numeric AS below
+                  FROM jsonb_array_elements(t.document -> 'power_factor') AS x (band)) AS b
+         WHERE f.factor >= coalesce(b.above, 0) AND (f.factor < b.below OR coalesce(b.below, 1) = 1)) AS p
      WHERE p.percent <> 0;
     UPDATE rating_lines AS l SET billed = CASE WHEN t.rounding = 'line' THEN round(whole_of(l.amount), t.digits) ELSE l.amount END
       FROM rating_months AS m JOIN rating_terms AS t USING (tariff_id)

@@ -59,9 +59,11 @@ COMMENT ON FUNCTION rate_nets() IS 'Fourth step of rate(): net metering''s rest 
 CREATE OR REPLACE FUNCTION rate_energy(p_sold boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    INSERT INTO rating_lines (account_id, month, component, period, tier, quantity, unit, unit_price, amount, quality, version, first_at, last_at)
+    -- Tables and not one statement: how many rows there are decides how they are joined.
+    TRUNCATE rating_flow, rating_tiered;
+    -- The energy that is priced, of each period, and the month's.
+    INSERT INTO rating_flow
     WITH flow AS (
-        -- The energy that is priced, of each period.
         SELECT u.account_id, u.month, u.period, m.tariff_id, m.days_counted, x.ordered, t.is_volume, t.price_series,
                coalesce(n.charged_kwh * 1000, sum(CASE WHEN p_sold THEN u.sold_wh ELSE u.bought_wh END)) AS wh,
                sum(CASE WHEN p_sold THEN u.sold_amount ELSE u.bought_amount END) AS dynamic,
@@ -73,14 +75,16 @@ BEGIN
          CROSS JOIN LATERAL (SELECT CASE WHEN p_sold THEN t.sell_ordered ELSE t.buy_ordered END AS ordered) AS x
          WHERE NOT (p_sold AND t.rule = 'net_metering')
          GROUP BY u.account_id, u.month, u.period, m.tariff_id, m.days_counted, x.ordered, t.is_volume, t.price_series, n.charged_kwh
-    ), total AS (
-        SELECT f.*, sum(f.wh) OVER (PARTITION BY f.account_id, f.month) AS total_wh FROM flow AS f
-    ), shared AS (
+    )
+    SELECT f.*, sum(f.wh) OVER (PARTITION BY f.account_id, f.month) AS total_wh FROM flow AS f;
+    ANALYZE rating_flow;
+    INSERT INTO rating_tiered (account_id, month, period, tier, wh)
+    WITH shared AS (
         -- By sums of periods: of each tier its share of the month's total, or all of it in the tier that the total is in.
         SELECT f.account_id, f.month, f.period, l.tier,
                CASE WHEN f.is_volume OR l.from_wh = 0 AND l.to_wh >= f.total_wh THEN f.wh
                     ELSE ratio(f.wh * (least(f.total_wh, l.to_wh) - l.from_wh), f.total_wh) END AS wh
-          FROM total AS f
+          FROM rating_flow AS f
           JOIN rating_limits AS l ON l.tariff_id = f.tariff_id AND l.month = f.month AND l.days_counted = f.days_counted AND l.period = f.period
          WHERE NOT f.ordered AND f.wh > 0 AND f.total_wh > l.from_wh AND NOT (f.is_volume AND f.total_wh > l.to_wh)
     ), course AS (
@@ -95,19 +99,20 @@ BEGIN
                                          WHEN p_sold THEN i.export_wh ELSE i.import_wh END AS wh) AS x
          WHERE c.day >= a.first_day AND c.day < a.end_day
         WINDOW w AS (PARTITION BY i.account_id, c.month ORDER BY i.starts_at ROWS UNBOUNDED PRECEDING)
-    ), tiered AS (
-        SELECT s.account_id, s.month, s.period, s.tier, s.wh FROM shared AS s
-        UNION ALL
-        SELECT o.account_id, o.month, o.period, l.tier, sum(least(o.after_wh, l.to_wh) - greatest(o.before_wh, l.from_wh))
-          FROM course AS o
-          JOIN rating_limits AS l ON l.tariff_id = o.tariff_id AND l.month = o.month AND l.days_counted = o.days_counted AND l.period = o.period
-                                 AND o.after_wh > l.from_wh AND o.before_wh < l.to_wh
-         GROUP BY o.account_id, o.month, o.period, l.tier
     )
+    SELECT s.account_id, s.month, s.period, s.tier, s.wh FROM shared AS s
+    UNION ALL
+    SELECT o.account_id, o.month, o.period, l.tier, sum(least(o.after_wh, l.to_wh) - greatest(o.before_wh, l.from_wh))
+      FROM course AS o
+      JOIN rating_limits AS l ON l.tariff_id = o.tariff_id AND l.month = o.month AND l.days_counted = o.days_counted AND l.period = o.period
+                             AND o.after_wh > l.from_wh AND o.before_wh < l.to_wh
+     GROUP BY o.account_id, o.month, o.period, l.tier;
+    ANALYZE rating_tiered;
+    INSERT INTO rating_lines (account_id, month, component, period, tier, quantity, unit, unit_price, amount, quality, version, first_at, last_at)
     SELECT f.account_id, f.month, x.component, f.period, s.tier, s.wh * 0.001, 'kWh', x.price, s.wh * 0.001 * x.price,
            f.quality, f.version, f.first_at, f.last_at
-      FROM flow AS f
-      JOIN tiered AS s USING (account_id, month, period)
+      FROM rating_flow AS f
+      JOIN rating_tiered AS s USING (account_id, month, period)
       JOIN rating_limits AS l ON l.tariff_id = f.tariff_id AND l.month = f.month AND l.days_counted = f.days_counted
                              AND l.period = f.period AND l.tier = s.tier
      CROSS JOIN LATERAL (SELECT CASE WHEN p_sold THEN 'export' ELSE 'energy' END AS component,
@@ -118,7 +123,7 @@ BEGIN
     SELECT f.account_id, f.month, CASE WHEN p_sold THEN 'export' ELSE 'energy' END, f.period, NULL, f.wh * 0.001, 'kWh',
            CASE WHEN p_sold THEN -1 ELSE 1 END * round(f.dynamic * 1000 / f.wh, 8), CASE WHEN p_sold THEN -1 ELSE 1 END * f.dynamic,
            f.quality, f.version, f.first_at, f.last_at
-      FROM flow AS f
+      FROM rating_flow AS f
      WHERE f.price_series AND f.wh > 0 AND f.dynamic IS NOT NULL;
 END
 $$;

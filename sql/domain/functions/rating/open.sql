@@ -5,7 +5,7 @@ LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     DROP TABLE IF EXISTS pg_temp.rating_tariffs, pg_temp.rating_accounts, pg_temp.rating_intervals, pg_temp.rating_peaks,
         pg_temp.rating_banks, pg_temp.rating_terms, pg_temp.rating_rates, pg_temp.rating_calendar, pg_temp.rating_months,
-        pg_temp.rating_limits, pg_temp.rating_use, pg_temp.rating_nets, pg_temp.rating_demand, pg_temp.rating_lines;
+        pg_temp.rating_limits, pg_temp.rating_use, pg_temp.rating_nets, pg_temp.rating_flow, pg_temp.rating_tiered, pg_temp.rating_demand, pg_temp.rating_lines;
     -- What the caller fills. A tariff is a document in normal form.
     CREATE TEMP TABLE rating_tariffs (tariff_id integer PRIMARY KEY, document jsonb NOT NULL) ON COMMIT DROP;
     -- Who is billed, for the local days from first_day to before end_day; without them for those that have intervals.
@@ -45,6 +45,11 @@ BEGIN
         quality_rank integer, version numeric, first_at timestamptz, last_at timestamptz) ON COMMIT DROP;
     CREATE TEMP TABLE rating_nets (
         account_id bigint, month date, period smallint, net_kwh numeric, bank_kwh numeric, charged_kwh numeric) ON COMMIT DROP;
+    CREATE TEMP TABLE rating_flow (
+        account_id bigint, month date, period smallint, tariff_id integer, days_counted integer, ordered boolean, is_volume boolean,
+        price_series boolean, wh numeric, dynamic numeric, quality smallint, version numeric, first_at timestamptz,
+        last_at timestamptz, total_wh numeric) ON COMMIT DROP;
+    CREATE TEMP TABLE rating_tiered (account_id bigint, month date, period smallint, tier smallint, wh numeric) ON COMMIT DROP;
     CREATE TEMP TABLE rating_demand (
         account_id bigint, month date, demand_period smallint, peak_kw numeric) ON COMMIT DROP;
     -- The answer: a row per bill, and a row per line of it. Credits are negative. amount is unrounded; billed is what the
