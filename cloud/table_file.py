@@ -1,7 +1,7 @@
 """Files of comma-separated values that people give: what is wrong with one is told by row and column."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from cloud.errors import InputError
@@ -18,19 +18,25 @@ class RowError(InputError):
 
 
 def rows(
-    lines: Iterable[str], *, needed: Sequence[str], wanted: Sequence[str] = ()
+    lines: Iterable[str],
+    *,
+    needed: Sequence[str],
+    wanted: Sequence[str] = (),
+    because: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of `lines`, each with its number, the header being 1. Columns are `needed`, and any of `wanted`.
 
-    Raises RowError.
+    `because` says of a needed column what needs it, where that is not always so. Raises RowError.
     """
     found = csv.DictReader(lines, strict=True)
     try:
         names = set(found.fieldnames or ())
         if not set(needed) <= names <= {*needed, *wanted} or len(names) != len(found.fieldnames or ()):
             shown = ",".join(found.fieldnames or ())[:200]
+            why = [f"{name} by {reason}" for name, reason in (because or {}).items() if name not in names]
+            needs = f" ({', '.join(why)})" if why else ""
             more = f" and, if wanted, {','.join(wanted)}" if wanted else ""
-            raise RowError(1, f"the columns are {shown!r}", f"they must be {','.join(needed)}{more}")
+            raise RowError(1, f"the columns are {shown!r}", f"they must be {','.join(needed)}{needs}{more}")
         for fields in found:
             row = found.line_num
             if None in fields or None in fields.values():

@@ -75,12 +75,15 @@ def _no_period(period: int, structure: str, periods: int) -> str:
 
 def _schedules(document: Document, kind: str, periods: int | None) -> Iterator[Problem]:
     structure = f"{kind}ratestructure"
+    given = [days for days in ("weekday", "weekend") if getattr(document, f"{kind}{days}schedule") is not None]
     for days in ("weekday", "weekend"):
         key = f"{kind}{days}schedule"
         schedule = getattr(document, key)
         if schedule is None:
             if periods is not None and periods > 1:
                 yield Problem(key, f"is missing; {structure} has {periods} periods: say when each is")
+            elif given and periods is not None:
+                yield Problem(key, f"is missing; {kind}{given[0]}schedule is there: give both or neither")
         elif periods is None:
             yield Problem(key, f"there is no {structure}; give both or neither")
         else:

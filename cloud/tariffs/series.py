@@ -39,9 +39,12 @@ class Series:
 
 def parse(lines: Iterable[str], document: Document) -> Series:
     """The intervals in `lines`, in whatever order they are there. Raises RowError, which names row and column."""
-    needed = _needed(document)
+    because = _needed(document)
+    needed = (_TIME, "import_wh", *because)
     found: dict[datetime, Interval] = {}
-    for row, fields in rows(lines, needed=(_TIME, *needed), wanted=[name for name in COLUMNS if name not in needed]):
+    for row, fields in rows(
+        lines, needed=needed, wanted=[name for name in COLUMNS if name not in needed], because=because
+    ):
         one = _interval(fields, row, document)
         known = found.setdefault(one.at, one)
         if known is not one:
@@ -54,16 +57,17 @@ def parse(lines: Iterable[str], document: Document) -> Series:
     return Series(ordered, list(_gaps(ordered, timedelta(seconds=document.interval_s))))
 
 
-def _needed(document: Document) -> list[str]:
+def _needed(document: Document) -> dict[str, str]:
+    """Columns besides import_wh, each with the key of the tariff that needs it."""
     rule = document.metering.rule if document.metering else None
-    return [
-        "import_wh",
-        *(["export_wh"] if rule in ("net_billing", "net_metering") else []),
-        *(["gross_load_wh", "pv_gen_wh"] if rule == "buy_all_sell_all" else []),
-        *(["import_varh"] if document.power_factor else []),
-        *(["buy_per_kwh"] if document.price_series else []),
-        *(["sell_per_kwh"] if document.price_series and rule is not None else []),
-    ]
+    metering = f"metering.rule {rule}"
+    return {
+        **({"export_wh": metering} if rule in ("net_billing", "net_metering") else {}),
+        **({"gross_load_wh": metering, "pv_gen_wh": metering} if rule == "buy_all_sell_all" else {}),
+        **({"import_varh": "power_factor"} if document.power_factor else {}),
+        **({"buy_per_kwh": "price_series"} if document.price_series else {}),
+        **({"sell_per_kwh": "price_series"} if document.price_series and rule is not None else {}),
+    }
 
 
 def _interval(fields: Mapping[str, str], row: int, document: Document) -> Interval:

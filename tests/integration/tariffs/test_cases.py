@@ -1,6 +1,7 @@
 """Cases worked by hand: a folder each, with the arithmetic in words; and documents that are no tariff."""
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from cloud.errors import InputError
 from cloud.tariffs.answer import answer
-from cloud.tariffs.load import load
+from cloud.tariffs.load import load, validate
 from cloud.tariffs.rate import rated
 from cloud.tariffs.series import parse
 from tests.conftest import _database
@@ -42,3 +44,20 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: text if key in ("currency", "month") else _numbers(text) for key, text in value.items()}
     return [_numbers(one) for one in value] if isinstance(value, list) else Decimal(value)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (_CASES / "refused").glob("*.json")))
+def test_a_document_that_is_no_tariff_is_refused_by_its_key(name: str) -> None:
+    case = json.loads((_CASES / "refused" / f"{name}.json").read_text(), parse_float=Decimal)
+
+    with pytest.raises(InputError) as raised:
+        _read(case)
+
+    assert re.search(rf"(^|[^\w.]){re.escape(case['where'])}(?!\w)", str(raised.value)), str(raised.value)
+
+
+def _read(case: dict[str, Any]) -> None:
+    """A document is refused by itself, or for the columns of a file."""
+    document = validate(case["tariff"])
+    if "intervals_header" in case:
+        parse([case["intervals_header"]], document)

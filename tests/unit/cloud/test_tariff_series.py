@@ -1,6 +1,7 @@
 """Intervals of a file, as far as a tariff needs them: what is wrong is told by row and column."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -45,14 +46,14 @@ def test_a_wrong_value_is_told_by_row_and_column(row: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("more", "missing"),
     [
-        ({"price_series": True}, "buy_per_kwh"),
-        ({"metering": {"rule": "net_metering"}}, "export_wh"),
+        ({"price_series": True}, "buy_per_kwh (buy_per_kwh by price_series)"),
+        ({"metering": {"rule": "net_metering"}}, "export_wh (export_wh by metering.rule net_metering)"),
         ({"metering": {"rule": "buy_all_sell_all"}}, "gross_load_wh,pv_gen_wh"),
-        ({"power_factor": [{"below": "0.9", "percent_per_0_01": 1}]}, "import_varh"),
+        ({"power_factor": [{"below": "0.9", "percent_per_0_01": 1}]}, "import_varh (import_varh by power_factor)"),
     ],
 )
 def test_a_column_that_the_tariff_needs_is_asked_for(more: dict[str, Any], missing: str) -> None:
-    told = rf"row 1: the columns are '.*'; they must be interval_start_utc,import_wh,{missing}"
+    told = rf"row 1: the columns are '.*'; they must be interval_start_utc,import_wh,{re.escape(missing)}"
     with pytest.raises(RowError, match=told):
         parse(["interval_start_utc,import_wh", f"{FIRST},1"], _document(**more))
 
