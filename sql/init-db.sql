@@ -12,6 +12,7 @@ BEGIN;
 \ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql
 \ir domain/functions/invoice_guard.sql
+\ir domain/functions/ledger_guard.sql
 \ir domain/functions/tariff_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
@@ -42,6 +43,9 @@ BEGIN;
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
+\ir domain/tables/billing.sql
+\ir domain/tables/invoice_disputes.sql
+\ir domain/tables/ledger.sql
 \ir periodic_work.sql
 \ir domain/functions/gateway.sql
 \ir domain/functions/region.sql
@@ -80,6 +84,12 @@ BEGIN;
 \ir domain/functions/rating/charges.sql
 \ir domain/functions/rating/taxes.sql
 \ir domain/functions/rating/rate.sql
+\ir domain/functions/billing/periods.sql
+\ir domain/functions/billing/draft.sql
+\ir domain/functions/billing/finalise.sql
+\ir domain/functions/billing/credit.sql
+\ir domain/functions/billing/payment.sql
+\ir domain/functions/billing/work.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

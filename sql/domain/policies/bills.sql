@@ -1,5 +1,5 @@
--- Prices are for all who are logged in. A bill is its customer's, and of the operators of the meter's region. Who pays
--- neither settles a bill nor records a payment.
+-- Prices are for all who are logged in. A bill is its customer's, and of the operators of the meter's region. Nobody
+-- settles a bill or records a payment but by functions; who pays does neither.
 
 ALTER TABLE tariffs ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS tariffs_services ON tariffs;
@@ -53,11 +53,6 @@ CREATE POLICY invoices_seen ON invoices FOR SELECT TO segs_api
                        WHERE l.meter_id = invoices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
                          AND l.valid @> statement_timestamp()));
 DROP POLICY IF EXISTS invoices_changed ON invoices;
-CREATE POLICY invoices_changed ON invoices FOR UPDATE TO segs_api
-    USING ((SELECT caller_role()) = 'ADMIN'
-           OR EXISTS (SELECT FROM meter_locations l
-                       WHERE l.meter_id = invoices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
-                         AND l.valid @> statement_timestamp()));
 
 ALTER TABLE invoice_line_items ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS invoice_line_items_services ON invoice_line_items;
@@ -73,10 +68,66 @@ DROP POLICY IF EXISTS payment_transactions_seen ON payment_transactions;
 CREATE POLICY payment_transactions_seen ON payment_transactions FOR SELECT TO segs_api
     USING (EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id));
 DROP POLICY IF EXISTS payment_transactions_made ON payment_transactions;
-CREATE POLICY payment_transactions_made ON payment_transactions FOR INSERT TO segs_api
-    WITH CHECK ((SELECT caller_role()) IN ('ADMIN', 'OPERATOR')
-           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id));
 DROP POLICY IF EXISTS payment_transactions_changed ON payment_transactions;
-CREATE POLICY payment_transactions_changed ON payment_transactions FOR UPDATE TO segs_api
-    USING ((SELECT caller_role()) IN ('ADMIN', 'OPERATOR')
-           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id));
+
+ALTER TABLE invoice_days ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS invoice_days_services ON invoice_days;
+CREATE POLICY invoice_days_services ON invoice_days TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS invoice_days_seen ON invoice_days;
+CREATE POLICY invoice_days_seen ON invoice_days FOR SELECT TO segs_api
+    USING (EXISTS (SELECT FROM invoices i WHERE i.invoice_id = invoice_days.invoice_id));
+
+ALTER TABLE invoice_banks ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS invoice_banks_services ON invoice_banks;
+CREATE POLICY invoice_banks_services ON invoice_banks TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS invoice_banks_seen ON invoice_banks;
+CREATE POLICY invoice_banks_seen ON invoice_banks FOR SELECT TO segs_api
+    USING (EXISTS (SELECT FROM invoices i WHERE i.invoice_id = invoice_banks.invoice_id));
+
+ALTER TABLE invoice_disputes ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS invoice_disputes_services ON invoice_disputes;
+CREATE POLICY invoice_disputes_services ON invoice_disputes TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS invoice_disputes_seen ON invoice_disputes;
+CREATE POLICY invoice_disputes_seen ON invoice_disputes FOR SELECT TO segs_api
+    USING (EXISTS (SELECT FROM invoices i WHERE i.invoice_id = invoice_disputes.invoice_id));
+
+ALTER TABLE ledger_postings ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS ledger_postings_services ON ledger_postings;
+CREATE POLICY ledger_postings_services ON ledger_postings TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS ledger_postings_seen ON ledger_postings;
+CREATE POLICY ledger_postings_seen ON ledger_postings FOR SELECT TO segs_api
+    USING (EXISTS (SELECT FROM invoices i WHERE i.invoice_id = ledger_postings.invoice_id));
+
+ALTER TABLE ledger_entries ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS ledger_entries_services ON ledger_entries;
+CREATE POLICY ledger_entries_services ON ledger_entries TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS ledger_entries_seen ON ledger_entries;
+CREATE POLICY ledger_entries_seen ON ledger_entries FOR SELECT TO segs_api
+    USING (EXISTS (SELECT FROM ledger_postings p WHERE p.posting_id = ledger_entries.posting_id));
+
+ALTER TABLE credit_balances ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS credit_balances_services ON credit_balances;
+CREATE POLICY credit_balances_services ON credit_balances TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS credit_balances_seen ON credit_balances;
+CREATE POLICY credit_balances_seen ON credit_balances FOR SELECT TO segs_api
+    USING (user_id = (SELECT caller_id()) AND (SELECT caller_role()) IS NOT NULL OR (SELECT caller_role()) = 'ADMIN');
+
+ALTER TABLE payment_events ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS payment_events_services ON payment_events;
+CREATE POLICY payment_events_services ON payment_events TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE billing_settings ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS billing_settings_services ON billing_settings;
+CREATE POLICY billing_settings_services ON billing_settings TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE billing_work ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS billing_work_services ON billing_work;
+CREATE POLICY billing_work_services ON billing_work TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE billing_addresses ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS billing_addresses_services ON billing_addresses;
+CREATE POLICY billing_addresses_services ON billing_addresses TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE invoice_series ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS invoice_series_services ON invoice_series;
+CREATE POLICY invoice_series_services ON invoice_series TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

@@ -1,0 +1,90 @@
+"""What a meter took in spans of time, from the telemetry database, and whether that is all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from cloud.billing.finding import Finding
+from cloud.db.queries import Queries
+from cloud.operator import Row, rows
+
+_QUERIES = Queries("billing_energy")
+_GAPS = 5
+"""So many gaps are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy of each span, in order, by the columns of the query; `findings` say why it is not all."""
+
+    segments: list[Row]
+    days: list[Row]
+    findings: list[Finding]
+
+    @property
+    def version(self) -> int:
+        """The sum of the quarter-hours' versions."""
+        return sum(segment["version"] for segment in self.segments)
+
+
+def energy(
+    telemetry: psycopg.Connection,
+    meter_id: int,
+    segments: Sequence[Row],
+    days: Sequence[Row],
+    *,
+    now: datetime,
+    bill_failed: bool,
+) -> Energy:
+    """Of one bill's segments and days, each with `starts_at` and `ends_at`, in order and without gaps."""
+    spanned: dict[str, Any] = {
+        "meter": meter_id,
+        "from": segments[0]["starts_at"],
+        "to": segments[-1]["ends_at"],
+        "now": now,
+    }
+    # What is computed between these statements was waiting, or is there: the queue is looked at before.
+    [unfinished] = rows(telemetry, _QUERIES["unfinished"], spanned)
+    found = _spans(telemetry, meter_id, segments)
+    findings = [
+        Finding(reason, spanned["from"], spanned["to"])
+        for reason, there in (("unfinished", unfinished["waiting"]), ("broken", unfinished["failed"]))
+        if there
+    ]
+    if any(one["missing"] for one in found):
+        findings += _missing(telemetry, spanned)
+    failed = [one["failed_at"] for one in found if one["failed"]]
+    if failed and not bill_failed:
+        findings.append(Finding("failed", min(failed), spanned["to"]))
+    return Energy(
+        [{**dict(segment), **one} for segment, one in zip(segments, found, strict=True)],
+        [{**dict(day), **one} for day, one in zip(days, _spans(telemetry, meter_id, days), strict=True)],
+        findings,
+    )
+
+
+def _spans(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:
+    ends = {
+        "meter": meter_id,
+        "starts": [span["starts_at"] for span in spans],
+        "ends": [span["ends_at"] for span in spans],
+    }
+    return rows(telemetry, _QUERIES["spans"], ends)
+
+
+def _missing(telemetry: psycopg.Connection, spanned: dict[str, Any]) -> list[Finding]:
+    gaps = rows(telemetry, _QUERIES["missing"], spanned)
+    named = [Finding("missing", gap["from"], gap["to"], _lacks(gap["quarters"])) for gap in gaps[:_GAPS]]
+    rest = gaps[_GAPS:]
+    if rest:
+        text = f"{len(rest)} more gaps: {_lacks(sum(gap['quarters'] for gap in rest))}"
+        named.append(Finding("missing", rest[0]["from"], rest[-1]["to"], text))
+    return named
+
+
+def _lacks(quarters: int) -> str:
+    what = "quarter-hour is" if quarters == 1 else "quarter-hours are"
+    return f"{quarters} {what} missing; wait for them, or estimate or edit them"

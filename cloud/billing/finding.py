@@ -1,0 +1,46 @@
+"""What could not be billed, and why."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from cloud.instant import written
+
+_TEXTS = {
+    "not_over": "the month is not over, or may still get late readings; bill it later",
+    "no_place": "it is nowhere; segs-cloud meter move says where it is",
+    "no_owner": "it is nobody's; give it to its customer",
+    "no_tariff": "it has no tariff; segs-cloud tariff assign gives it one",
+    "tariff_zone": "its tariff has days of another zone than the meter; assign one of its own",
+    "no_prices": "its tariff takes a series of prices, which bills cannot have yet; assign another",
+    "no_generation": "its tariff takes what was generated, which the meter does not tell; assign another",
+    "overlaps": "part of it is billed already; a credit note takes that bill back",
+    "missing": "quarter-hours are missing; wait for them, or estimate or edit them",
+    "failed": "quarter-hours failed their checks; segs-cloud vee edits them",
+    "unfinished": "readings are still being worked on; bill it in a minute",
+    "broken": "intervals could not be computed; see failed_marks, and the log of the worker",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`reason` is for programs, the text for people; `since` and `until` say where, half-open."""
+
+    reason: str
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        where = "" if self.since is None or self.until is None else f" {written(self.since)} to {written(self.until)}:"
+        return f"{self.reason}:{where} {self.text or _TEXTS[self.reason]}"
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        found = asdict(self)
+        return {
+            "reason": found["reason"],
+            "from": self.since and written(self.since),
+            "to": self.until and written(self.until),
+            "text": self.text or _TEXTS[self.reason],
+        }

@@ -1,0 +1,121 @@
+CREATE OR REPLACE FUNCTION payment_post(p_payment_id bigint, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_payment payment_transactions;
+    v_invoice invoices;
+    v_applied numeric;
+BEGIN
+    SELECT p.* INTO STRICT v_payment FROM payment_transactions p WHERE p.payment_id = p_payment_id;
+    v_invoice := bill_lock(v_payment.invoice_id);
+    PERFORM credit_lock(v_invoice.user_id, v_invoice.currency);
+    -- More than is open is the customer's credit.
+    v_applied := least(v_payment.amount, v_invoice.open_amount);
+    PERFORM post('payment', v_invoice, NULL, p_payment_id, p_now, -v_applied, 0, v_payment.amount, v_applied - v_payment.amount);
+    IF v_invoice.status <> 'cancelled' THEN
+        PERFORM bill_restate(v_invoice.invoice_id, p_now);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION payment_post(bigint, timestamptz) IS 'Posts a payment that succeeded: to its bill as far as that is open, the rest to the customer''s credit';
+
+-- A provider, or an operator, tells of a payment, any number of times. Whoever comes first makes the transaction; it succeeds
+-- or fails once.
+CREATE OR REPLACE FUNCTION payment_record(
+    p_invoice_id bigint, p_provider text, p_reference text, p_amount numeric, p_currency text, p_status text, p_method text, p_recorded_by integer,
+    p_occurred_at timestamptz, p_now timestamptz, OUT payment_id bigint, OUT created boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_invoice invoices := bill_lock(p_invoice_id);
+    v_there payment_transactions;
+BEGIN
+    IF (p_amount > 0 AND p_amount = round(p_amount, minor_digits(p_currency))) IS NOT TRUE THEN
+        RAISE EXCEPTION '% % is no amount to pay', p_amount, p_currency USING ERRCODE = 'SG104', HINT = 'Give an amount above 0, in whole units of the currency.';
+    END IF;
+    INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,
+                                      settled_at, created_at, updated_at)
+    VALUES (p_invoice_id, 'payment', p_provider, p_reference, p_amount, p_currency, p_status, p_method, p_recorded_by, bill_actor(), least(p_occurred_at, p_now),
+            CASE WHEN p_status <> 'pending' THEN p_now END, p_now, p_now)
+    ON CONFLICT ON CONSTRAINT payment_transactions_provider_key DO NOTHING
+    RETURNING payment_transactions.payment_id INTO payment_id;
+    created := payment_id IS NOT NULL;
+    IF created THEN
+        IF p_status = 'succeeded' THEN
+            PERFORM payment_post(payment_id, p_now);
+        END IF;
+        RETURN;
+    END IF;
+    SELECT t.* INTO STRICT v_there FROM payment_transactions t WHERE t.provider = p_provider AND t.provider_reference = p_reference FOR UPDATE;
+    payment_id := v_there.payment_id;
+    IF (v_there.invoice_id, v_there.amount, v_there.currency, v_there.kind) IS DISTINCT FROM (p_invoice_id, p_amount, p_currency, 'payment') THEN
+        RAISE EXCEPTION '% told of payment % before, with another bill or amount', p_provider, p_reference USING ERRCODE = 'SG105', HINT = 'Nothing was changed.';
+    END IF;
+    -- What is settled stays so: a report that comes late, or twice, says nothing new.
+    IF v_there.status = 'pending' AND p_status <> 'pending' THEN
+        UPDATE payment_transactions AS t SET status = p_status, settled_at = greatest(p_now, t.occurred_at) WHERE t.payment_id = v_there.payment_id;
+        IF p_status = 'succeeded' THEN
+            PERFORM payment_post(v_there.payment_id, p_now);
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz) IS 'What a provider says of a payment: pending, succeeded or failed. The transaction, and whether this made it. Raises SG100, SG101 a draft, SG102 one''s own bill by hand, SG104 amount or currency, SG105 another payment by the same number';
+
+CREATE OR REPLACE FUNCTION payment_event(
+    p_provider text, p_event_id text, p_sha256 bytea, p_invoice_number text, p_reference text, p_amount numeric, p_currency text, p_status text,
+    p_occurred_at timestamptz, p_now timestamptz, OUT payment_id bigint, OUT repeated boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_there payment_events;
+    v_invoice_id bigint;
+BEGIN
+    IF p_provider = 'manual' THEN
+        RAISE EXCEPTION 'what is recorded by hand comes from no provider' USING ERRCODE = 'SG104';
+    END IF;
+    -- The second of two at the same instant waits here for the first.
+    INSERT INTO payment_events (provider, event_id, sha256, received_at) VALUES (p_provider, p_event_id, p_sha256, p_now) ON CONFLICT DO NOTHING;
+    repeated := NOT FOUND;
+    IF repeated THEN
+        SELECT e.* INTO STRICT v_there FROM payment_events e WHERE e.provider = p_provider AND e.event_id = p_event_id;
+        IF v_there.sha256 <> p_sha256 THEN
+            RAISE EXCEPTION '% told of event % before, and otherwise', p_provider, p_event_id USING ERRCODE = 'SG105', HINT = 'Nothing was changed.';
+        END IF;
+        payment_id := v_there.payment_id;
+        RETURN;
+    END IF;
+    SELECT i.invoice_id INTO v_invoice_id FROM invoices i WHERE i.invoice_number = p_invoice_number;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no invoice %', p_invoice_number USING ERRCODE = 'SG100';
+    END IF;
+    SELECT r.payment_id INTO payment_id
+      FROM payment_record(v_invoice_id, p_provider, p_reference, p_amount, p_currency, p_status, NULL, NULL, p_occurred_at, p_now) AS r;
+    UPDATE payment_events AS e SET payment_id = payment_event.payment_id WHERE e.provider = p_provider AND e.event_id = p_event_id;
+END
+$$;
+COMMENT ON FUNCTION payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz) IS 'An event of a provider whose signature was checked: it counts once. Raises SG100 no such invoice, SG105 the same event or payment otherwise, and as payment_record does';
+
+CREATE OR REPLACE FUNCTION credit_refund(p_invoice_id bigint, p_provider text, p_reference text, p_amount numeric, p_method text, p_recorded_by integer, p_now timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_invoice invoices := bill_lock(p_invoice_id);
+    v_credit numeric := credit_lock(v_invoice.user_id, v_invoice.currency);
+    v_payment_id bigint;
+BEGIN
+    IF (p_amount > 0 AND p_amount <= v_credit AND p_amount = round(p_amount, minor_digits(v_invoice.currency))) IS NOT TRUE THEN
+        RAISE EXCEPTION 'user % has % % to their credit: % cannot be refunded', v_invoice.user_id, v_credit, v_invoice.currency, p_amount
+            USING ERRCODE = 'SG104', HINT = 'Give an amount above 0 and up to that.';
+    END IF;
+    INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,
+                                      settled_at, created_at, updated_at)
+    VALUES (p_invoice_id, 'refund', p_provider, p_reference, p_amount, v_invoice.currency, 'succeeded', p_method, p_recorded_by, bill_actor(), p_now, p_now, p_now, p_now)
+    RETURNING payment_id INTO v_payment_id;
+    PERFORM post('refund', v_invoice, NULL, v_payment_id, p_now, 0, 0, -p_amount, p_amount);
+    RETURN v_payment_id;
+END
+$$;
+COMMENT ON FUNCTION credit_refund(bigint, text, text, numeric, text, integer, timestamptz) IS 'Money goes back out of the credit of a bill''s customer; raises SG100, SG102 one''s own, SG104 more than there is';
+GRANT EXECUTE ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz),
+    payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz),
+    credit_refund(bigint, text, text, numeric, text, integer, timestamptz) TO segs_worker;

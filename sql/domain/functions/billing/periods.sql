@@ -1,0 +1,129 @@
+-- What of a month is billed to whom, and by which prices. Days are local to where the meter is; a day is billed to whoever
+-- has the meter when it begins.
+
+CREATE OR REPLACE FUNCTION quarter_ceiling(p_at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = public, pg_temp AS $$
+    SELECT CASE WHEN b.at < p_at THEN b.at + INTERVAL '15 minutes' ELSE b.at END
+      FROM (SELECT date_bin(INTERVAL '15 minutes', p_at, TIMESTAMPTZ '2000-01-01 00:00Z') AS at) AS b
+$$;
+COMMENT ON FUNCTION quarter_ceiling(timestamptz) IS 'The first quarter-hour that begins at p_at or later';
+
+-- The same for the end of one period and the start of the next, so that nothing lies between them or in both.
+CREATE OR REPLACE FUNCTION billing_bound(p_meter_id integer, p_day date) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT quarter_ceiling(coalesce(
+        min(m.at) FILTER (WHERE l.valid @> m.at),
+        -- At midnight of the old place it was gone already, at that of the new one not there yet: it moved in between.
+        min(lower(l.valid)) FILTER (WHERE lower(l.valid) > m.at AND lower(l.valid) < m.at + INTERVAL '1 day'
+            AND EXISTS (SELECT FROM meter_locations b WHERE b.meter_id = p_meter_id AND upper(b.valid) = lower(l.valid)))))
+      FROM meter_locations l CROSS JOIN LATERAL (SELECT p_day::timestamp AT TIME ZONE l.timezone AS at) AS m
+     WHERE l.meter_id = p_meter_id
+$$;
+COMMENT ON FUNCTION billing_bound(integer, date) IS 'The instant at which a local day of a meter begins, where it is then; NULL where it is nowhere';
+
+CREATE OR REPLACE FUNCTION billing_days(p_meter_id integer, p_first date, p_end date)
+RETURNS TABLE (day date, starts_at timestamptz, ends_at timestamptz, timezone text, user_id integer, tariff_id integer, currency text, reason text)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT d.day, b.starts_at, b.ends_at, l.timezone, o.user_id, t.tariff_id, t.currency,
+           CASE WHEN l.timezone IS NULL OR b.ends_at IS NULL THEN 'no_place'
+                WHEN o.user_id IS NULL THEN 'no_owner'
+                WHEN t.tariff_id IS NULL THEN 'no_tariff'
+                -- Its days and months would be others than the meter's.
+                WHEN d.day::timestamp AT TIME ZONE t.timezone <> b.starts_at
+                  OR (d.day + 1)::timestamp AT TIME ZONE t.timezone <> b.ends_at THEN 'tariff_zone'
+                WHEN (t.document ->> 'price_series')::boolean THEN 'no_prices'
+                WHEN t.document #>> '{metering,rule}' = 'buy_all_sell_all' THEN 'no_generation' END
+      FROM (SELECT g::date AS day FROM generate_series(p_first::timestamp, p_end::timestamp - INTERVAL '1 day', INTERVAL '1 day') AS g) AS d
+     CROSS JOIN LATERAL (SELECT billing_bound(p_meter_id, d.day) AS starts_at, billing_bound(p_meter_id, d.day + 1) AS ends_at) AS b
+      LEFT JOIN meter_locations l ON l.meter_id = p_meter_id AND l.valid @> b.starts_at
+      LEFT JOIN meter_owners o ON o.meter_id = p_meter_id AND o.valid @> b.starts_at
+      LEFT JOIN meter_tariffs a ON a.meter_id = p_meter_id AND a.valid @> b.starts_at
+      LEFT JOIN LATERAL (SELECT t.* FROM tariffs t WHERE t.code = a.code AND t.valid @> b.starts_at
+                          ORDER BY (t.origin = 'base') DESC, t.origin LIMIT 1) AS t ON true
+$$;
+COMMENT ON FUNCTION billing_days(integer, date, date) IS 'Local days of a meter: from when to when, whose they are, the price table whose fixed charges they bear, and why a day cannot be billed';
+
+CREATE OR REPLACE FUNCTION billing_parts(p_meter_id integer, p_first date, p_end date)
+RETURNS TABLE (first_day date, end_day date, starts_at timestamptz, ends_at timestamptz, timezone text, user_id integer, currency text, reason text)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH day AS (
+        SELECT d.*, row_number() OVER (ORDER BY d.day)
+                    - row_number() OVER (PARTITION BY d.user_id, d.currency, d.reason ORDER BY d.day) AS island
+          FROM billing_days(p_meter_id, p_first, p_end) AS d
+    )
+    SELECT min(d.day), max(d.day) + 1, min(d.starts_at), max(d.ends_at), (array_agg(d.timezone ORDER BY d.day))[1], d.user_id, d.currency, d.reason
+      FROM day AS d GROUP BY d.user_id, d.currency, d.reason, d.island ORDER BY 1
+$$;
+COMMENT ON FUNCTION billing_parts(integer, date, date) IS 'Bills that a span of days makes: runs of days of one customer and currency; reason says of the others why they are not billed';
+
+-- An account is rated by itself. Of each base table one has its days and all charges; what other tables price in between (by
+-- load, by an operator, or from the middle of a day on) has energy, its taxes and no more.
+CREATE OR REPLACE FUNCTION billing_plan(p_meter_id integer, p_first date, p_end date)
+RETURNS TABLE (account integer, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
+               period smallint, demand_period smallint)
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_document jsonb;
+    v_piece record;
+BEGIN
+    FOR v_piece IN
+        WITH day AS MATERIALIZED (
+            SELECT d.*, row_number() OVER (ORDER BY d.day) - row_number() OVER (PARTITION BY d.tariff_id ORDER BY d.day) AS island
+              FROM billing_days(p_meter_id, p_first, p_end) AS d
+        ), home AS MATERIALIZED (
+            SELECT row_number() OVER (ORDER BY min(d.day))::integer AS account, d.tariff_id, min(d.day) AS first_day, max(d.day) + 1 AS end_day,
+                   min(d.starts_at) AS starts_at, max(d.ends_at) AS ends_at
+              FROM day AS d GROUP BY d.tariff_id, d.island
+        ), bill AS MATERIALIZED (
+            SELECT min(h.starts_at) AS starts_at, max(h.ends_at) AS ends_at FROM home AS h
+        ), assigned AS MATERIALIZED (
+            SELECT a.code, a.valid FROM meter_tariffs a, bill AS b WHERE a.meter_id = p_meter_id AND a.valid && tstzrange(b.starts_at, b.ends_at)
+        ), cut AS (
+            SELECT h.starts_at AS at FROM home AS h
+            UNION
+            SELECT quarter_ceiling(c.at) FROM (
+                SELECT lower(a.valid) AS at FROM assigned AS a
+                UNION SELECT upper(a.valid) FROM assigned AS a
+                UNION SELECT e.at FROM tariffs t CROSS JOIN LATERAL (VALUES (lower(t.valid)), (upper(t.valid))) AS e (at)
+                       WHERE t.code IN (SELECT a.code FROM assigned AS a)) AS c, bill AS b
+             WHERE isfinite(c.at) AND c.at > b.starts_at AND quarter_ceiling(c.at) < b.ends_at
+        ), piece AS (
+            SELECT c.at AS starts_at, lead(c.at, 1, b.ends_at) OVER (ORDER BY c.at) AS ends_at FROM cut AS c, bill AS b
+        ), priced AS (
+            SELECT p.starts_at, p.ends_at, h.account, h.tariff_id AS home_id, h.first_day, h.end_day, (tariff_at(a.code, p.starts_at)).tariff_id
+              FROM piece AS p
+              JOIN home AS h ON p.starts_at >= h.starts_at AND p.starts_at < h.ends_at
+              LEFT JOIN meter_tariffs a ON a.meter_id = p_meter_id AND a.valid @> p.starts_at
+        )
+        SELECT x.starts_at, x.ends_at, x.tariff_id, x.tariff_id IS NOT DISTINCT FROM x.home_id AS whole,
+               CASE WHEN x.tariff_id IS NOT DISTINCT FROM x.home_id THEN x.account
+                    ELSE (SELECT count(*)::integer FROM home) + (dense_rank() OVER (ORDER BY x.tariff_id IS NOT DISTINCT FROM x.home_id, x.tariff_id))::integer END AS account,
+               CASE WHEN x.tariff_id IS NOT DISTINCT FROM x.home_id THEN x.first_day ELSE p_first END AS first_day,
+               CASE WHEN x.tariff_id IS NOT DISTINCT FROM x.home_id THEN x.end_day ELSE p_end END AS end_day
+          FROM priced AS x ORDER BY x.starts_at
+    LOOP
+        IF v_piece.tariff_id IS NULL THEN
+            RETURN QUERY SELECT v_piece.account, NULL::integer, v_piece.whole, v_piece.first_day, v_piece.end_day, v_piece.starts_at, v_piece.ends_at,
+                                NULL::smallint, NULL::smallint;
+            CONTINUE;
+        END IF;
+        v_document := billing_document(v_piece.tariff_id, v_piece.whole);
+        RETURN QUERY SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, s.starts_at, s.ends_at, s.period, s.demand_period
+                       FROM tariff_segments(v_document, v_piece.starts_at, v_piece.ends_at) AS s;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period changes, each with the account that it is rated in; tariff_id NULL where no price holds';
+
+CREATE OR REPLACE FUNCTION billing_document(p_tariff_id integer, p_whole boolean) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT CASE WHEN p_whole THEN d.document ELSE d.document
+        - ARRAY['fixedchargefirstmeter', 'fixedchargeunits', 'mincharge', 'minchargeunits', 'baseline', 'flatdemandstructure', 'flatdemandmonths',
+                'demandratestructure', 'demandweekdayschedule', 'demandweekendschedule', 'lookbackpercent', 'lookbackrange', 'lookbackmonths',
+                'prior_year_monthly_peaks_kw'] END
+      FROM (SELECT tariff_document(p_tariff_id) AS document) AS d
+$$;
+COMMENT ON FUNCTION billing_document(integer, boolean) IS 'What a price table is rated by: all of it, or what it says of energy and taxes';
+GRANT EXECUTE ON FUNCTION quarter_ceiling(timestamptz), billing_bound(integer, date), billing_days(integer, date, date), billing_parts(integer, date, date),
+    billing_plan(integer, date, date), billing_document(integer, boolean) TO segs_worker, segs_readonly;

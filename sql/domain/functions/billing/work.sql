@@ -1,0 +1,36 @@
+CREATE OR REPLACE FUNCTION billing_enlist(p_month date, p_meters integer[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_span CONSTANT tstzrange := tstzrange(p_month::timestamp AT TIME ZONE 'UTC' - INTERVAL '1 day', (p_month + INTERVAL '1 month') AT TIME ZONE 'UTC' + INTERVAL '1 day');
+    v_meters integer;
+BEGIN
+    INSERT INTO billing_work (month, meter_id)
+    SELECT p_month, m.meter_id FROM meters m
+     WHERE (p_meters IS NULL OR m.meter_id = ANY (p_meters))
+       AND (EXISTS (SELECT FROM devices d WHERE d.meter_id = m.meter_id AND d.valid && v_span)
+            OR EXISTS (SELECT FROM meter_tariffs t WHERE t.meter_id = m.meter_id AND t.valid && v_span)
+            OR EXISTS (SELECT FROM meter_owners o WHERE o.meter_id = m.meter_id AND o.valid && v_span AND isfinite(lower(o.valid))))
+    ON CONFLICT (month, meter_id) DO NOTHING;
+    GET DIAGNOSTICS v_meters = ROW_COUNT;
+    RETURN v_meters;
+END
+$$;
+COMMENT ON FUNCTION billing_enlist(date, integer[]) IS 'Puts meters that a month is to be billed of on the list, all (NULL) or those named; how many are new there';
+
+CREATE OR REPLACE FUNCTION billing_take(p_month date, p_meters integer[], p_begun_at timestamptz, p_now timestamptz) RETURNS integer
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE billing_work AS w SET tried_at = p_now
+     WHERE (w.month, w.meter_id) = (
+        SELECT x.month, x.meter_id FROM billing_work x
+         WHERE x.month = p_month AND x.state <> 'done' AND (p_meters IS NULL OR x.meter_id = ANY (p_meters)) AND (x.tried_at IS NULL OR x.tried_at < p_begun_at)
+         ORDER BY x.meter_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING w.meter_id
+$$;
+COMMENT ON FUNCTION billing_take(date, integer[], timestamptz, timestamptz) IS 'A meter that nobody else is billing and that was not tried since a run began, for this transaction alone; NULL for none';
+
+CREATE OR REPLACE FUNCTION billing_report(p_month date, p_meter_id integer, p_state text, p_findings jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE billing_work SET state = p_state, findings = p_findings WHERE month = p_month AND meter_id = p_meter_id
+$$;
+COMMENT ON FUNCTION billing_report(date, integer, text, jsonb) IS 'What became of a meter that was taken';
+GRANT EXECUTE ON FUNCTION billing_enlist(date, integer[]), billing_take(date, integer[], timestamptz, timestamptz), billing_report(date, integer, text, jsonb) TO segs_worker;
