@@ -130,6 +130,42 @@ class World:
         assert (billed.state, [str(finding) for finding in billed.findings]) == ("done", [])
         return self.invoice(billed.bills[0]["invoice_id"])
 
+    def draft(self, meter_id: int, net: object, tax: object = 0, *, month: date = MARCH, user: int = 1) -> int:
+        """A draft of one line, and of one of tax, that no tariff made."""
+        end = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+        invoice_id: int = self.one(
+            "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,"
+            " tax_amount) VALUES (%s, %s, %s, %s, 'Europe/Berlin', tstzrange(%s, %s), 'EUR', %s, %s) RETURNING invoice_id",
+            *(meter_id, user, month, end, midnight(month), midnight(end), net, tax),
+        )
+        self.do(
+            "INSERT INTO invoice_line_items (invoice_id, position, component, description, quantity, unit, unit_price,"
+            " amount) SELECT %s, n, component, component, 1, 'bill', amount, amount"
+            " FROM (VALUES (1, 'adjustment', %s::numeric), (2, 'tax', %s::numeric)) AS l (n, component, amount)",
+            *(invoice_id, net, tax),
+        )
+        return invoice_id
+
+    def final(self, meter_id: int, net: object, tax: object = 0, *, month: date = MARCH, user: int = 1) -> int:
+        """The same, final."""
+        invoice_id = self.draft(meter_id, net, tax, month=month, user=user)
+        self.do("SELECT bill_finalise(%s, %s)", invoice_id, self.now)
+        return invoice_id
+
+    def pay(self, invoice_id: int, amount: object, reference: str, status: str = "succeeded") -> int:
+        return self.one(
+            "SELECT payment_id FROM payment_record(%s, 'simulated', %s, %s, 'EUR', %s, NULL, NULL, %s, %s)",
+            *(invoice_id, reference, amount, status, self.now, self.now),
+        )
+
+    def credit(self, invoice_id: int, amount: object = None, reason: str = "Misread") -> int:
+        return self.one("SELECT bill_credit(%s, %s, %s, %s)", invoice_id, amount, reason, self.now)
+
+    def owed(self, user: int = 1) -> Decimal:
+        """What the customer has to their credit."""
+        found = self.rows("SELECT amount FROM credit_balances WHERE user_id = %s AND currency = 'EUR'", user)
+        return found[0]["amount"] if found else Decimal(0)
+
     def invoice(self, invoice_id: int) -> dict[str, Any]:
         [found] = self.rows("SELECT * FROM invoices WHERE invoice_id = %s", invoice_id)
         return found

@@ -1,6 +1,6 @@
 """The monthly run: what is billed, what is not and why, and that it may end at any moment."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 
 from tests.integration.billing.conftest import APRIL, MARCH, MARCH_KWH, NOW, World, midnight
