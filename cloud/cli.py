@@ -10,6 +10,7 @@ import typer
 import uvloop
 
 from cloud.audit.cli import app as audit_app
+from cloud.billing.cli import app as billing_app
 from cloud.command import group
 from cloud.completeness.cli import completeness
 from cloud.db.errors import domain_error
@@ -19,6 +20,7 @@ from cloud.identity.cli import app as keys_app
 from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.meters.cli import app as meter_app
+from cloud.payments.cli import app as payment_app
 from cloud.regions.cli import app as region_app
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
@@ -31,9 +33,11 @@ _Error = TypeVar("_Error", bound=Exception)
 
 app = group(help="The metering cloud.")
 app.add_typer(audit_app, name="audit")
+app.add_typer(billing_app, name="billing")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
+app.add_typer(payment_app, name="payment")
 app.add_typer(region_app, name="region")
 app.add_typer(schema_app, name="schema")
 app.add_typer(tariff_app, name="tariff")

@@ -88,6 +88,7 @@ BEGIN;
 \ir domain/functions/billing/draft.sql
 \ir domain/functions/billing/finalise.sql
 \ir domain/functions/billing/credit.sql
+\ir domain/functions/billing/correct.sql
 \ir domain/functions/billing/payment.sql
 \ir domain/functions/billing/work.sql
 \ir domain/views/registry.sql

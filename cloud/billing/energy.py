@@ -1,5 +1,6 @@
 """What a meter took in spans of time, from the telemetry database, and whether that is all."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,9 +10,22 @@ import psycopg
 
 from cloud.billing.finding import Finding
 from cloud.db.queries import Queries
+from cloud.instant import written
 from cloud.operator import Row, rows
 
 _QUERIES = Queries("billing_energy")
+_OF_SEGMENT = (
+    "account",
+    "tariff_id",
+    "import_wh",
+    "export_wh",
+    "import_varh",
+    "peak_wh",
+    "quality",
+    "version",
+    "estimated",
+)
+_OF_DAY = ("import_wh", "export_wh", "estimated")
 _GAPS = 5
 """So many gaps are named one by one."""
 
@@ -24,10 +38,15 @@ class Energy:
     days: list[Row]
     findings: list[Finding]
 
-    @property
-    def version(self) -> int:
-        """The sum of the quarter-hours' versions."""
-        return sum(segment["version"] for segment in self.segments)
+    def documents(self) -> dict[str, str]:
+        """What bill_draft() takes, as JSON."""
+        segments = [
+            {name: written(segment[name]) for name in ("starts_at", "ends_at")}
+            | {name: segment[name] for name in _OF_SEGMENT}
+            for segment in self.segments
+        ]
+        days = [{"day": str(day["day"]), **{name: day[name] for name in _OF_DAY}} for day in self.days]
+        return {"energy": json.dumps(segments), "days": json.dumps(days)}
 
 
 def energy(
@@ -64,6 +83,11 @@ def energy(
         [{**dict(day), **one} for day, one in zip(days, _spans(telemetry, meter_id, days), strict=True)],
         findings,
     )
+
+
+def version(telemetry: psycopg.Connection, meter_id: int, span: Row) -> list[Row]:
+    """The one span's `version`, the sum of its quarter-hours', and how many are `missing`."""
+    return _spans(telemetry, meter_id, [span])
 
 
 def _spans(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:

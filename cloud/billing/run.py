@@ -7,12 +7,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import psycopg
 
-from cloud.billing.energy import energy
+from cloud.billing.energy import Energy, energy, version
 from cloud.billing.finding import Finding
 from cloud.db.errors import DomainError, domain_error
 from cloud.db.queries import Queries
@@ -21,18 +20,6 @@ from cloud.instant import written
 from cloud.operator import Row, actor, rows
 
 _QUERIES = Queries("billing")
-_OF_SEGMENT = (
-    "account",
-    "tariff_id",
-    "import_wh",
-    "export_wh",
-    "import_varh",
-    "peak_wh",
-    "quality",
-    "version",
-    "estimated",
-)
-_OF_DAY = ("import_wh", "export_wh", "estimated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +89,7 @@ class Run:
             return Billed(
                 code, "blocked", findings=[Finding("not_over", text=f"it is billed from {written(over['at'])} on")]
             )
-        bills: list[Row] = []
+        bills: list[Row] = self._correct(meter, settings)
         findings: list[Finding] = []
         for part in rows(self._domain, _QUERIES["parts"], meter):
             if part["invoice_id"] is not None:
@@ -124,6 +111,41 @@ class Run:
         state = "blocked" if findings else "drafted" if any(bill["status"] == "draft" for bill in bills) else "done"
         return Billed(code, state, bills, findings)
 
+    def _correct(self, meter: dict[str, Any], settings: Row) -> list[Row]:
+        """Looks at what was billed in the months before; the bills that stand in for such as had to go."""
+        made = []
+        for bill in rows(self._domain, _QUERIES["earlier"], meter):
+            [now] = version(self._telemetry, meter["meter"], bill)
+            # What retention has dropped is no change, and what is not all there yet will be.
+            if now["missing"] or now["version"] == bill["version"]:
+                continue
+            try:
+                with self._domain.transaction():
+                    made += self._correct_one(meter, bill, settings)
+            except psycopg.Error as error:
+                # The next run looks again.
+                if domain_error(error) is None:
+                    raise
+        return made
+
+    def _correct_one(self, meter: dict[str, Any], bill: Row, settings: Row) -> list[Row]:
+        span = {"meter": meter["meter"], "first": bill["first_day"], "end": bill["end_day"], "now": meter["now"]}
+        plan = rows(self._domain, _QUERIES["plan"], span)
+        taken = self._energy(span, plan, settings)
+        if taken.findings:
+            return []
+        known = {"invoice": bill["invoice_id"], "now": meter["now"], **taken.documents()}
+        [corrected] = rows(self._domain, _QUERIES["correct"], known)
+        if corrected["outcome"] != "replace":
+            return []
+        if settings["finalise"] == "auto":
+            self._domain.execute(_QUERIES["finalise"], {"invoice": corrected["invoice_id"], "now": meter["now"]})
+        return rows(self._domain, _QUERIES["made"], {"invoice": corrected["invoice_id"]})
+
+    def _energy(self, span: dict[str, Any], plan: list[Row], settings: Row) -> Energy:
+        days = rows(self._domain, _QUERIES["days"], span)
+        return energy(self._telemetry, span["meter"], plan, days, now=span["now"], bill_failed=settings["bill_failed"])
+
     def _part(self, meter_id: int, part: Row, settings: Row) -> tuple[list[Row], list[Finding]]:
         span: dict[str, Any] = {
             "meter": meter_id,
@@ -134,21 +156,10 @@ class Run:
         plan = rows(self._domain, _QUERIES["plan"], span)
         if unpriced := [segment for segment in plan if segment["tariff_id"] is None]:
             return [], [Finding("no_tariff", one["starts_at"], one["ends_at"]) for one in unpriced]
-        days = rows(self._domain, _QUERIES["days"], span)
-        taken = energy(self._telemetry, meter_id, plan, days, now=span["now"], bill_failed=settings["bill_failed"])
+        taken = self._energy(span, plan, settings)
         if taken.findings:
             return [], taken.findings
-        [draft] = rows(
-            self._domain,
-            _QUERIES["draft"],
-            {
-                **span,
-                "energy": json.dumps([_segment(segment) for segment in taken.segments]),
-                "days": json.dumps(
-                    [{"day": str(day["day"]), **{name: day[name] for name in _OF_DAY}} for day in taken.days]
-                ),
-            },
-        )
+        [draft] = rows(self._domain, _QUERIES["draft"], {**span, **taken.documents()})
         findings = []
         if settings["finalise"] == "auto":
             try:
@@ -160,15 +171,6 @@ class Run:
                     raise
                 findings = [_refused(refusal, part["starts_at"], part["ends_at"])]
         return rows(self._domain, _QUERIES["made"], {"invoice": draft["invoice_id"]}), findings
-
-
-def _segment(segment: Row) -> dict[str, Any]:
-    ends = {"starts_at": written(segment["starts_at"]), "ends_at": written(segment["ends_at"])}
-    return ends | {name: _plain(segment[name]) for name in _OF_SEGMENT}
-
-
-def _plain(value: object) -> object:
-    return int(value) if isinstance(value, Decimal) else value
 
 
 def _refused(refusal: DomainError, since: datetime, until: datetime) -> Finding:

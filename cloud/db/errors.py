@@ -64,6 +64,8 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
     "SG032": ImmutableError,  # price table, or what was billed by it
+    "SG033": ImmutableError,  # ledger, series of numbers, a payment that is settled
+    "SG034": ConflictError,  # books that do not balance
     "SG040": InvalidError,  # no such resolution
     "SG041": InvalidError,  # no quarter-hours
     "SG042": NotFoundError,  # nothing was edited
@@ -93,6 +95,15 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG090": NotFoundError,  # no such tariff
     "SG091": ConflictError,  # prices from then on already
     "SG092": ConflictError,  # tariff assigned at that time or later already
+    "SG100": NotFoundError,  # no such invoice
+    "SG101": ConflictError,  # the invoice is not in a state for it
+    "SG102": ForbiddenError,  # one's own invoice
+    "SG103": ConflictError,  # something changed while it was billed
+    "SG104": InvalidError,  # more than there is, or no amount of the currency
+    "SG105": ConflictError,  # the same event or payment, told otherwise
+    "SG106": ConflictError,  # no open dispute
+    "SG107": ConflictError,  # net metering with two price tables in a month
+    "SG108": ConflictError,  # nobody knows the customer's name any more
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
@@ -122,6 +133,8 @@ _ADVICE = {
     "SG042": "segs-cloud vee show --history tells what was ever edited",
     "SG046": "look at unit and decimals; --beyond-limit takes it all the same, and the reason then says so",
     "SG090": "segs-cloud tariff list names them, and when they hold",
+    "SG100": "segs-cloud billing list names them",
+    "SG108": "segs-cloud billing address sets name and address for the bills of who left",
     "3F000": "segs-cloud schema apply brings the database to this release",
     "42501": "use a role that may: docs/operations.md, Processes, ports, roles",
     "42703": "segs-cloud schema apply brings the database to this release",

@@ -131,3 +131,7 @@ CREATE POLICY billing_addresses_services ON billing_addresses TO segs_worker, se
 ALTER TABLE invoice_series ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS invoice_series_services ON invoice_series;
 CREATE POLICY invoice_series_services ON invoice_series TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
+ALTER TABLE invoice_corrections ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS invoice_corrections_services ON invoice_corrections;
+CREATE POLICY invoice_corrections_services ON invoice_corrections TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

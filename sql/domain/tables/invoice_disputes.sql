@@ -31,3 +31,28 @@ COMMENT ON INDEX invoice_disputes_invoice_idx IS 'Disputes of a bill';
 CREATE OR REPLACE TRIGGER invoice_disputes_audit AFTER INSERT OR UPDATE OR DELETE ON invoice_disputes
     FOR EACH ROW EXECUTE FUNCTION audit_change('dispute_id');
 GRANT SELECT ON invoice_disputes TO segs_api, segs_worker, segs_readonly;
+
+CREATE TABLE IF NOT EXISTS invoice_corrections (
+    correction_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    invoice_id bigint NOT NULL REFERENCES invoices ON DELETE RESTRICT,
+    intervals_version bigint,
+    net_amount numeric(16, 4) NOT NULL,
+    tax_amount numeric(16, 4) NOT NULL,
+    on_invoice_id bigint REFERENCES invoices ON DELETE SET NULL,
+    found_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS invoice_corrections_invoice_idx ON invoice_corrections (invoice_id);
+CREATE INDEX IF NOT EXISTS invoice_corrections_on_invoice_idx ON invoice_corrections (on_invoice_id) WHERE on_invoice_id IS NOT NULL;
+COMMENT ON TABLE invoice_corrections IS 'What bills would be more or less by, after readings that came when they were final: the next bill has it as lines of its own';
+COMMENT ON COLUMN invoice_corrections.correction_id IS 'Row key';
+COMMENT ON COLUMN invoice_corrections.invoice_id IS 'The bill that stays as it is';
+COMMENT ON COLUMN invoice_corrections.intervals_version IS 'Sum of the versions of its quarter-hours by then; NULL where a credit note took the bill back';
+COMMENT ON COLUMN invoice_corrections.net_amount IS 'More (or less) without taxes, in the bill''s currency';
+COMMENT ON COLUMN invoice_corrections.tax_amount IS 'More (or less) tax, in the bill''s currency';
+COMMENT ON COLUMN invoice_corrections.on_invoice_id IS 'The bill that has it; NULL while it waits for one';
+COMMENT ON COLUMN invoice_corrections.found_at IS 'When a run found it';
+COMMENT ON INDEX invoice_corrections_invoice_idx IS 'Corrections of a bill';
+COMMENT ON INDEX invoice_corrections_on_invoice_idx IS 'Corrections on a bill';
+CREATE OR REPLACE TRIGGER invoice_corrections_audit AFTER INSERT OR UPDATE OR DELETE ON invoice_corrections
+    FOR EACH ROW EXECUTE FUNCTION audit_change('correction_id');
+GRANT SELECT ON invoice_corrections TO segs_worker, segs_readonly;

@@ -136,6 +136,18 @@ CREATE UNIQUE INDEX invoice_disputes_open_key ON invoice_disputes (invoice_id) W
 
 CREATE INDEX invoice_disputes_invoice_idx ON invoice_disputes (invoice_id);
 
+CREATE TABLE invoice_corrections (
+    correction_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    invoice_id bigint NOT NULL REFERENCES invoices ON DELETE RESTRICT,
+    intervals_version bigint,
+    net_amount numeric(16, 4) NOT NULL,
+    tax_amount numeric(16, 4) NOT NULL,
+    on_invoice_id bigint REFERENCES invoices ON DELETE SET NULL,
+    found_at timestamptz NOT NULL
+);
+CREATE INDEX invoice_corrections_invoice_idx ON invoice_corrections (invoice_id);
+CREATE INDEX invoice_corrections_on_invoice_idx ON invoice_corrections (on_invoice_id) WHERE on_invoice_id IS NOT NULL;
+
 CREATE TABLE ledger_postings (
     posting_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('invoice', 'payment', 'reversal', 'credit_note', 'release', 'balance', 'refund')),
@@ -184,6 +196,7 @@ ALTER TABLE invoice_series ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_work ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_addresses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE invoice_disputes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE invoice_corrections ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ledger_postings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ledger_entries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_balances ENABLE ROW LEVEL SECURITY;

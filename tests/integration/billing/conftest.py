@@ -61,6 +61,16 @@ class World:
     def do(self, statement: LiteralString, *parameters: object) -> None:
         self.domain.execute(statement, parameters)
 
+    def refusal(self, before: LiteralString, statement: str, *parameters: object) -> str | None:
+        """SQLSTATE of what the database says to `statement` after `before`, in a transaction; None where it does it."""
+        try:
+            with self.domain.transaction():
+                self.domain.execute(before)
+                self.domain.execute(statement, parameters or None)
+        except psycopg.Error as refused:
+            return refused.sqlstate
+        return None
+
     def tariff(self, code: str, since: date | datetime = date(2026, 1, 1), **document: Any) -> None:
         whole = {"name": code, "currency": "EUR", "timezone": "Europe/Berlin"} | document
         found = Jsonb(settled(Document.model_validate(whole)))
@@ -135,7 +145,8 @@ class World:
         end = date(month.year + month.month // 12, month.month % 12 + 1, 1)
         invoice_id: int = self.one(
             "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,"
-            " tax_amount) VALUES (%s, %s, %s, %s, 'Europe/Berlin', tstzrange(%s, %s), 'EUR', %s, %s) RETURNING invoice_id",
+            " tax_amount) VALUES (%s, %s, %s, %s, 'Europe/Berlin', tstzrange(%s, %s), 'EUR', %s, %s)"
+            " RETURNING invoice_id",
             *(meter_id, user, month, end, midnight(month), midnight(end), net, tax),
         )
         self.do(

@@ -112,7 +112,8 @@ def test_the_books_balance_after_any_operations_in_any_order(
         try:
             books.do(kind, number, amount)
         except psycopg.Error as refused:
-            assert refused.sqlstate in REFUSED, refused
+            if refused.sqlstate not in REFUSED:
+                raise
         books.check()
 
 

@@ -20,7 +20,8 @@ CHANGES: tuple[LiteralString, ...] = (
     "UPDATE invoices SET status = 'draft'",
     "UPDATE invoices SET status = 'paid', paid_at = now() + INTERVAL '1 year'",
     "UPDATE invoices SET status = 'paid', paid_at = now() + INTERVAL '1 year', paid_amount = net_amount + tax_amount",
-    "UPDATE invoices SET status = 'cancelled', cancelled_at = now() + INTERVAL '1 year', credited_amount = net_amount + tax_amount",
+    "UPDATE invoices SET status = 'cancelled', credited_amount = net_amount + tax_amount, cancelled_at = now()"
+    " + INTERVAL '1 year'",
     "UPDATE invoices SET paid_amount = 1",
     "UPDATE invoices SET recipient_name = 'Bob'",
     "UPDATE invoices SET user_id = 2",
@@ -72,10 +73,7 @@ def test_no_role_changes_a_final_bill_or_what_was_paid(world: World, bill: int, 
 
     before = all_of_it()
     for change in CHANGES:
-        with pytest.raises(psycopg.Error) as refused, world.domain.transaction():
-            world.domain.execute(role)
-            world.domain.execute(change)
-        assert refused.value.sqlstate in REFUSED, change
+        assert world.refusal(role, change) in REFUSED, change
     assert all_of_it() == before
 
 
@@ -83,8 +81,8 @@ def test_a_bill_begins_as_a_draft_for_whoever_makes_it(world: World) -> None:
     meter = world.meter()
     with pytest.raises(psycopg.Error) as refused:
         world.do(
-            "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount,"
-            " status) VALUES (%s, 1, '2026-03-01', '2026-04-01', 'UTC', 'EUR', 0, 0, 'paid')",
+            "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount,"
+            " tax_amount, status) VALUES (%s, 1, '2026-03-01', '2026-04-01', 'UTC', 'EUR', 0, 0, 'paid')",
             meter,
         )
     assert refused.value.sqlstate == "SG031"

@@ -67,6 +67,7 @@ BEGIN
         UPDATE invoice_disputes SET outcome = 'upheld', resolution = p_reason, resolved_by = bill_actor(), resolved_at = greatest(p_now, opened_at),
                credit_note_id = v_note.invoice_id
          WHERE invoice_id = p_invoice_id AND outcome IS NULL;
+        PERFORM bill_take_back_corrections(p_invoice_id, p_now);
         UPDATE billing_work SET state = 'pending', tried_at = NULL
          WHERE meter_id = v_invoice.meter_id AND month = date_trunc('month', v_invoice.period_start::timestamp)::date;
     END IF;

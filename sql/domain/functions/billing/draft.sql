@@ -153,6 +153,7 @@ BEGIN
     SELECT v_invoice_id, n.period, n.bank_kwh
       FROM rating_nets AS n JOIN rating_terms AS t ON t.tariff_id = n.account_id
      WHERE n.bank_kwh > 0 AND EXTRACT(month FROM n.month) <> t.credit_month;
+    PERFORM bill_add_corrections(v_invoice_id);
     RETURN v_invoice_id;
 END
 $$;

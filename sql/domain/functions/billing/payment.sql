@@ -29,7 +29,7 @@ DECLARE
     v_invoice invoices := bill_lock(p_invoice_id);
     v_there payment_transactions;
 BEGIN
-    IF (p_amount > 0 AND p_amount = round(p_amount, minor_digits(p_currency))) IS NOT TRUE THEN
+    IF (p_amount > 0 AND p_amount < 1e12 AND p_amount = round(p_amount, minor_digits(p_currency))) IS NOT TRUE THEN
         RAISE EXCEPTION '% % is no amount to pay', p_amount, p_currency USING ERRCODE = 'SG104', HINT = 'Give an amount above 0, in whole units of the currency.';
     END IF;
     INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,

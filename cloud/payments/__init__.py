@@ -1,0 +1,1 @@
+"""Payments: what providers and operators tell of money that came or went back."""

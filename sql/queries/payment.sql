@@ -1,0 +1,14 @@
+-- Statements of `segs-cloud payment` and of providers' webhooks. Domain database.
+
+-- name: record
+-- Money that an operator has seen.
+SELECT p.payment_id, p.created FROM payment_record(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(currency)s, 'succeeded', %(method)s, NULL, %(at)s, %(now)s) AS p;
+
+-- name: refund
+-- Money that went back.
+SELECT credit_refund(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(method)s, NULL, %(now)s);
+
+-- name: event
+-- What a provider tells, once.
+SELECT e.payment_id, e.repeated
+FROM payment_event(%(provider)s, %(event_id)s, %(sha256)s, %(invoice_number)s, %(reference)s, %(amount)s, %(currency)s, %(status)s, %(occurred_at)s, %(now)s) AS e;
