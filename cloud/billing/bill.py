@@ -26,7 +26,8 @@ def find(domain: psycopg.Connection, bill: str) -> int:
 
 
 def whole(domain: psycopg.Connection, invoice_id: int) -> Row:
-    """A bill with `lines`, `usage` of its days, `payments`, `disputes` and `credit_notes`."""
+    """A bill with `lines`, `usage` of its days, `payments`, `disputes` and `credit_notes`; `at_final` is what
+    was `paid` and `open` when it became final."""
     named = {"invoice": invoice_id}
     [bill] = rows(domain, _QUERIES["bill"], named)
     parts = {
@@ -36,4 +37,9 @@ def whole(domain: psycopg.Connection, invoice_id: int) -> Row:
         "disputes": "disputes",
         "credit_notes": "notes",
     }
-    return {**bill, **{part: rows(domain, _QUERIES[query], named) for part, query in parts.items()}}
+    [settled] = rows(domain, _QUERIES["at_final"], named)
+    return {
+        **bill,
+        "at_final": settled,
+        **{part: rows(domain, _QUERIES[query], named) for part, query in parts.items()},
+    }

@@ -98,6 +98,14 @@ SELECT l.position, l.component, l.description, l.tariff_id, t.code AS tariff, l.
        l.unit_price, l.amount, l.quality, l.intervals_version, l.estimated
 FROM invoice_line_items AS l LEFT JOIN tariffs AS t USING (tariff_id) WHERE l.invoice_id = %(invoice)s ORDER BY l.position;
 
+-- name: at_final
+-- What credit had paid of it when it became final, and what was left.
+SELECT coalesce(-sum(e.amount), 0) AS paid, i.total_amount + coalesce(sum(e.amount), 0) AS open
+FROM invoices AS i
+LEFT JOIN ledger_postings AS p ON p.invoice_id = i.invoice_id AND p.kind = 'balance'
+LEFT JOIN ledger_entries AS e ON e.posting_id = p.posting_id AND e.account = 'receivable'
+WHERE i.invoice_id = %(invoice)s GROUP BY i.invoice_id;
+
 -- name: usage
 -- Use of its days.
 SELECT d.day, d.energy_import_wh, d.energy_export_wh, d.estimated FROM invoice_days AS d WHERE d.invoice_id = %(invoice)s ORDER BY d.day;
