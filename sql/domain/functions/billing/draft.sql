@@ -26,8 +26,10 @@ BEGIN
         RAISE EXCEPTION 'tariff, owner or place of meter % changed while it was billed', p_meter_id
             USING ERRCODE = 'SG103', HINT = 'Bill it again.';
     END IF;
+    -- Price tables that follow one another share the month, whatever each says of a month that it has for itself.
     INSERT INTO rating_tariffs (tariff_id, document)
-    SELECT DISTINCT ON (s.account) s.account, billing_document(s.tariff_id, s.whole) FROM bill_segments AS s;
+    SELECT DISTINCT ON (s.account) s.account, billing_document(s.tariff_id, s.whole) || CASE WHEN s.whole AND w.accounts > 1 THEN '{"proration": "days"}' ELSE '{}' END::jsonb
+      FROM bill_segments AS s, (SELECT count(DISTINCT w.account) AS accounts FROM bill_segments AS w WHERE w.whole) AS w;
     INSERT INTO rating_accounts (account_id, tariff_id, first_day, end_day)
     SELECT DISTINCT ON (s.account) s.account, s.account, s.first_day, s.end_day FROM bill_segments AS s;
     INSERT INTO rating_intervals (account_id, starts_at, ends_at, import_wh, export_wh, import_varh, peak_wh, quality, version)
