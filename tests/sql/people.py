@@ -42,13 +42,20 @@ INSERT INTO tariff_rules (tariff_id, component, period, tier, unit, rate) VALUES
 INSERT INTO tariff_holidays (code, day, name) VALUES ('n', '2026-12-25', 'Christmas');
 INSERT INTO meter_tariffs (meter_id, code, valid)
     SELECT m, CASE WHEN m = 3 THEN 's' ELSE 'n' END, '[2026-01-01, infinity)' FROM generate_series(1, 3) AS m;
-INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)
-    SELECT o.meter_id, o.user_id, '2026-01-01', '2026-02-01', 'UTC', 'EUR', 10, 1 FROM meter_owners o ORDER BY 1;
+INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,
+        tax_amount)
+    SELECT o.meter_id, o.user_id, '2026-01-01', '2026-02-01', 'UTC', '[2026-01-01Z, 2026-02-01Z)', 'EUR',
+        10, 0 FROM meter_owners o ORDER BY 1;
 INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id, quantity, unit,
         unit_price, amount)
     SELECT i, 1, 'fixed', 'Basic charge', 1, 31, 'day', 1, 10 FROM generate_series(1, 3) AS i;
+INSERT INTO invoice_days (invoice_id, day, energy_import_wh, energy_export_wh, estimated)
+    SELECT i, '2026-01-01', 0, 0, false FROM generate_series(1, 3) AS i;
+INSERT INTO invoice_banks (invoice_id, kwh) SELECT i, 1 FROM generate_series(1, 3) AS i;
+SELECT bill_finalise(i, '2026-02-02Z') FROM generate_series(1, 3) AS i;
+SELECT bill_dispute(i, 'Too much', '2026-02-03Z') FROM generate_series(1, 3) AS i;
 INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)
-    SELECT i, 'payment', 'simulated', i::text, 11, 'EUR', 'pending', '2026-02-10Z' FROM generate_series(1, 3) AS i;
+    SELECT i, 'payment', 'simulated', i::text, 10, 'EUR', 'pending', '2026-02-10Z' FROM generate_series(1, 3) AS i;
 INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)
     SELECT 'undervoltage', m, 'warning', 'pending', 'Low', '2026-01-10Z' FROM generate_series(1, 3) AS m;
 INSERT INTO alerts (rule, region, severity, state, message, started_at) VALUES ('overload', 'south', 'high',

@@ -21,13 +21,11 @@ INSERT INTO gateway_keys (gateway_id, key_hash) VALUES (1, sha256('key'));
 INSERT INTO devices (gateway_id, device, meter_id, interval_ms) VALUES (1, 'm1', 1, 1000);
 INSERT INTO tariffs (code, name, currency, timezone, document, valid)
 VALUES ('home', 'Home', 'EUR', 'Europe/Berlin', '{}', '[2026-01-01, infinity)');
-INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)
-VALUES (1, 1, '2026-01-01', '2026-02-01', 'Europe/Berlin', 'EUR', 10, 1.9);
+INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount, tax_amount)
+VALUES (1, 1, '2026-01-01', '2026-02-01', 'Europe/Berlin', '[2025-12-31 23:00Z, 2026-01-31 23:00Z)', 'EUR', 10, 1.9);
 INSERT INTO invoice_line_items (invoice_id, position, component, description,
     tariff_id, quantity, unit, unit_price, amount)
-VALUES (1, 1, 'fixed', 'Basic charge', 1, 31, 'day', 0.32258065, 10);
-INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)
-VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', '2026-02-10 00:00Z');
+VALUES (1, 1, 'fixed', 'Basic charge', 1, 31, 'day', 0.32258065, 10), (1, 2, 'tax', 'VAT', 1, 19, 'percent', 0.1, 1.9);
 INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)
 VALUES ('undervoltage', 1, 'warning', 'pending', 'Voltage is low', '2026-01-10 00:00Z');
 INSERT INTO otp_verifications (user_id, purpose, code_hash, created_at, expires_at)
@@ -35,9 +33,18 @@ VALUES (1, 'verify_email', sha256('123456'), '2026-01-01 00:00Z', '2026-01-01 00
 INSERT INTO sessions (user_id, token_hash, created_at, expires_at)
 VALUES (1, sha256('token'), '2026-01-01 00:00Z', '2026-02-01 00:00Z');
 """
-FINAL: LiteralString = (
-    "UPDATE invoices SET status = 'final', invoice_number = 'R-1',"
-    " finalised_at = '2026-02-02 00:00Z', due_date = '2026-02-16';"
+FINAL: LiteralString = "SELECT bill_finalise(1, '2026-02-02 00:00Z');"
+# What a draft gets when it becomes final, but for number, time and due date.
+COMPLETE: LiteralString = "serial_number = 1, recipient_name = 'Ada', issuer = 'x', language = 'en', made_by = 'x'"
+PAYMENT: LiteralString = (
+    "INSERT INTO payment_transactions"
+    " (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)"
+)
+PENDING: LiteralString = (
+    FINAL + PAYMENT + " VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', '2026-02-10 00:00Z');"
+)
+POSTED: LiteralString = (
+    FINAL + "SELECT payment_record(1, 'simulated', 'x', 11.9, 'EUR', 'succeeded', NULL, NULL, now(), now());"
 )
 
 
@@ -176,27 +183,77 @@ BROKEN: list[tuple[str, LiteralString]] = [
     ("invoices_number_from_final_on", "UPDATE invoices SET invoice_number = 'R-1'"),
     (
         "invoices_number_from_final_on",
-        "UPDATE invoices SET status = 'final', finalised_at = now(), due_date = '2026-03-01'",
+        "UPDATE invoices SET status = 'final', finalised_at = now(), due_date = '2026-03-01', " + COMPLETE,
     ),
     (
         "invoices_final_with_due_date",
-        "UPDATE invoices SET status = 'final', invoice_number = 'R-1', finalised_at = now()",
+        "UPDATE invoices SET status = 'final', invoice_number = 'R-1', finalised_at = now(), " + COMPLETE,
     ),
-    ("invoices_paid_with_time", FINAL + "UPDATE invoices SET status = 'paid'"),
+    (
+        "invoices_final_is_complete",
+        "UPDATE invoices SET status = 'final', invoice_number = 'R-1', serial_number = 1, finalised_at = now(),"
+        " due_date = '2026-03-01'",
+    ),
+    (
+        "invoices_paid_with_time",
+        "UPDATE invoices SET status = 'paid', invoice_number = 'R-1', finalised_at = now(), paid_amount = total_amount,"
+        " due_date = '2026-03-01', " + COMPLETE,
+    ),
     (
         "invoices_invoice_number_key",
-        FINAL + "INSERT INTO invoices"
-        " (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount,"
-        " status, invoice_number, finalised_at, due_date)"
-        " VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', 'EUR', 1, 0, 'final', 'R-1', now(), '2026-03-15')",
+        FINAL
+        + "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,"
+        " tax_amount) VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', '[2026-02-01, 2026-03-01)', 'EUR', 1, 0);"
+        " UPDATE invoices SET status = 'final', invoice_number = 'INV-0000000001', serial_number = 2, issuer = 'x',"
+        " recipient_name = 'x', language = 'en', made_by = 'x', finalised_at = now(), due_date = '2026-03-15'"
+        " WHERE status = 'draft'",
     ),
+    ("invoices_draft_is_unsettled", "UPDATE invoices SET paid_amount = 1"),
+    ("invoices_serial_from_final_on", "UPDATE invoices SET serial_number = 1"),
+    ("invoices_span_is_half_open", "UPDATE invoices SET span = '[2026-01-01, 2026-02-01]'"),
+    ("invoices_paid_is_settled", FINAL + "UPDATE invoices SET status = 'paid', paid_at = finalised_at"),
+    ("invoices_open_is_not_settled", FINAL + "UPDATE invoices SET paid_amount = total_amount"),
+    ("invoices_never_more_than_settled", FINAL + "UPDATE invoices SET paid_amount = 12, status = 'disputed'"),
+    ("invoices_overdue_with_time", FINAL + "UPDATE invoices SET status = 'overdue'"),
+    (
+        "invoices_cancelled_is_credited",
+        FINAL + "UPDATE invoices SET status = 'cancelled', cancelled_at = finalised_at",
+    ),
+    (
+        "invoices_credit_note_takes_back",
+        "INSERT INTO invoices (kind, credits_invoice_id, meter_id, user_id, period_start, period_end, timezone,"
+        " currency, net_amount, tax_amount) VALUES ('credit_note', 1, 1, 1, '2026-01-01', '2026-02-01', 'UTC', 'EUR', -10,"
+        " -1.9)",
+    ),
+    (
+        "invoice_disputes_open_key",
+        FINAL
+        + "SELECT bill_dispute(1, 'x', now()); INSERT INTO invoice_disputes (invoice_id, reason, opened_by, opened_at)"
+        " VALUES (1, 'x', 'x', now())",
+    ),
+    (
+        "invoice_disputes_resolved_by_somebody_for_a_reason",
+        FINAL + "SELECT bill_dispute(1, 'x', now()); UPDATE invoice_disputes SET outcome = 'rejected'",
+    ),
+    (
+        "ledger_postings_payment_key",
+        POSTED + "INSERT INTO ledger_postings (kind, user_id, currency, invoice_id, payment_id, posted_by, posted_at)"
+        " VALUES ('payment', 1, 'EUR', 1, 1, 'x', now())",
+    ),
+    ("credit_balances_never_below_zero", POSTED + "UPDATE credit_balances SET amount = -1"),
+    ("billing_work_blocked_for_a_reason", "INSERT INTO billing_work VALUES ('2026-01-01', 1, 'blocked')"),
+    ("billing_work_month_check", "INSERT INTO billing_work VALUES ('2026-01-02', 1)"),
+    ("billing_addresses_say_something", "INSERT INTO billing_addresses (user_id) VALUES (1)"),
     (
         "invoices_credit_note_names_invoice",
         "INSERT INTO invoices"
-        " (kind, meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)"
-        " VALUES ('credit_note', 1, 1, '2026-01-01', '2026-02-01', 'UTC', 'EUR', -10, -1.9)",
+        " (kind, meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount, reason)"
+        " VALUES ('credit_note', 1, 1, '2026-01-01', '2026-02-01', 'UTC', 'EUR', -10, -1.9, 'x')",
     ),
-    ("payment_transactions_invoice_id_fkey", "DELETE FROM invoices"),
+    (
+        "payment_transactions_invoice_id_fkey",
+        PAYMENT + " VALUES (99, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', now())",
+    ),
     (
         "invoice_line_items_position_key",
         "INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id,"
@@ -210,13 +267,20 @@ BROKEN: list[tuple[str, LiteralString]] = [
     ),
     (
         "payment_transactions_provider_key",
-        "INSERT INTO payment_transactions"
-        " (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)"
-        " VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', now())",
+        PENDING + PAYMENT + " VALUES (1, 'payment', 'simulated', 'tx-1', 11.9, 'EUR', 'pending', now())",
     ),
-    ("payment_transactions_amount_check", "UPDATE payment_transactions SET amount = -1"),
-    ("payment_transactions_manual_is_recorded_by_somebody", "UPDATE payment_transactions SET provider = 'manual'"),
-    ("payment_transactions_settled_with_time", "UPDATE payment_transactions SET status = 'succeeded'"),
+    (
+        "payment_transactions_amount_check",
+        FINAL + PAYMENT + " VALUES (1, 'payment', 'simulated', 'tx-1', -1, 'EUR', 'pending', now())",
+    ),
+    (
+        "payment_transactions_manual_is_recorded_by_somebody",
+        FINAL + PAYMENT + " VALUES (1, 'payment', 'manual', 'tx-1', 11.9, 'EUR', 'pending', now())",
+    ),
+    (
+        "payment_transactions_settled_with_time",
+        PENDING + "UPDATE payment_transactions SET status = 'succeeded'",
+    ),
 ]
 
 
@@ -258,9 +322,15 @@ def test_a_final_invoice_and_its_lines_cannot_change(domain: psycopg.Connection,
 
 def test_a_final_invoice_is_paid_and_a_cancelled_one_makes_room_for_its_replacement(domain: psycopg.Connection) -> None:
     domain.execute(FINAL)
-    domain.execute("UPDATE invoices SET status = 'overdue'")
-    domain.execute("UPDATE invoices SET status = 'paid', paid_at = '2026-02-20 00:00Z'")
-    domain.execute("UPDATE invoices SET status = 'cancelled', cancelled_at = '2026-02-21 00:00Z'")
+    states = []
+    for done in (
+        "SELECT bills_overdue(10, '2026-02-20 00:00Z')",
+        "SELECT payment_record(1, 'simulated', 'x', 11.9, 'EUR', 'succeeded', NULL, NULL, '2026-02-20Z', now())",
+        "SELECT bill_credit(1, NULL, 'Misread', '2026-02-21 00:00Z')",
+    ):
+        domain.execute(done)
+        states += domain.execute("SELECT status FROM invoices WHERE invoice_id = 1").fetchall()
+    assert states == [("overdue",), ("paid",), ("cancelled",)]
 
     domain.execute(
         "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)"

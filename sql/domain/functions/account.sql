@@ -99,6 +99,7 @@ BEGIN
     DELETE FROM operator_regions WHERE user_id = p_user_id;
     DELETE FROM user_preferences WHERE user_id = p_user_id;
     DELETE FROM idempotency_keys WHERE caller = 'user:' || p_user_id;
+    DELETE FROM billing_addresses WHERE user_id = p_user_id;
     UPDATE users
        SET email = NULL, name = NULL, phone = NULL, region = NULL, password_hash = NULL, email_verified_at = NULL,
            role = 'USER', deleted_at = greatest(p_now, created_at)

@@ -66,6 +66,16 @@ END
 $$;
 COMMENT ON FUNCTION audit_change() IS 'Writes one audit_logs row for a changed row; its first argument is the key column, the others those whose values are personal; *_hash, *_secret and *_token are withheld';
 
+-- Bills keep the name of who left; that they change, as when they are paid, is no reason for the log to know it again.
+CREATE OR REPLACE FUNCTION forget_who_left() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    DELETE FROM audit_personal p USING users u WHERE p.user_id = NEW.user_id AND u.user_id = NEW.user_id AND u.deleted_at IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION forget_who_left() IS 'After the log of a row: what is personal in it goes again if its user has left';
+
 CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN

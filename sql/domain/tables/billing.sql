@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS billing_addresses (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT billing_addresses_say_something CHECK (num_nonnulls(name, address) > 0)
 );
-COMMENT ON TABLE billing_addresses IS 'Where a customer''s bills go; of who left only until the last of them is final';
+COMMENT ON TABLE billing_addresses IS 'Where a customer''s bills go; of who left, if an operator says it, until the next bill is final';
 COMMENT ON COLUMN billing_addresses.user_id IS 'The customer';
 COMMENT ON COLUMN billing_addresses.name IS 'Name on bills; NULL for the account''s';
 COMMENT ON COLUMN billing_addresses.address IS 'Postal address, a line each';
@@ -79,3 +79,5 @@ CREATE OR REPLACE TRIGGER billing_addresses_touch BEFORE UPDATE ON billing_addre
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE OR REPLACE TRIGGER billing_addresses_audit AFTER INSERT OR UPDATE OR DELETE ON billing_addresses
     FOR EACH ROW EXECUTE FUNCTION audit_change('user_id', 'name', 'address');
+CREATE OR REPLACE TRIGGER billing_addresses_forget AFTER INSERT OR UPDATE ON billing_addresses
+    FOR EACH ROW EXECUTE FUNCTION forget_who_left();

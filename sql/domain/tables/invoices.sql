@@ -117,6 +117,9 @@ CREATE OR REPLACE TRIGGER invoices_touch BEFORE UPDATE ON invoices
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at('total_amount', 'open_amount');
 CREATE OR REPLACE TRIGGER invoices_audit AFTER INSERT OR UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION audit_change('invoice_id', 'recipient_name', 'recipient_address');
+-- By their names triggers come one after another.
+CREATE OR REPLACE TRIGGER invoices_forget AFTER INSERT OR UPDATE ON invoices
+    FOR EACH ROW EXECUTE FUNCTION forget_who_left();
 -- Always: also for who says that the session only replays what another server did.
 ALTER TABLE invoices ENABLE ALWAYS TRIGGER invoices_guard, ENABLE ALWAYS TRIGGER invoices_stay;
 -- Written by functions alone.

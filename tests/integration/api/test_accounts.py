@@ -102,11 +102,12 @@ def test_who_leaves_takes_what_is_personal_and_leaves_the_bills(api: Api, readin
     told = api.get("/audit", token=admin.token, **of_them).json()["data"]
     assert {entry["new"]["email"] for entry in told} == {person.email}
     bill = (
-        "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount,"
-        " status, invoice_number, finalised_at, due_date) VALUES (%s, %s, '2026-01-01', '2026-02-01', 'UTC', 'EUR', 10,"
-        " 1, 'final', %s, now(), '2026-03-01') RETURNING invoice_id"
+        "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,"
+        " tax_amount) VALUES (%s, %s, '2026-01-01', '2026-02-01', 'UTC', '[2026-01-01Z, 2026-02-01Z)', 'EUR', 0, 0)"
+        " RETURNING invoice_id"
     )
-    [(invoice_id,)] = api.do(bill, int(code.removeprefix("MTR-")), person.user_id, f"2026-{person.user_id}")
+    [(invoice_id,)] = api.do(bill, int(code.removeprefix("MTR-")), person.user_id)
+    api.do("SELECT bill_finalise(%s, now())", invoice_id)
     before = api.do("SELECT i::text FROM invoices i WHERE invoice_id = %s", invoice_id)
     if by == "oneself":
         assert api.post("/users/me/delete", {"password": "wrong"}, token=person.token).status_code == 403

@@ -103,12 +103,12 @@ def test_what_was_billed_stays_as_it_is(segs_cloud: SegsCloud, tariff: Any, mete
     with psycopg.connect(domain_db) as connection:
         connection.execute(
             """INSERT INTO users (email, name, role) VALUES ('ada@example.org', 'Ada', 'USER');
-            INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount,
-                tax_amount, status, invoice_number, finalised_at, due_date)
-            VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', 'EUR', 1, 0, 'draft', NULL, NULL, '2026-04-01');
+            INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,
+                tax_amount)
+            VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', '[2026-02-01Z, 2026-03-01Z)', 'EUR', 1, 0);
             INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id, quantity, unit,
                 unit_price, amount) VALUES (1, 1, 'fixed', 'Basic charge', 1, 1, 'month', 1, 1);
-            UPDATE invoices SET status = 'final', invoice_number = 'A1', finalised_at = now()"""
+            SELECT bill_finalise(1, now())"""
         )
 
     for command in (

@@ -98,7 +98,7 @@ BEGIN
         RAISE EXCEPTION 'the period of draft % is not over', p_invoice_id USING ERRCODE = 'SG101';
     END IF;
     SELECT s.* INTO v_settings FROM billing_settings s;
-    SELECT coalesce(a.name, u.name) AS name, coalesce(a.address, u.email) AS address, coalesce(p.language, 'en') AS language INTO v_recipient
+    SELECT coalesce(a.name, u.name) AS name, a.address, coalesce(p.language, 'en') AS language INTO v_recipient
       FROM users u LEFT JOIN billing_addresses a USING (user_id) LEFT JOIN user_preferences p USING (user_id) WHERE u.user_id = v_invoice.user_id;
     IF v_recipient.name IS NULL THEN
         RAISE EXCEPTION 'nobody knows the name of user % any more', v_invoice.user_id
@@ -113,6 +113,7 @@ BEGIN
            paid_amount = v_paid, paid_at = CASE WHEN v_paid = total_amount THEN p_now END
      WHERE invoice_id = p_invoice_id RETURNING * INTO v_invoice;
     PERFORM post('invoice', v_invoice, NULL, NULL, p_now, v_invoice.total_amount, -v_invoice.total_amount, 0, 0);
+    DELETE FROM billing_addresses a USING users u WHERE a.user_id = v_invoice.user_id AND u.user_id = a.user_id AND u.deleted_at IS NOT NULL;
     -- Credit is used for it; a bill below 0 becomes credit.
     IF v_paid <> 0 THEN
         PERFORM post('balance', v_invoice, NULL, NULL, p_now, -v_paid, 0, 0, v_paid);

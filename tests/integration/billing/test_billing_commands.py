@@ -1,0 +1,128 @@
+"""`segs-cloud billing` and `segs-cloud payment`, as an operator types them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.billing.conftest import APRIL, MARCH, World, midnight
+from tests.integration.conftest import SegsCloud
+
+
+@pytest.fixture
+def bill(world: World, segs_cloud: SegsCloud) -> str:
+    world.use(world.meter())
+    done = segs_cloud("billing", "run", "--month", "2026-03")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "MTR-00000001: INV-0000000001, 2026-03-01 to 2026-04-01, 222.90 EUR, final\n",
+        "1 meters billed, 1 bills.\n",
+    )
+    return "INV-0000000001"
+
+
+def _shown(segs_cloud: SegsCloud, bill: str) -> Any:
+    return json.loads(segs_cloud("billing", "show", bill, "--json").stdout)
+
+
+def test_a_bill_from_the_run_to_the_last_cent(segs_cloud: SegsCloud, bill: str, world: World) -> None:
+    """D1, D8."""
+    pay = ("payment", "record", bill, "--reference")
+    first = segs_cloud(*pay, "statement-7", "--amount", "200")
+    again = segs_cloud(*pay, "statement-7", "--amount", "200.00")
+    last = segs_cloud(*pay, "till-1", "--amount", "30", "--method", "cash")
+
+    assert first.stderr == f"{bill}: 200.00 EUR is recorded; it is final, 22.90 EUR open.\n"
+    assert again.stderr == f"{bill}: 200.00 EUR was recorded before; it is final, 22.90 EUR open.\n"
+    assert last.stderr == f"{bill}: 30.00 EUR is recorded; it is paid, 0.00 EUR open.\n"
+    shown = _shown(segs_cloud, bill)
+    assert [(one["method"], one["amount"]) for one in shown["payments"]] == [("bank", "200.0000"), ("cash", "30.0000")]
+    assert segs_cloud("payment", "refund", bill, "--amount", "7.10", "--reference", "r1").returncode == 0
+    assert world.owed() == 0
+    assert "total: 222.90 EUR" in segs_cloud("billing", "show", bill).stdout.splitlines()
+    assert bill in segs_cloud("billing", "list", "--status", "paid").stdout
+
+
+def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
+    assert segs_cloud("billing", "credit", bill, "--reason", "Misread", "--amount", "10").stdout == "CRN-0000000001\n"
+    for command, told in (
+        (("billing", "show", "INV-7"), "there is no bill INV-7; segs-cloud billing list names them"),
+        (("billing", "finalise", bill), "is final already"),
+        (("billing", "credit", bill, "--reason", "x", "--amount", "212.91"), "there is 212.90"),
+        (("billing", "resolve", bill, "rejected", "--reason", "x"), "is not disputed"),
+        (("payment", "refund", bill, "--amount", "1", "--reference", "r"), "cannot be refunded"),
+        (("payment", "record", "CRN-0000000001", "--amount", "1", "--reference", "r"), "nothing to pay"),
+    ):
+        refused = segs_cloud(*command)
+        assert (refused.returncode, refused.stdout) == (1, ""), command
+        assert told in refused.stderr.replace(".0000", ".00").replace("212.9000", "212.90"), refused.stderr
+
+
+def test_what_cannot_be_billed_ends_the_run_with_1(segs_cloud: SegsCloud, world: World) -> None:
+    world.use(world.meter(tariff=None))
+    world.use(world.meter())
+
+    done = segs_cloud("billing", "run", "--month", "2026-03", "--json")
+
+    assert done.returncode == 1
+    assert done.stderr == ("segs-cloud: 1 of 2 meters are not billed whole; mend what is told, and run it again\n")
+    blocked, billed = json.loads(done.stdout)["meters"]
+    assert (blocked["state"], billed["state"]) == ("blocked", "done")
+    [finding] = blocked["findings"]
+    assert (finding["reason"], finding["from"], finding["to"]) == (
+        "no_tariff",
+        midnight(MARCH).isoformat().replace("+00:00", "Z"),
+        midnight(APRIL).isoformat().replace("+00:00", "Z"),
+    )
+
+
+def test_drafts_of_a_month_become_final_together(segs_cloud: SegsCloud, world: World) -> None:
+    assert segs_cloud("billing", "settings", "--finalise", "manual", "--payment-days", "30").returncode == 0
+    for _ in range(2):
+        world.use(world.meter())
+    assert segs_cloud("billing", "run", "--month", "2026-03").returncode == 0
+    assert "INV" not in segs_cloud("billing", "list").stdout
+
+    done = segs_cloud("billing", "finalise", "--month", "2026-03")
+
+    assert (done.stdout, done.stderr) == ("INV-0000000001\nINV-0000000002\n", "2 bills are final.\n")
+    assert json.loads(segs_cloud("billing", "settings", "--json").stdout)["payment_days"] == 30
+
+
+def test_a_dispute_ends_with_a_credit_note(segs_cloud: SegsCloud, bill: str) -> None:
+    """D8."""
+    assert segs_cloud("billing", "dispute", bill, "--reason", "I was away").returncode == 0
+    done = segs_cloud("billing", "resolve", bill, "upheld", "--reason", "True", "--amount", "22.90")
+
+    assert done.stderr == f"The dispute of {bill} is upheld, by CRN-0000000001.\n"
+    shown = _shown(segs_cloud, bill)
+    assert (shown["status"], shown["open"], shown["disputes"][0]["outcome"]) == ("final", "200.0000", "upheld")
+    assert shown["credit_notes"][0]["number"] == "CRN-0000000001"
+
+
+def test_a_bill_is_written_as_a_document(segs_cloud: SegsCloud, bill: str, tmp_path: Path) -> None:
+    """D8: a PDF that never existed."""
+    assert segs_cloud("billing", "show", bill, "--pdf", str(tmp_path / "bill.pdf")).returncode == 0
+
+    assert (tmp_path / "bill.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_bills_go_to_where_the_customer_says(segs_cloud: SegsCloud, world: World) -> None:
+    assert segs_cloud("billing", "address", "Ada@example.org", "--address", "Am Tor 1").returncode == 0
+    assert segs_cloud("billing", "address", "nobody@example.org", "--name", "x").returncode == 1
+    world.use(world.meter())
+    assert segs_cloud("billing", "run", "--month", "2026-03").returncode == 0
+
+    shown = _shown(segs_cloud, "INV-0000000001")
+    assert (shown["recipient_name"], shown["recipient_address"]) == ("Ada", "Am Tor 1")
+
+
+def test_what_is_overdue_is_told(segs_cloud: SegsCloud, bill: str, world: World) -> None:
+    assert json.loads(segs_cloud("billing", "overdue", "--json").stdout) == []
+    world.do("ALTER TABLE invoices DISABLE TRIGGER USER")
+    world.do("UPDATE invoices SET due_date = '2026-04-02'")
+    world.do("ALTER TABLE invoices ENABLE TRIGGER USER")
+
+    [one] = json.loads(segs_cloud("billing", "overdue", "--json").stdout)
+    assert (one["number"], one["due_date"], one["open"]) == (bill, "2026-04-02", "222.9000")
