@@ -26,6 +26,9 @@ SHOWING = [
     ("meter", "list"),
     ("meter", "show", METER),
     ("tariff", "list"),
+    ("billing", "list"),
+    ("billing", "overdue"),
+    ("billing", "settings"),
     ("audit", "list"),
     ("audit", "verify"),
 ]
@@ -137,6 +140,9 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "forget-second-factor",
     }
     changing |= {"set", "capacity", "assign", "holiday"}
+    changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund"}
+    # It writes nothing but JSON.
+    changing |= {"openapi"}
     silent = [
         trail
         for trail, command in COMMANDS.items()
