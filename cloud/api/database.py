@@ -9,10 +9,9 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection, AsyncCursor, OperationalError
-from psycopg.errors import QueryCanceled
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool
 
 from cloud.api import metrics
 from cloud.api.errors import SecondFactorMissing, Unauthenticated
@@ -155,7 +154,7 @@ class Databases:
 
 @asynccontextmanager
 async def _transaction(database: str, pool: AsyncConnectionPool) -> AsyncIterator[Transaction]:
-    try:
+    with metrics.failures(database):
         async with _connection(database, pool) as connection:
             with Patience(connection, _ANSWER_S) as patience:
                 async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
@@ -165,9 +164,6 @@ async def _transaction(database: str, pool: AsyncConnectionPool) -> AsyncIterato
                         yield Transaction(cursor, patience)
                     finally:
                         patience.hurry()
-    except OperationalError as error:
-        metrics.DATABASE_FAILURES.labels(database, _why(error)).inc()
-        raise
 
 
 @asynccontextmanager
@@ -176,11 +172,3 @@ async def _connection(database: str, pool: AsyncConnectionPool) -> AsyncIterator
     async with pool.connection() as connection:
         metrics.POOL_WAIT.labels(database).observe(time.perf_counter() - began)
         yield connection
-
-
-def _why(error: OperationalError) -> str:
-    if isinstance(error, TooManyRequests):
-        return "full"
-    if isinstance(error, PoolTimeout):
-        return "away"
-    return "slow" if isinstance(error, QueryCanceled) else "failed"

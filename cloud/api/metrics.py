@@ -1,6 +1,14 @@
 """What the API counts, for Prometheus. Labels are names from the code, never what somebody sent."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Gauge, Histogram
+from psycopg import OperationalError
+from psycopg.errors import QueryCanceled
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from cloud.db.lane import Away
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -20,6 +28,13 @@ POOL_WAIT = Histogram(
     ["database"],
     buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 2, 4),
 )
+QUESTIONS = Histogram(
+    "segs_api_question_seconds",
+    "From a question that screens ask all the time to the database's answer, the wait for others before it included,"
+    " seconds",
+    ["database"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 2.5, 5, 10),
+)
 DATABASE_FAILURES = Counter(
     "segs_api_database_failures",
     "Transactions that ended because of the database: full (too many wait for a connection), away (there is none in"
@@ -29,5 +44,24 @@ DATABASE_FAILURES = Counter(
 
 for _database in ("domain", "telemetry"):
     POOL_WAIT.labels(_database)
+    QUESTIONS.labels(_database)
     for _why in ("full", "away", "slow", "failed"):
         DATABASE_FAILURES.labels(_database, _why)
+
+
+@contextmanager
+def failures(database: str) -> Iterator[None]:
+    """Counts a failure of the database within it, which it raises."""
+    try:
+        yield
+    except OperationalError as error:
+        DATABASE_FAILURES.labels(database, _reason(error)).inc()
+        raise
+
+
+def _reason(error: OperationalError) -> str:
+    if isinstance(error, TooManyRequests):
+        return "full"
+    if isinstance(error, PoolTimeout | Away):
+        return "away"
+    return "slow" if isinstance(error, QueryCanceled) else "failed"

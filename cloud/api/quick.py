@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cloud.api import metrics
 from cloud.api.database import Caller
 from cloud.api.errors import NotFound, SecondFactorMissing, Unauthenticated
-from cloud.db.lane import Lanes
+from cloud.db.lane import Row
+from cloud.db.lanes import Lanes
 from cloud.db.queries import Queries
 
 _QUERIES = Queries("api_lanes")
@@ -27,7 +29,7 @@ class Quick:
         Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
         """
         found, numbers, grants = await self._readable(caller, codes, "telemetry/latest")
-        rows = await self._telemetry.ask("latest", (grants, numbers, caller.now.isoformat().encode()))
+        rows = await _ask("telemetry", self._telemetry, "latest", (grants, numbers, caller.now.isoformat().encode()))
         newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
         return [(code, newest.get(found[code])) for code in dict.fromkeys(codes)]
 
@@ -41,7 +43,7 @@ class Quick:
         # A stream asks each second: whose look it is stands in the log each minute.
         found, numbers, grants = await self._readable(caller, codes, "telemetry/live", every="1 minute")
         asked = (grants, numbers, None if cursor is None else cursor.encode())
-        [(following, readings)] = await self._telemetry.ask("arrivals", asked)
+        [(following, readings)] = await _ask("telemetry", self._telemetry, "arrivals", asked)
         assert following is not None
         assert readings is not None
         told = msgspec.json.decode(readings.replace(b'+00:00"', b'Z"'), type=dict[str, msgspec.Raw])
@@ -60,10 +62,10 @@ class Quick:
             caller.now.isoformat().encode(),
             _array(codes),
         )
-        [(role, known, numbers, grants)] = await self._domain.ask("readable", asked)
+        [(role, known, numbers, grants)] = await _ask("domain", self._domain, "readable", asked)
         if role not in (None, b"USER"):
             look = (caller.request_id.encode(), what.encode(), None if every is None else every.encode())
-            [(role, known, numbers, grants, missing)] = await self._domain.ask("watched", asked + look)
+            [(role, known, numbers, grants, missing)] = await _ask("domain", self._domain, "watched", asked + look)
             if missing == b"t":
                 raise SecondFactorMissing("your role asks for a second factor; set it up by auth/totp/enrol")
         if role is None:
@@ -73,6 +75,11 @@ class Quick:
             if code not in found:
                 raise NotFound(f"there is no meter {code}")
         return found, numbers, grants
+
+
+async def _ask(database: str, lanes: Lanes, statement: str, parameters: Sequence[bytes | None]) -> list[Row]:
+    with metrics.failures(database), metrics.QUESTIONS.labels(database).time():
+        return await lanes.ask(statement, parameters)
 
 
 def _array(texts: Sequence[str]) -> bytes:

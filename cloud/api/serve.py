@@ -16,7 +16,7 @@ from cloud.api.parts import Parts
 from cloud.api.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
-from cloud.db.lane import open_lanes
+from cloud.db.lanes import open_lanes
 from cloud.db.patience import Patience
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries
