@@ -29,8 +29,9 @@ from cloud.api.places import Placed
 router = APIRouter(prefix="/api/v1/telemetry", tags=["telemetry"])
 _MEDIA_TYPE = "text/event-stream"
 _PAUSE_S, _HEARTBEAT_S, _RETRY_MS = 1.0, 15.0, 2000
-_CURSOR = re.compile(r"[0-9:,/]{1,6000}")
-_NO_CURSOR = "this is no id of an event of this service; begin without one"
+_CURSOR = re.compile(r"[-0-9@:,/]{1,6000}")
+_ANEW = "begin without an id"
+_NO_CURSOR = f"this is no id of an event of this service, or of a database that was replaced; {_ANEW}"
 
 
 async def _last_event_id(
@@ -40,7 +41,7 @@ async def _last_event_id(
             alias="Last-Event-ID",
             max_length=8000,
             description="Id of the last event that the client has.",
-            examples=["MTAwOjEwMDo="],
+            examples=["NzQxMjM0NTY3ODkwMTIzNDU2N0AxMDA6MTAwOg"],
         ),
     ] = None,
 ) -> str | None:
@@ -113,6 +114,9 @@ async def _events(parts: Parts, caller: Caller, codes: list[str], cursor: str) -
             following, found = await parts.quick.arrivals(replace(caller, now=now), codes, cursor)
         except Problem as refused:
             yield _event("end", json.dumps({"reason": refused.detail}).encode())
+            return
+        except psycopg.DataError:
+            yield _event("end", json.dumps({"reason": f"the database is another one now: {_ANEW}"}).encode())
             return
         except (psycopg.OperationalError, TooManyRequests):
             # The databases may be away for a while; nothing is missed, as the cursor stays.
