@@ -15,14 +15,12 @@ from cloud.api.errors import (
     Busy,
     CodeRefused,
     CredentialsRefused,
-    KeyUsed,
     TooMany,
     Unauthenticated,
-    UnderWay,
     WeakPasswordRefused,
 )
 from cloud.api.fields import Email, Name, Phone, Region
-from cloud.api.idempotency import OnceIs
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.limits import CODES, LOGINS, PROOFS, REFRESHES, REGISTRATIONS, say, take
 from cloud.api.proof import Password, Totp, code_of, require_factor
 from cloud.db.queries import Queries
@@ -132,7 +130,7 @@ class Refresh(Body):
     "/register",
     openapi_extra=PUBLIC,
     status_code=201,
-    responses=problems(404, 409, UnderWay, 422, KeyUsed, 429),
+    responses=problems(404, 409, 422, 429, *ONCE),
     response_model_exclude_none=True,
 )
 async def register(

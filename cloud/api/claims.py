@@ -10,6 +10,7 @@ from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import CodeRefused, Problem, TooMany
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.meters import Code, Meter, seen
 from cloud.api.staff import staff
 from cloud.db.queries import Queries
@@ -47,7 +48,7 @@ class Issued(BaseModel):
     """A code, for its customer alone."""
 
     claim_id: Annotated[int, Field(description="Number of the code.")]
-    code: Annotated[str, Field(description="The code. It is shown now and never again.")]
+    code: Annotated[str, Field(description="The code. It is shown in this answer and in no other.")]
     expires_at: Annotated[datetime, Field(description="Until when it is good.")]
 
 
@@ -75,20 +76,24 @@ async def issued(code: Code, caller: CallerIs, databases: DatabasesAre) -> Succe
     "/{code}/claims",
     openapi_extra=reach("meter", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, *ONCE),
 )
 async def issue(
-    code: Code, body: Issue, caller: CallerIs, databases: DatabasesAre, response: Response
+    code: Code, body: Issue, caller: CallerIs, databases: DatabasesAre, response: Response, once: OnceIs
 ) -> Success[Issued]:
     """Make a code by which one customer may take the meter, once. The code before is good for nothing any more."""
-    secret = claims.generate()
-    wanted = {"code": code, "code_hash": tokens.digest(claims.normal(secret)), "days": body.days, "now": caller.now}
-    async with staff(databases, caller, "meters", code=code) as domain:
-        made = await domain.row(_QUERIES["claim_issue"], wanted)
     response.headers["cache-control"] = "no-store"
-    return Success(
-        message="Keep it: it cannot be shown again.", data=Issued.model_validate({**(made or {}), "code": secret})
-    )
+    async with staff(databases, caller, "meters", code=code) as domain:
+
+        async def work() -> Success[Issued]:
+            secret = claims.generate()
+            hashed = tokens.digest(claims.normal(secret))
+            wanted = {"code": code, "code_hash": hashed, "days": body.days, "now": caller.now}
+            made = await domain.row(_QUERIES["claim_issue"], wanted)
+            issued = Issued.model_validate({**(made or {}), "code": secret})
+            return Success(message="Keep it: it is in no other answer.", data=issued)
+
+        return await once.answer(domain, Success[Issued], work)
 
 
 @router.delete(
@@ -104,18 +109,22 @@ async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Suc
 @router.post(
     "/claim",
     openapi_extra=reach(user="own", operator="none", admin="none"),
-    responses=problems(401, 403, 409, 422, 429),
+    responses=problems(401, 403, 409, 422, 429, *ONCE),
 )
-async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre) -> Success[Meter]:
+async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre, once: OnceIs) -> Success[Meter]:
     """Take a meter by its code: from now on it is the caller's, who sees nothing of what it measured before. At most 5
     attempts an hour. A meter that is somebody's still is not taken from them; the code stays good."""
     given = tokens.digest(claims.normal(body.claim_code.get_secret_value()))
-    mine = None
     async with databases.domain(caller) as domain:
+        mine = await once.kept(domain, Success[Meter])
+        if mine is not None:
+            return mine
         answer = await domain.row(_QUERIES["claim"], {"code_hash": given, "now": caller.now})
         assert answer is not None
         if answer["outcome"] in {"right", "own"}:
-            mine = await seen(domain, answer["code"])
+            mine = Success(message="It is yours.", data=await seen(domain, answer["code"]))
+            # What was refused ends its transaction as well, which counts the attempt, and may be tried again.
+            await once.keep(domain, mine)
     if answer["outcome"] == "limited":
         raise TooMany("too many codes were tried", retry_after_s=answer["retry_after_s"])
     if answer["outcome"] == "taken":
@@ -124,4 +133,4 @@ async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre) -> Su
         )
     if mine is None:
         raise CodeRefused("the code is wrong, used or too old; ask for another", where="body.claim_code")
-    return Success(message="It is yours.", data=mine)
+    return mine

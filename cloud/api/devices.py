@@ -12,6 +12,7 @@ from cloud.api.database import Row, Transaction
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.fields import DeviceName, GatewayName, IntervalMs, Region, Watts, Zone, printable
 from cloud.api.gateways import Name
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.importing import TABLE, Importing, Made, import_rows, read_table
 from cloud.api.meters import Model, Serial
 from cloud.api.recorded import Recorded, recorded
@@ -106,23 +107,34 @@ async def devices(
     "/{name}/devices",
     openapi_extra=reach("gateway", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def register(name: Name, body: NewDevice, caller: CallerIs, databases: DatabasesAre) -> Recorded[Device]:
+async def register(
+    name: Name, body: NewDevice, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Recorded[Device]:
     """Register a device. Readings that wait for it in the quarantine are stored then."""
     async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
-        await _register(domain, name, body, caller.now)
-        found = await _one(domain, name, body.device)
-    return recorded("Registered.", Device.model_validate(found), now=caller.now)
+
+        async def work() -> Recorded[Device]:
+            await _register(domain, name, body, caller.now)
+            found = await _one(domain, name, body.device)
+            return recorded("Registered.", Device.model_validate(found), now=caller.now)
+
+        return await once.answer(domain, Recorded[Device], work)
 
 
 @router.post(
     "/{name}/devices/import",
-    responses=problems(401, 403, 404, 413, 422),
+    responses=problems(401, 403, 404, 413, 422, *ONCE),
     openapi_extra=TABLE | reach("gateway", operator="region"),
 )
 async def import_(
-    name: Name, how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre
+    name: Name,
+    how: Annotated[Importing, Query()],
+    request: Request,
+    caller: CallerIs,
+    databases: DatabasesAre,
+    once: OnceIs,
 ) -> Recorded[Made]:
     """Register the devices of a CSV file in UTF-8, with the fields of a single registration as columns: all or none,
     unless `partial` is said. Those that are registered already are left as they are."""
@@ -136,23 +148,32 @@ async def import_(
                 return known[row.device], False
             return await _register(domain, name, row, caller.now), True
 
-        made = await import_rows(domain, table, make, how)
-    return recorded(made.told, made, now=caller.now)
+        async def work() -> Recorded[Made]:
+            made = await import_rows(domain, table, make, how)
+            return recorded(made.told, made, now=caller.now)
+
+        return await once.answer(domain, Recorded[Made], work)
 
 
 @router.post(
     "/{name}/devices/{device:path}/move",
     openapi_extra=reach("gateway", operator="region"),
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def move(name: Name, device: Which, body: Moving, caller: CallerIs, databases: DatabasesAre) -> Recorded[Device]:
+async def move(
+    name: Name, device: Which, body: Moving, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Recorded[Device]:
     """The device's meter is read as another device from now on; what was read before stays."""
     to_gateway, to_device = body.to_gateway or name, body.to_device or device
     wanted = {"name": name, "device": device, "interval_ms": body.interval_ms, "now": caller.now}
     async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
-        await domain.run(_QUERIES["device_move"], wanted | {"to_gateway": to_gateway, "to_device": to_device})
-        found = await _one(domain, to_gateway, to_device)
-    return recorded("Moved.", Device.model_validate(found), now=caller.now)
+
+        async def work() -> Recorded[Device]:
+            await domain.run(_QUERIES["device_move"], wanted | {"to_gateway": to_gateway, "to_device": to_device})
+            found = await _one(domain, to_gateway, to_device)
+            return recorded("Moved.", Device.model_validate(found), now=caller.now)
+
+        return await once.answer(domain, Recorded[Device], work)
 
 
 @router.delete(

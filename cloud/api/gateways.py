@@ -14,6 +14,7 @@ from cloud.api.database import Caller, Databases, Row
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import NotFound
 from cloud.api.fields import GatewayName, Region, printable
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.paging import Paging, page
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import admin, staff
@@ -91,7 +92,7 @@ class NewKey(BaseModel):
 
     name: Annotated[str, Field(description="Name of the gateway.")]
     key_id: Annotated[int, Field(description="Number of the key.")]
-    key: Annotated[str, Field(description="The key. It is shown now and never again.")]
+    key: Annotated[str, Field(description="The key. It is shown in this answer and in no other.")]
 
 
 class Listing(Paging):
@@ -140,15 +141,26 @@ async def gateways(
     return Success(message="Gateways.", data=await _doing(databases, shown, caller.now), meta=meta)
 
 
-@router.post("", openapi_extra=reach(operator="region"), status_code=201, responses=problems(401, 403, 404, 409, 422))
-async def make(body: NewGateway, caller: CallerIs, databases: DatabasesAre, response: Response) -> Recorded[NewKey]:
+@router.post(
+    "",
+    openapi_extra=reach(operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
+)
+async def make(
+    body: NewGateway, caller: CallerIs, databases: DatabasesAre, response: Response, once: OnceIs
+) -> Recorded[NewKey]:
     """Register a gateway. Its first key is in the answer, and nowhere else."""
-    secret = Secret.generate()
-    made = body.model_dump() | {"key_hash": secret.digest, "now": caller.now}
+    response.headers["cache-control"] = "no-store"
     async with staff(databases, caller, "gateways", details={"gateway": body.name}) as domain:
-        await domain.run(_QUERIES["add"], made)
-        [key] = await domain.rows(_QUERIES["keys"], {"name": body.name})
-    return _shown(response, body.name, key["key_id"], secret, caller)
+
+        async def work() -> Recorded[NewKey]:
+            secret = Secret.generate()
+            await domain.run(_QUERIES["add"], body.model_dump() | {"key_hash": secret.digest, "now": caller.now})
+            [key] = await domain.rows(_QUERIES["keys"], {"name": body.name})
+            return _shown(body.name, key["key_id"], secret, caller)
+
+        return await once.answer(domain, Recorded[NewKey], work)
 
 
 @router.get("/{name}", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422))
@@ -193,15 +205,22 @@ async def keys(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success
     "/{name}/keys",
     openapi_extra=reach("gateway", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, *ONCE),
 )
-async def key_add(name: Name, caller: CallerIs, databases: DatabasesAre, response: Response) -> Recorded[NewKey]:
+async def key_add(
+    name: Name, caller: CallerIs, databases: DatabasesAre, response: Response, once: OnceIs
+) -> Recorded[NewKey]:
     """Another key. Those that it has stay valid until they are revoked: so a key is changed without a gap. Put the new
     one into place, wait for a batch after meta.in_step_by, then revoke the old one."""
-    secret = Secret.generate()
+    response.headers["cache-control"] = "no-store"
     async with staff(databases, caller, "gateways", details={"gateway": name}) as domain:
-        key_id = await domain.value(_QUERIES["key_add"], {"name": name, "key_hash": secret.digest, "now": caller.now})
-    return _shown(response, name, key_id, secret, caller)
+
+        async def work() -> Recorded[NewKey]:
+            secret = Secret.generate()
+            wanted = {"name": name, "key_hash": secret.digest, "now": caller.now}
+            return _shown(name, await domain.value(_QUERIES["key_add"], wanted), secret, caller)
+
+        return await once.answer(domain, Recorded[NewKey], work)
 
 
 @router.delete(
@@ -223,10 +242,9 @@ async def key_end(
     return recorded("Revoked.", [Key.model_validate(row) for row in rows], now=caller.now)
 
 
-def _shown(response: Response, name: str, key_id: int, secret: Secret, caller: Caller) -> Recorded[NewKey]:
-    response.headers["cache-control"] = "no-store"
+def _shown(name: str, key_id: int, secret: Secret, caller: Caller) -> Recorded[NewKey]:
     shown = NewKey(name=name, key_id=key_id, key=secret.text)
-    return recorded("Keep the key: it is stored nowhere and cannot be shown again.", shown, now=caller.now)
+    return recorded("Keep the key: it is in no other answer.", shown, now=caller.now)
 
 
 async def _enable(name: str, enabled: bool, caller: Caller, databases: Databases) -> Recorded[Gateway]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from cloud.api.caller import now, parts
 from cloud.api.database import Transaction
-from cloud.api.errors import KeyUsed, Malformed, UnderWay
+from cloud.api.errors import KeyUsed, Malformed, Problem, UnderWay
 from cloud.db.queries import Queries
 from cloud.identity.keys import Keys
 
@@ -24,6 +24,8 @@ _QUERIES = Queries("session")
 # A string of RFC 8941, or the same without its quotes, as many clients send it.
 _KEY = re.compile(r'"([!#-\[\]-~]{8,255})"|([!#-+\--:<-\[\]-~]{8,255})')
 _LIFETIME_S = 86_400
+ONCE: tuple[type[Problem], ...] = (UnderWay, KeyUsed)
+"""What every endpoint refuses that takes a key."""
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -39,22 +41,43 @@ class Once:
     async def answer(self, domain: Transaction, model: type[Answer], work: Callable[[], Awaitable[Answer]]) -> Answer:
         """What `work` answers, the first time; that answer, every other time for a day. `work` does all it does in the
         transaction `domain`. Raises UnderWay, and KeyUsed."""
+        kept = await self.kept(domain, model)
+        if kept is not None:
+            return kept
+        answer = await work()
+        await self.keep(domain, answer)
+        return answer
+
+    async def kept(self, domain: Transaction, model: type[Answer]) -> Answer | None:
+        """What was answered before; None where it is still to be done, in this transaction. Raises UnderWay, and
+        KeyUsed."""
         if self.key_hash is None:
-            return await work()
-        named = {"key_hash": self.key_hash, "request_hash": self.request_hash, "now": self.now}
-        begun = await domain.row(_QUERIES["once_begin"], named)
+            return None
+        begun = await domain.row(_QUERIES["once_begin"], self._named)
         assert begun is not None
-        place = f"answer {self.key_hash.hex()}"
         if begun["outcome"] == "under_way":
             raise UnderWay("a request of this Idempotency-Key is being answered; ask again", retry_after_s=1)
         if begun["outcome"] == "other":
             raise KeyUsed("this Idempotency-Key came with another request before", where="header.idempotency-key")
-        if begun["outcome"] == "answered":
-            return model.model_validate_json(self.keys.unseal(begun["sealed_secret"], place))
-        answer = await work()
-        sealed = self.keys.seal(answer.model_dump_json().encode(), place)
-        await domain.value(_QUERIES["once_keep"], {**named, "sealed_secret": sealed, "lifetime_s": _LIFETIME_S})
-        return answer
+        if begun["outcome"] == "new":
+            return None
+        return model.model_validate_json(self.keys.unseal(begun["sealed_secret"], self._place))
+
+    async def keep(self, domain: Transaction, answer: BaseModel) -> None:
+        """Keep what this transaction did, after kept() has found nothing."""
+        if self.key_hash is not None:
+            sealed = self.keys.seal(answer.model_dump_json(by_alias=True).encode(), self._place)
+            await domain.value(
+                _QUERIES["once_keep"], {**self._named, "sealed_secret": sealed, "lifetime_s": _LIFETIME_S}
+            )
+
+    @property
+    def _named(self) -> dict[str, object]:
+        return {"key_hash": self.key_hash, "request_hash": self.request_hash, "now": self.now}
+
+    @property
+    def _place(self) -> str:
+        return f"answer {(self.key_hash or b'').hex()}"
 
 
 async def once(
@@ -71,8 +94,9 @@ async def once(
     """Raises Malformed."""
     keys = parts(request).keys.current()
     secret = keys.derived("idempotency")
-    # Without the query there is nothing that a POST says beside its path and body.
-    said = b"\0".join([request.method.encode(), request.url.path.encode(), await request.body()])
+    # The query says how a table is imported.
+    place = (request.method, request.url.path, request.url.query)
+    said = b"\0".join([*(part.encode() for part in place), await request.body()])
     key_hash = None
     if idempotency_key is not None:
         match = _KEY.fullmatch(idempotency_key.strip())

@@ -8,10 +8,11 @@ from pydantic import BaseModel, Field
 
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
-from cloud.api.database import Row, Transaction
+from cloud.api.database import Caller, Databases, Row, Transaction
 from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import NotFound, Problem
 from cloud.api.fields import Instant, Region, WattHours, Words, Zone
+from cloud.api.idempotency import ONCE, Once, OnceIs
 from cloud.api.meters import Code, Meter, Model, Modulus, Resets, Serial, seen
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import staff
@@ -135,16 +136,21 @@ async def locations(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
 
 
 @router.post(
-    "/{code}/move", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+    "/{code}/move", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422, *ONCE)
 )
-async def move(code: Code, body: Move, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Place]]:
+async def move(
+    code: Code, body: Move, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Recorded[list[Place]]:
     """It is in another region or zone from then on, until a move that is planned for later. What was before stays."""
     wanted = {"code": code, "region": body.region, "timezone": body.timezone, "from": body.from_ or caller.now}
     async with staff(databases, caller, "meters", code=code) as domain:
         await seen(domain, code)
-        await domain.run(_DONE["move"], wanted | {"now": caller.now})
-        places = await _all(domain, "locations", code, Place)
-    return recorded("Moved.", places, now=caller.now)
+
+        async def work() -> Recorded[list[Place]]:
+            await domain.run(_DONE["move"], wanted | {"now": caller.now})
+            return recorded("Moved.", await _all(domain, "locations", code, Place), now=caller.now)
+
+        return await once.answer(domain, Recorded[list[Place]], work)
 
 
 @router.get(
@@ -162,29 +168,38 @@ async def owners(code: Code, caller: CallerIs, databases: DatabasesAre) -> Succe
     "/{code}/owners",
     openapi_extra=reach("meter", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def give(code: Code, body: Giving, caller: CallerIs, databases: DatabasesAre) -> Success[list[Owner]]:
+async def give(
+    code: Code, body: Giving, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Success[list[Owner]]:
     """It is a customer's from then on. What it measured before is for nobody to see but who had it."""
-    return await _give(code, body.user_id, body.from_, caller, databases, "Given.")
+    return await _give(code, body.user_id, body.from_, caller, databases, once, "Given.")
 
 
 @router.post(
-    "/{code}/owners/end", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+    "/{code}/owners/end",
+    openapi_extra=reach("meter", operator="region"),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def end(code: Code, body: Ending, caller: CallerIs, databases: DatabasesAre) -> Success[list[Owner]]:
+async def end(
+    code: Code, body: Ending, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Success[list[Owner]]:
     """It is nobody's from then on."""
-    return await _give(code, None, body.from_, caller, databases, "Ended.")
+    return await _give(code, None, body.from_, caller, databases, once, "Ended.")
 
 
 async def _give(
-    code: str, user_id: int | None, since: datetime | None, caller: CallerIs, databases: DatabasesAre, told: str
+    code: str, user_id: int | None, since: datetime | None, caller: Caller, databases: Databases, once: Once, told: str
 ) -> Success[list[Owner]]:
     wanted = {"code": code, "user_id": user_id, "from": since or caller.now, "now": caller.now}
     async with staff(databases, caller, "meters", code=code) as domain:
-        await domain.run(_QUERIES["give"], wanted)
-        found = await _owners(domain, code)
-    return Success(message=told, data=found)
+
+        async def work() -> Success[list[Owner]]:
+            await domain.run(_QUERIES["give"], wanted)
+            return Success(message=told, data=await _owners(domain, code))
+
+        return await once.answer(domain, Success[list[Owner]], work)
 
 
 @router.get(
@@ -202,10 +217,10 @@ async def exchanges(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
     "/{code}/exchanges",
     openapi_extra=reach("meter", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
 async def exchange(
-    code: Code, body: NewExchange, caller: CallerIs, databases: DatabasesAre
+    code: Code, body: NewExchange, caller: CallerIs, databases: DatabasesAre, once: OnceIs
 ) -> Recorded[list[Exchange]]:
     """Another meter measures from then on: up to the final reads of the old one, from the first of the new. Refused
     where readings around it contradict the reads, unless it is said why they are true."""
@@ -216,29 +231,39 @@ async def exchange(
     }
     async with staff(databases, caller, "meters", code=code) as domain:
         about = await _readable(domain, code)
-        async with databases.telemetry(about["grants"]) as telemetry:
-            reads = await telemetry.rows(_QUERIES["exchange_reads"], {**what, "meter_id": about["meter_id"]})
-        against = contradictions(reads)
-        await domain.run(_DONE["exchange"], {**what, "despite": body.despite_readings if against else None})
-        if against and body.despite_readings is None:
-            raise Contradicted(f"nothing was recorded, because readings contradict it: {'; '.join(against)}")
-        found = await _all(domain, "exchanges", code, Exchange)
-    return recorded("Recorded. Intervals around it are computed anew.", found, now=caller.now)
+
+        async def work() -> Recorded[list[Exchange]]:
+            async with databases.telemetry(about["grants"]) as telemetry:
+                reads = await telemetry.rows(_QUERIES["exchange_reads"], {**what, "meter_id": about["meter_id"]})
+            against = contradictions(reads)
+            await domain.run(_DONE["exchange"], {**what, "despite": body.despite_readings if against else None})
+            if against and body.despite_readings is None:
+                raise Contradicted(f"nothing was recorded, because readings contradict it: {'; '.join(against)}")
+            found = await _all(domain, "exchanges", code, Exchange)
+            return recorded("Recorded. Intervals around it are computed anew.", found, now=caller.now)
+
+        return await once.answer(domain, Recorded[list[Exchange]], work)
 
 
 @router.post(
     "/{code}/exchanges/revoke",
     openapi_extra=reach("meter", operator="region"),
-    responses=problems(401, 403, 404, 409, 422),
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def revoke(code: Code, body: Revocation, caller: CallerIs, databases: DatabasesAre) -> Recorded[list[Exchange]]:
+async def revoke(
+    code: Code, body: Revocation, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Recorded[list[Exchange]]:
     """An exchange never happened: model and serial number of before hold, and registers go on across that instant."""
     what = {"code": code, "at": body.at, "reason": body.reason, "now": caller.now}
     async with staff(databases, caller, "meters", code=code) as domain:
         await seen(domain, code)
-        await domain.run(_DONE["exchange_revoke"], what)
-        found = await _all(domain, "exchanges", code, Exchange)
-    return recorded("Revoked. Intervals around it are computed anew.", found, now=caller.now)
+
+        async def work() -> Recorded[list[Exchange]]:
+            await domain.run(_DONE["exchange_revoke"], what)
+            found = await _all(domain, "exchanges", code, Exchange)
+            return recorded("Revoked. Intervals around it are computed anew.", found, now=caller.now)
+
+        return await once.answer(domain, Recorded[list[Exchange]], work)
 
 
 @router.put(

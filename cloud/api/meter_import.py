@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import problems
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.importing import TABLE, Importing, Made, import_rows, read_table
 from cloud.api.meters import NewMeter, add
 from cloud.api.recorded import Recorded, recorded
@@ -15,9 +16,9 @@ from cloud.api.staff import staff
 router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
 
 
-@router.post("/import", responses=problems(401, 403, 413, 422), openapi_extra=TABLE | reach(operator="region"))
+@router.post("/import", responses=problems(401, 403, 413, 422, *ONCE), openapi_extra=TABLE | reach(operator="region"))
 async def import_(
-    how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre
+    how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre, once: OnceIs
 ) -> Recorded[Made]:
     """Register the meters of a CSV file in UTF-8, with the fields of a new meter as columns: all or none, unless
     `partial` is said. Every row is looked at, and each that is refused is told with its place and what to do."""
@@ -27,5 +28,8 @@ async def import_(
         async def make(row: NewMeter) -> tuple[str, bool]:
             return await add(domain, row, now=caller.now), True
 
-        made = await import_rows(domain, table, make, how)
-    return recorded(made.told, made, now=caller.now)
+        async def work() -> Recorded[Made]:
+            made = await import_rows(domain, table, make, how)
+            return recorded(made.told, made, now=caller.now)
+
+        return await once.answer(domain, Recorded[Made], work)

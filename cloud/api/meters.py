@@ -14,6 +14,7 @@ from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import NotFound
 from cloud.api.etag import IfMatch, IfNoneMatch, polled, polled_one, require_match, tag
 from cloud.api.fields import DeviceName, GatewayName, IntervalMs, Region, Watts, Words, Zone, printable
+from cloud.api.idempotency import ONCE, OnceIs
 from cloud.api.paging import Paging, page
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import staff
@@ -138,13 +139,22 @@ async def meters(
     return Success(message="Meters.", data=[Meter.model_validate(row) for row in shown], meta=meta)
 
 
-@router.post("", openapi_extra=reach(operator="region"), status_code=201, responses=problems(401, 403, 404, 409, 422))
-async def make(body: NewMeter, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
+@router.post(
+    "",
+    openapi_extra=reach(operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
+)
+async def make(body: NewMeter, caller: CallerIs, databases: DatabasesAre, once: OnceIs) -> Recorded[Meter]:
     """Register a meter in a region that the caller looks after. It is nobody's until it is given or claimed."""
     about = body.model_dump(include={"region", "model", "serial"})
     async with staff(databases, caller, "meters", details=about) as domain:
-        made = await seen(domain, await add(domain, body, now=caller.now))
-    return recorded("Registered.", made, now=caller.now)
+
+        async def work() -> Recorded[Meter]:
+            made = await seen(domain, await add(domain, body, now=caller.now))
+            return recorded("Registered.", made, now=caller.now)
+
+        return await once.answer(domain, Recorded[Meter], work)
 
 
 @router.get(

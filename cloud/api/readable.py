@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloud.api.database import Caller, Databases
+from cloud.api.database import Caller, Databases, Transaction
 from cloud.api.errors import NotFound
 from cloud.db.queries import Queries
 
@@ -44,9 +44,14 @@ async def readable_region(databases: Databases, caller: Caller, region: str, wha
     down."""
     async with databases.domain(caller) as domain:
         await domain.look(f"telemetry/regions/{what}", details={"region": region})
-        if await domain.row(_QUERIES["region"], {"region": region}) is None:
-            raise NotFound(f"there is no region {region} that you look after")
+        await require_kept(domain, region)
     return {"regions": [region]}
+
+
+async def require_kept(domain: Transaction, region: str) -> None:
+    """Raises NotFound where the caller does not look after the region."""
+    if await domain.row(_QUERIES["region"], {"region": region}) is None:
+        raise NotFound(f"there is no region {region} that you look after")
 
 
 async def found_in_region(databases: Databases, caller: Caller, what: str, meters: Sequence[int]) -> None:

@@ -13,6 +13,8 @@ from cloud.api.envelope import Body, Success, problems
 from cloud.api.errors import NotFound, Problem
 from cloud.api.fields import Instant, Words, Zone, printable
 from cloud.api.fields import Region as Short
+from cloud.api.idempotency import ONCE, OnceIs
+from cloud.api.readable import require_kept
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import admin, staff
 from cloud.db.queries import Queries
@@ -88,15 +90,18 @@ async def regions(caller: CallerIs, databases: DatabasesAre) -> Success[list[Reg
     return Success(message="Regions.", data=[Region.model_validate(row) for row in rows])
 
 
-@router.post("", openapi_extra=reach(), status_code=201, responses=problems(401, 403, 409, 422))
-async def make(body: NewRegion, caller: CallerIs, databases: DatabasesAre) -> Recorded[Region]:
+@router.post("", openapi_extra=reach(), status_code=201, responses=problems(401, 403, 409, 422, *ONCE))
+async def make(body: NewRegion, caller: CallerIs, databases: DatabasesAre, once: OnceIs) -> Recorded[Region]:
     """Make a region."""
     async with admin(databases, caller) as domain:
-        if await domain.row(_QUERIES["region"], {"region": body.region, "now": caller.now}) is not None:
-            raise Exists(f"there is a region {body.region} already", where="body.region")
-        await domain.run(_QUERIES["set"], body.model_dump() | {"now": caller.now})
-        made = await _one(domain, body.region, caller.now)
-    return recorded("Made.", made, now=caller.now)
+
+        async def work() -> Recorded[Region]:
+            if await domain.row(_QUERIES["region"], {"region": body.region, "now": caller.now}) is not None:
+                raise Exists(f"there is a region {body.region} already", where="body.region")
+            await domain.run(_QUERIES["set"], body.model_dump() | {"now": caller.now})
+            return recorded("Made.", await _one(domain, body.region, caller.now), now=caller.now)
+
+        return await once.answer(domain, Recorded[Region], work)
 
 
 @router.get("/{region}", openapi_extra=reach("region", user="all", operator="all"), responses=problems(401, 404, 422))
@@ -119,12 +124,12 @@ async def change(region: Which, body: Change, caller: CallerIs, databases: Datab
 
 
 @router.get(
-    "/{region}/capacities", openapi_extra=reach("region", operator="all"), responses=problems(401, 403, 404, 422)
+    "/{region}/capacities", openapi_extra=reach("region", operator="region"), responses=problems(401, 403, 404, 422)
 )
 async def capacities(region: Which, caller: CallerIs, databases: DatabasesAre) -> Success[list[Carried]]:
-    """What it could carry, and when."""
+    """What it could carry, and when. For its operators and for admins; to other operators it is not there."""
     async with staff(databases, caller, "regions", details={"region": region}) as domain:
-        await _one(domain, region, caller.now)
+        await require_kept(domain, region)
         rows = await domain.rows(_QUERIES["capacities"], {"region": region})
     return Success(message="Capacities.", data=[Carried.model_validate(row) for row in rows])
 
