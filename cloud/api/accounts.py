@@ -14,7 +14,7 @@ from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import Forbidden, NotFound
 from cloud.api.fields import Region, printable
 from cloud.api.paging import Paging, page
-from cloud.api.proof import Proof, prove
+from cloud.api.proof import PROVEN, Proof, prove
 from cloud.api.users import User
 from cloud.db.queries import Queries
 
@@ -111,7 +111,7 @@ async def resume(user_id: UserId, caller: CallerIs, databases: DatabasesAre) -> 
     return Success(message="Resumed.", data=await _account(databases, caller, user_id, "account_suspend", changed))
 
 
-@router.post("/me/delete", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
+@router.post("/me/delete", openapi_extra=SELF, responses=problems(401, 409, 422, 429, *PROVEN))
 async def leave(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:

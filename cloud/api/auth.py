@@ -15,6 +15,8 @@ from cloud.api.errors import (
     Busy,
     CodeRefused,
     CredentialsRefused,
+    SecondFactorRefused,
+    SecondFactorRequired,
     TooMany,
     Unauthenticated,
     WeakPasswordRefused,
@@ -234,7 +236,11 @@ async def set_password(
     return Success(message=told, data=Done(message=told))
 
 
-@router.post("/login", openapi_extra=PUBLIC, responses=problems(CredentialsRefused, 422, 429, Busy))
+@router.post(
+    "/login",
+    openapi_extra=PUBLIC,
+    responses=problems(CredentialsRefused, SecondFactorRequired, SecondFactorRefused, 422, 429, Busy),
+)
 async def login(
     body: Credentials,
     databases: DatabasesAre,

@@ -109,7 +109,7 @@ async def withdraw(code: Code, caller: CallerIs, databases: DatabasesAre) -> Suc
 @router.post(
     "/claim",
     openapi_extra=reach(user="own", operator="none", admin="none"),
-    responses=problems(401, 403, 409, 422, 429, *ONCE),
+    responses=problems(401, 403, CodeRefused, Taken, 422, 429, *ONCE),
 )
 async def claim(body: Claiming, caller: CallerIs, databases: DatabasesAre, once: OnceIs) -> Success[Meter]:
     """Take a meter by its code: from now on it is the caller's, who sees nothing of what it measured before. At most 5

@@ -13,7 +13,7 @@ from cloud.api.envelope import Body, Success, problems
 from cloud.api.fields import DeviceName, GatewayName, IntervalMs, Region, Watts, Zone, printable
 from cloud.api.gateways import Name
 from cloud.api.idempotency import ONCE, OnceIs
-from cloud.api.importing import TABLE, Importing, Made, import_rows, read_table
+from cloud.api.importing import TABLE, Importing, Made, RowsRefused, import_rows, read_table
 from cloud.api.meters import Model, Serial
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import staff
@@ -125,7 +125,7 @@ async def register(
 
 @router.post(
     "/{name}/devices/import",
-    responses=problems(401, 403, 404, 413, 422, *ONCE),
+    responses=problems(401, 403, 404, 413, 422, RowsRefused, *ONCE),
     openapi_extra=TABLE | reach("gateway", operator="region"),
 )
 async def import_(

@@ -217,7 +217,7 @@ async def exchanges(code: Code, caller: CallerIs, databases: DatabasesAre) -> Su
     "/{code}/exchanges",
     openapi_extra=reach("meter", operator="region"),
     status_code=201,
-    responses=problems(401, 403, 404, 409, 422, *ONCE),
+    responses=problems(401, 403, 404, 409, Contradicted, 422, *ONCE),
 )
 async def exchange(
     code: Code, body: NewExchange, caller: CallerIs, databases: DatabasesAre, once: OnceIs
@@ -267,7 +267,9 @@ async def revoke(
 
 
 @router.put(
-    "/{code}/registers", openapi_extra=reach("meter", operator="region"), responses=problems(401, 403, 404, 409, 422)
+    "/{code}/registers",
+    openapi_extra=reach("meter", operator="region"),
+    responses=problems(401, 403, 404, 409, Contradicted, 422),
 )
 async def registers(code: Code, body: Registers, caller: CallerIs, databases: DatabasesAre) -> Recorded[Meter]:
     """Say where its registers wrap and whether they may begin again. What is kept of their reads is looked at again."""

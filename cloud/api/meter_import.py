@@ -8,7 +8,7 @@ from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import problems
 from cloud.api.idempotency import ONCE, OnceIs
-from cloud.api.importing import TABLE, Importing, Made, import_rows, read_table
+from cloud.api.importing import TABLE, Importing, Made, RowsRefused, import_rows, read_table
 from cloud.api.meters import NewMeter, add
 from cloud.api.recorded import Recorded, recorded
 from cloud.api.staff import staff
@@ -16,7 +16,11 @@ from cloud.api.staff import staff
 router = APIRouter(prefix="/api/v1/meters", tags=["meters"])
 
 
-@router.post("/import", responses=problems(401, 403, 413, 422, *ONCE), openapi_extra=TABLE | reach(operator="region"))
+@router.post(
+    "/import",
+    responses=problems(401, 403, 413, 422, RowsRefused, *ONCE),
+    openapi_extra=TABLE | reach(operator="region"),
+)
 async def import_(
     how: Annotated[Importing, Query()], request: Request, caller: CallerIs, databases: DatabasesAre, once: OnceIs
 ) -> Recorded[Made]:

@@ -7,7 +7,7 @@ from cloud.api.access import PUBLIC, SELF
 from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, RequestId
 from cloud.api.codes import Otp, Recipient, Sent
 from cloud.api.envelope import Body, Done, Success, problems
-from cloud.api.errors import CodeRefused, PasswordRefused
+from cloud.api.errors import Busy, CodeRefused, PasswordRefused, WeakPasswordRefused
 from cloud.api.fields import Email
 from cloud.api.limits import CODES, PROOFS, take
 from cloud.api.proof import Password, prove_password
@@ -50,7 +50,9 @@ async def forgot_password(
     return Success(message=codes.SENT, data=codes.sent(parts, code))
 
 
-@router.post("/reset-password", openapi_extra=PUBLIC, responses=problems(403, 422, 429))
+@router.post(
+    "/reset-password", openapi_extra=PUBLIC, responses=problems(CodeRefused, 422, WeakPasswordRefused, 429, Busy)
+)
 async def reset_password(
     body: Reset, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Done]:
@@ -80,7 +82,11 @@ async def reset_password(
     return Success(message=told, data=Done(message=told))
 
 
-@router.post("/change-password", openapi_extra=SELF, responses=problems(401, 403, 422, 429))
+@router.post(
+    "/change-password",
+    openapi_extra=SELF,
+    responses=problems(401, PasswordRefused, 422, WeakPasswordRefused, 429, Busy),
+)
 async def change_password(
     body: Change, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 
 from cloud.api.database import Caller, Databases, Row
 from cloud.api.envelope import Body
-from cloud.api.errors import PasswordRefused, SecondFactorRefused, SecondFactorRequired, TooMany
+from cloud.api.errors import Busy, PasswordRefused, Problem, SecondFactorRefused, SecondFactorRequired, TooMany
 from cloud.api.limits import PASSWORDS, take_account
 from cloud.api.parts import Parts
 from cloud.db.queries import Queries
@@ -28,6 +28,8 @@ Totp = Annotated[
         examples=["123456"],
     ),
 ]
+PROVEN: tuple[type[Problem], ...] = (PasswordRefused, SecondFactorRequired, SecondFactorRefused, Busy)
+"""What every endpoint refuses that wants a Proof, besides TooMany."""
 
 
 class Proof(Body):

@@ -11,7 +11,7 @@ from cloud.api.caller import Address, CallerIs, DatabasesAre, PartsAre
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import SecondFactorRefused
 from cloud.api.limits import PASSWORDS, take_account
-from cloud.api.proof import Proof, Totp, place, prove
+from cloud.api.proof import PROVEN, Proof, Totp, place, prove
 from cloud.db.queries import Queries
 from cloud.identity import totp
 
@@ -68,7 +68,7 @@ async def state(caller: CallerIs, databases: DatabasesAre) -> Success[State]:
     return Success(message="The second factor.", data=shown)
 
 
-@router.post("/enrol", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
+@router.post("/enrol", openapi_extra=SELF, responses=problems(401, 409, 422, 429, *PROVEN))
 async def enrol(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Enrolment]:
@@ -86,7 +86,7 @@ async def enrol(
     )
 
 
-@router.post("/confirm", openapi_extra=SELF, responses=problems(401, 409, 422, 429))
+@router.post("/confirm", openapi_extra=SELF, responses=problems(401, SecondFactorRefused, 409, 422, 429))
 async def confirm(
     body: Confirmation, caller: CallerIs, databases: DatabasesAre, parts: PartsAre
 ) -> Success[RecoveryCodes]:
@@ -115,7 +115,7 @@ async def confirm(
     return Success(message=told, data=RecoveryCodes(recovery_codes=codes))
 
 
-@router.post("/recovery-codes", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
+@router.post("/recovery-codes", openapi_extra=SELF, responses=problems(401, 409, 422, 429, *PROVEN))
 async def renew_recovery_codes(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[RecoveryCodes]:
@@ -128,7 +128,7 @@ async def renew_recovery_codes(
     return Success(message="Keep them: they are not shown again.", data=RecoveryCodes(recovery_codes=codes))
 
 
-@router.post("/disable", openapi_extra=SELF, responses=problems(401, 403, 409, 422, 429))
+@router.post("/disable", openapi_extra=SELF, responses=problems(401, 409, 422, 429, *PROVEN))
 async def disable(
     body: Proof, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:

@@ -105,6 +105,8 @@ def cloud(running: Cloud) -> Cloud:
     """Healthy, whatever the test before did."""
     running.domain.start()
     running.telemetry.start()
+    # Connections to a server that was killed are of no use to this test.
+    running.api.close_owners()
     assert within(30, running.healthy)
     return running
 
@@ -163,6 +165,24 @@ def test_without_the_telemetry_database_all_that_needs_the_domain_only_works(clo
     assert cloud.missing() == {"telemetry"}
     text = cloud.get("/metrics").text
     assert 'segs_api_database_failures_total{database="telemetry",why="away"}' in text
+
+
+def test_newest_values_of_a_database_that_hangs_end_in_time_for_all_who_ask(cloud: Cloud) -> None:
+    """They share few connections: nobody may wait behind all the others who wait."""
+    assert cloud.timed(cloud.latest)[0] == 200
+    with frozen(cloud.telemetry), ThreadPoolExecutor(60) as pool:
+        rounds = [list(pool.map(cloud.timed, [cloud.latest] * 60)) for _ in range(2)]
+    text = cloud.get("/metrics").text
+
+    for answers, seconds in zip(rounds, (10, 8), strict=True):
+        assert {status for status, _ in answers} == {503}
+        assert max(took for _, took in answers) < seconds
+    for why in ("failed", "away"):
+        [line] = [line for line in text.splitlines() if f'failures_total{{database="telemetry",why="{why}"}}' in line]
+        assert float(line.split()[-1]) > 0
+    [asked] = [line for line in text.splitlines() if 'question_seconds_count{database="telemetry"}' in line]
+    assert float(asked.split()[-1]) >= 120
+    assert within(15, cloud.healthy)
 
 
 def test_it_starts_without_databases_and_finds_them_once_they_are_there(cloud: Cloud, tmp_path: Path) -> None:

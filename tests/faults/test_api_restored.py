@@ -102,8 +102,7 @@ def test_readings_go_on_arriving_and_what_was_restored_does_not_arrive_again(
         store(api, (code, now, 1))
         assert stream.powers(1) == [(code, 1)]
         last_id = stream.last_id
-        for connection in api.owners.values():
-            connection.close()
+        api.close_owners()
         with restored(old, tmp_path):
             name, told = stream.event()
             assert (name, "begin without an id" in told["reason"]) == ("end", True)

@@ -93,8 +93,12 @@ class Api:
 
     def close(self) -> None:
         self.client.close()
-        for connection in self.owners.values():
-            connection.close()
+        self.close_owners()
+
+    def close_owners(self) -> None:
+        """The next `do` connects anew."""
+        while self.owners:
+            self.owners.popitem()[1].close()
 
     def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
