@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         try:
             await_ready(f"http://127.0.0.1:{port}", process, log)
             api = Api(f"http://127.0.0.1:{port}", domain.dsn(), telemetry.dsn(), environment, process, log)
-            with api.client:
+            with closing(api):
                 told = ("user", "create", "--email", "hash@example.net", "--name", "H")
                 assert api.segs_cloud(*told, typed=PASSWORD + "\n").returncode == 0
                 person = api.person()

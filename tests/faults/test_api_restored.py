@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def api(pg_server: PostgresServer, domain_template: str, old: PostgresServer, tm
         try:
             await_ready(f"http://127.0.0.1:{port}", process, log)
             running = Api(f"http://127.0.0.1:{port}", pg_server.dsn(name), old.dsn(NAME), environment, process, log)
-            with running.client:
+            with closing(running):
                 told = ("user", "create", "--email", "hash@example.net", "--name", "H")
                 assert running.segs_cloud(*told, typed=PASSWORD + "\n").returncode == 0
                 yield running
