@@ -49,6 +49,7 @@ BEGIN;
 \ir domain/functions/meter_owner.sql
 \ir domain/functions/caller.sql
 \ir domain/functions/audit_access.sql
+\ir domain/functions/audit_told.sql
 \ir domain/functions/rate.sql
 \ir domain/functions/keeper.sql
 \ir domain/functions/meter_claim.sql

@@ -68,7 +68,8 @@ async def accounts(
     async with databases.domain(caller) as domain:
         if domain.role == "USER":
             raise Forbidden("accounts are for operators and admins")
-        await domain.look("users", details=wanted)
+        # Names and addresses are not for the log, which never forgets; it has who was found.
+        await domain.look("users", details=wanted | {"search": None if listing.search is None else "[withheld]"})
         rows = await domain.rows(_QUERIES["accounts"], wanted)
         shown, meta = page(rows, limit=listing.limit, key="user_id")
         if shown:
@@ -77,34 +78,36 @@ async def accounts(
     return Success(message="Accounts.", data=[Account.model_validate(row) for row in shown], meta=meta)
 
 
-@router.get("/{user_id}", openapi_extra=reach("user", user="own", operator="region"), responses=problems(401, 404, 422))
+@router.get(
+    "/{user_id:int}", openapi_extra=reach("user", user="own", operator="region"), responses=problems(401, 404, 422)
+)
 async def account(user_id: UserId, caller: CallerIs, databases: DatabasesAre) -> Success[Account]:
     """One account. What the caller may not see is as absent as what does not exist."""
     return Success(message="An account.", data=await _account(databases, caller, user_id))
 
 
-@router.put("/{user_id}/role", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
+@router.put("/{user_id:int}/role", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
 async def set_role(user_id: UserId, body: Role, caller: CallerIs, databases: DatabasesAre) -> Success[Account]:
     """Give another role, as an admin. Sessions end at once; they log in anew."""
     changed = {"user_id": user_id, "role": body.role, "now": caller.now}
     return Success(message="Changed.", data=await _account(databases, caller, user_id, "account_role", changed))
 
 
-@router.put("/{user_id}/regions", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
+@router.put("/{user_id:int}/regions", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
 async def set_regions(user_id: UserId, body: Regions, caller: CallerIs, databases: DatabasesAre) -> Success[Account]:
     """Say which regions an operator looks after, as an admin. It counts from the next request on."""
     changed = {"user_id": user_id, "regions": body.regions, "now": caller.now}
     return Success(message="Changed.", data=await _account(databases, caller, user_id, "account_regions", changed))
 
 
-@router.post("/{user_id}/suspend", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
+@router.post("/{user_id:int}/suspend", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
 async def suspend(user_id: UserId, caller: CallerIs, databases: DatabasesAre) -> Success[Account]:
     """End all sessions of an account, which may not log in again, as an admin."""
     changed = {"user_id": user_id, "suspended": True, "now": caller.now}
     return Success(message="Suspended.", data=await _account(databases, caller, user_id, "account_suspend", changed))
 
 
-@router.post("/{user_id}/resume", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
+@router.post("/{user_id:int}/resume", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
 async def resume(user_id: UserId, caller: CallerIs, databases: DatabasesAre) -> Success[Account]:
     """Let a suspended account log in again, as an admin."""
     changed = {"user_id": user_id, "suspended": False, "now": caller.now}
@@ -123,7 +126,7 @@ async def leave(
     return Success(message="Deleted.", data=Done(message=_LEFT))
 
 
-@router.delete("/{user_id}", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
+@router.delete("/{user_id:int}", openapi_extra=reach("user"), responses=problems(401, 403, 404, 409, 422))
 async def delete(user_id: UserId, caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
     """The same for somebody else, as an admin."""
     async with databases.domain(caller) as domain:

@@ -31,8 +31,11 @@ class Entry(BaseModel):
     action: Annotated[Literal["INSERT", "UPDATE", "DELETE", "READ"], Field(description="What was done.")]
     table_name: Annotated[str, Field(description="Table of the row; for READ what was looked at.")]
     row_key: Annotated[str, Field(description="Key of the row; for READ the meter or user, * for several.")]
-    old: Annotated[dict[str, Any] | None, Field(description="The row before, without secrets.")]
-    new: Annotated[dict[str, Any] | None, Field(description="The row after, without secrets; what a READ asked for.")]
+    old: Annotated[
+        dict[str, Any] | None,
+        Field(description="The row before, without secrets; [erased] is what was personal of who has left."),
+    ]
+    new: Annotated[dict[str, Any] | None, Field(description="The row after, likewise; what a READ asked for.")]
     subjects: Annotated[
         list[int] | None, Field(description="Numbers of the users at whose data a READ looked.", examples=[[17]])
     ]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from cloud.api import codes
 from cloud.api.access import PUBLIC, SELF
-from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, RequestId, UserAgent
+from cloud.api.caller import Address, CallerIs, DatabasesAre, Known, Now, PartsAre, RequestId, UserAgent
 from cloud.api.codes import Otp, Recipient, Sent
 from cloud.api.envelope import Body, Done, Success, problems
 from cloud.api.errors import (
@@ -249,6 +249,7 @@ async def login(
     now: Now,
     address: Address,
     agent: UserAgent,
+    known: Known,
 ) -> Success[LoggedIn]:
     """Log in. Attempts are counted by address and by account; where somebody has logged in before, apart from those of
     strangers, who can lock out none but themselves. Where there is a second factor, `totp` is wanted: first log in
@@ -282,6 +283,7 @@ async def login(
     require_factor(session["outcome"].removeprefix("second_factor_"), session["retry_after_s"])
     if session["outcome"] != "opened":
         raise CredentialsRefused(_REFUSED)
+    known(found["user_id"])
     access, said = parts.tokens.issue(
         user_id=found["user_id"], session_id=session["family_id"], role=session["role"], now=now
     )
@@ -300,6 +302,7 @@ async def refresh_token(
     now: Now,
     address: Address,
     agent: UserAgent,
+    known: Known,
 ) -> Success[Tokens]:
     """Exchange a refresh token for new tokens. Who lost the answer may ask again within 30 s and gets the same one; a
     token that comes again after that ends the session."""
@@ -322,6 +325,7 @@ async def refresh_token(
         _LOG.warning("a refresh token came again", user_id=session["user_id"], session=str(session["family_id"]))
     if session["outcome"] != "rotated":
         raise Unauthenticated("this session is over; log in again")
+    known(session["user_id"])
     access, said = parts.tokens.issue(
         user_id=session["user_id"], session_id=session["family_id"], role=session["role"], now=now
     )

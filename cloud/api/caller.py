@@ -1,6 +1,7 @@
 """Who asks: the access token of a request, and the request's own name."""
 
 import ipaddress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
@@ -95,6 +96,13 @@ async def _user_agent(request: Request) -> str | None:
     return user_agent(request)
 
 
+async def _known(request: Request) -> Callable[[int], None]:
+    def known(user_id: int) -> None:
+        request.state.user_id = user_id
+
+    return known
+
+
 CallerIs = Annotated[Caller, Depends(caller)]
 DatabasesAre = Annotated[Databases, Depends(_databases)]
 PartsAre = Annotated[Parts, Depends(_parts)]
@@ -102,3 +110,5 @@ RequestId = Annotated[str, Depends(_request_id)]
 Now = Annotated[datetime, Depends(_now)]
 Address = Annotated[str | None, Depends(_address)]
 UserAgent = Annotated[str | None, Depends(_user_agent)]
+Known = Annotated[Callable[[int], None], Depends(_known)]
+"""Says, to the log, whose request it is that came without an access token."""

@@ -1,6 +1,8 @@
 """Methods: HEAD is answered wherever GET is, and each path knows what may be asked of it."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,9 +38,23 @@ class Heads:
 def allowed(app: FastAPI, path: str) -> list[str]:
     """The methods of a path, for Allow; empty where there is none."""
     found = {"OPTIONS"}
-    for template, methods in app.openapi()["paths"].items():
-        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
-            found |= {method.upper() for method in methods}
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(_pattern(template, operations.values()), path):
+            found |= {method.upper() for method in operations}
     if "GET" in found:
         found.add("HEAD")
     return sorted(found) if len(found) > 1 else []
+
+
+def _pattern(template: str, operations: Iterable[Mapping[str, Any]]) -> str:
+    """What a path of the template looks like: where a number is wanted, a word is another path."""
+    numbers = {
+        parameter["name"]
+        for operation in operations
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "path" and parameter["schema"].get("type") == "integer"
+    }
+    pattern = re.escape(template)
+    for name in re.findall(r"{(\w+)}", template):
+        pattern = pattern.replace(rf"\{{{name}\}}", "[0-9]+" if name in numbers else "[^/]+")
+    return pattern

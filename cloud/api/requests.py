@@ -119,7 +119,7 @@ class Named:
 
 
 def _count(scope: Scope, user_id: int | None, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "none")
+    route = getattr(scope.get("route"), "path_format", "none")
     method = scope["method"] if scope["method"] in metrics.METHODS else "other"
     metrics.REQUESTS.labels(route, method, f"{status // 100}xx" if status else "none").inc()
     metrics.SECONDS.labels(route).observe(seconds)

@@ -35,6 +35,15 @@ class Link(NamedTuple):
     hash: bytes
 
 
+class Personal(NamedTuple):
+    """A row of audit_personal: what a row of the log has the digest of."""
+
+    user_id: int
+    value: str
+    salt: bytes
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of a lane; link 0 where it has none yet."""
@@ -60,3 +69,8 @@ def link_hash(link: Link, previous: bytes) -> bytes:
     """What `link` would have for a hash after `previous`."""
     numbers = (link.lane, link.link_id, link.linked_us, link.block, link.transaction_id, link.rows)
     return packed_hash(previous, [*map(str, numbers), link.rows_digest.hex()])
+
+
+def personal_digest(kept: Personal) -> str:
+    """What rows of the log would have of it, hexadecimal."""
+    return hashlib.sha256(kept.salt + kept.value.encode()).hexdigest()

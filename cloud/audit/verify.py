@@ -7,7 +7,20 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import args_row, kwargs_row
 
-from cloud.audit.chain import AUDIT_ID, BLOCK, POSITION, START, TRANSACTION_ID, Head, Link, Row, link_hash, packed_hash
+from cloud.audit.chain import (
+    AUDIT_ID,
+    BLOCK,
+    POSITION,
+    START,
+    TRANSACTION_ID,
+    Head,
+    Link,
+    Personal,
+    Row,
+    link_hash,
+    packed_hash,
+    personal_digest,
+)
 from cloud.db.queries import Queries
 
 _QUERIES = Queries("audit")
@@ -26,7 +39,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How much was looked at, and the first fault: by rows, then by links, then at the ends."""
+    """How much was looked at, and the first fault: by rows, then by links, then at the ends,
+    then by what is kept apart."""
 
     rows: int
     links: int
@@ -46,7 +60,7 @@ def verify(connection: psycopg.Connection, *, known: Sequence[Head] = ()) -> Ver
         chain = _Chain(known)
         later = chain.fault(_stream(connection, "chain", Link))
         heads = read_heads(connection)
-        fault = fault or later or chain.end(heads)
+        fault = fault or later or chain.end(heads) or _personal(connection)
     return Verdict(rows=rows.count, links=chain.count, heads=heads, fault=fault)
 
 
@@ -60,6 +74,19 @@ def _stream(connection: psycopg.Connection, query: str, kind: type[Any]) -> Iter
     with connection.cursor(f"audit_{query}", row_factory=args_row(kind)) as cursor:
         cursor.itersize = _AT_ONCE
         yield from cursor.execute(_QUERIES[query])
+
+
+def _personal(connection: psycopg.Connection) -> Fault | None:
+    """What was done to the values of which rows have digests."""
+    for kept in _stream(connection, "personal", Personal):
+        if personal_digest(kept) != kept.digest:
+            return Fault("altered", None, f"a personal value of user {kept.user_id} is not what was written: altered")
+    with connection.cursor() as cursor:
+        gone = cursor.execute(_QUERIES["personal_gone"]).fetchone()
+    if gone is None:
+        return None
+    message = f"of row {gone[0]} a personal value was deleted or altered, though user {gone[1]} has not left"
+    return Fault("deleted", gone[0], message)
 
 
 class _Rows:

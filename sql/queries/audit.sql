@@ -2,7 +2,8 @@
 
 -- name: page
 -- Newest first; what is NULL does not narrow. Of a page, the last audit_id is where the next one goes on.
-SELECT audit_id, occurred_at, actor, database_role, request_id, action, table_name, row_key, old, new, subjects, meters
+SELECT audit_id, occurred_at, actor, database_role, request_id, action, table_name, row_key,
+    audit_told(old) AS old, audit_told(new) AS new, subjects, meters
 FROM audit_logs
 WHERE (%(before)s::bigint IS NULL OR audit_id < %(before)s)
     AND (%(actor)s::text IS NULL OR actor = %(actor)s)
@@ -57,3 +58,19 @@ FROM (SELECT *, (extract(epoch FROM linked_at) * 1000000)::bigint AS linked_us F
 -- name: heads
 -- Ends of the lanes.
 SELECT lane, link_id, hash FROM audit_heads ORDER BY lane;
+
+-- name: personal
+-- What rows have digests of.
+SELECT user_id, value, salt, digest FROM audit_personal ORDER BY user_id, value;
+
+-- name: personal_gone
+-- The first row with a digest of nothing, though the log does not say that its user has left.
+SELECT a.audit_id, a.row_key
+FROM audit_logs AS a
+CROSS JOIN LATERAL (SELECT value FROM jsonb_each(a.old) UNION ALL SELECT value FROM jsonb_each(a.new)) AS e
+WHERE a.table_name = 'users' AND jsonb_typeof(e.value) = 'object'
+    AND NOT EXISTS (SELECT FROM audit_personal AS p WHERE p.digest = e.value ->> 'digest' AND p.user_id::text = a.row_key)
+    AND NOT EXISTS (SELECT FROM audit_logs AS l
+                     WHERE l.table_name = 'users' AND l.row_key = a.row_key
+                       AND (l.action = 'DELETE' OR l.new ->> 'deleted_at' IS NOT NULL))
+ORDER BY a.audit_id LIMIT 1;

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import cloud.api.app
+import cloud.api.limits
 import cloud.api.metrics
 import cloud.cli
 import cloud.connections
@@ -41,9 +43,11 @@ INSTALL = (ROOT / "docs" / "install.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def _rows(text: str, heading: str) -> list[list[str]]:
-    """Cells of the tables under a heading, without their heads."""
-    section = re.split(r"^#+ ", text.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+def _rows(text: str, heading: str, below: str = "") -> list[list[str]]:
+    """Cells of the tables under a heading, or under one below it, without rules."""
+    section = text.split(f"\n## {heading}\n", 1)[1]
+    section = section.split(f"\n### {below}\n", 1)[1] if below else section
+    section = re.split(r"^#+ ", section, maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
 
@@ -125,6 +129,39 @@ def test_every_command_of_the_cloud_is_told_in_a_page() -> None:
     pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")) + README
     commands = typer.main.get_group(cloud.cli.app).commands
     assert [name for name in commands if f"segs-cloud {name}" not in pages] == []
+
+
+LIMITED = {
+    "register": ("registering", 1),
+    "code": ("codes, asked for or tried", 1),
+    "refresh": ("refreshing tokens", 1),
+    "proof": ("setting a password, by a proof or a code", 1),
+    "login": ("logging in", 2),
+    "password": ("the password once more, of who is logged in", 2),
+}
+"""Row and column that say it."""
+
+
+def test_every_limit_of_the_api_is_in_the_table() -> None:
+    told = {row[0]: row for row in _rows(OPERATIONS, "The API", "Limits")}
+    limits = [found for found in vars(cloud.api.limits).values() if isinstance(found, cloud.api.limits.Limit)]
+    assert {limit.name for limit in limits} == set(LIMITED)
+    for limit in limits:
+        row, column = LIMITED[limit.name]
+        assert told[row][column] == f"{limit.capacity} at once, then {_pace(limit.per_s)}"
+
+
+def _pace(per_s: float) -> str:
+    every_s = round(1 / per_s)
+    return f"{per_s:g} a second" if per_s > 1 else "one a minute" if every_s == 60 else f"one in {every_s} s"
+
+
+def test_every_endpoint_of_telemetry_is_in_the_table() -> None:
+    prefix = "/api/v1/telemetry/"
+    paths = [path.removeprefix(prefix) for path in cloud.api.app.build(None).openapi()["paths"] if prefix in path]
+    told = [cell for row in _rows(OPERATIONS, "The API")[1:] for cell in re.findall(r"`([^`?]+)[^`]*`", row[0])]
+    named = [path.replace("{code}", "METER").replace("{region}", "REGION") for path in paths]
+    assert sorted(named) == sorted(told)
 
 
 def test_every_reason_of_the_quarantine_is_explained() -> None:

@@ -10,6 +10,7 @@ from cloud.db.errors import ImmutableError, domain_error
 UNAUDITED = {
     "audit_heads",
     "audit_links",
+    "audit_personal",
     "idempotency_keys",
     "login_networks",
     "recovery_codes",

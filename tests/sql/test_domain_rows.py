@@ -22,6 +22,7 @@ NOTHING: set[object] = set()
 # What nobody, Ada, Bob, the operator of the north, that of the south, the admin and a suspended admin see.
 SEEN: dict[str, tuple[set[object], ...]] = {
     "users": (NOTHING, {1}, {2}, {1, 2, 3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
+    "audit_personal": (NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, {1, 2, 3, 4, 5, 6}, NOTHING),
     "user_preferences": (NOTHING, {1}, {2}, {3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
     "operator_regions": (NOTHING, {3}, NOTHING, {1}, {2}, ALL, NOTHING),
     "sessions": (NOTHING, {1}, {2}, {3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),

@@ -103,7 +103,9 @@ BEGIN
        SET email = NULL, name = NULL, phone = NULL, region = NULL, password_hash = NULL, email_verified_at = NULL,
            role = 'USER', deleted_at = greatest(p_now, created_at)
      WHERE user_id = p_user_id;
+    -- The log keeps what was done, and to which number.
+    DELETE FROM audit_personal WHERE user_id = p_user_id;
 END
 $$;
-COMMENT ON FUNCTION account_delete(integer, timestamptz) IS 'The caller, or whom an admin names, leaves: the row loses all that is personal, meters are nobody''s from now on, the address is free; bills, and whose meters were until now, stay. Raises as account_lock does, SG081 the last admin';
+COMMENT ON FUNCTION account_delete(integer, timestamptz) IS 'The caller, or whom an admin names, leaves: row and audit log lose all that is personal, meters are nobody''s from now on, the address is free; bills, and whose meters were until now, stay. Raises as account_lock does, SG081 the last admin';
 GRANT EXECUTE ON FUNCTION account_delete(integer, timestamptz) TO segs_api;

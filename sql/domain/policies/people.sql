@@ -82,3 +82,10 @@ CREATE POLICY audit_logs_services ON audit_logs TO segs_worker, segs_readonly US
 DROP POLICY IF EXISTS audit_logs_seen ON audit_logs;
 CREATE POLICY audit_logs_seen ON audit_logs FOR SELECT TO segs_api
     USING ((SELECT caller_role()) = 'ADMIN');
+
+ALTER TABLE audit_personal ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS audit_personal_services ON audit_personal;
+CREATE POLICY audit_personal_services ON audit_personal TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS audit_personal_seen ON audit_personal;
+CREATE POLICY audit_personal_seen ON audit_personal FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'ADMIN');

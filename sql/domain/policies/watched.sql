@@ -50,3 +50,6 @@ CREATE POLICY alerts_watched ON alerts AS RESTRICTIVE FOR SELECT TO segs_api
 
 DROP POLICY IF EXISTS audit_logs_watched ON audit_logs;
 CREATE POLICY audit_logs_watched ON audit_logs AS RESTRICTIVE FOR SELECT TO segs_api USING ((SELECT caller_declared()));
+
+DROP POLICY IF EXISTS audit_personal_watched ON audit_personal;
+CREATE POLICY audit_personal_watched ON audit_personal AS RESTRICTIVE FOR SELECT TO segs_api USING ((SELECT caller_declared()));

@@ -40,8 +40,8 @@ COMMENT ON COLUMN audit_logs.request_id IS 'The session''s segs.request_id, NULL
 COMMENT ON COLUMN audit_logs.action IS 'INSERT, UPDATE or DELETE; READ for a look at somebody else''s data';
 COMMENT ON COLUMN audit_logs.table_name IS 'Table of the row; for a READ what was looked at, as the API names it';
 COMMENT ON COLUMN audit_logs.row_key IS 'Primary key of the row, as text; for a READ the code of the one meter or number of the one user, * where there is not one';
-COMMENT ON COLUMN audit_logs.old IS 'The row before, secrets withheld; NULL for an INSERT or READ';
-COMMENT ON COLUMN audit_logs.new IS 'The row after, secrets withheld; NULL for a DELETE; for a READ what was asked for';
+COMMENT ON COLUMN audit_logs.old IS 'The row before, secrets withheld, {"digest": …} of audit_personal for what is personal; NULL for an INSERT or READ';
+COMMENT ON COLUMN audit_logs.new IS 'The row after, likewise; NULL for a DELETE; for a READ what was asked for';
 COMMENT ON COLUMN audit_logs.subjects IS 'Of a READ: users whose data it was, NULL where that was not known beforehand';
 COMMENT ON COLUMN audit_logs.meters IS 'Of a READ: meters whose data it was, NULL where that was not known beforehand';
 COMMENT ON COLUMN audit_logs.form IS 'Which fields the hash covers, in which form: 1';
@@ -61,6 +61,26 @@ CREATE OR REPLACE TRIGGER audit_logs_immutable BEFORE UPDATE OR DELETE OR TRUNCA
 CREATE OR REPLACE TRIGGER audit_logs_seal BEFORE INSERT ON audit_logs
     FOR EACH ROW EXECUTE FUNCTION seal_audit_row();
 GRANT SELECT ON audit_logs TO segs_api, segs_readonly;
+
+-- The log is for ever, names and addresses are not: rows have their digests, which prove the values as long as these are here.
+CREATE TABLE IF NOT EXISTS audit_personal (
+    user_id integer NOT NULL,
+    value text NOT NULL,
+    salt bytea NOT NULL CHECK (length(salt) = 16),
+    digest text NOT NULL UNIQUE,
+    PRIMARY KEY (user_id, value),
+    CONSTRAINT audit_personal_digest_is_of_value CHECK (digest = encode(sha256(salt || convert_to(value, 'UTF8')), 'hex'))
+);
+COMMENT ON TABLE audit_personal IS 'Names, addresses, numbers and regions of users that the log speaks of; they are deleted when the user leaves';
+COMMENT ON COLUMN audit_personal.user_id IS 'Whose they are; no reference, since a log outlives what it is of';
+COMMENT ON COLUMN audit_personal.value IS 'The value, as text';
+COMMENT ON COLUMN audit_personal.salt IS '122 random bits';
+COMMENT ON COLUMN audit_personal.digest IS 'SHA-256 of salt and value; in audit_logs.old and new it stands in the place of the value';
+CREATE OR REPLACE TRIGGER audit_personal_immutable BEFORE UPDATE OR TRUNCATE ON audit_personal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+CREATE OR REPLACE TRIGGER audit_personal_stays BEFORE DELETE ON audit_personal
+    FOR EACH ROW EXECUTE FUNCTION refuse_early_erasure();
+GRANT SELECT ON audit_personal TO segs_api, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS audit_heads (
     lane smallint PRIMARY KEY CHECK (lane > 0),

@@ -40,7 +40,7 @@ COMMENT ON INDEX users_region_idx IS 'People of a region';
 CREATE OR REPLACE TRIGGER users_touch BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE OR REPLACE TRIGGER users_preferences AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION add_user_preferences();
 CREATE OR REPLACE TRIGGER users_audit AFTER INSERT OR UPDATE OR DELETE ON users
-    FOR EACH ROW EXECUTE FUNCTION audit_change('user_id');
+    FOR EACH ROW EXECUTE FUNCTION audit_change('user_id', 'email', 'name', 'phone', 'region');
 -- Passwords, roles, suspensions and addresses change through functions alone, and no hash is read but by them.
 GRANT SELECT (user_id, email, name, phone, region, role, email_verified_at, tokens_valid_from, suspended_at, deleted_at,
               created_at, updated_at), UPDATE (name, phone) ON users TO segs_api;

@@ -36,6 +36,10 @@ def test_accounts_are_listed_with_filters_that_are_applied_page_by_page(api: Api
     assert ids(role="OPERATOR") == [person.user_id for person in made[:4]]
     assert ids(suspended=True) == [made[0].user_id]
     assert ids(search=made[4].email.upper()) == [made[4].user_id]
+    searched = (
+        "SELECT DISTINCT new ->> 'search' FROM audit_logs WHERE action = 'READ' AND actor = %s AND new ? 'search'"
+    )
+    assert api.do(searched, f"user:{admin.user_id}") == [("[withheld]",)]
     assert ids(region="south") == []
     one = api.get(f"/users/{made[1].user_id}", token=admin.token).json()["data"]
     assert (one["regions"], one["role"]) == (["north"], "OPERATOR")
@@ -94,6 +98,9 @@ def test_who_leaves_takes_what_is_personal_and_leaves_the_bills(api: Api, readin
     person, admin = api.person(), api.person("ADMIN")
     code = person.meter()
     reading(code, 777.0)
+    of_them = {"table": "users", "row": str(person.user_id), "limit": 50}
+    told = api.get("/audit", token=admin.token, **of_them).json()["data"]
+    assert {entry["new"]["email"] for entry in told} == {person.email}
     bill = (
         "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount,"
         " status, invoice_number, finalised_at, due_date) VALUES (%s, %s, '2026-01-01', '2026-02-01', 'UTC', 'EUR', 10,"
@@ -114,6 +121,13 @@ def test_who_leaves_takes_what_is_personal_and_leaves_the_bills(api: Api, readin
     assert api.do("SELECT i::text FROM invoices i WHERE invoice_id = %s", invoice_id) == before
     latest = api.get(f"/telemetry/meters/{code}/latest", token=admin.token).json()["data"]
     assert latest["reading"]["power_w"] == 777.0
+    [entry] = api.get("/audit", token=admin.token, action="INSERT", **of_them).json()["data"]
+    assert (entry["new"]["email"], entry["new"]["name"]) == ("[erased]", "[erased]")
+    entry, *_ = api.get("/audit", token=admin.token, action="UPDATE", **of_them).json()["data"]
+    assert (entry["old"]["email"], entry["old"]["name"], entry["new"]["email"]) == ("[erased]", "[erased]", None)
+    assert api.do("SELECT count(*) FROM audit_logs a WHERE a::text LIKE %s", f"%{person.email}%") == [(0,)]
+    whole = api.segs_cloud("audit", "verify")
+    assert whole.returncode == 0, whole.stderr
     again = api.post("/auth/register", {"name": "Somebody else", "email": person.email}).json()["data"]["user"]
     assert again["user_id"] != person.user_id
     assert api.do("SELECT user_id FROM users WHERE email = %s", person.email) == [(again["user_id"],)]

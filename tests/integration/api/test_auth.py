@@ -1,9 +1,11 @@
 """From registration to logout, over HTTP."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -182,6 +184,32 @@ def test_a_weak_password_is_refused_and_no_secret_comes_back(api: Api) -> None:
     assert "hunter2" not in malformed.text
     assert {fault["where"] for fault in malformed.json()["errors"]} == {"body.email", "body.password"}
     assert api.post("/auth/set-password", {"token": token, "password": NEW}).status_code == 200
+
+
+def test_the_log_says_who_logged_in_and_of_a_refusal_nobody(api: Api) -> None:
+    person = api.person()
+    asked = {
+        "right": ("/auth/login", {"email": person.email, "password": PASSWORD}),
+        "wrong": ("/auth/login", {"email": person.email, "password": "wrong password"}),
+        "refresh": ("/auth/refresh-token", {"refresh_token": person.tokens["refresh_token"]}),
+        "made-up": ("/auth/refresh-token", {"refresh_token": "made up"}),
+    }
+    names = {which: uuid.uuid4().hex for which in asked}
+    for which, (path, body) in asked.items():
+        api.ask("POST", path, body, headers={"x-request-id": names[which]})
+    users: dict[str, int | None] = {}
+    deadline = time.monotonic() + 10
+    # The line of a request is written after its answer.
+    while not set(names.values()) <= users.keys() and time.monotonic() < deadline:
+        lines = [json.loads(line) for line in api.log.read_text().splitlines()]
+        users = {line["request_id"]: line["user_id"] for line in lines if line["event"] == "request"}
+
+    assert {which: users[name] for which, name in names.items()} == {
+        "right": person.user_id,
+        "wrong": None,
+        "refresh": person.user_id,
+        "made-up": None,
+    }
 
 
 def test_nothing_secret_is_in_the_log(api: Api) -> None:

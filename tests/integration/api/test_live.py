@@ -138,6 +138,8 @@ def test_a_batch_that_was_begun_before_and_ended_after_another_is_not_missed(
     """Numbers are drawn in the order of beginning; a cursor by number would be past it."""
     person, code = watched
     now = datetime.now(UTC)
+    # Who makes a chunk holds up everybody else who writes to it; in operation it is made ahead of time.
+    store(api, (code, now - SECOND, 0), (code, now + 3 * SECOND, 0))
     with watching(api, person, code) as stream, psycopg.connect(api.telemetry) as slow:
         deliver(slow, [(code, now, 1)])
         store(api, (code, now + SECOND, 2))
