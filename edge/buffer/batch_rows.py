@@ -6,6 +6,7 @@ from typing import Any
 
 from contract.codec import MEDIA_TYPES, PACKED
 from edge.buffer.batches import Cut, Lane
+from edge.buffer.seal import batch_seal
 from edge.buffer.tables import extent
 
 _COLUMNS = (
@@ -21,6 +22,7 @@ _COLUMNS = (
     # A text that is no text any more is not to keep the buffer from being opened.
     "CAST(media_type AS BLOB)",
     "receipt_us",
+    "seal",
 )
 _STREAM_STEP = 1 << 40
 # Confirmed batches that are still known, for who asks what became of a reading.
@@ -51,7 +53,7 @@ def unconfirmed(db: sqlite3.Connection, stream_id: int) -> list[Cut]:
 def insert_cut(db: sqlite3.Connection, stream_id: int, cut: Cut, now_us: int) -> None:
     db.execute(
         "INSERT INTO batch (id, stream, seq, lane, first_id, last_id, true_us, readings, first_us, last_us, "
-        "sha256, media_type, cut_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sha256, media_type, cut_us, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             _row_id(stream_id, cut.seq),
             stream_id,
@@ -66,6 +68,7 @@ def insert_cut(db: sqlite3.Connection, stream_id: int, cut: Cut, now_us: int) ->
             cut.sha256,
             cut.media_type,
             now_us,
+            _seal(cut),
         ),
     )
 
@@ -82,17 +85,23 @@ def forget_history(db: sqlite3.Connection, stream_id: int, next_seq: int) -> Non
     db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
 
 
+def _seal(cut: Cut) -> int:
+    return batch_seal(
+        cut.seq, cut.first_id, cut.last_id, cut.true_us, cut.readings, cut.first_us, cut.last_us, cut.sha256
+    )
+
+
 def _row_id(stream_id: int, seq: int) -> int:
     return stream_id * _STREAM_STEP + seq
 
 
 def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
     """The batch of a row with `_COLUMNS`. What is damaged of it shows when it is made, by its checksum."""
-    seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us = row
+    seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us, sealed = row
     ids = None if first_id is None or last_id is None else (first_id, last_id)
     kept, size = (0, 0) if ids is None else extent(db, ids)
     text = media_type.decode("ascii", "replace")
-    return Cut(
+    cut = Cut(
         seq=seq,
         lane=Lane(lane),
         first_id=first_id,
@@ -108,3 +117,5 @@ def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
         # Where these are not its segments, it is not known any more what the receipt was for.
         receipt_us=receipt_us if kept == readings else None,
     )
+    cut.sound = sealed == _seal(cut)
+    return cut

@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge.buffer.batch_rows import begin_stream
 from edge.buffer.database import change, primary_code, translated
 from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
+from edge.buffer.seal import boot_seal, segment_seal
 from edge.buffer.tables import statements
 from edge.buffer.upgrade import FORMAT, from_format_1
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
@@ -24,6 +26,10 @@ _PAGE_BYTES = 512
 _OF_ANOTHER_TYPE = "SELECT id FROM segment WHERE " + " OR ".join(
     f"typeof({column}) <> 'integer'" for column in ("boot", "level", "readings", "first_us", "last_us")
 )
+_SEALED: dict[str, tuple[str, Callable[..., int]]] = {
+    "boot": ("id, boot_id, offset_us", boot_seal),
+    "segment": ("id, boot, offset_us, level, readings, first_us, last_us", segment_seal),
+}
 # A log that grew while somebody read for long is cut back to this.
 _LOG_BYTES = 4 * 2**20
 # A damaged file that is set aside, before and after it is read; a copy of one that was taken away.
@@ -141,6 +147,10 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     # Columns take any type, and SQLite's check finds nothing in that.
     for [row_id] in db.execute(_OF_ANOTHER_TYPE):
         raise BufferDamaged(f"segment {row_id!r} has a value that is no number")
+    for table, (columns, seal_of) in _SEALED.items():
+        for sealed, *values in db.execute(f"SELECT seal, {columns} FROM {table}"):
+            if sealed != seal_of(*values):
+                raise BufferDamaged(f"{table} {values[0]}: what its row tells is not what was written")
 
 
 def _check_definitions(db: sqlite3.Connection, schema: str) -> None:

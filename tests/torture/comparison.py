@@ -287,4 +287,4 @@ def _fate_of_one(one: Told, poll: _Poll, history: History) -> Fate:
 def _fate_of_message(one: Told, history: History) -> Fate:
     if one.confirmed_us is None:
         return "undelivered" if one.withdrawn or history.meters_died_after(one.t_us) else "lost"
-    return "forgotten" if history.broker_forgot(one.confirmed_us) else "lost"
+    return "forgotten" if history.broker_forgot(one.t_us, one.confirmed_us) else "lost"

@@ -250,8 +250,21 @@ def test_a_message_that_no_broker_confirmed_is_undelivered_only_if_the_meters_di
 def test_a_broker_is_blamed_only_for_what_it_confirmed_just_before_its_kill() -> None:
     history = History(1.0)
     history.died("mosquitto", 20 * _S, 20 * _S)
+    history.began("mosquitto", 21 * _S)
     told = [_message(19.8, confirmed_s=19.85, power_w=1.5), _message(18, confirmed_s=18.1, power_w=2.5)]
     assert _fates(_found(told, [], history)) == {"forgotten": 1, "lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("told_s", "confirmed_s", "fate"), [(19.9, 20.4, "forgotten"), (20.2, 20.4, "lost"), (19.9, 21.1, "lost")]
+)
+def test_a_confirmation_noted_late_is_of_the_broker_that_was_killed_until_the_next_one_began(
+    told_s: float, confirmed_s: float, fate: str
+) -> None:
+    history = History(1.0)
+    history.died("mosquitto", 20 * _S, round(20.1 * _S))
+    history.began("mosquitto", 21 * _S)
+    assert _fates(_found([_message(told_s, confirmed_s=confirmed_s, power_w=1.5)], [], history)) == {fate: 1}
 
 
 def test_what_a_fault_destroyed_is_excused_by_its_own_count_and_no_further() -> None:
