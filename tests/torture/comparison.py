@@ -67,7 +67,7 @@ def compare(
         answers = told.get(meter, [])
         _assign(meter, answers, rows.get(meter, []), findings)
         _give_rows_to_the_certain(answers, history)
-        missing += [(meter, poll) for poll in _polls(answers) if poll.missing]
+        missing += [(meter, poll) for poll in _polls(answers, history) if poll.missing]
     destroyed = [damage.destroyed for damage in history.damages]
     for meter, poll in sorted(missing, key=lambda one: one[1].missing[0].t_us):
         reading = poll.missing
@@ -253,18 +253,26 @@ class _Poll:
         return [one for one in self.told if one.row is None]
 
 
-def _polls(told: list[Told]) -> Iterator[_Poll]:
+def _polls(told: list[Told], history: History) -> Iterator[_Poll]:
+    """What belongs together; what stopped meters still owed an earlier poll is none of the answers after it."""
     names = frozenset(name for one in told for name in one.values)
     group: list[Told] = []
     had: frozenset[str] = frozenset()
     for one in told:
-        if group and (one.message or one.t_us - group[0].t_us > _READING_US or not had.isdisjoint(one.values)):
+        if group and (not had.isdisjoint(one.values) or not _together(group, one, history)):
             yield _Poll(group, had == names)
             group, had = [], frozenset()
         group.append(one)
         had |= one.values.keys()
     if group:
         yield _Poll(group, had == names)
+
+
+def _together(group: list[Told], one: Told, history: History) -> bool:
+    """Whether `one` may be of the poll that brought `group`."""
+    if one.message or one.t_us - group[0].t_us > _READING_US:
+        return False
+    return history.unanswered(one.t_us) or not history.unanswered(group[-1].t_us)
 
 
 def _fate(poll: _Poll, history: History) -> Fate:

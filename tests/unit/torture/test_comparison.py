@@ -276,6 +276,15 @@ def test_what_a_fault_destroyed_is_excused_by_its_own_count_and_no_further() -> 
     assert _fates(_found(told, [], History(1.0))) == {"lost": 4}
 
 
+def test_what_a_meter_owed_from_before_its_stop_is_no_part_of_the_poll_that_a_fault_destroyed() -> None:
+    """E21: else one reading that is gone was two, and one of them lost."""
+    history = History(1.0)
+    history.stopped("simulator", 19 * _S, 20 * _S)
+    history.damages.append(Damage(drained_us=20 * _S, at_us=25 * _S, destroyed=1))
+    owed, *poll = _answer(20.1, energy_import_wh=1), *_poll(20.6, 2)
+    assert _fates(_found([owed, *poll], [], history)) == {"unanswered": 1, "destroyed": 1}
+
+
 def test_what_the_gateway_gave_up_for_want_of_room_is_excused_by_its_own_count() -> None:
     """E20"""
     told = _poll(10, 1) + _poll(20, 2)
