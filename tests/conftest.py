@@ -14,6 +14,7 @@ from typing import Literal
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from local.servers import MosquittoBroker, PostgresServer
 from local.servers import free_port as _free_port
@@ -27,6 +28,8 @@ _FAST = {
     "checkpoint_timeout": "1h",
     "shared_buffers": "128MB",
     "max_wal_size": "256MB",
+    # The passwords are random, and of a thousand connections a minute each would cost client and server 4096 hashes.
+    "scram_iterations": "1",
     "timescaledb.max_background_workers": "1",
 }
 _MEMORY, _NAME, _ROOM_BYTES = Path("/dev/shm"), "segs-tests", 2 << 30
@@ -69,6 +72,10 @@ def pg_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Con
     folder = in_memory() or tmp_path_factory.mktemp("pg")
     server = PostgresServer(data_dir=folder, settings=_FAST, bound_to_parent=True)
     with _removed_after(folder), server:
+        # initdb has hashed it before there were settings.
+        password = conninfo_to_dict(server.dsn())["password"]
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE segs PASSWORD {}").format(password))
         found = server.installation
         pytestconfig.stash[_SERVERS].append(
             f"PostgreSQL {found.version}, TimescaleDB {found.timescaledb} ({server.edition} edition), "
