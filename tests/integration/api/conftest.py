@@ -22,10 +22,22 @@ from psycopg import sql
 
 from cloud.schema.apply import apply
 from local.servers import PostgresServer, free_port
+from tests.commands import segs_cloud
+from tests.conftest import clone
 from tests.sql.people import SEED
 
 PASSWORD = "correct horse battery"
 _NUMBERS = count(1)
+_HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker does all of a module, so that the API, which takes seconds to start, is started once for it."""
+    for item in items:
+        shares = item.path.parent == _HERE and "api" in getattr(item, "fixturenames", ())
+        if shares and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @dataclass
@@ -102,8 +114,7 @@ class Api:
 
     def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
-        command = [sys.executable, "-m", "cloud", *arguments]
-        return subprocess.run(command, env=os.environ | owner, input=typed, capture_output=True, text=True, check=False)
+        return segs_cloud(*arguments, environment=owner, typed=typed)
 
     def person(self, role: str = "USER", *regions: str) -> Person:
         """A new account that is logged in."""
@@ -150,8 +161,7 @@ def databases(server: PostgresServer, *templates: str) -> Iterator[list[str]]:
     names = [f"api_{uuid.uuid4().hex[:12]}" for _ in templates]
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         for name, template in zip(names, templates, strict=True):
-            identifiers = sql.Identifier(name), sql.Identifier(template)
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
+            connection.execute(clone(name, template))
         try:
             yield names
         finally:
