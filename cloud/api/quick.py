@@ -1,5 +1,5 @@
-"""What screens ask for all the time: one statement in each database, and its JSON passed on as it is. Operators and
-admins take another statement, which writes down what they look at."""
+"""What screens ask for all the time: one statement in each database for all who ask at once, and its JSON passed on as
+it is. Operators and admins take another statement, which writes down what they look at."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from cloud.api.database import Caller
 from cloud.api.errors import NotFound, SecondFactorMissing, Unauthenticated
 from cloud.db.lane import Lanes
 from cloud.db.queries import Queries
+from cloud.db.together import Together, array
 
 _QUERIES = Queries("api_lanes")
 DOMAIN = {"readable": _QUERIES["readable"], "watched": _QUERIES["watched"]}
@@ -20,6 +21,7 @@ class Quick:
 
     def __init__(self, *, domain: Lanes, telemetry: Lanes) -> None:
         self._domain, self._telemetry = domain, telemetry
+        self._readers, self._newest = Together(domain, "readable"), Together(telemetry, "latest")
 
     async def latest(self, caller: Caller, codes: Sequence[str]) -> list[tuple[str, msgspec.Raw | None]]:
         """The newest reading of each meter, each code once, None where there is none that the caller may read.
@@ -27,7 +29,7 @@ class Quick:
         Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
         """
         found, numbers, grants = await self._readable(caller, codes, "telemetry/latest")
-        rows = await self._telemetry.ask("latest", (grants, numbers, caller.now.isoformat().encode()))
+        rows = await self._newest.ask((grants, numbers, caller.now.isoformat().encode()))
         newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
         return [(code, newest.get(found[code])) for code in dict.fromkeys(codes)]
 
@@ -58,9 +60,9 @@ class Quick:
             access.session_id.hex.encode(),
             access.token_id.hex.encode(),
             caller.now.isoformat().encode(),
-            _array(codes),
+            array(code.encode() for code in codes),
         )
-        [(role, known, numbers, grants)] = await self._domain.ask("readable", asked)
+        [(role, known, numbers, grants)] = await self._readers.ask(asked)
         if role not in (None, b"USER"):
             look = (caller.request_id.encode(), what.encode(), None if every is None else every.encode())
             [(role, known, numbers, grants, missing)] = await self._domain.ask("watched", asked + look)
@@ -73,12 +75,6 @@ class Quick:
             if code not in found:
                 raise NotFound(f"there is no meter {code}")
         return found, numbers, grants
-
-
-def _array(texts: Sequence[str]) -> bytes:
-    """PostgreSQL's text form of an array."""
-    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return ("{" + ",".join(quoted) + "}").encode()
 
 
 def _elements(array: bytes | None) -> list[str]:

@@ -181,7 +181,9 @@ class Lane:
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
-                options=f"-c timezone=UTC -c statement_timeout={round(self._statement_timeout_s * 1000)}",
+                # To plan anew for what a statement is asked with takes longer than to run it.
+                options="-c timezone=UTC -c plan_cache_mode=force_generic_plan"
+                f" -c statement_timeout={round(self._statement_timeout_s * 1000)}",
             )
             try:
                 for name, statement in self._statements.items():
