@@ -46,6 +46,7 @@ class Lane:
         self._deadline: asyncio.TimerHandle | None = None
         self._answered = 0
         self._writing = False
+        self._socket = -1
 
     @property
     def waiting(self) -> int:
@@ -158,11 +159,10 @@ class Lane:
             self._deadline = None
         if connection is not None:
             loop = asyncio.get_running_loop()
-            # A descriptor that the library has closed already is watched no more.
-            with contextlib.suppress(psycopg.OperationalError):
-                loop.remove_reader(connection.pgconn.socket)
-                if self._writing:
-                    loop.remove_writer(connection.pgconn.socket)
+            # By its number: the library may have closed it already, and the next connection will have the same.
+            loop.remove_reader(self._socket)
+            if self._writing:
+                loop.remove_writer(self._socket)
             self._writing = False
             connection.pgconn.finish()
         for answer in lost:
@@ -194,7 +194,8 @@ class Lane:
             pgconn = connection.pgconn
             pgconn.nonblocking = 1
             pgconn.enter_pipeline_mode()
-            asyncio.get_running_loop().add_reader(pgconn.socket, self._readable)
+            self._socket = pgconn.socket
+            asyncio.get_running_loop().add_reader(self._socket, self._readable)
             self._connection = connection
             return connection
 
