@@ -35,6 +35,7 @@ from cloud.api.methods import Heads
 from cloud.api.negotiation import negotiate
 from cloud.api.openapi import Application, operation_id
 from cloud.api.parts import Parts
+from cloud.api.polled import Polled
 from cloud.api.requests import Bounded, Named
 
 _PEOPLE = (auth, passwords, second_factor, sessions, users, preferences, accounts)
@@ -83,6 +84,7 @@ def build(parts: Parts | None) -> Application:
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Heads)
     if parts is not None:
+        app.add_middleware(Polled, parts=parts, of=app)
         app.add_middleware(Limited, requests=parts.requests)
     if parts is not None and parts.cors_origins:
         app.add_middleware(

@@ -7,13 +7,13 @@ such are counted in the process, where it costs nothing.
 import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from math import ceil
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api.database import Databases
@@ -118,6 +118,13 @@ class Requests:
             raise TooMany(f"too many requests of this {whose}", retry_after_s=ceil((1 - left) / limit.per_s))
 
 
+def _told(said: Sequence[tuple[Limit, int]]) -> Iterable[tuple[bytes, bytes]]:
+    """The headers."""
+    yield b"ratelimit-policy", ", ".join(limit.policy for limit, _ in said).encode()
+    yield b"ratelimit", ", ".join(limit.state(remaining) for limit, remaining in said).encode()
+
+
+@lru_cache(maxsize=10_000)
 def network(address: str | None) -> str:
     """Whom limits count for, as network_of() of the database says: a customer has 64 bits of IPv6 to ask from."""
     try:
@@ -146,9 +153,7 @@ class Limited:
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = ", ".join(limit.policy for limit, _ in said)
-                headers["RateLimit"] = ", ".join(limit.state(remaining) for limit, remaining in said)
+                message["headers"] = [*message["headers"], *_told(said)]
             await send(message)
 
         try:

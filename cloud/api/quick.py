@@ -1,7 +1,7 @@
-"""What screens ask for all the time: one statement in each database, and its JSON passed on as it is. Operators and
-admins take another statement, which writes down what they look at."""
+"""What screens ask for all the time: one statement in each database for all who ask at once, and its JSON passed on as
+it is. Operators and admins take another statement, which writes down what they look at."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from cloud.api.errors import NotFound, SecondFactorMissing, Unauthenticated
 from cloud.db.lane import Row
 from cloud.db.lanes import Lanes
 from cloud.db.queries import Queries
+from cloud.db.together import Together, array
 
 _QUERIES = Queries("api_lanes")
 DOMAIN = {"readable": _QUERIES["readable"], "watched": _QUERIES["watched"]}
@@ -22,6 +23,7 @@ class Quick:
 
     def __init__(self, *, domain: Lanes, telemetry: Lanes) -> None:
         self._domain, self._telemetry = domain, telemetry
+        self._readers, self._newest = Together(domain, "readable"), Together(telemetry, "latest")
 
     async def latest(self, caller: Caller, codes: Sequence[str]) -> list[tuple[str, msgspec.Raw | None]]:
         """The newest reading of each meter, each code once, None where there is none that the caller may read.
@@ -29,7 +31,7 @@ class Quick:
         Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
         """
         found, numbers, grants = await self._readable(caller, codes, "telemetry/latest")
-        rows = await _ask("telemetry", self._telemetry, "latest", (grants, numbers, caller.now.isoformat().encode()))
+        rows = await _answered("telemetry", self._newest.ask((grants, numbers, caller.now.isoformat().encode())))
         newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
         return [(code, newest.get(found[code])) for code in dict.fromkeys(codes)]
 
@@ -43,7 +45,7 @@ class Quick:
         # A stream asks each second: whose look it is stands in the log each minute.
         found, numbers, grants = await self._readable(caller, codes, "telemetry/live", every="1 minute")
         asked = (grants, numbers, None if cursor is None else cursor.encode())
-        [(following, readings)] = await _ask("telemetry", self._telemetry, "arrivals", asked)
+        [(following, readings)] = await _answered("telemetry", self._telemetry.ask("arrivals", asked))
         assert following is not None
         assert readings is not None
         told = msgspec.json.decode(readings.replace(b'+00:00"', b'Z"'), type=dict[str, msgspec.Raw])
@@ -60,12 +62,13 @@ class Quick:
             access.session_id.hex.encode(),
             access.token_id.hex.encode(),
             caller.now.isoformat().encode(),
-            _array(codes),
+            array(code.encode() for code in codes),
         )
-        [(role, known, numbers, grants)] = await _ask("domain", self._domain, "readable", asked)
+        [(role, known, numbers, grants)] = await _answered("domain", self._readers.ask(asked))
         if role not in (None, b"USER"):
             look = (caller.request_id.encode(), what.encode(), None if every is None else every.encode())
-            [(role, known, numbers, grants, missing)] = await _ask("domain", self._domain, "watched", asked + look)
+            watched = self._domain.ask("watched", asked + look)
+            [(role, known, numbers, grants, missing)] = await _answered("domain", watched)
             if missing == b"t":
                 raise SecondFactorMissing("your role asks for a second factor; set it up by auth/totp/enrol")
         if role is None:
@@ -77,15 +80,9 @@ class Quick:
         return found, numbers, grants
 
 
-async def _ask(database: str, lanes: Lanes, statement: str, parameters: Sequence[bytes | None]) -> list[Row]:
+async def _answered(database: str, question: Awaitable[list[Row]]) -> list[Row]:
     with metrics.failures(database), metrics.QUESTIONS.labels(database).time():
-        return await lanes.ask(statement, parameters)
-
-
-def _array(texts: Sequence[str]) -> bytes:
-    """PostgreSQL's text form of an array."""
-    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return ("{" + ",".join(quoted) + "}").encode()
+        return await question
 
 
 def _elements(array: bytes | None) -> list[str]:

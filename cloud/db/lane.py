@@ -58,6 +58,7 @@ class Lane:
         self._answer: pq.abc.PGresult | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._writing = False
+        self._socket = -1
 
     @property
     def waiting(self) -> int:
@@ -232,7 +233,9 @@ class Lane:
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
-            options=f"-c timezone=UTC -c statement_timeout={round(self._statement_timeout_s * 1000)}",
+            # To plan anew for what a statement is asked with takes longer than to run it.
+            options="-c timezone=UTC -c plan_cache_mode=force_generic_plan"
+            f" -c statement_timeout={round(self._statement_timeout_s * 1000)}",
         )
         try:
             with Patience(connection, self._wait_s):
