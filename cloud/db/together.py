@@ -68,7 +68,12 @@ class Together:
                 for question in questions:
                     await self._answer([question])
                 return
-            for _, answer in questions:
+            lost = list(questions)
+            if error.sqlstate is None:
+                # The connection, not the statement: who waited behind these would wait as long once more.
+                lost += self._waiting
+                self._waiting.clear()
+            for _, answer in lost:
                 if not answer.done():
                     answer.set_exception(error)
         except BaseException:

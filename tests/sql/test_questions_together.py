@@ -10,7 +10,7 @@ import pytest
 from psycopg_pool import TooManyRequests
 
 from cloud.api.quick import TELEMETRY
-from cloud.db.lane import Lanes, open_lanes
+from cloud.db.lanes import Lanes, open_lanes
 from cloud.db.together import Together
 from tests.sql.conftest import START, Telemetry
 from tests.sql.reads import owned
