@@ -22,6 +22,7 @@ from cloud.meters.cli import app as meter_app
 from cloud.regions.cli import app as region_app
 from cloud.schema.cli import app as schema_app
 from cloud.settings import Settings
+from cloud.tariffs.cli import app as tariff_app
 from cloud.users.cli import app as user_app
 from cloud.vee.cli import app as vee_app
 from cloud.workers.cli import worker
@@ -35,6 +36,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
 app.add_typer(region_app, name="region")
 app.add_typer(schema_app, name="schema")
+app.add_typer(tariff_app, name="tariff")
 app.add_typer(user_app, name="user")
 app.add_typer(vee_app, name="vee")
 app.command()(worker)

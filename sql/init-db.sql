@@ -12,6 +12,7 @@ BEGIN;
 \ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql
 \ir domain/functions/invoice_guard.sql
+\ir domain/functions/tariff_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
 \ir domain/tables/region_capacities.sql
@@ -36,6 +37,8 @@ BEGIN;
 \ir domain/tables/devices.sql
 \ir domain/tables/registry_state.sql
 \ir domain/tables/tariffs.sql
+\ir domain/tables/tariff_holidays.sql
+\ir domain/tables/meter_tariffs.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -66,6 +69,17 @@ BEGIN;
 \ir domain/functions/idempotency.sql
 \ir claim_periodic_work.sql
 \ir domain/functions/clear_expired.sql
+\ir quality.sql
+\ir domain/functions/rating/ratio.sql
+\ir domain/functions/rating/tariff.sql
+\ir domain/functions/tariff.sql
+\ir domain/functions/rating/open.sql
+\ir domain/functions/rating/terms.sql
+\ir domain/functions/rating/energy.sql
+\ir domain/functions/rating/demand.sql
+\ir domain/functions/rating/charges.sql
+\ir domain/functions/rating/taxes.sql
+\ir domain/functions/rating/rate.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

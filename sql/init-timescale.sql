@@ -23,7 +23,7 @@ BEGIN;
 \ir telemetry/functions/is_community.sql
 \ir telemetry/functions/require_readable_chunks.sql
 \ir telemetry/functions/limits.sql
-\ir telemetry/functions/quality.sql
+\ir quality.sql
 \ir telemetry/functions/register_allowance.sql
 \ir telemetry/functions/retention_periods.sql
 \ir telemetry/functions/marks.sql

@@ -63,6 +63,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG029": ConflictError,  # a later exchange stands
     "SG030": ImmutableError,  # audit log
     "SG031": ImmutableError,  # invoice that is no draft
+    "SG032": ImmutableError,  # price table, or what was billed by it
     "SG040": InvalidError,  # no such resolution
     "SG041": InvalidError,  # no quarter-hours
     "SG042": NotFoundError,  # nothing was edited
@@ -89,6 +90,9 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG083": ConflictError,  # no second factor
     "SG084": ForbiddenError,  # the role asks for a second factor
     "SG085": ConflictError,  # no operator
+    "SG090": NotFoundError,  # no such tariff
+    "SG091": ConflictError,  # prices from then on already
+    "SG092": ConflictError,  # tariff assigned at that time or later already
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
@@ -117,6 +121,7 @@ _ADVICE = {
     "SG028": "segs-cloud meter show names its exchanges",
     "SG042": "segs-cloud vee show --history tells what was ever edited",
     "SG046": "look at unit and decimals; --beyond-limit takes it all the same, and the reason then says so",
+    "SG090": "segs-cloud tariff list names them, and when they hold",
     "3F000": "segs-cloud schema apply brings the database to this release",
     "42501": "use a role that may: docs/operations.md, Processes, ports, roles",
     "42703": "segs-cloud schema apply brings the database to this release",

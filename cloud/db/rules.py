@@ -47,6 +47,13 @@ RULES = {
     "region_registry_region_check": _REGION,
     "regions_region_check": _REGION,
     "regions_timezone_is_known": _ZONE,
+    "tariff_holidays_key": "that day is a holiday of the tariff already",
+    "tariff_holidays_name_check": "a holiday has a name; give one",
+    "tariffs_code_check": (
+        "a tariff's code has lower-case letters, digits, '-' and '_', at most 63, and begins with one of the first two"
+    ),
+    "tariffs_reason_check": "the reason is empty; say in a few words why, or leave it out",
+    "tariffs_timezone_is_known": _ZONE,
     "user_preferences_alert_rules_off_check": "name rules of alerts in lower-case letters, digits and '_', at most 50",
     "user_preferences_consumption_threshold_wh_check": "a threshold is above 0 Wh; null for none",
     "user_preferences_language_check": "a language is named as en, or as en-GB",

@@ -39,6 +39,7 @@ RUN_HERE = (
     "docs/architecture.md",
     "docs/operations.md",
     "docs/intervals.md",
+    "docs/tariffs.md",
     "docs/field.md",
     "docs/simulator.md",
 )

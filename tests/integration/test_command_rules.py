@@ -25,6 +25,7 @@ SHOWING = [
     ("schema", "check"),
     ("meter", "list"),
     ("meter", "show", METER),
+    ("tariff", "list"),
     ("audit", "list"),
     ("audit", "verify"),
 ]
@@ -135,7 +136,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "require-second-factor",
         "forget-second-factor",
     }
-    changing |= {"set", "capacity"}
+    changing |= {"set", "capacity", "assign", "holiday"}
     silent = [
         trail
         for trail, command in COMMANDS.items()

@@ -39,6 +39,9 @@ INSERT INTO tariffs (code, name, region, currency, timezone, document, valid) VA
     ('s', 'South', 'south', 'EUR', 'UTC', '{}', '[2026-01-01, infinity)');
 INSERT INTO tariff_rules (tariff_id, component, period, tier, unit, rate) VALUES (1, 'energy', 0, 0, 'kWh', 1), (2,
         'energy', 0, 0, 'kWh', 1);
+INSERT INTO tariff_holidays (code, day, name) VALUES ('n', '2026-12-25', 'Christmas');
+INSERT INTO meter_tariffs (meter_id, code, valid)
+    SELECT m, CASE WHEN m = 3 THEN 's' ELSE 'n' END, '[2026-01-01, infinity)' FROM generate_series(1, 3) AS m;
 INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, currency, net_amount, tax_amount)
     SELECT o.meter_id, o.user_id, '2026-01-01', '2026-02-01', 'UTC', 'EUR', 10, 1 FROM meter_owners o ORDER BY 1;
 INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id, quantity, unit,

@@ -39,6 +39,8 @@ SEEN: dict[str, tuple[set[object], ...]] = {
     "region_capacities": (NOTHING, NOTHING, NOTHING, {1}, {2}, {1, 2}, NOTHING),
     "tariffs": (NOTHING, *[{1, 2}] * 5, NOTHING),
     "tariff_rules": (NOTHING, *[{1, 2}] * 5, NOTHING),
+    "tariff_holidays": (NOTHING, *[{1}] * 5, NOTHING),
+    "meter_tariffs": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "invoices": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "invoice_line_items": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "payment_transactions": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),

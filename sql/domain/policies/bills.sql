@@ -25,6 +25,24 @@ CREATE POLICY tariff_rules_made ON tariff_rules FOR INSERT TO segs_api
     WITH CHECK (EXISTS (SELECT FROM tariffs t WHERE t.tariff_id = tariff_rules.tariff_id
                    AND ((SELECT caller_role()) = 'ADMIN' OR t.region = ANY ((SELECT caller_regions())::text[]))));
 
+ALTER TABLE tariff_holidays ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS tariff_holidays_services ON tariff_holidays;
+CREATE POLICY tariff_holidays_services ON tariff_holidays TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS tariff_holidays_seen ON tariff_holidays;
+CREATE POLICY tariff_holidays_seen ON tariff_holidays FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) IS NOT NULL);
+
+ALTER TABLE meter_tariffs ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS meter_tariffs_services ON meter_tariffs;
+CREATE POLICY meter_tariffs_services ON meter_tariffs TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS meter_tariffs_seen ON meter_tariffs;
+CREATE POLICY meter_tariffs_seen ON meter_tariffs FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'ADMIN'
+           OR meter_id = ANY ((SELECT caller_meters())::integer[]) AND caller_owned(meter_id, valid)
+           OR EXISTS (SELECT FROM meter_locations l
+                       WHERE l.meter_id = meter_tariffs.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
+                         AND l.valid @> statement_timestamp()));
+
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS invoices_services ON invoices;
 CREATE POLICY invoices_services ON invoices TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

@@ -37,6 +37,11 @@ CREATE POLICY meter_exchanges_watched ON meter_exchanges AS RESTRICTIVE FOR SELE
     USING ((SELECT caller_role()) = 'USER' OR (SELECT caller_declared())
            OR meter_id = ANY ((SELECT caller_declared_meters())::integer[]));
 
+DROP POLICY IF EXISTS meter_tariffs_watched ON meter_tariffs;
+CREATE POLICY meter_tariffs_watched ON meter_tariffs AS RESTRICTIVE FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'USER' OR (SELECT caller_declared())
+           OR meter_id = ANY ((SELECT caller_declared_meters())::integer[]));
+
 DROP POLICY IF EXISTS invoices_watched ON invoices;
 CREATE POLICY invoices_watched ON invoices AS RESTRICTIVE FOR SELECT TO segs_api
     USING ((SELECT caller_role()) = 'USER' OR (SELECT caller_declared())

@@ -33,13 +33,14 @@ COMMENT ON COLUMN tariffs.reason IS 'Why the row was made; an override must say'
 COMMENT ON COLUMN tariffs.currency IS 'ISO 4217 code';
 COMMENT ON COLUMN tariffs.timezone IS 'IANA zone that the document''s schedules are local to';
 COMMENT ON COLUMN tariffs.interval_s IS 'Length of the intervals it prices, seconds';
-COMMENT ON COLUMN tariffs.document IS 'The whole tariff document';
+COMMENT ON COLUMN tariffs.document IS 'The whole tariff document, in normal form: with all that it leaves unsaid spelled out';
 COMMENT ON COLUMN tariffs.valid IS 'Span in which the row is in force, half-open';
 COMMENT ON COLUMN tariffs.created_by IS 'Operator who made it; NULL for the tariff worker';
 COMMENT ON COLUMN tariffs.created_at IS 'When the row was made';
 COMMENT ON COLUMN tariffs.updated_at IS 'When the row changed last';
 COMMENT ON INDEX tariffs_one_at_a_time IS 'A tariff has one price table of an origin at a time';
 COMMENT ON INDEX tariffs_region_idx IS 'Tariffs of a region';
+CREATE OR REPLACE TRIGGER tariffs_guard AFTER UPDATE ON tariffs FOR EACH ROW EXECUTE FUNCTION guard_tariff();
 CREATE OR REPLACE TRIGGER tariffs_touch BEFORE UPDATE ON tariffs FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE OR REPLACE TRIGGER tariffs_audit AFTER INSERT OR UPDATE OR DELETE ON tariffs
     FOR EACH ROW EXECUTE FUNCTION audit_change('tariff_id');

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from cloud.intervals.reads import ReadsError, parse
+from cloud.intervals.reads import parse
+from cloud.table_file import RowError
 
 _HEADER = "read_at_utc,meter_serial,import_register_wh"
 
@@ -62,17 +63,17 @@ def test_an_exchange_without_a_final_read_says_so() -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_its_row(rows: list[str], row: int, says: str) -> None:
-    with pytest.raises(ReadsError) as raised:
+    with pytest.raises(RowError) as raised:
         parse(_file(*rows))
     assert raised.value.row == row
     assert says in str(raised.value)
 
 
 def test_another_header_is_refused_with_the_one_that_is_wanted() -> None:
-    with pytest.raises(ReadsError, match=r"row 1: the columns are 'time,wh'; they must be read_at_utc,meter_serial"):
+    with pytest.raises(RowError, match=r"row 1: the columns are 'time,wh'; they must be read_at_utc,meter_serial"):
         parse(_file(header="time,wh"))
 
 
 def test_a_column_that_comes_twice_is_refused() -> None:
-    with pytest.raises(ReadsError, match="row 1: the columns are"):
+    with pytest.raises(RowError, match="row 1: the columns are"):
         parse(_file("2026-03-01T12:00:00Z,A,1,2", header=f"{_HEADER},import_register_wh"))

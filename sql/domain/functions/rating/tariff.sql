@@ -1,0 +1,56 @@
+CREATE OR REPLACE FUNCTION tariff_rates(p_document jsonb)
+RETURNS TABLE (component text, period smallint, tier smallint, tier_min numeric, tier_max numeric, unit text, rate numeric, adjustment numeric, sell numeric)
+LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+    SELECT s.component, (p.n - 1)::smallint, (t.n - 1)::smallint,
+           coalesce(lag((t.tier ->> 'max')::numeric) OVER (PARTITION BY s.component, p.n ORDER BY t.n), 0),
+           (t.tier ->> 'max')::numeric, t.tier ->> 'unit', (t.tier ->> 'rate')::numeric, (t.tier ->> 'adj')::numeric,
+           (t.tier ->> 'sell')::numeric
+      FROM (VALUES ('energy', 'energyratestructure'), ('demand_flat', 'flatdemandstructure'),
+                   ('demand_tou', 'demandratestructure')) AS s (component, key)
+     CROSS JOIN LATERAL jsonb_array_elements(p_document -> s.key) WITH ORDINALITY AS p (tiers, n)
+     CROSS JOIN LATERAL jsonb_array_elements(p.tiers) WITH ORDINALITY AS t (tier, n);
+$$;
+COMMENT ON FUNCTION tariff_rates(jsonb) IS 'The rate structures of a document in normal form: a row per component, period and tier; tier_max NULL for the last';
+
+CREATE OR REPLACE FUNCTION tariff_calendar(p_document jsonb, p_at timestamptz[])
+RETURNS TABLE (at timestamptz, day date, period smallint, demand_period smallint)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH schedule AS MATERIALIZED (
+        SELECT k.demand, k.weekend, m.n AS month, h.n - 1 AS hour, h.period::smallint AS period
+          FROM (VALUES (false, false, 'energyweekdayschedule'), (false, true, 'energyweekendschedule'),
+                       (true, false, 'demandweekdayschedule'), (true, true, 'demandweekendschedule')) AS k (demand, weekend, key)
+         CROSS JOIN LATERAL jsonb_array_elements(p_document -> k.key) WITH ORDINALITY AS m (hours, n)
+         CROSS JOIN LATERAL jsonb_array_elements_text(m.hours) WITH ORDINALITY AS h (period, n)
+    ), moment AS (
+        SELECT a.at, a.at AT TIME ZONE (p_document ->> 'timezone') AS local FROM unnest(p_at) AS a (at)
+    ), kind AS (
+        SELECT m.at, m.local, EXTRACT(isodow FROM m.local) >= 6 AS weekend,
+               (p_document -> 'holidays') ? to_char(m.local, 'YYYY-MM-DD') AS holiday
+          FROM moment AS m
+    )
+    SELECT k.at, k.local::date, e.period, d.period
+      FROM kind AS k
+      JOIN schedule AS e ON NOT e.demand AND e.weekend = (k.weekend OR k.holiday)
+                        AND e.month = EXTRACT(month FROM k.local) AND e.hour = EXTRACT(hour FROM k.local)
+      LEFT JOIN schedule AS d ON d.demand AND d.weekend = (k.weekend OR k.holiday AND (p_document ->> 'demand_holidays')::boolean)
+                        AND d.month = EXTRACT(month FROM k.local) AND d.hour = EXTRACT(hour FROM k.local);
+$$;
+COMMENT ON FUNCTION tariff_calendar(jsonb, timestamptz[]) IS 'Local day, energy period and demand period of instants, by a document in normal form; demand_period NULL where the document has none';
+
+CREATE OR REPLACE FUNCTION tariff_segments(p_document jsonb, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, month date, period smallint, demand_period smallint)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH quarter AS (
+        SELECT c.at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
+          FROM tariff_calendar(p_document, (SELECT array_agg(q) FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q)) AS c
+    ), run AS (
+        SELECT q.*, row_number() OVER (ORDER BY q.at)
+                    - row_number() OVER (PARTITION BY q.month, q.period, q.demand_period ORDER BY q.at) AS island
+          FROM quarter AS q
+    )
+    SELECT min(r.at), least(max(r.at) + INTERVAL '15 minutes', p_to), r.month, r.period, r.demand_period
+      FROM run AS r GROUP BY r.month, r.period, r.demand_period, r.island ORDER BY 1;
+$$;
+COMMENT ON FUNCTION tariff_segments(jsonb, timestamptz, timestamptz) IS 'The spans of a time in which neither month nor period changes, by a document in normal form: of each, energy and peak are enough to rate it';
+GRANT EXECUTE ON FUNCTION tariff_rates(jsonb), tariff_calendar(jsonb, timestamptz[]), tariff_segments(jsonb, timestamptz, timestamptz) TO segs_worker, segs_api;
+GRANT EXECUTE ON FUNCTION ratio(numeric, numeric), whole_of(numeric), minor_digits(text) TO segs_worker, segs_api;
