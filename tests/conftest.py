@@ -32,6 +32,9 @@ _FAST = {
     "scram_iterations": "1",
     "timescaledb.max_background_workers": "1",
 }
+_HERE = Path(__file__).parent
+_FIRST = (_HERE / "acceptance", _HERE / "docs")
+_BY_MODULE = (_HERE / "faults", _HERE / "integration" / "api")
 _MEMORY, _NAME, _ROOM_BYTES = Path("/dev/shm"), "segs-tests", 2 << 30
 
 
@@ -41,6 +44,25 @@ def pytest_configure(config: pytest.Config) -> None:
     # Who starts the tests in the background of a shell has interrupts ignored, and what tests start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker does a module of those that start servers for all of it.
+
+    They come first, in turns: what waits for faults to pass leaves its core to what keeps the API busy.
+    """
+    modules: dict[Path, dict[Path, int]] = {folder: {} for folder in _BY_MODULE}
+    turns = {}
+    for item in items:
+        folder = item.path.parent
+        if folder in modules:
+            turns[item] = modules[folder].setdefault(item.path, len(modules[folder]))
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(f"{folder.name}.{item.path.stem}"))
+        else:
+            turns[item] = -1 if folder in _FIRST else len(items)
+    items.sort(key=turns.__getitem__)
 
 
 def pytest_report_header() -> str:
