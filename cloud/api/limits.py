@@ -120,8 +120,13 @@ class Requests:
 
 def _told(said: Sequence[tuple[Limit, int]]) -> Iterable[tuple[bytes, bytes]]:
     """The headers."""
-    yield b"ratelimit-policy", ", ".join(limit.policy for limit, _ in said).encode()
+    yield b"ratelimit-policy", _policies(tuple(limit for limit, _ in said))
     yield b"ratelimit", ", ".join(limit.state(remaining) for limit, remaining in said).encode()
+
+
+@lru_cache(maxsize=100)
+def _policies(limits: Sequence[Limit]) -> bytes:
+    return ", ".join(limit.policy for limit in limits).encode()
 
 
 @lru_cache(maxsize=10_000)

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -86,7 +86,7 @@ class Named:
             await self._app(scope, receive, send)
             return
         given = next((value for key, value in scope["headers"] if key == _HEADER), b"").decode("latin-1")
-        name = given if _NAME.fullmatch(given) else uuid.uuid4().hex
+        name = given if _NAME.fullmatch(given) else secrets.token_hex(16)
         state = scope.setdefault("state", {})
         state["request_id"] = name
         began, status = time.perf_counter(), 0

@@ -31,8 +31,8 @@ class Together:
         self._asking: set[asyncio.Task[None]] = set()
         self._due = False
 
-    async def ask(self, parameters: Sequence[bytes | None]) -> list[Row]:
-        """The question's rows, without the number. Raises as Lane.ask()."""
+    def ask(self, parameters: Sequence[bytes | None]) -> "asyncio.Future[list[Row]]":
+        """The question's rows, without the number. It is on its way when this returns. Raises as Lane.ask()."""
         if len(self._waiting) >= self._queue:
             raise TooManyRequests(f"{self._queue} questions wait")
         loop = asyncio.get_running_loop()
@@ -41,7 +41,7 @@ class Together:
         if not self._due and len(self._asking) < self._at_once:
             self._due = True
             loop.call_soon(self._go)
-        return await answer
+        return answer
 
     def _go(self) -> None:
         self._due = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -105,6 +106,30 @@ def test_what_ends_between_two_questions_is_over_with_the_second(api: Api, readi
     assert refused.headers["content-type"] == "application/problem+json"
 
 
+def test_what_was_read_once_is_no_right_to_read_it_again(api: Api, reading: Any) -> None:
+    """D12: both databases are asked at once, by what the one said before; what it says now is what holds."""
+    owner = api.person()
+    code = owner.meter()
+    now = datetime.now(UTC)
+    reading(code, 100, now - timedelta(days=2))
+    reading(code, 200, now - timedelta(hours=1))
+
+    def told() -> float | None:
+        found = _ask(api, _path(code), owner.token).json()["data"]["reading"]
+        return None if found is None else float(found["power_w"])
+
+    def owned(valid: str) -> None:
+        api.do("UPDATE meter_owners SET valid = tstzrange(" + valid + ") WHERE user_id = %s", owner.user_id)
+
+    assert [told(), told()] == [200, 200]
+    owned("'-infinity', now() - INTERVAL '1 day'")
+    assert [told(), told()] == [100, 100]
+    owned("now() - INTERVAL '1 minute', 'infinity'")
+    assert [told(), told()] == [None, None]
+    owned("'-infinity', 'infinity'")
+    assert [told(), told()] == [200, 200]
+
+
 def test_questions_that_come_together_are_answered_each_for_itself(api: Api, reading: Any) -> None:
     """One statement has them all: nobody is told what another may read, nor kept from their own by who may not."""
     people = [api.person() for _ in range(3)]
@@ -135,18 +160,19 @@ def test_a_look_on_the_short_way_is_in_the_log_and_in_the_figures(api: Api, read
     owner, admin = api.person(), api.person("ADMIN")
     code = owner.meter()
     reading(code, 5)
+    asking = (owner, owner, admin, admin)
     names = [
         _ask(api, _path(code), who.token, {"x-request-id": f"short-{n}-{code}"}).headers["x-request-id"]
-        for n, who in enumerate((owner, admin))
+        for n, who in enumerate(asking)
     ]
-    assert names == [f"short-0-{code}", f"short-1-{code}"]
+    assert names == [f"short-{n}-{code}" for n in range(4)]
 
-    looks = api.do("SELECT request_id, actor FROM audit_logs WHERE action = 'READ' AND request_id = ANY (%s)", names)
-    assert looks == [(names[1], f"user:{admin.user_id}")]
+    query = "SELECT request_id, actor FROM audit_logs WHERE action = 'READ' AND request_id = ANY (%s) ORDER BY audit_id"
+    assert api.do(query, names) == [(name, f"user:{admin.user_id}") for name in names[2:]]
     lines = [_line(line) for line in api.log.read_text().splitlines() if code in line]
     route = "/api/v1/telemetry/meters/{code}/latest"
     assert [(line["request_id"], line["user_id"], line["route"], line["status"]) for line in lines] == [
-        (name, who.user_id, route, 200) for name, who in zip(names, (owner, admin), strict=True)
+        (name, who.user_id, route, 200) for name, who in zip(names, asking, strict=True)
     ]
     counted = f'segs_api_requests_total{{method="GET",route="{route}",status="2xx"}}'
     assert counted in api.client.get("/metrics").text
