@@ -19,6 +19,8 @@ _TOGETHER_US = 15_000_000
 """Responses of one row: within the time-outs of one poll, and a stop of either side."""
 _READING_US = 700_000
 """Responses of one poll, with meters that go on."""
+_NEXT_US = 300_000
+"""From one of them to the next. What stopped meters owed an earlier poll comes at once, and the next poll later."""
 _EXAMPLES = 5
 
 
@@ -67,7 +69,7 @@ def compare(
         answers = told.get(meter, [])
         _assign(meter, answers, rows.get(meter, []), findings)
         _give_rows_to_the_certain(answers, history)
-        missing += [(meter, poll) for poll in _polls(answers, history) if poll.missing]
+        missing += [(meter, poll) for poll in _polls(answers) if poll.missing]
     destroyed = [damage.destroyed for damage in history.damages]
     for meter, poll in sorted(missing, key=lambda one: one[1].missing[0].t_us):
         reading = poll.missing
@@ -253,13 +255,13 @@ class _Poll:
         return [one for one in self.told if one.row is None]
 
 
-def _polls(told: list[Told], history: History) -> Iterator[_Poll]:
-    """What belongs together; what stopped meters still owed an earlier poll is none of the answers after it."""
+def _polls(told: list[Told]) -> Iterator[_Poll]:
+    """What belongs together."""
     names = frozenset(name for one in told for name in one.values)
     group: list[Told] = []
     had: frozenset[str] = frozenset()
     for one in told:
-        if group and (not had.isdisjoint(one.values) or not _together(group, one, history)):
+        if group and (not had.isdisjoint(one.values) or not _together(group, one)):
             yield _Poll(group, had == names)
             group, had = [], frozenset()
         group.append(one)
@@ -268,11 +270,9 @@ def _polls(told: list[Told], history: History) -> Iterator[_Poll]:
         yield _Poll(group, had == names)
 
 
-def _together(group: list[Told], one: Told, history: History) -> bool:
+def _together(group: list[Told], one: Told) -> bool:
     """Whether `one` may be of the poll that brought `group`."""
-    if one.message or one.t_us - group[0].t_us > _READING_US:
-        return False
-    return history.unanswered(one.t_us) or not history.unanswered(group[-1].t_us)
+    return not one.message and one.t_us - group[0].t_us <= _READING_US and one.t_us - group[-1].t_us <= _NEXT_US
 
 
 def _fate(poll: _Poll, history: History) -> Fate:
