@@ -34,7 +34,8 @@ _FAST = {
 }
 _HERE = Path(__file__).parent
 _FIRST = (_HERE / "acceptance", _HERE / "docs")
-_BY_MODULE = (_HERE / "faults", _HERE / "integration" / "api")
+_WAIT = (_HERE / "faults", _HERE / "integration" / "edge", _HERE / "integration" / "simulator")
+_SHARE = (_HERE / "integration" / "api",)
 _MEMORY, _NAME, _ROOM_BYTES = Path("/dev/shm"), "segs-tests", 2 << 30
 
 
@@ -50,19 +51,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker does a module of those that start servers for all of it.
 
-    They come first, in turns: what waits for faults to pass leaves its core to what keeps the API busy.
+    Modules that mostly wait are spread over those that mostly compute, so that neither have the machine to themselves;
+    and end before them, as nothing else would be left to do beside them.
     """
-    modules: dict[Path, dict[Path, int]] = {folder: {} for folder in _BY_MODULE}
-    turns = {}
+    waiting = [item for item in items if item.path.parent in _WAIT]
+    busy = [item for item in items if item.path.parent not in (*_WAIT, *_FIRST)]
+    places: dict[Path, float] = {}
+    for some, until in ((waiting, 0.7), (busy, 1.0)):
+        for number, item in enumerate(some):
+            places.setdefault(item.path, until * number / len(some))
     for item in items:
         folder = item.path.parent
-        if folder in modules:
-            turns[item] = modules[folder].setdefault(item.path, len(modules[folder]))
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(f"{folder.name}.{item.path.stem}"))
-        else:
-            turns[item] = -1 if folder in _FIRST else len(items)
-    items.sort(key=turns.__getitem__)
+        if folder in (*_WAIT, *_SHARE) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(f"{folder.name}.{item.path.stem}"))
+    items.sort(key=lambda item: places.get(item.path, -1))
 
 
 def pytest_report_header() -> str:
