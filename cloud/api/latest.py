@@ -4,13 +4,14 @@ from dataclasses import fields
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.envelope import Success
 from cloud.api.etag import IfNoneMatch, answer, polled
+from cloud.api.fields import printable
 from cloud.api.meters import Code
 from cloud.api.spans import Nothing
 from cloud.telemetry.rows import Values
@@ -32,7 +33,7 @@ class Several(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     meter: Annotated[
-        list[Annotated[str, Field(max_length=40)]],
+        list[Annotated[str, Field(max_length=40), AfterValidator(printable)]],
         Field(min_length=1, max_length=100, description="Codes of meters, each once.", examples=[["MTR-00000001"]]),
     ]
 

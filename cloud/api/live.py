@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 from fastapi import APIRouter, Depends, Header, Query
 from psycopg_pool import TooManyRequests
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cloud.api.access import reach
@@ -23,6 +23,7 @@ from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.database import Caller
 from cloud.api.envelope import problems
 from cloud.api.errors import Malformed, Problem
+from cloud.api.fields import printable
 from cloud.api.parts import Parts
 from cloud.api.places import Placed
 
@@ -54,7 +55,7 @@ class Watched(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     meter: Annotated[
-        list[Annotated[str, Field(max_length=40)]],
+        list[Annotated[str, Field(max_length=40), AfterValidator(printable)]],
         Field(min_length=1, max_length=20, description="Codes of meters.", examples=[["MTR-00000001"]]),
     ]
 
@@ -90,6 +91,8 @@ async def live(
         if cursor is not None:
             await parts.quick.arrivals(caller, codes, cursor)
     except psycopg.DataError:
+        if cursor is None:
+            raise
         raise Malformed(_NO_CURSOR, where="header.Last-Event-ID") from None
     parts.streams.take(caller.access.user_id)
     return Placed(

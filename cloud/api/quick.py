@@ -45,7 +45,7 @@ class Quick:
         early = None if guess is None else self._ask_newest(guess, caller)
         try:
             readable = await self._readable(caller, codes, "telemetry/latest")
-            if early is None or readable.told != guess:
+            if early is None or readable.watched or readable.told != guess:
                 self._remember(session, readable)
                 rows = await _answered("telemetry", self._ask_newest(readable.told, caller))
             else:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.responses import Response
 
 from cloud.api.access import reach
@@ -12,6 +12,7 @@ from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.envelope import Success
 from cloud.api.errors import Malformed
 from cloud.api.etag import IfNoneMatch, answer, polled
+from cloud.api.fields import printable
 from cloud.api.readable import found_in_region, readable_region
 from cloud.api.spans import Nothing, Page, Span
 from cloud.telemetry import reads
@@ -19,7 +20,9 @@ from cloud.telemetry.rows import Region, RegionQuarter
 
 router = APIRouter(prefix="/api/v1/telemetry/regions/{region}", tags=["telemetry"])
 _LONGEST = timedelta(days=31)
-Name = Annotated[str, Path(max_length=63, description="Name of the region.", examples=["north"])]
+Name = Annotated[
+    str, Path(max_length=63, description="Name of the region.", examples=["north"]), AfterValidator(printable)
+]
 
 
 class Now(BaseModel):

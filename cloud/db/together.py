@@ -62,25 +62,6 @@ class Together:
         try:
             columns = zip(*(parameters for parameters, _ in questions), strict=True)
             rows = await self._lanes.ask(self._statement, [array(column) for column in columns])
-        except psycopg.Error as error:
-            if len(questions) > 1 and not isinstance(error, psycopg.OperationalError):
-                # One of them spoils it for all: each alone hears what is its own.
-                for question in questions:
-                    await self._answer([question])
-                return
-            lost = list(questions)
-            if error.sqlstate is None:
-                # The connection, not the statement: who waited behind these would wait as long once more.
-                lost += self._waiting
-                self._waiting.clear()
-            for _, answer in lost:
-                if not answer.done():
-                    answer.set_exception(error)
-        except BaseException:
-            for _, answer in questions:
-                answer.cancel()
-            raise
-        else:
             found: list[list[Row]] = [[] for _ in questions]
             for number, *values in rows:
                 assert number is not None
@@ -88,6 +69,29 @@ class Together:
             for (_, answer), its_rows in zip(questions, found, strict=True):
                 if not answer.done():
                     answer.set_result(its_rows)
+        except psycopg.Error as error:
+            if len(questions) > 1 and not isinstance(error, psycopg.OperationalError):
+                # One of them spoils it for all: each alone hears what is its own.
+                for question in questions:
+                    await self._answer([question])
+                return
+            lost = list(questions)
+            if error.sqlstate is None and not isinstance(error, TooManyRequests):
+                # The connection, not the statement: who waited behind these would wait as long once more.
+                lost += self._waiting
+                self._waiting.clear()
+            for _, answer in lost:
+                if not answer.done():
+                    answer.set_exception(error)
+        except asyncio.CancelledError:
+            for _, answer in questions:
+                answer.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001
+            # A mistake of ours: each hears of it, and none waits for ever.
+            for _, answer in questions:
+                if not answer.done():
+                    answer.set_exception(error)
 
 
 def array(elements: Iterable[bytes | None]) -> bytes:

@@ -54,10 +54,11 @@ CREATE POLICY invoices_seen ON invoices FOR SELECT TO segs_api
                          AND l.valid @> statement_timestamp()));
 DROP POLICY IF EXISTS invoices_changed ON invoices;
 CREATE POLICY invoices_changed ON invoices FOR UPDATE TO segs_api
-    USING ((SELECT caller_role()) = 'ADMIN'
-           OR EXISTS (SELECT FROM meter_locations l
-                       WHERE l.meter_id = invoices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
-                         AND l.valid @> statement_timestamp()));
+    USING (user_id IS DISTINCT FROM (SELECT caller_id())
+           AND ((SELECT caller_role()) = 'ADMIN'
+                OR EXISTS (SELECT FROM meter_locations l
+                            WHERE l.meter_id = invoices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
+                              AND l.valid @> statement_timestamp())));
 
 ALTER TABLE invoice_line_items ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS invoice_line_items_services ON invoice_line_items;
@@ -75,8 +76,10 @@ CREATE POLICY payment_transactions_seen ON payment_transactions FOR SELECT TO se
 DROP POLICY IF EXISTS payment_transactions_made ON payment_transactions;
 CREATE POLICY payment_transactions_made ON payment_transactions FOR INSERT TO segs_api
     WITH CHECK ((SELECT caller_role()) IN ('ADMIN', 'OPERATOR')
-           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id));
+           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id
+                          AND i.user_id IS DISTINCT FROM (SELECT caller_id())));
 DROP POLICY IF EXISTS payment_transactions_changed ON payment_transactions;
 CREATE POLICY payment_transactions_changed ON payment_transactions FOR UPDATE TO segs_api
     USING ((SELECT caller_role()) IN ('ADMIN', 'OPERATOR')
-           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id));
+           AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = payment_transactions.invoice_id
+                          AND i.user_id IS DISTINCT FROM (SELECT caller_id())));
