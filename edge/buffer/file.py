@@ -180,7 +180,8 @@ def _format(db: sqlite3.Connection) -> int | None:
     found = row[0] if row else None
     if not isinstance(found, int):
         raise BufferDamaged(f"format {found!r}")
-    if not 1 <= found <= FORMAT:
+    # Format 2 was of no release.
+    if found not in (1, FORMAT):
         raise BufferFormat(found, FORMAT)
     return found
 

@@ -21,7 +21,7 @@ def mend(segments: dict[int, Found], boots: Collection[int]) -> None:
     sound = {row_id: one for row_id, one in segments.items() if one.sound}
     clocks = {(one.boot, one.offset_us) for one in sound.values()}
     known = {boot for boot, _ in clocks} | set(boots)
-    ends = [row_id + one.readings * ID_STEP for row_id, one in sound.items()]
+    ends = {row_id + one.readings * ID_STEP for row_id, one in sound.items()}
     for row_id, one in [(row_id, one) for row_id, one in segments.items() if one.whole and not one.sound]:
         del segments[row_id]
         if (one.boot, one.offset_us) in clocks and row_id in ends:

@@ -1,4 +1,4 @@
--- The buffer of one gateway, format 2. A reading is in one segment, or set aside alone, until its delivery is confirmed.
+-- The buffer of one gateway, format 3. A reading is in one segment, or set aside alone, until its delivery is confirmed.
 CREATE TABLE IF NOT EXISTS meta (
     key   TEXT PRIMARY KEY,
     value NOT NULL

@@ -154,7 +154,7 @@ async def test_health_is_one_word_and_troubles_say_why(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        ("UPDATE meta SET value = 3 WHERE key = 'format'", "the buffer has format 3, this release reads 2"),
+        ("UPDATE meta SET value = 4 WHERE key = 'format'", "the buffer has format 4, this release reads 3"),
         ("DROP TABLE batch", "no such table: batch"),
     ],
 )
