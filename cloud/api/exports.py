@@ -121,8 +121,8 @@ async def _pages(databases: Databases, caller: Caller, code: str, wanted: Wanted
         end = wanted.until if window is None else min(wanted.until, _hour(begin + window))
         meter = await readable(databases, caller, code, "export", (begin, end))
         async with databases.telemetry(meter.grants) as telemetry:
-            page = await reads.history(
-                telemetry.connection,
+            page = await telemetry.ask(
+                reads.history,
                 meter_id=meter.meter_id,
                 since=begin,
                 until=end,

@@ -78,7 +78,7 @@ async def region_statistics(
     """Power, load and energy of a region. For its operators and for admins; to others it is not there."""
     grants = await readable_region(databases, caller, region, "statistics")
     async with databases.telemetry(grants) as telemetry:
-        rows = await reads.regions(telemetry.connection, names=[region], now=caller.now)
+        rows = await telemetry.ask(reads.regions, names=[region], now=caller.now)
     return answer(given, "The region now.", {"region": region, "periods": rows})
 
 
@@ -97,8 +97,8 @@ async def region_history(
         raise Malformed("the cursor is of another question", where="query.cursor")
     grants = await readable_region(databases, caller, region, "history")
     async with databases.telemetry(grants) as telemetry:
-        rows = await reads.region_history(
-            telemetry.connection, region=region, since=begin, until=page.until, limit=page.limit + 1
+        rows = await telemetry.ask(
+            reads.region_history, region=region, since=begin, until=page.until, limit=page.limit + 1
         )
     shown = rows[: page.limit]
     following = page.next("15m", shown[-1].end_time) if len(rows) > page.limit else None
@@ -120,8 +120,8 @@ async def top_consumers(
         raise Malformed("ask for 31 days at most", where="query.to")
     grants = await readable_region(databases, caller, region, "top-consumers")
     async with databases.telemetry(grants) as telemetry:
-        rows = await reads.top_consumers(
-            telemetry.connection, region=region, since=most.since, until=most.until, limit=most.limit
+        rows = await telemetry.ask(
+            reads.top_consumers, region=region, since=most.since, until=most.until, limit=most.limit
         )
     await found_in_region(databases, caller, "top-consumers", [row.meter_id for row in rows])
     found = [

@@ -165,8 +165,8 @@ async def history(
             # What was kept when the first page was asked for stays the same for all of them.
             resolution = _known(paged)
         else:
-            resolution = await reads.resolution(
-                telemetry.connection,
+            resolution = await telemetry.ask(
+                reads.resolution,
                 since=chart.since,
                 until=chart.until,
                 pixels=chart.width_px or _WIDTH_PX,
@@ -174,8 +174,8 @@ async def history(
             )
         if paged not in (None, resolution):
             raise Malformed("the cursor is of another resolution", where="query.cursor")
-        rows = await reads.history(
-            telemetry.connection,
+        rows = await telemetry.ask(
+            reads.history,
             meter_id=meter.meter_id,
             since=begin,
             until=chart.until,
@@ -206,8 +206,8 @@ async def readings(
         raise Malformed("the cursor is of another question", where="query.cursor")
     meter = await readable(databases, caller, code, "readings", (begin, page.until))
     async with databases.telemetry(meter.grants) as telemetry:
-        rows = await reads.readings(
-            telemetry.connection, meter_id=meter.meter_id, since=begin, until=page.until, limit=page.limit + 1
+        rows = await telemetry.ask(
+            reads.readings, meter_id=meter.meter_id, since=begin, until=page.until, limit=page.limit + 1
         )
     shown = rows[: page.limit]
     following = page.next("raw", shown[-1].time + _MICROSECOND) if len(rows) > page.limit else None
@@ -230,8 +230,8 @@ async def channels(
         raise Malformed("the cursor is of another resolution", where="query.cursor")
     meter = await readable(databases, caller, code, "channels", (begin, page.until))
     async with databases.telemetry(meter.grants) as telemetry:
-        rows = await reads.channels(
-            telemetry.connection,
+        rows = await telemetry.ask(
+            reads.channels,
             meter_id=meter.meter_id,
             since=begin,
             until=page.until,
@@ -256,8 +256,8 @@ async def statistics(
     """What a span amounts to, by its quarter-hours as they hold: those that it touches and that have begun."""
     meter = await readable(databases, caller, code, "statistics", span.instants)
     async with databases.telemetry(meter.grants) as telemetry:
-        rows = await reads.statistics(
-            telemetry.connection, meter_id=meter.meter_id, since=span.since, until=span.until, now=caller.now
+        rows = await telemetry.ask(
+            reads.statistics, meter_id=meter.meter_id, since=span.since, until=span.until, now=caller.now
         )
     return answer(given, "Statistics.", {"code": code, "parts": rows})
 
@@ -300,9 +300,7 @@ async def _calendar(
 ) -> Response:
     meter = await readable(databases, caller, code, _PERIODS[unit], days.instants)
     async with databases.telemetry(meter.grants) as telemetry:
-        rows = await reads.energy(
-            telemetry.connection, meter_id=meter.meter_id, first=days.first, end=days.end, unit=unit
-        )
+        rows = await telemetry.ask(reads.energy, meter_id=meter.meter_id, first=days.first, end=days.end, unit=unit)
     data = {"code": code, "timezone": meter.timezone, "periods": rows}
     return answer(given, "Days." if unit == "1d" else "Months.", data, {"next": None, "count": len(rows)})
 
@@ -319,8 +317,8 @@ async def compare(
     """What changed from one span to another. Spans of unequal length compare by their mean days."""
     meter = await readable(databases, caller, code, "compare", spans.instants)
     async with databases.telemetry(meter.grants) as telemetry:
-        found = await reads.compare(
-            telemetry.connection,
+        found = await telemetry.ask(
+            reads.compare,
             meter_id=meter.meter_id,
             before=(spans.before_from, spans.before_to),
             after=(spans.after_from, spans.after_to),
@@ -341,8 +339,8 @@ async def completeness(
     """How many readings there are of those that were expected, and why others are missing."""
     meter = await readable(databases, caller, code, "completeness", span.instants)
     async with databases.telemetry(meter.grants) as telemetry:
-        rows = await reads.completeness(
-            telemetry.connection,
+        rows = await telemetry.ask(
+            reads.completeness,
             meter_id=meter.meter_id,
             since=span.since,
             until=span.until,
