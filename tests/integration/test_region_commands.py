@@ -49,7 +49,7 @@ def test_a_region_is_made_changed_and_removed(run: Run, segs_cloud: SegsCloud, t
     assert run("remove", "east").stderr == "east is removed.\n"
     for command in (("remove", "east"), ("capacity", "east", "5")):
         unknown = run(*command)
-        assert (unknown.returncode, unknown.stderr.lower()) == (
+        assert (unknown.returncode, unknown.stderr) == (
             1,
             "segs-cloud: there is no region east; there is west\n",
         )
