@@ -25,6 +25,8 @@ _COLUMNS = (
     "seal",
 )
 _STREAM_STEP = 1 << 40
+NO_TIME_US = 1
+"""One bit makes 0 or 1 of a time that is not there."""
 # Confirmed batches that are still known, for who asks what became of a reading.
 _HISTORY = 2_000
 
@@ -98,7 +100,7 @@ def _row_id(stream_id: int, seq: int) -> int:
 def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
     """The batch of a row with `_COLUMNS`. What is damaged of it shows when it is made, by its checksum."""
     seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us, sealed = row
-    ids = None if first_id is None or last_id is None else (first_id, last_id)
+    ids = None if first_id is None or last_id is None or last_id < first_id else (first_id, last_id)
     kept, size = (0, 0) if ids is None else extent(db, ids)
     text = media_type.decode("ascii", "replace")
     cut = Cut(
@@ -115,7 +117,7 @@ def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
         kept=kept,
         size=size,
         # Where these are not its segments, it is not known any more what the receipt was for.
-        receipt_us=receipt_us if kept == readings else None,
+        receipt_us=receipt_us if kept == readings and receipt_us is not None and receipt_us > NO_TIME_US else None,
     )
     cut.sound = sealed == _seal(cut)
     return cut

@@ -30,6 +30,7 @@ _SEALED: dict[str, tuple[str, Callable[..., int]]] = {
     "boot": ("id, boot_id, offset_us", boot_seal),
     "segment": ("id, boot, offset_us, level, readings, first_us, last_us", segment_seal),
 }
+_WITH_BODIES = ("segment", "note", "refused", "frame")
 # A log that grew while somebody read for long is cut back to this.
 _LOG_BYTES = 4 * 2**20
 # A damaged file that is set aside, before and after it is read; a copy of one that was taken away.
@@ -113,6 +114,10 @@ def _open(path: Path, now_us: int) -> sqlite3.Connection:
         meant = translated(error)
         # A table that is there under its name but with other columns shows as an OperationalError of code 1.
         raise meant if meant is not error else BufferDamaged(str(error)) from error
+    except MemoryError as error:
+        db.close()
+        # What says how long something is was altered.
+        raise BufferDamaged("more than the memory holds is to be read at once") from error
     except UnicodeDecodeError as error:
         db.close()
         # SQLite names what it does not understand of the tables' definitions, and that is no text any more.
@@ -140,6 +145,12 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     if found != 1:
         _check_definitions(db, schema)
     change(db, lambda: _bring_up(db, found, schema, now_us))
+    # What counts the ids of boots may be gone from the definitions, of which no check tells.
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("INSERT INTO boot (boot_id, seen_us, seal) VALUES ('tried', 0, 0)")
+    finally:
+        db.execute("ROLLBACK")
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
@@ -147,6 +158,9 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     # Columns take any type, and SQLite's check finds nothing in that.
     for [row_id] in db.execute(_OF_ANOTHER_TYPE):
         raise BufferDamaged(f"segment {row_id!r} has a value that is no number")
+    for table in _WITH_BODIES:
+        for [row_id] in db.execute(f"SELECT id FROM {table} WHERE typeof(body) <> 'blob'"):
+            raise BufferDamaged(f"{table} {row_id!r} has a body that is none")
     for table, (columns, seal_of) in _SEALED.items():
         for sealed, *values in db.execute(f"SELECT seal, {columns} FROM {table}"):
             if sealed != seal_of(*values):

@@ -5,6 +5,7 @@ from bisect import bisect_right
 import msgspec
 
 from contract.notes import Note, NoteKind
+from edge.buffer.batch_rows import NO_TIME_US
 from edge.buffer.pages import Pages, Place, Value
 from edge.buffer.seal import batch_seal, boot_seal, segment_seal
 from edge.buffer.segments import DamagedSegment, flats
@@ -66,7 +67,7 @@ class CutOnce(msgspec.Struct):
 class Survey(msgspec.Struct):
     """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were.
 
-    `unsound_boots` have the names of boots, and when they were seen, by row id and seal: the seal is broken. `notes` by
+    `unsound_boots` are rows of boots by their id and seal, which is broken. `notes` by
     their row ids, with the stream and number of the batch that they went in; `losses` by theirs, and
     `delivered`, a client with some of its deliveries, by theirs.
     """
@@ -74,7 +75,7 @@ class Survey(msgspec.Struct):
     segments: dict[int, Found] = {}
     refused: dict[int, Found] = {}
     boots: dict[int, tuple[str, int | None, int]] = {}
-    unsound_boots: dict[tuple[int, int], tuple[str, int]] = {}
+    unsound_boots: dict[tuple[int, int], tuple[str, int | None, int]] = {}
     batches: dict[int, CutOnce] = {}
     notes: dict[int, tuple[tuple[int, int] | None, Note]] = {}
     losses: dict[int, tuple[Value, ...]] = {}
@@ -139,8 +140,9 @@ def _batch(values: list[Value]) -> CutOnce | None:
         and isinstance(confirmed_us, int | None)
         and sealed == batch_seal(seq, first_id, last_id, true_us, readings, first_us, last_us, sha256)
     ):
-        confirmed = receipt_us is not None and confirmed_us is not None
-        return CutOnce(receipt_us is not None, confirmed, readings, first_id, last_id, true_us, first_us, last_us)
+        arrived = receipt_us is not None and receipt_us > NO_TIME_US
+        confirmed = arrived and confirmed_us is not None and confirmed_us > NO_TIME_US
+        return CutOnce(arrived, confirmed, readings, first_id, last_id, true_us, first_us, last_us)
     return None
 
 
@@ -160,7 +162,7 @@ def _keep_boot(found: Survey, row_id: int, values: list[Value]) -> None:
         and isinstance(sealed, int)
     ):
         if sealed != boot_seal(row_id, boot_id, offset_us):
-            found.unsound_boots[row_id, sealed] = (boot_id, seen_us)
+            found.unsound_boots[row_id, sealed] = (boot_id, offset_us, seen_us)
             return
         # What somebody vouched for is newer than what nobody did yet.
         before = found.boots.get(row_id)
