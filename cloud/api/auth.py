@@ -33,7 +33,6 @@ router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 _QUERIES = Queries("session")
 _LOG = structlog.get_logger("segs.api")
 _VERIFY = "verify_email"
-_RETRY_S = 30
 _REFUSED = "address and password do not fit together"
 
 
@@ -315,7 +314,7 @@ async def refresh_token(
         "user_agent": agent,
         "address": address,
         "lifetime_s": parts.identity.refresh_token_s,
-        "retry_s": _RETRY_S,
+        "retry_s": tokens.REFRESH_RETRY_S,
         "now": now,
     }
     async with databases.outside(name) as domain:

@@ -19,8 +19,8 @@ _QUERIES = Queries("api_lanes")
 DOMAIN = {"readable": _QUERIES["readable"], "watched": _QUERIES["watched"]}
 TELEMETRY = {"latest": _QUERIES["latest"], "arrivals": _QUERIES["arrivals"]}
 
-
-_REMEMBERED = 5_000
+# Questions whose grants are remembered, and of how many meters at most: of more, to ask twice costs the least.
+_REMEMBERED, _FEW_METERS = 5_000, 20
 _Told = tuple[bytes | None, bytes | None]
 _Session = tuple[object, ...]
 
@@ -40,13 +40,13 @@ class Quick:
         """
         # A customer who asked the same before may most likely read the same: both databases are asked at once. What the
         # one says holds, as it does for a first question; what the other found for anything else is thrown away.
-        session = (caller.access.user_id, caller.access.session_id, *codes)
+        session = (caller.access.user_id, caller.access.session_id, *sorted(codes))
         guess = self._granted.get(session)
         early = None if guess is None else self._ask_newest(guess, caller)
         try:
             readable = await self._readable(caller, codes, "telemetry/latest")
+            self._remember(session, readable)
             if early is None or readable.watched or readable.told != guess:
-                self._remember(session, readable)
                 rows = await _answered("telemetry", self._ask_newest(readable.told, caller))
             else:
                 rows = await _answered("telemetry", early)
@@ -63,7 +63,7 @@ class Quick:
     def _remember(self, session: _Session, readable: "_Readable") -> None:
         """Of operators and admins nothing: they are answered after their look was written down, and not before."""
         self._granted.pop(session, None)
-        if not readable.watched:
+        if not readable.watched and len(readable.found) <= _FEW_METERS:
             self._granted[session] = readable.told
             if len(self._granted) > _REMEMBERED:
                 del self._granted[next(iter(self._granted))]

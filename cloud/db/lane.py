@@ -57,8 +57,7 @@ class Lane:
         self._waiting: deque[asyncio.Future[pq.abc.PGresult]] = deque()
         self._answer: pq.abc.PGresult | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._writing = False
-        self._socket = -1
+        self._writing = self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -89,7 +88,8 @@ class Lane:
         return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
 
     async def close(self) -> None:
-        """Whoever still waits is told that the connection is lost."""
+        """Whoever still waits is told that the connection is lost, and whoever asks from now on that there is none."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
@@ -204,6 +204,8 @@ class Lane:
 
     async def _connected(self) -> None:
         """One attempt for all who wait, whoever of them leaves. Raises Away, and psycopg.Error of a statement."""
+        if self._closed:
+            raise Away("closed")
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(), name=f"lane {self._name}")
             self._connecting.add_done_callback(self._attempted)

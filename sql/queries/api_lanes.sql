@@ -14,17 +14,11 @@ SELECT role, codes, meters, grants, second_factor_missing
 FROM readable_meters_watched($1::integer, $2::uuid, $3::uuid, $4::timestamptz, $5::text[], $6::text, $7::text, $8::interval);
 
 -- name: latest
--- Telemetry database, many questions at once: the newest reading of each meter within what is kept of readings. What may be
--- read is told before each question, in place of what was told for the one before.
-SELECT q.n, l.meter_id, (SELECT row_to_json(r) FROM (
-    SELECT l.time, l.flags, l.power_w, l.power_l1_w, l.power_l2_w, l.power_l3_w, l.apparent_power_va, l.reactive_power_var,
-        l.power_factor, l.voltage_l1_v, l.voltage_l2_v, l.voltage_l3_v, l.current_l1_a, l.current_l2_a, l.current_l3_a,
-        l.frequency_hz, l.energy_import_wh, l.energy_export_wh, l.reactive_energy_import_varh, l.reactive_energy_export_varh
-) AS r)
+-- Telemetry database, many questions at once: the newest reading of each meter within what is kept of readings, and of each
+-- question only what its own grants allow.
+SELECT q.n, l.meter_id, l.reading
 FROM unnest($1::text[], $2::text[], $3::timestamptz[]) WITH ORDINALITY AS q (grants, meters, now, n)
-CROSS JOIN LATERAL (SELECT set_config('segs.grants', q.grants, true) AS told) AS g
-CROSS JOIN LATERAL latest_values(CASE WHEN g.told <> '' THEN q.meters::integer[] END, q.now - INTERVAL '7 days',
-                                 q.now + INTERVAL '1 day') AS l;
+CROSS JOIN LATERAL latest_granted(q.grants, q.meters::integer[], q.now) AS l;
 
 -- name: arrivals
 -- Telemetry database: readings of the meters that arrived since a cursor, and the next cursor.

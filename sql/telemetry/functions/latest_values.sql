@@ -54,3 +54,24 @@ $$;
 COMMENT ON FUNCTION latest_values(integer[], timestamptz, timestamptz) IS
     'The newest reading of each meter from p_from to p_to that is the caller''s to read, by meter; no row for one without any. Raises SG060 where one of the meters may not be read at any time, SG062';
 GRANT EXECUTE ON FUNCTION latest_values(integer[], timestamptz, timestamptz) TO segs_api;
+
+CREATE OR REPLACE FUNCTION latest_granted(p_grants text, p_meters integer[], p_now timestamptz)
+RETURNS TABLE (meter_id integer, reading json)
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('segs.grants', p_grants, true);
+    RETURN QUERY
+    SELECT l.meter_id, (SELECT row_to_json(r) FROM (
+        SELECT l.time, l.flags, l.power_w, l.power_l1_w, l.power_l2_w, l.power_l3_w, l.apparent_power_va, l.reactive_power_var,
+            l.power_factor, l.voltage_l1_v, l.voltage_l2_v, l.voltage_l3_v, l.current_l1_a, l.current_l2_a, l.current_l3_a,
+            l.frequency_hz, l.energy_import_wh, l.energy_export_wh, l.reactive_energy_import_varh, l.reactive_energy_export_varh
+    ) AS r)
+    FROM latest_values(p_meters, p_now - INTERVAL '7 days', p_now + INTERVAL '1 day') AS l;
+END
+$$;
+COMMENT ON FUNCTION latest_granted(text, integer[], timestamptz) IS
+    'latest_values() of the last seven days as JSON, by what p_grants says in place of segs.grants, for one question of several in a statement. Raises SG060';
+GRANT EXECUTE ON FUNCTION latest_granted(text, integer[], timestamptz) TO segs_api;
