@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import Scope
 
 from cloud.api.database import Caller, Databases
-from cloud.api.errors import Unauthenticated
+from cloud.api.http.errors import Unauthenticated
 from cloud.api.parts import Parts
 from cloud.identity.errors import ExpiredToken, InvalidToken
 

@@ -13,8 +13,8 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from cloud.api import metrics
-from cloud.api.errors import SecondFactorMissing, Unauthenticated
+from cloud.api.http import metrics
+from cloud.api.http.errors import SecondFactorMissing, Unauthenticated
 from cloud.db.patience import Patience
 from cloud.db.queries import Queries
 from cloud.identity.tokens import Access

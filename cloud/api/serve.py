@@ -11,9 +11,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
-from cloud.api.limits import Requests
+from cloud.api.http.limits import Requests
+from cloud.api.measured.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.parts import Parts
-from cloud.api.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
 from cloud.db.lanes import open_lanes

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg_pool import TooManyRequests
 
-from cloud.api.quick import TELEMETRY
+from cloud.api.measured.quick import TELEMETRY
 from cloud.db.lanes import Lanes, open_lanes
 from cloud.db.together import Together
 from tests.sql.conftest import START, Telemetry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloud.api.app import build
-from cloud.api.openapi import operations
+from cloud.api.http.openapi import operations
 from tests.integration.api.conftest import Api
 from tests.integration.api.fuzz import Outcome, fuzz
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from cloud.api.app import build
-from cloud.api.openapi import operations
+from cloud.api.http.openapi import operations
 from tests.integration.api.conftest import Api, Person
 from tests.integration.api.registry import REGISTRY, Place, fresh, kind_of
 
