@@ -243,3 +243,11 @@ async def test_the_end_is_told_to_who_still_waits(empty_db: str) -> None:
         await asyncio.sleep(0.02)
     with pytest.raises(psycopg.OperationalError, match="closed"):
         await waiting
+
+
+async def test_what_was_closed_makes_no_connection_any_more(empty_db: str) -> None:
+    async with lane(empty_db) as one:
+        await same(one, "there")
+    with pytest.raises(Away, match="closed"):
+        await same(one, "gone")
+    assert one.waiting == 0

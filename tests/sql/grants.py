@@ -7,10 +7,6 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
-from cloud.db.queries import Queries
-
-_QUERIES = Queries("reads")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
@@ -44,7 +40,7 @@ class Grants:
 
 async def grant(connection: AsyncConnection, grants: Grants) -> None:
     """Until the end of the transaction, which must have begun; ends what was granted in it before."""
-    await connection.execute(_QUERIES["grant"], {"grants": grants.setting()})
+    await connection.execute("SELECT set_config('segs.grants', %s, true)", [grants.setting()])
 
 
 def _end(time: datetime | None, without: str) -> str:
