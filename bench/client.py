@@ -36,7 +36,12 @@ class _Counter:
         self._committed.set_result(None)
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         for reading in readings:
             self.last[reading.device] = reading

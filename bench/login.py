@@ -1,15 +1,19 @@
 """A login over HTTP, against the bare comparison of a password that it cannot do without."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -24,6 +28,7 @@ _PASSWORD = "correct horse battery"
 # The parameters of cloud.identity.passwords.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=47_104, parallelism=1)
 _PEOPLE = 50
+_WRONG, _GUESSING = 1000, 4
 
 
 def run(*, logins: int, rounds: int, home: Path) -> list[Result]:
@@ -60,7 +65,8 @@ def run(*, logins: int, rounds: int, home: Path) -> list[Result]:
             usage.look()
             cpu.append(1000 * usage.cpu_s / logins)
             cpu_alone.append(1000 * alone_cpu_s / logins)
-    return [
+        beside = [_beside(url, log_in) for _ in range(rounds)]
+    results = [
         Result(
             name=f"login: a right password over HTTP, {how}",
             unit="ms",
@@ -71,6 +77,42 @@ def run(*, logins: int, rounds: int, home: Path) -> list[Result]:
         )
         for how, ours, theirs in (("by the clock", clock, clock_alone), ("CPU of the API", cpu, cpu_alone))
     ]
+    results.append(
+        Result(
+            name=f"login: a right password, beside {_WRONG} wrong ones of another address",
+            unit="ms",
+            figures=[under for _, under in beside],
+            peer="the same alone",
+            peer_figures=[alone for alone, _ in beside],
+        )
+    )
+    return results
+
+
+def _beside(url: str, log_in: Callable[[], object]) -> tuple[float, float]:
+    """Median of logins alone, and of those while somebody else fails to log in `_WRONG` times. ms."""
+    alone = median(_took_ms(log_in) for _ in range(15))
+    under: list[float] = []
+    with ThreadPoolExecutor(_GUESSING) as pool:
+        guessing = [pool.submit(_guess, url, _WRONG // _GUESSING) for _ in range(_GUESSING)]
+        while not all(guess.done() for guess in guessing):
+            under.append(_took_ms(log_in))
+        for guess in guessing:
+            guess.result()
+    return alone, median(under)
+
+
+def _guess(url: str, times: int) -> None:
+    place = urlsplit(url)
+    with closing(HTTPConnection(place.hostname or "", place.port, timeout=20)) as connection:
+        for n in range(times):
+            body = json.dumps({"email": f"p{n % _PEOPLE}@example.net", "password": "wrong"})
+            headers = {"content-type": "application/json", "x-forwarded-for": "192.0.2.1"}
+            connection.request("POST", "/api/v1/auth/login", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status not in {401, 429, 503}:
+                raise RuntimeError(f"a wrong password was answered with {answer.status}")
 
 
 def _took_ms(work: Callable[[], object]) -> float:
@@ -101,6 +143,7 @@ def _api(folder: Path, hashed: str) -> Iterator[tuple[str, int]]:
             "SEGS_TELEMETRY_DSN": server.dsn("telemetry", "segs_api"),
             "SEGS_ENV": "development",
             "SEGS_KEYS": str(folder / "keys"),
+            "SEGS_TRUSTED_PROXIES": "127.0.0.1",
         }
         port = free_port()
         command = [sys.executable, "-m", "cloud", "api", "--port", str(port)]

@@ -100,7 +100,7 @@ def openapi(
 ) -> None:
     """Write the description of the API, OpenAPI 3.1. No database is needed."""
     from cloud.api.app import build
-    from cloud.api.openapi import written
+    from cloud.api.http.openapi import written
 
     document = written(build(None).openapi())
     if output is None:

@@ -18,6 +18,10 @@ def _boottime_us() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
+# Both clocks are read within this, or once more: a process that was stopped between the two sees no step.
+_PROMPT_US, _TRIES = 50_000, 3
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back.
@@ -28,6 +32,16 @@ class Clock:
     now_us: Callable[[], int] = _unix_us
     monotonic_s: Callable[[], float] = time.monotonic
     boottime_us: Callable[[], int] = _boottime_us
+
+    def offset_us(self) -> int:
+        """The wall clock less `boottime_us`: the same, but for slewing, while nobody sets the wall clock."""
+        for _ in range(_TRIES):
+            before_us = self.boottime_us()
+            wall_us = self.now_us()
+            after_us = self.boottime_us()
+            if after_us - before_us < _PROMPT_US:
+                break
+        return wall_us - (before_us + after_us) // 2
 
 
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)

@@ -74,7 +74,7 @@ class Gateway:
             commit_interval_s=config.buffer.commit_interval_s,
             commit_readings=config.buffer.commit_readings,
             memory_readings=config.buffer.memory_readings,
-            offset_us=lambda: self._timekeeper.look().offset_us,
+            epoch_offset_us=self._timekeeper.epoch_offset_us,
             moving=self._beats.loop("buffer"),
         )
         self._condition = Condition(

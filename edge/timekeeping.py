@@ -17,8 +17,6 @@ APART_US = 30_000_000
 _FIRST_US = 1_735_689_600_000_000
 LAST_US = 4_102_444_800_000_000
 """The end of the year 2099: no clock that is right shows more."""
-# Both clocks are read within this, or once more: a process that was stopped between the two sees no step.
-_PROMPT_US, _TRIES = 50_000, 3
 # Two quartz clocks part no faster: an answer that came slowly gives way to one that is this much better by now.
 _DRIFT_PPM = 200
 
@@ -54,7 +52,7 @@ class Timekeeper:
     def __init__(self, *, clock: Clock, boot_id: str, synchronized: Callable[[], bool]) -> None:
         self.boot_id = boot_id
         self._clock, self._synchronized = clock, synchronized
-        self._seen_us = self._offset_us()
+        self._seen_us = self._clock.offset_us()
         # What was slewed since the first look. Time services do that all day; added up, it must not look like a step.
         self._slewed_us = 0
         self._epoch = Epoch(1, self._seen_us)
@@ -68,7 +66,7 @@ class Timekeeper:
 
     def look(self) -> Epoch:
         """The epoch now; a new one where the clock was stepped since the last look."""
-        seen_us = self._offset_us()
+        seen_us = self._clock.offset_us()
         moved_us = seen_us - self._seen_us
         self._seen_us = seen_us
         if abs(moved_us) > STEP_US:
@@ -76,6 +74,14 @@ class Timekeeper:
         else:
             self._slewed_us += moved_us
         return self._epoch
+
+    def epoch_offset_us(self, seen_us: int) -> int:
+        """The offset of the epoch in which the wall clock was seen `seen_us` ahead of the monotonic one.
+
+        It may have ended meanwhile: whoever took a time from a clock was not waited for when that was set.
+        """
+        epoch = self.look()
+        return epoch.offset_us if abs(seen_us - self._seen_us) <= STEP_US else seen_us - self._slewed_us
 
     def heard(self, receiver_us: int, *, asked_s: float, answered_s: float, resolution_us: int) -> None:
         """Take the receiver's clock `receiver_us`, cut off to `resolution_us`, that was asked for and answered then.
@@ -99,7 +105,7 @@ class Timekeeper:
     @property
     def offset_s(self) -> float | None:
         """How far the gateway's clock is ahead of the receiver's; None before the first answer."""
-        return None if self._heard is None else (self._offset_us() - self._heard.offset_us) / 1e6
+        return None if self._heard is None else (self._clock.offset_us() - self._heard.offset_us) / 1e6
 
     def true_offset_us(self) -> int | None:
         """The wall clock less the monotonic one, as best known; None while nobody vouches for any.
@@ -118,12 +124,3 @@ class Timekeeper:
         if best_us is not None and (self._true_us is None or abs(best_us - self._true_us) > STEP_US):
             self._true_us = best_us
         return self._true_us
-
-    def _offset_us(self) -> int:
-        for _ in range(_TRIES):
-            before_us = self._clock.boottime_us()
-            wall_us = self._clock.now_us()
-            after_us = self._clock.boottime_us()
-            if after_us - before_us < _PROMPT_US:
-                break
-        return wall_us - (before_us + after_us) // 2

@@ -14,6 +14,7 @@ from typing import Literal
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from local.servers import MosquittoBroker, PostgresServer
 from local.servers import free_port as _free_port
@@ -26,8 +27,16 @@ _FAST = {
     "full_page_writes": "off",
     "checkpoint_timeout": "1h",
     "shared_buffers": "128MB",
+    "max_wal_size": "256MB",
+    # The passwords are random, and of a thousand connections a minute each would cost client and server 4096 hashes.
+    "scram_iterations": "1",
     "timescaledb.max_background_workers": "1",
 }
+_HERE = Path(__file__).parent
+_FIRST = (_HERE / "acceptance", _HERE / "docs")
+_WAIT = (_HERE / "faults", _HERE / "integration" / "edge", _HERE / "integration" / "simulator")
+_SHARE = (_HERE / "integration" / "api",)
+_MEMORY, _NAME, _ROOM_BYTES = Path("/dev/shm"), "segs-tests", 2 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +45,26 @@ def pytest_configure(config: pytest.Config) -> None:
     # Who starts the tests in the background of a shell has interrupts ignored, and what tests start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker does a module of those that start servers for all of it.
+
+    Modules that mostly wait are spread over those that mostly compute, so that neither have the machine to themselves;
+    and end before them, as nothing else would be left to do beside them.
+    """
+    waiting = [item for item in items if item.path.parent in _WAIT]
+    busy = [item for item in items if item.path.parent not in (*_WAIT, *_FIRST)]
+    places: dict[Path, float] = {}
+    for some, until in ((waiting, 0.7), (busy, 1.0)):
+        for number, item in enumerate(some):
+            places.setdefault(item.path, until * number / len(some))
+    for item in items:
+        folder = item.path.parent
+        if folder in (*_WAIT, *_SHARE) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(f"{folder.name}.{item.path.stem}"))
+    items.sort(key=lambda item: places.get(item.path, -1))
 
 
 def pytest_report_header() -> str:
@@ -64,15 +93,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def pg_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
     """A running cluster of this worker. Don't kill it: make a PostgresServer of your own for that."""
-    folder = tmp_path_factory.mktemp("pg")
+    folder = in_memory() or tmp_path_factory.mktemp("pg")
     server = PostgresServer(data_dir=folder, settings=_FAST, bound_to_parent=True)
     with _removed_after(folder), server:
+        # initdb has hashed it before there were settings.
+        password = conninfo_to_dict(server.dsn())["password"]
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE segs PASSWORD {}").format(password))
         found = server.installation
         pytestconfig.stash[_SERVERS].append(
             f"PostgreSQL {found.version}, TimescaleDB {found.timescaledb} ({server.edition} edition), "
             f"{found.origin}: {found.bin_dir}"
         )
         yield server
+
+
+@pytest.fixture(scope="session")
+def pg_owner(pg_server: PostgresServer) -> Iterator[psycopg.Connection]:
+    """A connection to no test's database, which makes and drops those."""
+    with psycopg.connect(pg_server.dsn(), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -101,23 +141,23 @@ def domain_template(pg_server: PostgresServer) -> str:
 
 
 @pytest.fixture
-def telemetry_db(pg_server: PostgresServer, telemetry_template: str) -> Iterator[str]:
+def telemetry_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, telemetry_template: str) -> Iterator[str]:
     """DSN of a telemetry database of this test's own."""
-    with _database(pg_server, template=telemetry_template) as dsn:
+    with _database(pg_server, pg_owner, template=telemetry_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
-def domain_db(pg_server: PostgresServer, domain_template: str) -> Iterator[str]:
+def domain_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[str]:
     """DSN of a domain database of this test's own."""
-    with _database(pg_server, template=domain_template) as dsn:
+    with _database(pg_server, pg_owner, template=domain_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
-def empty_db(pg_server: PostgresServer) -> Iterator[str]:
+def empty_db(pg_server: PostgresServer, pg_owner: psycopg.Connection) -> Iterator[str]:
     """DSN of a database of this test's own with nothing in it."""
-    with _database(pg_server, template="template0") as dsn:
+    with _database(pg_server, pg_owner, template="template0") as dsn:
         yield dsn
 
 
@@ -148,18 +188,37 @@ def _template(server: PostgresServer, database: Literal["domain", "telemetry"]) 
     return name
 
 
+def in_memory() -> Path | None:
+    """A new folder in memory, where there is room for it.
+
+    A database is a thousand files, and a file system on a disk spends more on making and removing them for each test
+    than all that is then asked of PostgreSQL.
+    """
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM_BYTES:
+        return None
+    for left in _MEMORY.glob(f"{_NAME}*"):
+        # Of a run that was killed.
+        if not Path("/proc", left.suffix.removeprefix(".")).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = _MEMORY / f"{_NAME}.{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def clone(name: str, template: str) -> sql.Composed:
+    """The statement that makes a database like another; page by page, through the WAL, it would take twice as long."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    return statement.format(sql.Identifier(name), sql.Identifier(template))
+
+
 @contextmanager
-def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
+def _database(server: PostgresServer, owner: psycopg.Connection, *, template: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+    owner.execute(clone(name, template))
     try:
         yield server.dsn(name)
     finally:
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        owner.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cloud.api.access import KEY
-from cloud.api.openapi import operations
+from cloud.api.http.openapi import operations
 
 # Units that fields have, at the end of the name, or in the description as `, Wh` or `, s.`
 _UNITS = "W|kW|Wh|kWh|VA|var|varh|V|A|Hz|s|ms|min|h|days?|%|degrees|bytes|B|px|ppm|EUR"

@@ -3,39 +3,20 @@
 from fastapi import Depends
 from starlette.middleware.cors import CORSMiddleware
 
-from cloud.api import (
-    accounts,
-    audit,
-    auth,
-    claims,
-    devices,
-    docs,
-    errors,
-    exports,
-    gateways,
-    latest,
-    live,
-    meter_history,
-    meter_import,
-    meters,
-    passwords,
-    preferences,
-    region_reads,
-    regions,
-    second_factor,
-    sessions,
-    system,
-    telemetry,
-    users,
-)
-from cloud.api.forwarded import Forwarded
-from cloud.api.importing import MOST_BYTES
-from cloud.api.limits import Limited
-from cloud.api.methods import Heads
-from cloud.api.negotiation import negotiate
-from cloud.api.openapi import Application, operation_id
+from cloud.api import system
+from cloud.api.http import docs, errors
+from cloud.api.http.forwarded import Forwarded
+from cloud.api.http.limits import Limited
+from cloud.api.http.methods import Heads
+from cloud.api.http.negotiation import negotiate
+from cloud.api.http.openapi import Application, operation_id
+from cloud.api.http.requests import Bounded, Named
+from cloud.api.measured import exports, latest, live, region_reads, telemetry
+from cloud.api.measured.shortcut import Shortcut
 from cloud.api.parts import Parts
-from cloud.api.requests import Bounded, Named
+from cloud.api.people import accounts, audit, auth, passwords, preferences, second_factor, sessions, users
+from cloud.api.registry import claims, devices, gateways, meter_history, meter_import, meters, regions
+from cloud.api.registry.importing import MOST_BYTES
 
 _PEOPLE = (auth, passwords, second_factor, sessions, users, preferences, accounts)
 _REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions)
@@ -83,6 +64,7 @@ def build(parts: Parts | None) -> Application:
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Heads)
     if parts is not None:
+        app.add_middleware(Shortcut, parts=parts, of=app)
         app.add_middleware(Limited, requests=parts.requests)
     if parts is not None and parts.cors_origins:
         app.add_middleware(

@@ -7,9 +7,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import Scope
 
 from cloud.api.database import Caller, Databases
-from cloud.api.errors import Unauthenticated
+from cloud.api.http.errors import Unauthenticated
 from cloud.api.parts import Parts
 from cloud.identity.errors import ExpiredToken, InvalidToken
 
@@ -55,20 +56,25 @@ def user_agent(request: Request) -> str | None:
 
 
 async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Caller:
-    """Raises Unauthenticated, and TooMany. Whether the session still stands, the database says when a transaction
-    begins."""
+    """As identified()."""
     if given is None:
         raise Unauthenticated("send an access token as Authorization: Bearer TOKEN")
+    return identified(parts(request), request.scope, given.credentials)
+
+
+def identified(parts: Parts, scope: Scope, token: str) -> Caller:
+    """Who sent the request with `token`. Raises Unauthenticated, and TooMany. Whether the session still stands, the
+    database says when a transaction begins."""
     at = now()
     try:
-        access = parts(request).tokens.verify(given.credentials, now=at)
+        access = parts.tokens.verify(token, now=at)
     except ExpiredToken:
         raise Unauthenticated("the access token is too old; refresh it") from None
     except InvalidToken:
         raise Unauthenticated("this is no access token of ours") from None
-    request.state.user_id = access.user_id
-    parts(request).requests.of_account(access.user_id)
-    return Caller(access=access, request_id=request_id(request), now=at)
+    scope["state"]["user_id"] = access.user_id
+    parts.requests.of_account(access.user_id)
+    return Caller(access=access, request_id=scope["state"]["request_id"], now=at)
 
 
 # FastAPI gives a function that does not wait to a thread, which takes longer than any of these.

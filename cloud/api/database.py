@@ -1,21 +1,20 @@
 """Transactions of the two databases, each in its caller's name: what the name may see, the databases know."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection, AsyncCursor, OperationalError
-from psycopg.errors import QueryCanceled
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool
 
-from cloud.api import metrics
-from cloud.api.errors import SecondFactorMissing, Unauthenticated
+from cloud.api.http import metrics
+from cloud.api.http.errors import SecondFactorMissing, Unauthenticated
 from cloud.db.patience import Patience
 from cloud.db.queries import Queries
 from cloud.identity.tokens import Access
@@ -26,6 +25,8 @@ STATEMENT_S = 10.0
 """What a statement may take, by the server's clock."""
 _ANSWER_S = STATEMENT_S + 2
 Row = dict[str, Any]
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,15 @@ class Transaction:
         self.role = role
         self._looks: set[tuple[object, ...]] = set()
 
-    @property
-    def connection(self) -> AsyncConnection[Any]:
-        """For cloud.telemetry.reads, which asks within the same transaction."""
-        return self._cursor.connection
+    async def ask(
+        self,
+        question: Callable[Concatenate[AsyncConnection[Any], _Given], Awaitable[_Found]],
+        *given: _Given.args,
+        **named: _Given.kwargs,
+    ) -> _Found:
+        """What a question of cloud.telemetry.reads finds, asked within the same transaction."""
+        with self._patience:
+            return await question(self._cursor.connection, *given, **named)
 
     async def rows(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """What `query` finds, by the names of its columns."""
@@ -73,7 +79,7 @@ class Transaction:
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[None]:
         """What happens within is undone where it raises, and the transaction goes on."""
-        async with self._cursor.connection.transaction():
+        async with _block(self._cursor.connection, self._patience):
             yield
 
     async def value(self, query: LiteralString, parameters: Mapping[str, object] | None = None) -> Any:
@@ -155,19 +161,24 @@ class Databases:
 
 @asynccontextmanager
 async def _transaction(database: str, pool: AsyncConnectionPool) -> AsyncIterator[Transaction]:
-    try:
+    with metrics.failures(database):
         async with _connection(database, pool) as connection:
-            with Patience(connection, _ANSWER_S) as patience:
-                async with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-                    # Between statements the time is the caller's.
-                    patience.rest()
-                    try:
-                        yield Transaction(cursor, patience)
-                    finally:
-                        patience.hurry()
-    except OperationalError as error:
-        metrics.DATABASE_FAILURES.labels(database, _why(error)).inc()
-        raise
+            patience = Patience(connection, _ANSWER_S)
+            async with _block(connection, patience), connection.cursor(row_factory=dict_row) as cursor:
+                yield Transaction(cursor, patience)
+
+
+@asynccontextmanager
+async def _block(connection: AsyncConnection[Any], patience: Patience) -> AsyncIterator[None]:
+    """A transaction, or within one a savepoint: its begin and its end are waited for as a statement is."""
+    with patience:
+        async with connection.transaction():
+            # Between statements the time is the caller's.
+            patience.rest()
+            try:
+                yield
+            finally:
+                patience.hurry()
 
 
 @asynccontextmanager
@@ -176,11 +187,3 @@ async def _connection(database: str, pool: AsyncConnectionPool) -> AsyncIterator
     async with pool.connection() as connection:
         metrics.POOL_WAIT.labels(database).observe(time.perf_counter() - began)
         yield connection
-
-
-def _why(error: OperationalError) -> str:
-    if isinstance(error, TooManyRequests):
-        return "full"
-    if isinstance(error, PoolTimeout):
-        return "away"
-    return "slow" if isinstance(error, QueryCanceled) else "failed"

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cloud.api.database import Databases
-from cloud.api.limits import Requests
-from cloud.api.places import Places
-from cloud.api.quick import Quick
+from cloud.api.http.limits import Requests
+from cloud.api.http.places import Places
+from cloud.api.measured.quick import Quick
 from cloud.api.settings import Network
 from cloud.identity.keys import KeyFolder
 from cloud.identity.passwords import Passwords

@@ -11,12 +11,12 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
-from cloud.api.limits import Requests
+from cloud.api.http.limits import Requests
+from cloud.api.measured.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.parts import Parts
-from cloud.api.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
-from cloud.db.lane import open_lanes
+from cloud.db.lanes import open_lanes
 from cloud.db.patience import Patience
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from cloud.api.access import PROBE
 from cloud.api.caller import PartsAre
-from cloud.api.envelope import problems
+from cloud.api.http.envelope import problems
 from cloud.problem import problem_response
 
 router = APIRouter(tags=["system"])

@@ -5,9 +5,8 @@ of a millisecond of this process. What is asked all the time is one prepared sta
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 import psycopg
@@ -15,15 +14,24 @@ from psycopg import AsyncConnection, pq
 from psycopg.errors import error_from_result
 from psycopg_pool import TooManyRequests
 
+from cloud.db.patience import Patience
+
+# What was prepared is no longer what the database has: a plan of other columns, or nothing of that name.
+_STALE = frozenset({"0A000", "26000"})
 Row = tuple[bytes | None, ...]
 """Values as the server writes them, in UTF-8."""
+
+
+class Away(psycopg.OperationalError):
+    """There is no connection."""
 
 
 class Lane:
     """One connection, made when something is asked, and made anew by the next question after it was lost.
 
     Answers come in the order of the questions, so a statement must be short whoever asks it. `queue` bounds the
-    questions under way; a connection without any answer for `timeout_s` is given up.
+    questions under way, those that wait for the connection among them, which they do for `wait_s`. A connection that
+    owes an answer and gives none for `timeout_s` is given up, and one older than `lifetime_s` once it owes none.
     """
 
     def __init__(
@@ -34,57 +42,78 @@ class Lane:
         statements: Mapping[str, LiteralString],
         queue: int = 200,
         statement_timeout_s: float = 5.0,
-        timeout_s: float = 10.0,
+        timeout_s: float = 7.0,
+        wait_s: float = 4.0,
+        lifetime_s: float = 3600.0,
     ) -> None:
         """`statements` have $1, $2, … in them; all parameters are text that the server reads."""
         self._dsn, self._name, self._statements = dsn, name, statements
         self._queue, self._statement_timeout_s, self._timeout_s = queue, statement_timeout_s, timeout_s
+        self._wait_s, self._lifetime_s = wait_s, lifetime_s
         self._connection: AsyncConnection | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[None] | None = None
+        self._arriving, self._socket = 0, -1
+        self._born_s = self._heard_s = 0.0
         self._waiting: deque[asyncio.Future[pq.abc.PGresult]] = deque()
         self._answer: pq.abc.PGresult | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._answered = 0
-        self._writing = False
+        self._writing = self._closed = False
 
     @property
     def waiting(self) -> int:
         """Questions under way."""
-        return len(self._waiting)
+        return len(self._waiting) + self._arriving
+
+    @property
+    def old(self) -> bool:
+        """Whether it is to have another connection, and still owes answers on this one."""
+        return bool(self._waiting) and self._is_old()
 
     async def ask(self, statement: str, parameters: Sequence[bytes | None]) -> list[Row]:
-        """Its rows. Raises psycopg.Error, and psycopg_pool.TooManyRequests where the queue is full.
+        """Its rows. Raises psycopg.Error, Away among them, and psycopg_pool.TooManyRequests where the queue is full.
 
         The statement may have been run although the answer is lost: ask for what can be asked again.
         """
-        if len(self._waiting) >= self._queue:
+        if self.waiting >= self._queue:
             raise TooManyRequests(f"{self._queue} questions are under way")
+        if self._connection is not None and not self._waiting and self._is_old():
+            self._lose("it is old")
+        if self._connection is None:
+            await self._connected()
         connection = self._connection
         if connection is None:
-            connection = await self._connect()
+            raise Away("the connection to the database was lost at once")
         result = await self._send(connection.pgconn, statement, parameters)
         columns = range(result.nfields)
         return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
 
     async def close(self) -> None:
-        """Whoever still waits is told that the connection is lost."""
+        """Whoever still waits is told that the connection is lost, and whoever asks from now on that there is none."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
         self._lose("closed")
+
+    def _is_old(self) -> bool:
+        return asyncio.get_running_loop().time() - self._born_s >= self._lifetime_s
 
     def _send(
         self, pgconn: pq.abc.PGconn, statement: str, parameters: Sequence[bytes | None]
     ) -> "asyncio.Future[pq.abc.PGresult]":
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[pq.abc.PGresult] = loop.create_future()
+        if not self._waiting:
+            self._heard_s = loop.time()
+        self._waiting.append(answer)
+        if self._deadline is None:
+            self._deadline = loop.call_later(self._timeout_s, self._overdue)
         try:
             pgconn.send_query_prepared(statement.encode(), parameters)
             pgconn.pipeline_sync()
-            self._waiting.append(answer)
             self._flush(pgconn)
         except psycopg.OperationalError as error:
             self._lose(str(error))
-            raise
-        if self._deadline is None:
-            self._deadline = loop.call_later(self._timeout_s, self._overdue, self._answered)
         return answer
 
     def _flush(self, pgconn: pq.abc.PGconn) -> None:
@@ -92,9 +121,9 @@ class Lane:
         loop = asyncio.get_running_loop()
         more = pgconn.flush() == 1
         if more and not self._writing:
-            loop.add_writer(pgconn.socket, self._writable)
+            loop.add_writer(self._socket, self._writable)
         elif self._writing and not more:
-            loop.remove_writer(pgconn.socket)
+            loop.remove_writer(self._socket)
         self._writing = more
 
     def _writable(self) -> None:
@@ -127,26 +156,31 @@ class Lane:
     def _told(self) -> None:
         answer, result = self._waiting.popleft(), self._answer
         self._answer = None
-        self._answered += 1
-        # Whoever asked may have gone.
-        if answer.done():
-            return
+        self._heard_s = asyncio.get_running_loop().time()
+        error: psycopg.Error | None = None
         if result is None:
-            answer.set_exception(psycopg.OperationalError("the server gave no answer"))
-        elif result.status == pq.ExecStatus.TUPLES_OK:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error_from_result(result, encoding="utf-8"))
+            error = psycopg.OperationalError("the server gave no answer")
+        elif result.status != pq.ExecStatus.TUPLES_OK:
+            error = error_from_result(result, encoding="utf-8")
+        # Whoever asked may have gone.
+        if not answer.done():
+            if error is not None:
+                answer.set_exception(error)
+            elif result is not None:
+                answer.set_result(result)
+        if error is not None and error.sqlstate in _STALE:
+            self._lose("its statements are to be prepared anew")
 
-    def _overdue(self, answered: int) -> None:
+    def _overdue(self) -> None:
         self._deadline = None
         if not self._waiting:
             return
-        if self._answered == answered:
-            self._lose(f"no answer within {self._timeout_s:g} s")
+        loop = asyncio.get_running_loop()
+        left_s = self._heard_s + self._timeout_s - loop.time()
+        if left_s > 0:
+            self._deadline = loop.call_later(left_s, self._overdue)
         else:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._timeout_s, self._overdue, self._answered)
+            self._lose(f"no answer within {self._timeout_s:g} s")
 
     def _lose(self, why: str) -> None:
         """All who wait have lost their answers."""
@@ -158,64 +192,64 @@ class Lane:
             self._deadline = None
         if connection is not None:
             loop = asyncio.get_running_loop()
-            # A descriptor that the library has closed already is watched no more.
-            with contextlib.suppress(psycopg.OperationalError):
-                loop.remove_reader(connection.pgconn.socket)
-                if self._writing:
-                    loop.remove_writer(connection.pgconn.socket)
+            # By its number, which the library forgets when it closes it: the next connection may get the same.
+            loop.remove_reader(self._socket)
+            if self._writing:
+                loop.remove_writer(self._socket)
             self._writing = False
             connection.pgconn.finish()
         for answer in lost:
             if not answer.done():
                 answer.set_exception(psycopg.OperationalError(f"the connection to the database is lost: {why}"))
 
-    async def _connect(self) -> AsyncConnection:
-        async with self._connecting:
-            if self._connection is not None:
-                return self._connection
-            connection = await AsyncConnection.connect(
-                self._dsn,
-                autocommit=True,
-                application_name=self._name,
-                connect_timeout=5,
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-                options=f"-c timezone=UTC -c statement_timeout={round(self._statement_timeout_s * 1000)}",
-            )
-            try:
+    async def _connected(self) -> None:
+        """One attempt for all who wait, whoever of them leaves. Raises Away, and psycopg.Error of a statement."""
+        if self._closed:
+            raise Away("closed")
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name=f"lane {self._name}")
+            self._connecting.add_done_callback(self._attempted)
+        self._arriving += 1
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await asyncio.shield(self._connecting)
+        except TimeoutError:
+            raise Away(f"no connection to the database within {self._wait_s:g} s") from None
+        except psycopg.OperationalError as error:
+            raise Away(str(error)) from error
+        finally:
+            self._arriving -= 1
+
+    def _attempted(self, attempt: asyncio.Task[None]) -> None:
+        self._connecting = None
+        if not attempt.cancelled():
+            # Looked at, as all who waited for it may have gone.
+            attempt.exception()
+
+    async def _connect(self) -> None:
+        connection = await AsyncConnection.connect(
+            self._dsn,
+            autocommit=True,
+            application_name=self._name,
+            connect_timeout=5,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            # To plan anew for what a statement is asked with takes longer than to run it.
+            options="-c timezone=UTC -c plan_cache_mode=force_generic_plan"
+            f" -c statement_timeout={round(self._statement_timeout_s * 1000)}",
+        )
+        try:
+            with Patience(connection, self._wait_s):
                 for name, statement in self._statements.items():
                     await connection.execute(f"PREPARE {name} AS {statement}".encode())
-            except BaseException:
-                await connection.close()
-                raise
-            pgconn = connection.pgconn
-            pgconn.nonblocking = 1
-            pgconn.enter_pipeline_mode()
-            asyncio.get_running_loop().add_reader(pgconn.socket, self._readable)
-            self._connection = connection
-            return connection
-
-
-class Lanes:
-    """Some lanes to one database; a question takes the one with the fewest before it."""
-
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        self._lanes = lanes
-
-    async def ask(self, statement: str, parameters: Sequence[bytes | None]) -> list[Row]:
-        """As Lane.ask()."""
-        return await min(self._lanes, key=lambda lane: lane.waiting).ask(statement, parameters)
-
-
-@contextlib.asynccontextmanager
-async def open_lanes(
-    dsn: str, *, count: int, name: str, statements: Mapping[str, LiteralString]
-) -> AsyncIterator[Lanes]:
-    """Not yet connected: the database may be away."""
-    lanes = [Lane(dsn, name=name, statements=statements) for _ in range(count)]
-    try:
-        yield Lanes(lanes)
-    finally:
-        for lane in lanes:
-            await lane.close()
+        except BaseException:
+            await connection.close()
+            raise
+        pgconn = connection.pgconn
+        pgconn.nonblocking = 1
+        pgconn.enter_pipeline_mode()
+        loop = asyncio.get_running_loop()
+        self._socket = pgconn.socket
+        loop.add_reader(self._socket, self._readable)
+        self._connection, self._born_s = connection, loop.time()

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _TIME = "%Y%m%dT%H%M%SZ"
 _SECRET = re.compile(rb"[0-9a-f]{64}\n?")
 _SEAL_VERSION, _NONCE_BYTES = b"\x01", 12
 _LARGEST_FILE = 4096
+_SETTLES_NS = 2_000_000_000
 
 
 def signs_from(kid: str) -> datetime | None:
@@ -90,14 +92,23 @@ class KeyFolder:
         self.path = path
         self._names: tuple[str, ...] = ()
         self._keys: Keys | None = None
+        self._changed_ns: int | None = None
 
     def current(self) -> Keys:
         """Raises KeysError, also when a folder that was right becomes wrong: a key that was taken away is not used."""
+        # Asked with every request, and to list a folder takes longer than to ask when it changed.
+        changed_ns = _changed_ns(self.path)
+        if self._keys is not None and changed_ns is not None and changed_ns == self._changed_ns:
+            return self._keys
+        # A folder that has just changed may change once more within the same tick of its clock.
+        settled = changed_ns is not None and time.time_ns() - changed_ns > _SETTLES_NS
+        self._changed_ns = None
         names = _names(self.path)
         if self._keys is None or names != self._names:
             self._keys = None
             self._keys = _read(self.path, names)
             self._names = names
+        self._changed_ns = changed_ns if settled else None
         return self._keys
 
 
@@ -178,6 +189,14 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _changed_ns(path: Path) -> int | None:
+    """When a file came or went last; None where that cannot be told."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _names(path: Path) -> tuple[str, ...]:

@@ -32,13 +32,6 @@ _Row = TypeVar("_Row")
 _QUERIES = Queries("reads")
 
 
-async def latest(
-    connection: AsyncConnection, *, meters: Sequence[int], since: datetime, until: datetime
-) -> list[Reading]:
-    """The newest reading of each meter, by meter; none for one that told nothing in that time."""
-    return await _all(connection, Reading, "latest", {"meters": list(meters), "from": since, "to": until})
-
-
 async def readings(
     connection: AsyncConnection, *, meter_id: int, since: datetime, until: datetime, limit: int
 ) -> list[Reading]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from contract.codec import MEDIA_TYPES, PACKED
 from edge.buffer.batches import Cut, Lane
+from edge.buffer.seal import batch_seal
 from edge.buffer.tables import extent
 
 _COLUMNS = (
@@ -21,8 +22,11 @@ _COLUMNS = (
     # A text that is no text any more is not to keep the buffer from being opened.
     "CAST(media_type AS BLOB)",
     "receipt_us",
+    "seal",
 )
 _STREAM_STEP = 1 << 40
+NO_TIME_US = 1
+"""One bit makes 0 or 1 of a time that is not there."""
 # Confirmed batches that are still known, for who asks what became of a reading.
 _HISTORY = 2_000
 
@@ -51,7 +55,7 @@ def unconfirmed(db: sqlite3.Connection, stream_id: int) -> list[Cut]:
 def insert_cut(db: sqlite3.Connection, stream_id: int, cut: Cut, now_us: int) -> None:
     db.execute(
         "INSERT INTO batch (id, stream, seq, lane, first_id, last_id, true_us, readings, first_us, last_us, "
-        "sha256, media_type, cut_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sha256, media_type, cut_us, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             _row_id(stream_id, cut.seq),
             stream_id,
@@ -66,6 +70,7 @@ def insert_cut(db: sqlite3.Connection, stream_id: int, cut: Cut, now_us: int) ->
             cut.sha256,
             cut.media_type,
             now_us,
+            _seal(cut),
         ),
     )
 
@@ -82,17 +87,23 @@ def forget_history(db: sqlite3.Connection, stream_id: int, next_seq: int) -> Non
     db.execute("DELETE FROM batch WHERE id < ? AND confirmed_us IS NOT NULL", (oldest,))
 
 
+def _seal(cut: Cut) -> int:
+    return batch_seal(
+        cut.seq, cut.first_id, cut.last_id, cut.true_us, cut.readings, cut.first_us, cut.last_us, cut.sha256
+    )
+
+
 def _row_id(stream_id: int, seq: int) -> int:
     return stream_id * _STREAM_STEP + seq
 
 
 def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
     """The batch of a row with `_COLUMNS`. What is damaged of it shows when it is made, by its checksum."""
-    seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us = row
-    ids = None if first_id is None or last_id is None else (first_id, last_id)
+    seq, lane, first_id, last_id, true_us, readings, first_us, last_us, sha256, media_type, receipt_us, sealed = row
+    ids = None if first_id is None or last_id is None or last_id < first_id else (first_id, last_id)
     kept, size = (0, 0) if ids is None else extent(db, ids)
     text = media_type.decode("ascii", "replace")
-    return Cut(
+    cut = Cut(
         seq=seq,
         lane=Lane(lane),
         first_id=first_id,
@@ -106,5 +117,7 @@ def _loaded(db: sqlite3.Connection, row: tuple[Any, ...]) -> Cut:
         kept=kept,
         size=size,
         # Where these are not its segments, it is not known any more what the receipt was for.
-        receipt_us=receipt_us if kept == readings else None,
+        receipt_us=receipt_us if kept == readings and receipt_us is not None and receipt_us > NO_TIME_US else None,
     )
+    cut.sound = sealed == _seal(cut)
+    return cut

@@ -56,6 +56,8 @@ class Cut(msgspec.Struct):
     kept: int
     size: int
     receipt_us: int | None = None
+    sound: bool = True
+    """Whether its row is as it was written."""
     body: bytes | None = None
     """Compressed, while it waits for its receipt; made anew where this is None."""
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from edge.buffer.truth import is_held, settled_boot, settled_id, truth_of
+from edge.buffer.truth import insert_boot, is_held, settled_boot, settled_id, truth_of, vouch
 
 # A clock's slow change is not worth a write.
 _SLOW_US = 100_000
@@ -20,9 +20,7 @@ class Boots:
 
     def begin(self, db: sqlite3.Connection, boot_id: str, now_us: int) -> None:
         """`boot_id` is running, since `now_us` at the latest. Boots of which nothing is left are forgotten."""
-        row = (boot_id, now_us)
-        db.execute("INSERT INTO boot (boot_id, seen_us) VALUES (?, ?) ON CONFLICT DO NOTHING", row)
-        [[self.running]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
+        self.running = insert_boot(db, boot_id, None, now_us)
         self._name, self._began_us = boot_id, now_us
         db.execute("DELETE FROM boot WHERE id <> ? AND id NOT IN (SELECT DISTINCT boot FROM segment)", (self.running,))
 
@@ -36,7 +34,7 @@ class Boots:
         before = self._true_us.get(self.running)
         if true_us is None or (before is not None and abs(before - true_us) < _SLOW_US):
             return
-        db.execute("UPDATE boot SET offset_us = ? WHERE id = ?", (true_us, self.running))
+        vouch(db, self.running, self._name, true_us)
         self._true_us[self.running] = true_us
 
     def of_commit(self, db: sqlite3.Connection) -> int:

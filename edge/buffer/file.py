@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge.buffer.batch_rows import begin_stream
 from edge.buffer.database import change, primary_code, translated
 from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
+from edge.buffer.seal import boot_seal, segment_seal
 from edge.buffer.tables import statements
 from edge.buffer.upgrade import FORMAT, from_format_1
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
@@ -24,6 +26,11 @@ _PAGE_BYTES = 512
 _OF_ANOTHER_TYPE = "SELECT id FROM segment WHERE " + " OR ".join(
     f"typeof({column}) <> 'integer'" for column in ("boot", "level", "readings", "first_us", "last_us")
 )
+_SEALED: dict[str, tuple[str, Callable[..., int]]] = {
+    "boot": ("id, boot_id, offset_us", boot_seal),
+    "segment": ("id, boot, offset_us, level, readings, first_us, last_us", segment_seal),
+}
+_WITH_BODIES = ("segment", "note", "refused", "frame")
 # A log that grew while somebody read for long is cut back to this.
 _LOG_BYTES = 4 * 2**20
 # A damaged file that is set aside, before and after it is read; a copy of one that was taken away.
@@ -107,6 +114,10 @@ def _open(path: Path, now_us: int) -> sqlite3.Connection:
         meant = translated(error)
         # A table that is there under its name but with other columns shows as an OperationalError of code 1.
         raise meant if meant is not error else BufferDamaged(str(error)) from error
+    except MemoryError as error:
+        db.close()
+        # What says how long something is was altered.
+        raise BufferDamaged("more than the memory holds is to be read at once") from error
     except UnicodeDecodeError as error:
         db.close()
         # SQLite names what it does not understand of the tables' definitions, and that is no text any more.
@@ -134,6 +145,12 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     if found != 1:
         _check_definitions(db, schema)
     change(db, lambda: _bring_up(db, found, schema, now_us))
+    # What counts the ids of boots may be gone from the definitions, of which no check tells.
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("INSERT INTO boot (boot_id, seen_us, seal) VALUES ('tried', 0, 0)")
+    finally:
+        db.execute("ROLLBACK")
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
@@ -141,6 +158,13 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     # Columns take any type, and SQLite's check finds nothing in that.
     for [row_id] in db.execute(_OF_ANOTHER_TYPE):
         raise BufferDamaged(f"segment {row_id!r} has a value that is no number")
+    for table in _WITH_BODIES:
+        for [row_id] in db.execute(f"SELECT id FROM {table} WHERE typeof(body) <> 'blob'"):
+            raise BufferDamaged(f"{table} {row_id!r} has a body that is none")
+    for table, (columns, seal_of) in _SEALED.items():
+        for sealed, *values in db.execute(f"SELECT seal, {columns} FROM {table}"):
+            if sealed != seal_of(*values):
+                raise BufferDamaged(f"{table} {values[0]}: what its row tells is not what was written")
 
 
 def _check_definitions(db: sqlite3.Connection, schema: str) -> None:
@@ -170,7 +194,8 @@ def _format(db: sqlite3.Connection) -> int | None:
     found = row[0] if row else None
     if not isinstance(found, int):
         raise BufferDamaged(f"format {found!r}")
-    if not 1 <= found <= FORMAT:
+    # Format 2 was of no release.
+    if found not in (1, FORMAT):
         raise BufferFormat(found, FORMAT)
     return found
 

@@ -33,8 +33,8 @@ _MOST_NOTES = 10_000
 class BufferQueue:
     """The drivers' sink. `run` opens the store and commits groups until its stop; what is left is for `commit`.
 
-    `offset_us` gives the wall clock less the monotonic one, the same while the clock does not step: what was read by
-    different clocks is not committed together.
+    `epoch_offset_us` takes the wall clock less the monotonic one as a reading was stamped by it, and gives one that is
+    the same while the clock does not step: what was stamped by different clocks is not committed together.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BufferQueue:
         commit_interval_s: float,
         commit_readings: int,
         memory_readings: int,
-        offset_us: Callable[[], int] = lambda: 0,
+        epoch_offset_us: Callable[[int], int] = lambda _: 0,
         moving: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = BufferState()
@@ -54,7 +54,7 @@ class BufferQueue:
         self.opened = asyncio.Event()
         """Set once the store is open, and what was delivered before is known."""
         self._store, self._clock, self._moving = store, clock, moving
-        self._offset_us = offset_us
+        self._epoch_offset_us = epoch_offset_us
         self._interval_s, self._group = commit_interval_s, commit_readings
         self._memory = Memory(state=self.state, most=memory_readings)
         self._arrived = asyncio.Event()
@@ -72,14 +72,20 @@ class BufferQueue:
         return self._store
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         reasons = list(map(unspeakable, readings))
         if not any(reasons):
-            return self._add(tuple(readings), (), deliveries, frames).future
+            return self._add(tuple(readings), (), offset_us, deliveries, frames).future
         said = list(zip(readings, reasons, strict=True))
         rejected = tuple(self._rejected(reading, reason) for reading, reason in said if reason)
-        return self._add(tuple(one for one, reason in said if not reason), rejected, deliveries, frames).future
+        spoken = tuple(one for one, reason in said if not reason)
+        return self._add(spoken, rejected, offset_us, deliveries, frames).future
 
     def _rejected(self, reading: Reading, reason: str) -> Rejected:
         topic, told = (text.encode(errors="backslashreplace") for text in (reading.device, repr(reading)))
@@ -101,7 +107,8 @@ class BufferQueue:
         self, topic: str, payload: bytes, reason: str, *, delivery: Delivery | None = None
     ) -> asyncio.Future[None]:
         rejected = Rejected(topic, payload[:PAYLOAD_BYTES], reason, self._clock.now_us())
-        return self._add((), (rejected,), () if delivery is None else (delivery,)).future
+        deliveries = () if delivery is None else (delivery,)
+        return self._add((), (rejected,), self._clock.offset_us(), deliveries).future
 
     def committed(self, delivery: Delivery) -> bool:
         return delivery in self._deliveries
@@ -115,13 +122,14 @@ class BufferQueue:
         self,
         readings: tuple[Reading, ...],
         rejected: tuple[Rejected, ...],
+        offset_us: int,
         deliveries: Sequence[Delivery],
         frames: Sequence[Frame] = (),
     ) -> Item:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         weight = len(readings) + len(rejected)
         now_s = self._clock.monotonic_s()
-        item = Item(readings, rejected, deliveries, frames, future, now_s, self._offset_us(), weight)
+        item = Item(readings, rejected, deliveries, frames, future, now_s, self._epoch_offset_us(offset_us), weight)
         self._memory.add(item)
         self._arrived.set()
         if self.state.waiting >= self._group:

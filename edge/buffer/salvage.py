@@ -10,6 +10,7 @@ import msgspec
 from contract.notes import NoteKind
 from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
+from edge.buffer.mending import mend, mend_boots
 from edge.buffer.pages import Pages
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Survey, survey
@@ -17,12 +18,12 @@ from edge.buffer.tables import (
     ID_STEP,
     INSERT_LOSS,
     INSERT_REFUSED,
-    INSERT_SEGMENT,
     insert_loss,
     insert_notes,
+    insert_packed,
     next_segment_id,
 )
-from edge.buffer.truth import held_boot, is_held, settled_boot, truth_of
+from edge.buffer.truth import held_boot, insert_boot, is_held, settled_boot, truth_of, vouch
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -49,6 +50,8 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
             if found.segments or found.refused:
                 break
         segments = found.segments
+        mend_boots(found.boots, found.unsound_boots)
+        mend(segments, found.boots)
         gone = holes(segments, found.batches)
         batches = found.cut_once()
         boots = _Boots(db, found, batches)
@@ -60,8 +63,9 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
             one = segments[row_id]
             _, (*_, body) = pages.row(one.place)
             kept = boots.of(row_id)
-            row = (next_id, kept, one.offset_us, one.level, one.readings, one.first_us, one.last_us, body)
-            db.execute(INSERT_SEGMENT, row)
+            assert isinstance(body, bytes)
+            row = (next_id, kept, one.offset_us, one.level, one.readings, one.first_us, one.last_us)
+            insert_packed(db, row, body)
             next_id += ID_STEP * one.readings
         for _, one in sorted(found.refused.items()):
             _, values = pages.row(one.place)
@@ -92,13 +96,11 @@ class _Boots:
                 self._cut.setdefault(found.segments[row_id].boot, []).append(row_id)
 
     def _known(self, boot_id: str, offset_us: int | None, seen_us: int) -> int:
-        self._db.execute(
-            "INSERT INTO boot (boot_id, offset_us, seen_us) VALUES (?, ?, ?) "
-            "ON CONFLICT (boot_id) DO UPDATE SET offset_us = coalesce(offset_us, excluded.offset_us)",
-            (boot_id, offset_us, seen_us),
-        )
-        [[row_id]] = self._db.execute("SELECT id FROM boot WHERE boot_id = ?", (boot_id,))
-        return int(row_id)
+        row_id = insert_boot(self._db, boot_id, offset_us, seen_us)
+        [[known_us]] = self._db.execute("SELECT offset_us FROM boot WHERE id = ?", (row_id,))
+        if known_us is None and offset_us is not None:
+            vouch(self._db, row_id, boot_id, offset_us)
+        return row_id
 
     def of(self, segment: int) -> int:
         """The id for the boot of `segment`, which may have arrived, and with which truth.

@@ -1,4 +1,4 @@
--- The buffer of one gateway, format 2. A reading is in one segment, or set aside alone, until its delivery is confirmed.
+-- The buffer of one gateway, format 3. A reading is in one segment, or set aside alone, until its delivery is confirmed.
 CREATE TABLE IF NOT EXISTS meta (
     key   TEXT PRIMARY KEY,
     value NOT NULL
@@ -13,11 +13,13 @@ CREATE TABLE IF NOT EXISTS stream (
 
 -- Starts of this machine. True wall time is the monotonic time plus offset_us; NULL while nothing vouches for any.
 -- A negative id is made of offset_us: readings that refer to it have this truth for good, though this row be damaged.
+-- Here and below, `seal` is a checksum of what else is in the row and does not change (edge.buffer.seal).
 CREATE TABLE IF NOT EXISTS boot (
     id        INTEGER PRIMARY KEY AUTOINCREMENT, -- of a boot that is forgotten no other has the id
     boot_id   TEXT    NOT NULL UNIQUE,
     offset_us INTEGER,
-    seen_us   INTEGER NOT NULL
+    seen_us   INTEGER NOT NULL,
+    seal      INTEGER NOT NULL
 );
 
 -- One commit group: zstd of a msgpack array of groups (contract.packed). `offset_us` is the wall clock less the monotonic
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS segment (
     readings  INTEGER NOT NULL CHECK (readings > 0),
     first_us  INTEGER NOT NULL,
     last_us   INTEGER NOT NULL CHECK (last_us >= first_us),
+    seal      INTEGER NOT NULL,
     body      BLOB    NOT NULL
 );
 
@@ -50,6 +53,7 @@ CREATE TABLE IF NOT EXISTS batch (
     sha256       BLOB    NOT NULL CHECK (length(sha256) = 32),
     media_type   TEXT    NOT NULL,
     cut_us       INTEGER NOT NULL,
+    seal         INTEGER NOT NULL,
     receipt_us   INTEGER,
     receipt      TEXT,
     confirmed_us INTEGER

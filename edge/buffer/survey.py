@@ -5,10 +5,11 @@ from bisect import bisect_right
 import msgspec
 
 from contract.notes import Note, NoteKind
+from edge.buffer.batch_rows import NO_TIME_US
 from edge.buffer.pages import Pages, Place, Value
+from edge.buffer.seal import batch_seal, boot_seal, segment_seal
 from edge.buffer.segments import DamagedSegment, flats
 from edge.buffer.tables import decoded_note
-from edge.buffer.truth import believable
 from edge.reading import Delivery
 from edge.timekeeping import correction_us
 
@@ -16,7 +17,7 @@ _MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Found(msgspec.Struct):
-    """The best copy of a row so far; `whole` is false while its body cannot be read."""
+    """The best copy of a row so far: `whole` where its body can be read, `sound` where its seal is not broken."""
 
     place: Place
     whole: bool
@@ -26,10 +27,17 @@ class Found(msgspec.Struct):
     boot: int = 0
     offset_us: int = 0
     level: int = 0
+    seal: int = 0
+    sound: bool = True
 
     @property
-    def worth(self) -> tuple[bool, int]:
-        return self.whole, self.readings
+    def worth(self) -> tuple[bool, bool, int]:
+        return self.whole, self.sound, self.readings
+
+    def sealed(self, row_id: int) -> bool:
+        """Whether all that the row tells is as it was written under `row_id`."""
+        numbers = (row_id, self.boot, self.offset_us, self.level, self.readings, self.first_us, self.last_us)
+        return segment_seal(*numbers) == self.seal
 
 
 class CutOnce(msgspec.Struct):
@@ -59,13 +67,15 @@ class CutOnce(msgspec.Struct):
 class Survey(msgspec.Struct):
     """The best copy of each segment and of each refused reading, and the boots, by row id; the batches there were.
 
-    `notes` by their row ids, with the stream and number of the batch that they went in; `losses` by theirs, and
+    `unsound_boots` are rows of boots by their id and seal, which is broken. `notes` by
+    their row ids, with the stream and number of the batch that they went in; `losses` by theirs, and
     `delivered`, a client with some of its deliveries, by theirs.
     """
 
     segments: dict[int, Found] = {}
     refused: dict[int, Found] = {}
     boots: dict[int, tuple[str, int | None, int]] = {}
+    unsound_boots: dict[tuple[int, int], tuple[str, int | None, int]] = {}
     batches: dict[int, CutOnce] = {}
     notes: dict[int, tuple[tuple[int, int] | None, Note]] = {}
     losses: dict[int, tuple[Value, ...]] = {}
@@ -91,14 +101,14 @@ def survey(pages: Pages) -> Survey:
     """Everything in `pages` that reads as a row of a buffer. Places alone are kept: it may exceed the memory."""
     found = Survey()
     for place, row_id, values in pages.rows():
-        if len(values) == 8:
-            _keep(found.segments, row_id, _segment(place, values))
+        if len(values) == 9:
+            _keep(found.segments, row_id, _segment(place, row_id, values))
         elif len(values) == 7 and isinstance(values[2], str):
             if _is_loss(values):
                 found.losses[row_id] = tuple(values[1:])
         elif len(values) == 7:
             _keep(found.refused, row_id, _refused(place, values))
-        elif len(values) == 16 and (batch := _batch(values)) is not None:
+        elif len(values) == 17 and (batch := _batch(values)) is not None:
             known = found.batches.get(batch.first_id)
             if batch.confirmed and isinstance(values[1], int) and isinstance(values[2], int):
                 found.confirmed.add((values[1], values[2]))
@@ -107,40 +117,32 @@ def survey(pages: Pages) -> Survey:
         elif len(values) == 3:
             _keep_delivered(found, row_id, values)
         elif len(values) == 4:
-            _, boot_id, offset_us, seen_us = values
-            if isinstance(seen_us, bytes):
-                _keep_note(found, row_id, values)
-            elif (
-                isinstance(boot_id, str)
-                and isinstance(seen_us, int)
-                and isinstance(offset_us, int | None)
-                and believable(offset_us)
-            ):
-                # What somebody vouched for is newer than what nobody did yet.
-                before = found.boots.get(row_id)
-                if before is None or before[1] is None:
-                    found.boots[row_id] = (boot_id, offset_us, seen_us)
+            _keep_note(found, row_id, values)
+        elif len(values) == 5:
+            _keep_boot(found, row_id, values)
     return found
 
 
 def _batch(values: list[Value]) -> CutOnce | None:
     """None for what is no batch, or an empty one."""
-    first_id, last_id, true_us, readings, first_us, last_us, sha256 = values[4:11]
-    receipt_us, _, confirmed_us = values[13:]
+    seq, _, first_id, last_id, true_us, readings, first_us, last_us, sha256 = values[2:11]
+    sealed, receipt_us, _, confirmed_us = values[13:]
     if (
-        isinstance(first_id, int)
+        isinstance(seq, int)
+        and isinstance(first_id, int)
         and isinstance(last_id, int)
         and isinstance(true_us, int | None)
-        and believable(true_us)
         and isinstance(readings, int)
         and isinstance(first_us, int)
         and isinstance(last_us, int)
         and isinstance(sha256, bytes)
         and isinstance(receipt_us, int | None)
         and isinstance(confirmed_us, int | None)
+        and sealed == batch_seal(seq, first_id, last_id, true_us, readings, first_us, last_us, sha256)
     ):
-        confirmed = receipt_us is not None and confirmed_us is not None
-        return CutOnce(receipt_us is not None, confirmed, readings, first_id, last_id, true_us, first_us, last_us)
+        arrived = receipt_us is not None and receipt_us > NO_TIME_US
+        confirmed = arrived and confirmed_us is not None and confirmed_us > NO_TIME_US
+        return CutOnce(arrived, confirmed, readings, first_id, last_id, true_us, first_us, last_us)
     return None
 
 
@@ -149,6 +151,23 @@ def _keep_note(found: Survey, row_id: int, values: list[Value]) -> None:
     note = decoded_note(body) if isinstance(body, bytes) else None
     if note is not None and isinstance(stream, int | None) and isinstance(seq, int | None):
         found.notes[row_id] = (None if stream is None or seq is None else (stream, seq), note)
+
+
+def _keep_boot(found: Survey, row_id: int, values: list[Value]) -> None:
+    _, boot_id, offset_us, seen_us, sealed = values
+    if (
+        isinstance(boot_id, str)
+        and isinstance(offset_us, int | None)
+        and isinstance(seen_us, int)
+        and isinstance(sealed, int)
+    ):
+        if sealed != boot_seal(row_id, boot_id, offset_us):
+            found.unsound_boots[row_id, sealed] = (boot_id, offset_us, seen_us)
+            return
+        # What somebody vouched for is newer than what nobody did yet.
+        before = found.boots.get(row_id)
+        if before is None or before[1] is None:
+            found.boots[row_id] = (boot_id, offset_us, seen_us)
 
 
 def _keep_delivered(found: Survey, row_id: int, values: list[Value]) -> None:
@@ -169,8 +188,8 @@ def _keep(found: dict[int, Found], row_id: int, one: Found | None) -> None:
         found[row_id] = one
 
 
-def _segment(place: Place, values: list[Value]) -> Found | None:
-    _, boot, offset_us, level, readings, first_us, last_us, body = values
+def _segment(place: Place, row_id: int, values: list[Value]) -> Found | None:
+    _, boot, offset_us, level, readings, first_us, last_us, sealed, body = values
     if not (
         isinstance(boot, int)
         and isinstance(offset_us, int)
@@ -178,6 +197,7 @@ def _segment(place: Place, values: list[Value]) -> Found | None:
         and isinstance(readings, int)
         and isinstance(first_us, int)
         and isinstance(last_us, int)
+        and isinstance(sealed, int)
         and isinstance(body, bytes)
         and body[:4] == _MAGIC
         and 0 <= level <= 2
@@ -188,9 +208,11 @@ def _segment(place: Place, values: list[Value]) -> Found | None:
     try:
         # What the row says of its body may be damaged where the body is not.
         times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        return Found(place, True, len(times), min(times), max(times), boot, offset_us, level)
+        found = Found(place, True, len(times), min(times), max(times), boot, offset_us, level, sealed)
     except DamagedSegment:
-        return Found(place, False, readings, first_us, last_us, boot, offset_us, level)
+        found = Found(place, False, readings, first_us, last_us, boot, offset_us, level, sealed)
+    found.sound = found.sealed(row_id)
+    return found
 
 
 def _refused(place: Place, values: list[Value]) -> Found | None:

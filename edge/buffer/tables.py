@@ -7,13 +7,10 @@ import msgspec
 
 from contract.notes import Note, NoteKind, told
 from edge.buffer.rows import Loss, Rejected
+from edge.buffer.seal import segment_seal
 from edge.buffer.segments import pack, span
 from edge.reading import Reading
 
-INSERT_SEGMENT = (
-    "INSERT INTO segment (id, boot, offset_us, level, readings, first_us, last_us, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
 INSERT_REFUSED = "INSERT INTO refused (device, time_us, body, status, reason, refused_us) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_LOSS = "INSERT INTO loss (kind, reason, readings, first_us, last_us, recorded_us) VALUES (?, ?, ?, ?, ?, ?)"
 ID_STEP = 1 << 16
@@ -30,8 +27,27 @@ def insert_segment(
 ) -> int:
     """Returns the bytes of its body."""
     body = pack(readings)
-    db.execute(INSERT_SEGMENT, (row_id, boot, offset_us, level, len(readings), *span(readings), body))
+    insert_packed(db, (row_id, boot, offset_us, level, len(readings), *span(readings)), body)
     return len(body)
+
+
+def insert_packed(db: sqlite3.Connection, row: tuple[int, int, int, int, int, int, int], body: bytes) -> None:
+    """A segment with `body`. `row` is id, boot, offset, level, number of readings, and their first and last time."""
+    sql = (
+        "INSERT INTO segment (id, boot, offset_us, level, readings, first_us, last_us, seal, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    db.execute(sql, (*row, segment_seal(*row), body))
+
+
+def move_segments(db: sqlite3.Connection, ids: tuple[int, int], *, from_boot: int, to_boot: int) -> None:
+    """Those in the inclusive range `ids` that are of one boot become another's."""
+    sql = "SELECT id, offset_us, level, readings, first_us, last_us FROM segment WHERE id BETWEEN ? AND ? AND boot = ?"
+    rows = db.execute(sql, (*ids, from_boot)).fetchall()
+    db.executemany(
+        "UPDATE segment SET boot = ?, seal = ? WHERE id = ?",
+        [(to_boot, segment_seal(row_id, to_boot, *rest), row_id) for row_id, *rest in rows],
+    )
 
 
 def extent(db: sqlite3.Connection, ids: tuple[int, int]) -> tuple[int, int]:

@@ -8,7 +8,8 @@ damaged or forgotten.
 import sqlite3
 
 from edge.buffer.batches import Cut
-from edge.timekeeping import LAST_US
+from edge.buffer.seal import boot_seal
+from edge.buffer.tables import move_segments
 
 # Between the name of a boot and the truth that is held, or settled; the kernel's names have neither.
 _HELD, _SETTLED = "@", "="
@@ -33,20 +34,29 @@ def held_boot(db: sqlite3.Connection, name: str, true_us: int | None, seen_us: i
         # Not the name that an older release gives: that has another id.
         _insert(db, row_id, f"{machine_boot(name)}{_HELD}{_SETTLED}{true_us}", true_us, seen_us)
         return row_id
-    held = f"{machine_boot(name)}{_HELD}{true_us}"
-    _insert(db, None, held, true_us, seen_us)
-    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (held,))
+    return insert_boot(db, f"{machine_boot(name)}{_HELD}{true_us}", true_us, seen_us)
+
+
+def _insert(db: sqlite3.Connection, row_id: int, name: str, true_us: int | None, seen_us: int) -> None:
+    row = (row_id, name, true_us, seen_us, boot_seal(row_id, name, true_us))
+    sql = "INSERT INTO boot (id, boot_id, offset_us, seen_us, seal) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(sql, row)
+
+
+def insert_boot(db: sqlite3.Connection, name: str, true_us: int | None, seen_us: int) -> int:
+    """The id of the boot `name`, which is made where there is none. One that is there stays as it is."""
+    sql = "INSERT INTO boot (boot_id, offset_us, seen_us, seal) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING"
+    made = db.execute(sql, (name, true_us, seen_us)).rowcount
+    [[row_id]] = db.execute("SELECT id FROM boot WHERE boot_id = ?", (name,))
+    if made:
+        vouch(db, int(row_id), name, true_us)
     return int(row_id)
 
 
-def _insert(db: sqlite3.Connection, row_id: int | None, name: str, true_us: int | None, seen_us: int) -> None:
-    row = (row_id, name, true_us, seen_us)
-    db.execute("INSERT INTO boot (id, boot_id, offset_us, seen_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
-
-
-def believable(true_us: int | None) -> bool:
-    """Whether a clock may have had it; what is damaged on the disk can be any number."""
-    return true_us is None or abs(true_us) <= LAST_US
+def vouch(db: sqlite3.Connection, row_id: int, name: str, true_us: int | None) -> None:
+    """The truth of a boot of the machine becomes `true_us`."""
+    sql = "UPDATE boot SET offset_us = ?, seal = ? WHERE id = ?"
+    db.execute(sql, (true_us, boot_seal(row_id, name, true_us), row_id))
 
 
 def settled_id(true_us: int) -> int:
@@ -83,10 +93,9 @@ def hold(db: sqlite3.Connection, cut: Cut) -> None:
     for boot, name, offset_us, seen_us in db.execute(sql, cut.segments).fetchall():
         true_us = truth_of(boot)
         if true_us is None:
-            true_us = cut.true_us if believable(cut.true_us) else offset_us
+            true_us = cut.true_us if cut.sound else offset_us
         if true_us is None and offset_us is None:
             continue  # Nobody will vouch for it any more.
         held = held_boot(db, name or str(boot), true_us, seen_us)
         if held != boot:
-            sql = "UPDATE segment SET boot = ? WHERE id BETWEEN ? AND ? AND boot = ?"
-            db.execute(sql, (held, *cut.segments, boot))
+            move_segments(db, cut.segments, from_boot=boot, to_boot=held)

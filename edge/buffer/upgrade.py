@@ -13,7 +13,7 @@ from edge.buffer.rows import Loss
 from edge.buffer.tables import ID_STEP, insert_loss, insert_segment, statements
 from edge.reading import Reading
 
-FORMAT = 2
+FORMAT = 3
 _READINGS = msgspec.msgpack.Decoder(list[Reading])
 _LONGEST_BATCH = 256 * 2**20
 _UNREADABLE = (zstandard.ZstdError, msgspec.DecodeError, BatchError, TooLarge, UnicodeDecodeError)

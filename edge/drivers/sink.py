@@ -14,10 +14,16 @@ class Sink(Protocol):
     """A place that keeps readings."""
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         """Take `readings`, which came in `deliveries` and `frames`, to be committed together.
 
+        `offset_us` is `Clock.offset_us` of the clock that they are stamped by, which may have been set meanwhile.
         The future is done once they are committed, and cancelled if they never will be.
         """
 

@@ -220,7 +220,12 @@ class _Nowhere:
     """A sink for readings that nobody keeps: what is recorded are the exchanges."""
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         return _done()
 

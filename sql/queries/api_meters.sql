@@ -108,7 +108,3 @@ SELECT m.meter_id, m.meter_code AS code,
     jsonb_build_object(m.meter_id, (SELECT jsonb_agg(jsonb_build_array(lower(s), upper(s))) FROM unnest(caller_spans(m.meter_id)) AS s))
         AS grants
 FROM meters AS m WHERE m.meter_code = %(code)s AND NOT isempty(caller_spans(m.meter_id));
-
--- name: latest
--- Telemetry database: the newest reading within what is kept of readings.
-SELECT * FROM latest_values(ARRAY[%(meter_id)s]::integer[], %(now)s - INTERVAL '7 days', %(now)s + INTERVAL '1 day');

@@ -1,17 +1,6 @@
 -- What the API asks of the telemetry database, within what segs.grants lets its caller see. Of a span the parts that are the
 -- caller's are told; where a meter may not be read at any time, SG060.
 
--- name: grant
--- What the transaction's caller may read.
-SELECT set_config('segs.grants', %(grants)s, true);
-
--- name: latest
--- The newest reading of each meter.
-SELECT meter_id, time, flags, power_w, power_l1_w, power_l2_w, power_l3_w, apparent_power_va, reactive_power_var, power_factor,
-    voltage_l1_v, voltage_l2_v, voltage_l3_v, current_l1_a, current_l2_a, current_l3_a, frequency_hz,
-    energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh
-FROM latest_values(%(meters)s, %(from)s, %(to)s);
-
 -- name: readings
 -- Readings of a meter as they came.
 SELECT %(meter_id)s::integer AS meter_id, r.*

@@ -14,8 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import cloud.api.app
-import cloud.api.limits
-import cloud.api.metrics
+import cloud.api.http.limits
+import cloud.api.http.metrics
 import cloud.cli
 import cloud.connections
 import cloud.ingest.routes
@@ -144,7 +144,7 @@ LIMITED = {
 
 def test_every_limit_of_the_api_is_in_the_table() -> None:
     told = {row[0]: row for row in _rows(OPERATIONS, "The API", "Limits")}
-    limits = [found for found in vars(cloud.api.limits).values() if isinstance(found, cloud.api.limits.Limit)]
+    limits = [found for found in vars(cloud.api.http.limits).values() if isinstance(found, cloud.api.http.limits.Limit)]
     assert {limit.name for limit in limits} == set(LIMITED)
     for limit in limits:
         row, column = LIMITED[limit.name]

@@ -29,7 +29,9 @@ def test_every_page_is_followed_here_or_elsewhere() -> None:
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    assert set(listed.stdout.split()) <= {*RUN_HERE, *COVERED}
+    # Arithmetic worked by hand, which the tests of tariffs hold the rating against.
+    pages = {page for page in listed.stdout.split() if not page.startswith("tests/cases/")}
+    assert pages <= {*RUN_HERE, *COVERED}
 
 
 @pytest.mark.parametrize("page", [*RUN_HERE, *COVERED])

@@ -1,5 +1,6 @@
 """The API as a process whose databases are away, hang or restart, whose keys go, and whose clients never end."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -8,14 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from cloud.api.database import Databases
+from cloud.db.pool import make_pool
 from cloud.schema.apply import apply
 from local.servers import PostgresServer, free_port
 from tests.integration.api.conftest import PASSWORD, Api, Person, await_ready, start
@@ -90,7 +93,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         try:
             await_ready(f"http://127.0.0.1:{port}", process, log)
             api = Api(f"http://127.0.0.1:{port}", domain.dsn(), telemetry.dsn(), environment, process, log)
-            with api.client:
+            with closing(api):
                 told = ("user", "create", "--email", "hash@example.net", "--name", "H")
                 assert api.segs_cloud(*told, typed=PASSWORD + "\n").returncode == 0
                 person = api.person()
@@ -105,6 +108,8 @@ def cloud(running: Cloud) -> Cloud:
     """Healthy, whatever the test before did."""
     running.domain.start()
     running.telemetry.start()
+    # Connections to a server that was killed are of no use to this test.
+    running.api.close_owners()
     assert within(30, running.healthy)
     return running
 
@@ -163,6 +168,24 @@ def test_without_the_telemetry_database_all_that_needs_the_domain_only_works(clo
     assert cloud.missing() == {"telemetry"}
     text = cloud.get("/metrics").text
     assert 'segs_api_database_failures_total{database="telemetry",why="away"}' in text
+
+
+def test_newest_values_of_a_database_that_hangs_end_in_time_for_all_who_ask(cloud: Cloud) -> None:
+    """They share few connections: nobody may wait behind all the others who wait."""
+    assert cloud.timed(cloud.latest)[0] == 200
+    with frozen(cloud.telemetry), ThreadPoolExecutor(60) as pool:
+        rounds = [list(pool.map(cloud.timed, [cloud.latest] * 60)) for _ in range(2)]
+    text = cloud.get("/metrics").text
+
+    for answers, seconds in zip(rounds, (10, 8), strict=True):
+        assert {status for status, _ in answers} == {503}
+        assert max(took for _, took in answers) < seconds
+    for why in ("failed", "away"):
+        [line] = [line for line in text.splitlines() if f'failures_total{{database="telemetry",why="{why}"}}' in line]
+        assert float(line.split()[-1]) > 0
+    [asked] = [line for line in text.splitlines() if 'question_seconds_count{database="telemetry"}' in line]
+    assert float(asked.split()[-1]) >= 120
+    assert within(15, cloud.healthy)
 
 
 def test_it_starts_without_databases_and_finds_them_once_they_are_there(cloud: Cloud, tmp_path: Path) -> None:
@@ -250,6 +273,51 @@ def test_a_database_that_hangs_holds_nobody_for_ever_and_nothing_else_up(cloud: 
             status, seconds = under_way.result()
             assert (status, seconds < 15) == (503, True)
     assert within(15, cloud.healthy)
+
+
+def test_questions_under_way_of_a_telemetry_database_that_hangs_end_in_time(cloud: Cloud) -> None:
+    asks = replace(cloud, person=cloud.api.person("OPERATOR", "north"))
+    meter, span = cloud.latest.removesuffix("/latest"), "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"
+    paths = [
+        f"{meter}/history?{span}&resolution=15m",
+        f"{meter}/export?{span}&format=csv",
+        "/api/v1/telemetry/regions/north/statistics",
+    ]
+    assert [asks.timed(path)[0] for path in paths] == [200] * 3
+    with psycopg.connect(cloud.telemetry.dsn()) as blocker, ThreadPoolExecutor(3) as pool:
+        tables = "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class WHERE relkind = 'r' AND relnamespace = %s"
+        [names] = blocker.execute(tables + "::regnamespace", ["public"]).fetchall()[0]
+        blocker.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+        under_way = [pool.submit(asks.timed, path) for path in paths]
+        time.sleep(0.7)
+        with frozen(cloud.telemetry):
+            for status, seconds in (each.result() for each in under_way):
+                assert (status, seconds < 15) == (503, True)
+    assert within(15, cloud.healthy)
+
+
+async def test_savepoints_of_a_database_that_hangs_end_in_time(cloud: Cloud) -> None:
+    """Where one begins and where one ends."""
+    together = asyncio.Barrier(3)
+
+    async def ask(databases: Databases, *, inside: bool) -> None:
+        async with databases.outside("attempt") as transaction, AsyncExitStack() as attempt:
+            if inside:
+                await attempt.enter_async_context(transaction.attempt())
+            await together.wait()
+            await together.wait()
+            if not inside:
+                await attempt.enter_async_context(transaction.attempt())
+
+    async with make_pool(cloud.domain.dsn(user="segs_api"), name="savepoints", size=2) as pool:
+        databases = Databases(domain=pool, telemetry=pool)
+        tasks = [asyncio.create_task(ask(databases, inside=inside)) for inside in (False, True)]
+        await together.wait()
+        with frozen(cloud.domain):
+            await together.wait()
+            ended, late = await asyncio.wait(tasks, timeout=15)
+        await asyncio.gather(*late, return_exceptions=True)
+    assert [type(task.exception()) for task in ended] == [psycopg.OperationalError] * 2
 
 
 def test_what_a_database_has_no_room_for_is_turned_away_and_does_not_pile_up(cloud: Cloud) -> None:

@@ -166,6 +166,11 @@ def test_without_a_commit_window_a_kill_loses_the_poll_in_flight_at_most(
         assert len(lost) <= 3
 
 
+def _tells_of_a_stop(receiver: Receiver) -> bool:
+    batches = list(receiver.batches.values())
+    return any(note.kind is NoteKind.NOT_RUNNING for batch in batches for note in batch.notes)
+
+
 def _notes_on_disk(edge: EdgeProcess) -> int:
     try:
         with closing(sqlite3.connect(f"file:{edge.data_dir}/buffer.sqlite?mode=ro", uri=True)) as db:
@@ -190,7 +195,8 @@ def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
         receiver.judge = lambda batch: None
         before = len(receiver.rows())
         started(edge)
-        wait_until(lambda: len(receiver.rows()) > before + 10, timeout_s=20)
+        # The note of the stop may come after the first readings of the backlog.
+        wait_until(lambda: len(receiver.rows()) > before + 10 and _tells_of_a_stop(receiver), timeout_s=20)
         assert edge.stop() == 0
     notes = [note for batch in receiver.batches.values() for note in batch.notes]
     [stopped] = [note for note in notes if note.kind is NoteKind.NOT_RUNNING]

@@ -1,12 +1,9 @@
 """A receiver on a real database, spoken to over real HTTP."""
 
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from io import StringIO
 
 import httpx
 import psycopg
@@ -14,13 +11,13 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from cloud.app import build
-from cloud.cli import main
 from cloud.gateways.key import Key
 from cloud.ingest.acceptance import Acceptance
 from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from contract.batch import Batch, DeviceBlock
 from contract.codec import JSON, MSGPACK, compress, encode
+from tests import commands
 
 SegsCloud = Callable[..., subprocess.CompletedProcess[str]]
 STREAM = "0b9d3f0e-6a52-4e0c-9c39-3f1f7f6f2a11"
@@ -116,20 +113,7 @@ async def cloud(telemetry_db: str, limits: Limits) -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 def segs_cloud(domain_db: str, telemetry_db: str, monkeypatch: pytest.MonkeyPatch) -> SegsCloud:
-    """Runs segs-cloud on databases of this test's own, in this process: a fresh one spends a second on its imports."""
+    """Runs segs-cloud on databases of this test's own."""
     monkeypatch.setenv("SEGS_DOMAIN_DSN", domain_db)
     monkeypatch.setenv("SEGS_TELEMETRY_DSN", telemetry_db)
-    # Logging is the whole process's.
-    monkeypatch.setattr("cloud.cli.configure", lambda: None)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command, status = ["segs-cloud", *arguments], 0
-        with monkeypatch.context() as at, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-            at.setattr(sys, "argv", command)
-            try:
-                main()
-            except SystemExit as end:
-                status = int(end.code or 0)
-        return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
-
-    return run
+    return commands.segs_cloud

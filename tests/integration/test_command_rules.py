@@ -128,7 +128,7 @@ def _texts(value: Any) -> Iterator[str]:
 def test_every_command_that_shows_something_speaks_json() -> None:
     """What a command changes it tells on standard error; all others are for machines as well."""
     changing = {"add", "key-add", "key-revoke", "import", "remove", "edit", "revoke", "estimate", "move", "exchange"}
-    changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference"}
+    changing |= {"exchange-revoke", "registers", "serve", "api", "worker", "reference", "openapi"}
     changing |= {
         "create",
         "rotate",
@@ -141,7 +141,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
     }
     changing |= {"set", "capacity", "assign", "holiday"}
     changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund"}
-    # It writes nothing but JSON.
+    # What it writes is JSON, and nothing else.
     changing |= {"openapi"}
     silent = [
         trail

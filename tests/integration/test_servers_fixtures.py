@@ -32,3 +32,11 @@ def test_a_fresh_telemetry_database_has_the_extension_and_the_hypertables(teleme
     with psycopg.connect(telemetry_db) as connection:
         rows = connection.execute("SELECT hypertable_name FROM timescaledb_information.hypertables").fetchall()
     assert "raw_readings" in {name for (name,) in rows}
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_go_to_one_worker(request: pytest.FixtureRequest) -> None:
+    """Some releases of pytest and pytest-xdist do not understand each other, and do not say so."""
+    if not request.config.getoption("loadgroup", False):
+        pytest.skip("only where there are workers")
+    assert request.node.nodeid.endswith("@together")

@@ -9,8 +9,8 @@ from psycopg import AsyncConnection
 
 from cloud.db.errors import InvalidError, NotFoundError, domain_error
 from cloud.telemetry import reads
-from cloud.telemetry.grants import Grants, grant
 from tests.sql.conftest import START, Telemetry
+from tests.sql.grants import Grants, grant
 from tests.sql.quarters import DAY, QUARTER, SUNDAY, put
 
 HOUR = timedelta(hours=1)
@@ -35,6 +35,12 @@ def meter_id(telemetry: Telemetry) -> int:
     telemetry.aggregate()
     put(telemetry, meter_id, SUNDAY, [25] * 96)
     return meter_id
+
+
+async def _newest(api: AsyncConnection, meter_id: int) -> tuple[object, ...] | None:
+    """Time and powers."""
+    query = "SELECT time, power_w, power_l1_w FROM latest_values(ARRAY[%s]::integer[], %s, %s)"
+    return await (await api.execute(query, [meter_id, SUNDAY, SUNDAY + DAY])).fetchone()
 
 
 async def test_nothing_is_told_before_anything_is_granted(api: AsyncConnection, meter_id: int) -> None:
@@ -79,7 +85,7 @@ async def test_a_span_of_others_has_no_rows(api: AsyncConnection, meter_id: int)
     window = {"meter_id": meter_id, "since": SUNDAY, "until": SUNDAY + DAY}
     assert await reads.history(api, **window, resolution="1d", limit=9) == []
     assert await reads.statistics(api, **window, now=SUNDAY + DAY) == []
-    assert await reads.latest(api, meters=[meter_id], since=SUNDAY, until=SUNDAY + DAY) == []
+    assert await _newest(api, meter_id) is None
     spans = (SUNDAY, SUNDAY + DAY), (SUNDAY + DAY, SUNDAY + 2 * DAY)
     assert await reads.compare(api, meter_id=meter_id, before=spans[0], after=spans[1], now=SUNDAY + 2 * DAY) is None
 
@@ -94,7 +100,7 @@ async def test_every_question_has_its_rows(telemetry: Telemetry, api: AsyncConne
     now, window = START + HOUR, {"since": SUNDAY, "until": SUNDAY + DAY}
     await grant(api, EVERYTHING)
 
-    [newest] = await reads.latest(api, meters=[meter_id], **window)
+    newest = await _newest(api, meter_id)
     channels = await reads.channels(api, meter_id=meter_id, since=START, until=now, resolution="1m", limit=9)
     compared = await reads.compare(
         api, meter_id=meter_id, before=(SUNDAY, SUNDAY + HOUR), after=(SUNDAY + HOUR, SUNDAY + 3 * HOUR), now=now
@@ -104,7 +110,7 @@ async def test_every_question_has_its_rows(telemetry: Telemetry, api: AsyncConne
     [consumer] = await reads.top_consumers(api, region="north", **window)
     [heard] = await reads.gateways(api, gateways=[1, 2])
 
-    assert (newest.time, newest.power_w, newest.power_l1_w) == (now - timedelta(seconds=10), 3590, None)
+    assert newest == (now - timedelta(seconds=10), 3590, None)
     assert [row.voltage_l1_v_mean for row in channels] == [230] * 9
     assert compared is not None
     assert (compared.energy_import_change_wh, compared.energy_import_per_day_change_percent) == (100, 0)
@@ -119,7 +125,6 @@ async def test_what_makes_no_sense_is_the_askers_mistake(api: AsyncConnection, m
     """D16: and no fault of the server."""
     await grant(api, EVERYTHING)
     for mistake in (
-        reads.latest(api, meters=[meter_id], since=SUNDAY, until=SUNDAY),
         reads.top_consumers(api, region="north", since=SUNDAY, until=SUNDAY + 32 * DAY),
         reads.energy(
             api, meter_id=meter_id, first=date(2026, 3, 1), end=date(2026, 3, 2), unit="1d", zone="Mars/Olympus"
@@ -138,7 +143,7 @@ async def test_what_is_granted_later_in_a_transaction_takes_the_place_of_what_wa
     await grant(api, EVERYTHING)
     await grant(api, Grants())
     with pytest.raises(psycopg.Error) as refused:
-        await reads.latest(api, meters=[meter_id], since=SUNDAY, until=SUNDAY + DAY)
+        await _newest(api, meter_id)
     assert refused.value.sqlstate == "SG060"
 
 

@@ -19,6 +19,8 @@ _TOGETHER_US = 15_000_000
 """Responses of one row: within the time-outs of one poll, and a stop of either side."""
 _READING_US = 700_000
 """Responses of one poll, with meters that go on."""
+_NEXT_US = 300_000
+"""From one of them to the next. What stopped meters owed an earlier poll comes at once, and the next poll later."""
 _EXAMPLES = 5
 
 
@@ -254,17 +256,23 @@ class _Poll:
 
 
 def _polls(told: list[Told]) -> Iterator[_Poll]:
+    """What belongs together."""
     names = frozenset(name for one in told for name in one.values)
     group: list[Told] = []
     had: frozenset[str] = frozenset()
     for one in told:
-        if group and (one.message or one.t_us - group[0].t_us > _READING_US or not had.isdisjoint(one.values)):
+        if group and (not had.isdisjoint(one.values) or not _together(group, one)):
             yield _Poll(group, had == names)
             group, had = [], frozenset()
         group.append(one)
         had |= one.values.keys()
     if group:
         yield _Poll(group, had == names)
+
+
+def _together(group: list[Told], one: Told) -> bool:
+    """Whether `one` may be of the poll that brought `group`."""
+    return not one.message and one.t_us - group[0].t_us <= _READING_US and one.t_us - group[-1].t_us <= _NEXT_US
 
 
 def _fate(poll: _Poll, history: History) -> Fate:
@@ -287,4 +295,4 @@ def _fate_of_one(one: Told, poll: _Poll, history: History) -> Fate:
 def _fate_of_message(one: Told, history: History) -> Fate:
     if one.confirmed_us is None:
         return "undelivered" if one.withdrawn or history.meters_died_after(one.t_us) else "lost"
-    return "forgotten" if history.broker_forgot(one.confirmed_us) else "lost"
+    return "forgotten" if history.broker_forgot(one.t_us, one.confirmed_us) else "lost"

@@ -54,15 +54,19 @@ class History:
     """`window_s` is the gateway's loss window and what its commit may take besides.
 
     `deaths` has, by name of the process, from when it was killed until it was seen dead; `stops` from when it was
-    stopped until it went on.
+    stopped until it went on; `begun` when it was started.
     """
 
     window_s: float
     deaths: dict[str, list[Span]] = field(default_factory=dict)
     stops: dict[str, list[Span]] = field(default_factory=dict)
+    begun: dict[str, list[int]] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     faults: list[tuple[Span, str]] = field(default_factory=list)
     """Each from its beginning to its end, in words; for people, and no ground for anything."""
+
+    def began(self, name: str, at_us: int) -> None:
+        self.begun.setdefault(name, []).append(at_us)
 
     def died(self, name: str, killed_us: int, dead_us: int) -> None:
         self.deaths.setdefault(name, []).append(Span(killed_us, dead_us))
@@ -120,9 +124,17 @@ class History:
         """Whether the meters' process was killed later, with whatever it had not handed over."""
         return any(span.last_us >= at_us for span in self.deaths.get("simulator", []))
 
-    def broker_forgot(self, at_us: int) -> bool:
-        """Whether the broker was killed so soon after `at_us` that what it had confirmed was not on its disk yet."""
+    def broker_forgot(self, told_us: int, confirmed_us: int) -> bool:
+        """Whether the broker was killed so soon after it had confirmed a message that this was not on its disk yet.
+
+        It was told at `told_us`. That it was confirmed is noted a little later than it was; before the next broker
+        began, it was the one that was killed who had confirmed it.
+        """
         return any(
-            span.first_us - _UNSAVED_US <= at_us <= span.last_us + _ON_ITS_WAY_US
+            span.first_us - _UNSAVED_US <= confirmed_us <= self._next_began_us("mosquitto", span.last_us)
+            and told_us <= span.last_us
             for span in self.deaths.get("mosquitto", [])
         )
+
+    def _next_began_us(self, name: str, after_us: int) -> int:
+        return min((at_us for at_us in self.begun.get(name, []) if at_us >= after_us), default=after_us)

@@ -254,6 +254,7 @@ class Stack:
                 with part.lock:
                     part.start()
                     part.down = False
+                    self.history.began(name, part.started_us)
                     return
             except (ServerError, ServiceError) as error:
                 self.say(f"{name} does not start: {error}")

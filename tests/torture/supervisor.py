@@ -74,6 +74,7 @@ class Supervisor:
             due_s[part.name] = time.monotonic() + self._chance.uniform(*_RESTART_S)
         elif time.monotonic() >= due_s[part.name]:
             part.start()
+            self._history.began(part.name, part.started_us)
 
     def _notice_end(self, part: Part) -> None:
         seen_us = now_us()

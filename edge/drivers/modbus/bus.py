@@ -123,7 +123,8 @@ class ModbusBus:
             # Whatever it answered before: waiting for it costs the neighbours time, so it is asked less often.
             state.failures_in_a_row = min(failures, _FAILURES_NARROWING) if polled.narrows else failures
         readings = (Reading(device.id, polled.arrived_us, polled.values, 0, state.interval_ms),)
-        return self._sink.put(readings, frames=frames(readings, _frame(polled)) if self._keep_frames else ())
+        kept = frames(readings, _frame(polled)) if self._keep_frames else ()
+        return self._sink.put(readings, offset_us=polled.offset_us, frames=kept)
 
     def _failed(self, device: ModbusDevice, polled: Polled) -> None:
         now_us = self._clock.now_us()

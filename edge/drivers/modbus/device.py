@@ -25,14 +25,16 @@ _PROBE_INTERVAL_S = 3600.0
 
 
 class Polled(msgspec.Struct, gc=False):
-    """`values` are canonical. `arrived_us` is when the last reply came, a time of no other reading, None without any;
-    `silent` means that the device let the line wait, or lost it; `narrows` that what it is silent on is just being
-    found out. `replies` are those to `blocks`, None where there was none."""
+    """`values` are canonical. `arrived_us` is when the last reply came, a time of no other reading, None without any,
+    by a wall clock that was `offset_us` ahead of the monotonic one. `silent` means that the device let the line wait,
+    or lost it; `narrows` that what it is silent on is just being found out. `replies` are those to `blocks`, None where
+    there was none."""
 
     values: dict[str, int | float]
     faults: list[str]
     arrived_us: int | None
     silent: bool
+    offset_us: int = 0
     narrows: bool = False
     blocks: Sequence[Block] = ()
     replies: Sequence[bytes | None] = ()
@@ -89,7 +91,7 @@ class ModbusDevice:
         replies: list[bytes | None] = [None] * len(blocks)
         refused: list[Block] = []
         faults: list[str] = []
-        arrived_us, silent = None, False
+        replied_us, silent = None, False
         unanswered: Block | None = None
         for place in layout.order:
             block = blocks[place]
@@ -109,15 +111,18 @@ class ModbusDevice:
                         unanswered = block
                     break
             else:
-                arrived_us = clock.now_us()
+                replied_us = clock.boottime_us()
         decoded = layout.decode(replies)
         if decoded.impossible:
             faults += [f"{name} fits no register; check the profile's word order" for name in decoded.impossible]
         if not decoded.values and not faults:
             faults.append("it answers, and every register says that there is no value")
-        if arrived_us is not None:
-            arrived_us = self._stamped(arrived_us)
-        polled = Polled(decoded.values, faults, arrived_us, silent, blocks=blocks, replies=replies)
+        arrived_us, offset_us = None, 0
+        if replied_us is not None:
+            # Of one clock, whenever it was set: time and offset are told together.
+            offset_us = clock.offset_us()
+            arrived_us = self._stamped(replied_us + offset_us)
+        polled = Polled(decoded.values, faults, arrived_us, silent, offset_us, blocks=blocks, replies=replies)
         if unanswered is not None and layout.waited_for(unanswered, others_answer=arrived_us is not None):
             refused.append(unanswered)
             polled.narrows = True

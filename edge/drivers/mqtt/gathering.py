@@ -10,7 +10,8 @@ from edge.profiles.payload.said import Channels, Said
 class Gathering:
     """What one device said within `gather_s`, from the first value on. Empty between readings.
 
-    It ends by its timer, or when a quantity comes again: that one belongs to the next reading.
+    It began at `began_us` of the monotonic clock, as the other may be set before it ends: by its timer, or when a
+    quantity comes again, which belongs to the next reading.
     """
 
     def __init__(self, gather_s: float) -> None:
@@ -35,7 +36,7 @@ class Gathering:
         )
 
     def add(self, said: Said, entry: Entry | None, now_us: int, close: Callable[[], None]) -> None:
-        """Take `said` in; the first one starts the timer, which calls `close`."""
+        """Take `said` in at `now_us`, monotonic; the first one starts the timer, which calls `close`."""
         if self._timer is None:
             self.began_us = now_us
             self._timer = asyncio.get_running_loop().call_later(self.gather_s, close)

@@ -28,11 +28,15 @@ _MOST_TOGETHER = 500
 
 
 class _Burst:
-    """What one read of the socket brought: readings that are committed together, and the messages they came in."""
+    """What one read of the socket brought: readings that are committed together, and the messages they came in.
 
-    __slots__ = ("entries", "frames", "readings", "unacknowledged")
+    What is stamped by the gateway's clock is stamped by one that is `offset_us` ahead of the monotonic one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("entries", "frames", "offset_us", "readings", "unacknowledged")
+
+    def __init__(self, offset_us: int) -> None:
+        self.offset_us = offset_us
         self.readings: list[Reading] = []
         self.frames: list[Frame] = []
         self.entries: list[Entry] = []
@@ -92,7 +96,8 @@ class Intake:
         self.adopt(connection)
         self._state.messages += len(messages)
         self._window.took(len(messages))
-        now_us, burst, client = self._clock.now_us(), _Burst(), self._client
+        offset_us, client = self._clock.offset_us(), self._client
+        now_us, burst = self._clock.boottime_us() + offset_us, _Burst(offset_us)
         for message in messages:
             entry = None
             if message.qos:
@@ -110,7 +115,7 @@ class Intake:
             self._take(message, entry, now_us, burst)
             if len(burst.readings) >= _MOST_TOGETHER:
                 self._put(burst)
-                burst = _Burst()
+                burst = _Burst(offset_us)
         self._put(burst)
         self._acknowledge_soon()
 
@@ -154,26 +159,28 @@ class Intake:
 
     def _put(self, burst: _Burst) -> None:
         if burst.unacknowledged:
-            self._sink.put(burst.unacknowledged)
+            self._sink.put(burst.unacknowledged, offset_us=burst.offset_us)
         if burst.readings:
             deliveries = [entry.delivery for entry in burst.entries]
-            future = self._sink.put(burst.readings, deliveries=deliveries, frames=burst.frames)
+            future = self._sink.put(
+                burst.readings, offset_us=burst.offset_us, deliveries=deliveries, frames=burst.frames
+            )
             future.add_done_callback(functools.partial(self._settled, burst.entries))
 
     def _gather(self, device: MqttDevice, said: Said, entry: Entry | None, now_us: int, burst: _Burst) -> None:
         if device.gathering.clashes(said):
             self._gathered(device, burst)
-        device.gathering.add(said, entry, now_us, functools.partial(self._close_gathering, device))
+        device.gathering.add(said, entry, now_us - burst.offset_us, functools.partial(self._close_gathering, device))
 
     def _close_gathering(self, device: MqttDevice) -> None:
         if device.gathering.open:
-            burst = _Burst()
+            burst = _Burst(self._clock.offset_us())
             self._gathered(device, burst)
             self._put(burst)
             self._acknowledge_soon()
 
     def _gathered(self, device: MqttDevice, burst: _Burst) -> None:
-        began_us = device.gathering.began_us
+        began_us = device.gathering.began_us + burst.offset_us
         said, entries = device.gathering.end()
         readings = device.readings(said, began_us)
         if entries and readings:

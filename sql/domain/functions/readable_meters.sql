@@ -10,17 +10,15 @@ BEGIN
     IF role IS DISTINCT FROM 'USER' THEN
         RETURN;
     END IF;
-    SELECT array_agg(r.meter_code), array_agg(r.meter_id), json_object_agg(r.meter_id, r.spans)::text
+    SELECT array_agg(m.meter_code), array_agg(m.meter_id), json_object_agg(m.meter_id, t.spans)::text
       INTO codes, meters, grants
-      FROM (SELECT m.meter_code, m.meter_id,
-                   (SELECT json_agg(json_build_array(lower(u.span), upper(u.span)))
-                      FROM unnest((SELECT range_agg(o.valid) FROM meter_owners AS o
-                                    WHERE o.meter_id = m.meter_id AND o.user_id = p_user_id)) AS u (span)) AS spans
-              FROM meters AS m
-             WHERE m.meter_code = ANY (p_codes)
-               AND EXISTS (SELECT FROM meter_owners AS o
-                            WHERE o.meter_id = m.meter_id AND o.user_id = p_user_id
-                              AND lower(o.valid) <= statement_timestamp())) AS r;
+      FROM meters AS m
+     CROSS JOIN LATERAL (
+         SELECT json_agg(json_build_array(lower(w.span), upper(w.span))) AS spans
+           FROM (SELECT unnest(range_agg(o.valid)) AS span FROM meter_owners AS o
+                  WHERE o.meter_id = m.meter_id AND o.user_id = p_user_id
+                 HAVING min(lower(o.valid)) <= statement_timestamp()) AS w) AS t
+     WHERE m.meter_code = ANY (p_codes) AND t.spans IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION readable_meters(integer, uuid, uuid, timestamptz, text[]) IS 'session_role(), and those of the meters that the customer may read at some time: codes, numbers, and what to tell the telemetry database (segs.grants). role is NULL where the session is over; an operator or admin hears their role and nothing else, and asks readable_meters_watched()';

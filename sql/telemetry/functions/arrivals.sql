@@ -1,7 +1,8 @@
 -- Readings in the order in which they arrived, for who looks on: late ones come when they come.
 --
 -- Transactions do not end in the order of any number that they draw, so no number says what was seen. A snapshot does: it names
--- the transactions that had ended. What had not ended by the one and has by the next has arrived between them.
+-- the transactions that had ended. What had not ended by the one and has by the next has arrived between them. Each server counts
+-- its transactions from the beginning, so a snapshot is good on the server alone that it was made on, and where its standby went on.
 
 CREATE OR REPLACE FUNCTION arrivals(
     p_meters integer[], p_cursor text, p_limit integer DEFAULT 5000, OUT cursor text, OUT readings text
@@ -12,7 +13,8 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_now CONSTANT pg_snapshot := pg_current_snapshot();
-    v_parts CONSTANT text[] := string_to_array(p_cursor, '/');
+    v_server CONSTANT text := (SELECT c.system_identifier::text || '@' FROM pg_control_system() AS c);
+    v_parts CONSTANT text[] := string_to_array(substr(p_cursor, length(v_server) + 1), '/');
     v_seen pg_snapshot;
     v_until pg_snapshot;
     v_after bigint;
@@ -25,14 +27,18 @@ BEGIN
     PERFORM require_granted(m) FROM unnest(p_meters) AS m;
     readings := '{}';
     IF p_cursor IS NULL THEN
-        cursor := v_now::text;
+        cursor := v_server || v_now;
         RETURN;
+    END IF;
+    IF NOT starts_with(p_cursor, v_server) THEN
+        RAISE EXCEPTION 'what was seen last is not of this server'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Begin without it.';
     END IF;
     v_seen := v_parts[1]::pg_snapshot;
     v_until := COALESCE(v_parts[2]::pg_snapshot, v_now);
     v_after := COALESCE(v_parts[3]::bigint, 0);
     IF greatest(pg_snapshot_xmax(v_seen), pg_snapshot_xmax(v_until)) > pg_snapshot_xmax(v_now) THEN
-        RAISE EXCEPTION 'what was seen last is not of this database'
+        RAISE EXCEPTION 'what was seen last is yet to come'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Begin without it.';
     END IF;
     SELECT array_agg(n.batch_id ORDER BY n.batch_id), array_agg(n.first_time ORDER BY n.batch_id),
@@ -46,7 +52,7 @@ BEGIN
             AND b.batch_id > v_after AND b.first_time IS NOT NULL
           ORDER BY b.batch_id LIMIT 1001) AS n;
     v_chosen := (SELECT count(*) FROM unnest(v_before) WITH ORDINALITY AS u (before, nth) WHERE u.before < p_limit AND u.nth <= 1000);
-    cursor := CASE WHEN v_chosen < cardinality(v_batches) THEN concat_ws('/', v_seen, v_until, v_batches[v_chosen]) ELSE v_until::text END;
+    cursor := v_server || CASE WHEN v_chosen < cardinality(v_batches) THEN concat_ws('/', v_seen, v_until, v_batches[v_chosen]) ELSE v_until::text END;
     IF v_chosen = 0 THEN
         RETURN;
     END IF;
@@ -70,5 +76,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION arrivals(integer[], text, integer) IS
-    'Readings of the meters, of those that are the caller''s to read, that arrived since p_cursor: JSON, for each meter with any a list in order of time; and the next p_cursor. NULL begins now. Of more than some p_limit readings of their gateways the first batches, and the next p_cursor, with a slash in it, has the rest. Raises SG060, and 22023 or 22P02 for a p_cursor that is none, or of another database';
+    'Readings of the meters, of those that are the caller''s to read, that arrived since p_cursor: JSON, for each meter with any a list in order of time; and the next p_cursor. NULL begins now. Of more than some p_limit readings of their gateways the first batches, and the next p_cursor, with a slash in it, has the rest. Raises SG060, and 22023 or 22P02 for a p_cursor that is none, or of another server';
 GRANT EXECUTE ON FUNCTION arrivals(integer[], text, integer) TO segs_api;
+
+-- A dump brings the numbers of another server's transactions. What has a number that is yet to come here would arrive again then.
+UPDATE ingest_batches AS b SET transaction_id = NULL
+  FROM gateway_registry AS g
+ WHERE b.gateway_id = g.gateway_id AND b.transaction_id >= pg_snapshot_xmax(pg_current_snapshot());

@@ -32,7 +32,7 @@ COMMENT ON COLUMN ingest_batches.duplicates IS 'Readings whose row was there bef
 COMMENT ON COLUMN ingest_batches.quarantined IS 'What was set aside: [{device, reason, readings}]';
 COMMENT ON COLUMN ingest_batches.first_time IS 'Time of the earliest reading that was taken; NULL where none was, and in rows from before version 8';
 COMMENT ON COLUMN ingest_batches.last_time IS 'Time of the latest reading that was taken';
-COMMENT ON COLUMN ingest_batches.transaction_id IS 'The transaction that stored the batch: snapshots tell whether it had ended; NULL in rows from before version 8';
+COMMENT ON COLUMN ingest_batches.transaction_id IS 'The transaction that stored the batch: snapshots tell whether it had ended; NULL in rows from before version 8, and in those that a dump brought from a server that was ahead';
 COMMENT ON INDEX ingest_batches_arrival_idx IS 'What a gateway delivered since somebody looked last';
 COMMENT ON INDEX ingest_batches_received_at_idx IS 'What came within a span of time; small, as the ledger only grows';
 GRANT SELECT, INSERT, UPDATE (stored, duplicates, quarantined) ON ingest_batches TO segs_ingest;

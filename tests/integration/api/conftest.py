@@ -20,8 +20,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from cloud.identity import tokens
+from cloud.identity.keys import open_folder
+from cloud.identity.tokens import AccessTokens
 from cloud.schema.apply import apply
 from local.servers import PostgresServer, free_port
+from tests.commands import segs_cloud
+from tests.conftest import clone
 from tests.sql.people import SEED
 
 PASSWORD = "correct horse battery"
@@ -39,10 +44,13 @@ class Api:
     process: subprocess.Popen[str]
     log: Path
     client: httpx.Client = field(init=False)
+    access: AccessTokens = field(init=False)
     owners: dict[str, psycopg.Connection] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
+        keys = open_folder(Path(self.environment["SEGS_KEYS"]), development=True, now=datetime.now(UTC))
+        self.access = AccessTokens(keys=keys, issuer="segs", lifetime_s=900)
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, token: str | None = None) -> httpx.Response:
         return self.client.post(f"/api/v1{path}", json=body, headers=_bearer(token))
@@ -93,21 +101,28 @@ class Api:
 
     def close(self) -> None:
         self.client.close()
-        for connection in self.owners.values():
-            connection.close()
+        self.close_owners()
+
+    def close_owners(self) -> None:
+        """The next `do` connects anew."""
+        while self.owners:
+            self.owners.popitem()[1].close()
 
     def segs_cloud(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         owner = {"SEGS_DOMAIN_DSN": self.domain, "SEGS_TELEMETRY_DSN": self.telemetry}
-        command = [sys.executable, "-m", "cloud", *arguments]
-        return subprocess.run(command, env=os.environ | owner, input=typed, capture_output=True, text=True, check=False)
+        return segs_cloud(*arguments, environment=owner, typed=typed)
 
     def person(self, role: str = "USER", *regions: str) -> Person:
-        """A new account that is logged in."""
+        """A new account that is logged in, but that its password was not hashed for it: that outlasts most tests."""
         email = f"p{next(_NUMBERS)}@example.net"
         hashed = self.do("SELECT password_hash FROM users WHERE email = 'hash@example.net'")[0][0]
         statement = "SELECT user_create(%s, 'Somebody', NULL, 'north', %s, %s, %s, now())"
         [(user_id,)] = self.do(statement, email, role, hashed, list(regions))
-        return Person(self, user_id, email, self.login(email).json()["data"])
+        refresh, now = tokens.generate(), datetime.now(UTC)
+        statement = "SELECT family_id FROM login_succeed(%s, %s, %s, 'test', '127.0.0.1', INTERVAL '30 days', %s)"
+        [(session_id,)] = self.do(statement, user_id, hashed, tokens.digest(refresh), now)
+        access, _ = self.access.issue(user_id=user_id, session_id=session_id, role=role, now=now)
+        return Person(self, user_id, email, {"access_token": access, "refresh_token": refresh})
 
     def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
         # Attempts of other tests, which come from the same address, do not count here.
@@ -146,8 +161,7 @@ def databases(server: PostgresServer, *templates: str) -> Iterator[list[str]]:
     names = [f"api_{uuid.uuid4().hex[:12]}" for _ in templates]
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         for name, template in zip(names, templates, strict=True):
-            identifiers = sql.Identifier(name), sql.Identifier(template)
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
+            connection.execute(clone(name, template))
         try:
             yield names
         finally:

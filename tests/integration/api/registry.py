@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from dataclasses import dataclass, field
 from itertools import count
 
+from cloud.identity import claims, tokens
 from tests.integration.api.conftest import Api, Person
 
 WHO = ("the owner", "another customer", "the operator", "another operator", "an admin")
@@ -63,7 +65,7 @@ REGISTRY: dict[tuple[str, str], tuple[object, tuple[int, ...]]] = {
     ),
     ("GET", "/regions/{region}"): (None, (200,) * 5),
     ("PATCH", "/regions/{region}"): ({"name": "The north"}, _ADMIN),
-    ("GET", "/regions/{region}/capacities"): (None, (403, 403, 200, 200, 200)),
+    ("GET", "/regions/{region}/capacities"): (None, _STAFF),
     ("PUT", "/regions/{region}/capacity"): ({"capacity_w": 2e6}, _ADMIN),
 }
 _NUMBERS = count(1)
@@ -102,7 +104,35 @@ class Place:
             self.code,
         )
 
+    def request(self, method: str, path: str, *, another: Person) -> tuple[str, bytes | None]:
+        """Where REGISTRY's request about this goes, and its body. `another` is who may get the meter."""
+        names = {"code": self.code, "name": self.gateway, "key_id": self.keys[0], "device": "m", "region": "north"}
+        body, _ = REGISTRY[method, path]
+        if body is None:
+            return path.format(**names), None
+        text = body.decode() if isinstance(body, bytes) else json.dumps(body)
+        text = text.replace('"{another}"', str(another.user_id)).replace("{fresh}", fresh())
+        if "{claim}" in text:
+            text = text.replace("{claim}", self._claim())
+        return path.format(**names), text.encode()
+
+    def _claim(self) -> str:
+        """A code that is good for the meter."""
+        claim = claims.generate()
+        self.api.do(
+            "INSERT INTO meter_claims (meter_id, code_hash, issued_by, created_at, expires_at)"
+            " SELECT meter_id, %s, 3, now(), now() + INTERVAL '1 day' FROM meters WHERE meter_code = %s",
+            tokens.digest(claims.normal(claim)),
+            self.code,
+        )
+        return claim
+
 
 def fresh() -> str:
     """A name that nothing has yet."""
     return f"n{next(_NUMBERS)}-{uuid.uuid4().hex[:6]}"
+
+
+def kind_of(path: str) -> dict[str, str]:
+    """The header that says what the body of a request to it is."""
+    return {"content-type": "text/csv" if path.partition("?")[0].endswith("import") else "application/json"}

@@ -168,7 +168,8 @@ def test_no_body_is_a_fault_of_the_service(api: Api, body: bytes) -> None:
 def test_no_name_of_a_meter_is_a_fault_of_the_service(api: Api, code: str) -> None:
     """D16."""
     token = api.person("ADMIN").token
-    for path in (f"/meters/{code}", f"/telemetry/meters/{code}/latest"):
+    paths = (f"/meters/{code}", f"/telemetry/meters/{code}/latest", f"/telemetry/regions/{code}/statistics")
+    for path in (*paths, f"/telemetry/latest?meter={code}", f"/telemetry/live?meter={code}"):
         assert api.get(path, token=token).status_code in (404, 422)
 
 

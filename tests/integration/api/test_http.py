@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloud.api.docs import POLICY
+from cloud.api.http.docs import POLICY
 from local.servers import free_port
 from tests.integration.api.conftest import Api, await_ready, start
 

@@ -16,7 +16,7 @@ import pytest
 
 from cloud.api.access import KEY
 from cloud.api.app import build
-from cloud.api.openapi import operations
+from cloud.api.http.openapi import operations
 from tests.described import example
 from tests.integration.api.conftest import PASSWORD, Api
 from tests.integration.api.world import CALLERS, KINDS, WHOSE, Caller, Whose, World

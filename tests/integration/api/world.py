@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 import psycopg
 
-from cloud.identity.keys import open_folder
-from cloud.identity.tokens import AccessTokens
 from tests.integration.api.conftest import Api
 
 Whose: TypeAlias = Literal["own", "neighbour", "far"]
@@ -51,8 +48,6 @@ class World:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.domain = psycopg.connect(api.domain, autocommit=True)
-        keys = open_folder(Path(api.environment["SEGS_KEYS"]), development=True, now=datetime.now(UTC))
-        self._tokens = AccessTokens(keys=keys, issuer="segs", lifetime_s=900)
         self._hash = self.one("SELECT password_hash FROM users WHERE email = 'hash@example.net'")
 
     def one(self, statement: str, *parameters: object) -> Any:
@@ -73,7 +68,7 @@ class World:
         if kind == "expired":
             issued_at = now - timedelta(hours=1)
         family = self._session(user_id, now)
-        token, _ = self._tokens.issue(user_id=user_id, session_id=family, role=said, now=issued_at)
+        token, _ = self.api.access.issue(user_id=user_id, session_id=family, role=said, now=issued_at)
         if kind == "suspended":
             self.domain.execute("SELECT user_suspend(%s, now())", [user_id])
         if kind == "logged out":

@@ -56,10 +56,12 @@ def plug(name: str = "plug", profile: str = "tasmota", topic: str | None = None,
 
 
 @asynccontextmanager
-async def listening(port: int, sink: Sink, *devices: MqttDevice, **login: object) -> AsyncIterator[BrokerClient]:
+async def listening(
+    port: int, sink: Sink, *devices: MqttDevice, clock: Clock | None = None, **login: object
+) -> AsyncIterator[BrokerClient]:
     stop = asyncio.Event()
     where = Login(**{"host": "127.0.0.1", "port": port, "client_id": "gateway"} | login)
-    bus = BrokerClient(login=where, devices=devices or (plug(),), sink=sink, clock=Clock(), jitter=Impatient())
+    bus = BrokerClient(login=where, devices=devices or (plug(),), sink=sink, clock=clock or Clock(), jitter=Impatient())
     async with bus, asyncio.TaskGroup() as group:
         group.create_task(bus.run(stop))
         try:

@@ -53,10 +53,11 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> 
 
 
 class Kept:
-    """A sink that commits at once, or only when told with `hold`."""
+    """A sink that commits at once, or only when told with `hold`. Each reading came with one of `offsets_us`."""
 
     def __init__(self, *, hold: bool = False) -> None:
         self.readings: list[Reading] = []
+        self.offsets_us: list[int] = []
         self.rejected: list[tuple[str, bytes, str]] = []
         self.deliveries: set[Delivery] = set()
         self.futures: list[asyncio.Future[None]] = []
@@ -67,9 +68,15 @@ class Kept:
         return [reading for reading in self.readings if reading.device == device]
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         self.readings += readings
+        self.offsets_us += [offset_us] * len(readings)
         return self._future(deliveries)
 
     def reject(

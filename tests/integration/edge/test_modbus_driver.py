@@ -4,7 +4,7 @@ import asyncio
 import random
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -15,18 +15,23 @@ from edge.clock import Clock
 from edge.drivers.modbus.bus import ModbusBus
 from edge.drivers.modbus.device import ModbusDevice
 from edge.drivers.modbus.line import tcp_line
+from edge.drivers.modbus.set_aside import NotKept, SetAside
 from edge.errors import ModbusFault
 from edge.profiles import catalog
 from edge.profiles.modbus.probe import Read
 from edge.profiles.modbus.schema import ModbusProfile
 from edge.set_aside_file import SetAsideFile
+from tests.integration.edge.clocks import NOON_US, WallClock
 from tests.integration.edge.peers import Kept, ModbusMeters, eventually, free_port
-
-_NOON_US = 1_795_780_800_000_000
 
 
 def _meter(
-    unit: int, *, interval_s: float = 0.05, timeout_s: float = 0.3, newest_us: int | None = None
+    unit: int,
+    *,
+    interval_s: float = 0.05,
+    timeout_s: float = 0.3,
+    newest_us: int | None = None,
+    set_aside: SetAside | None = None,
 ) -> ModbusDevice:
     return ModbusDevice(
         id=f"meter-{unit}",
@@ -35,6 +40,7 @@ def _meter(
         interval_s=interval_s,
         timeout_s=timeout_s,
         newest_us=lambda: newest_us,
+        set_aside=set_aside,
     )
 
 
@@ -60,21 +66,66 @@ async def test_a_reading_is_stamped_in_whole_milliseconds() -> None:
 
 
 def _at(now_us: int) -> Clock:
-    return Clock(now_us=lambda: now_us)
+    return Clock(now_us=lambda: now_us, boottime_us=lambda: 0)
 
 
-@pytest.mark.parametrize("newest_us", [None, _NOON_US + 1_000_000])
+@pytest.mark.parametrize("newest_us", [None, NOON_US + 1_000_000])
 async def test_no_two_readings_of_a_meter_have_one_time_where_the_clock_was_set_back(newest_us: int | None) -> None:
     """E27: two of one meter and one time are one to the receiver, and the second would be set aside as a conflict."""
-    first = [] if newest_us else [_NOON_US + 123, _NOON_US + 1_000_456]
-    again = [_NOON_US + 789, _NOON_US + 1_000_000, _NOON_US + 2_000_321]
+    first = [] if newest_us else [NOON_US + 123, NOON_US + 1_000_456]
+    again = [NOON_US + 789, NOON_US + 1_000_000, NOON_US + 2_000_321]
     device = _meter(1, newest_us=newest_us)
     with ModbusMeters([1]) as meters:
         async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as line:
             await line.connect()
             times_us = [(await device.poll(line, _at(now_us))).arrived_us for now_us in [*first, *again]]
     whole = [now_us // 1000 * 1000 for now_us in first]
-    assert times_us == [*whole, _NOON_US + 789, _NOON_US + 1_000_001, _NOON_US + 2_000_000]
+    assert times_us == [*whole, NOON_US + 789, NOON_US + 1_000_001, NOON_US + 2_000_000]
+
+
+class _Setting(NotKept):
+    """Sets a clock while it keeps what a meter refuses."""
+
+    def __init__(self, wall: WallClock) -> None:
+        self._wall = wall
+
+    async def keep(self, device: str, profile: str, keys: Collection[str]) -> None:
+        self._wall.ahead_us = NOON_US
+
+
+async def test_a_clock_that_is_set_while_a_meter_is_waited_for_stamps_what_it_answered_before() -> None:
+    """E27: a time of 1970 under the offset of today is corrected by nobody."""
+    wall = WallClock()
+    with ModbusMeters([1]) as meters:
+        meters.ignore[1] = {0x0034}
+        async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as line:
+            await line.connect()
+            asyncio.get_running_loop().call_later(0.2, setattr, wall, "ahead_us", NOON_US)
+            began_us = Clock().boottime_us()
+            polled = await _meter(1, timeout_s=0.4).poll(line, wall.clock)
+    assert polled.silent
+    assert polled.offset_us == pytest.approx(NOON_US, abs=10_000)
+    assert polled.arrived_us is not None
+    assert began_us - 10_000 <= polled.arrived_us - polled.offset_us <= began_us + 200_000
+
+
+async def test_a_clock_that_is_set_after_a_reading_was_stamped_is_not_that_of_the_reading() -> None:
+    """E27: what a meter refuses is written down between the reply and the buffer, on a slow card for seconds."""
+    wall = WallClock()
+    device = _meter(1, set_aside=_Setting(wall))
+    with ModbusMeters([1]) as meters:
+        meters.refuse[1] = {0x0008, 0x0009}
+        began_us = Clock().boottime_us()
+        async with _polling(meters.port, [device], wall.clock) as kept:
+            await eventually(lambda: len(kept.readings) >= 20)
+        ended_us = Clock().boottime_us()
+    assert wall.ahead_us == NOON_US
+    ahead_us = [
+        (reading.time_us - offset_us - began_us, offset_us)
+        for reading, offset_us in zip(kept.readings, kept.offsets_us, strict=True)
+    ]
+    assert all(-10_000 <= since_us <= ended_us - began_us + 10_000 for since_us, _ in ahead_us), ahead_us
+    assert kept.offsets_us[0] == pytest.approx(0, abs=10_000)
 
 
 async def test_a_meter_is_read_in_blocks_and_stamped_at_arrival() -> None:

@@ -4,11 +4,14 @@ import asyncio
 import json
 from datetime import UTC
 
+import pytest
+
 from edge.clock import Clock
 from edge.drivers.mqtt.device import MqttDevice
 from edge.profiles import catalog
 from local.servers import MosquittoBroker
 from tests.integration.edge.brokers import listening, publisher
+from tests.integration.edge.clocks import NOON_US, WallClock
 from tests.integration.edge.peers import Kept, eventually
 
 
@@ -41,6 +44,21 @@ async def test_values_of_one_moment_are_one_reading_at_the_arrival_of_the_first(
     assert reading.values == {"power_w": 100.5, "voltage_l1_v": 230.1, "energy_import_wh": 1234}
     assert before_us <= reading.time_us <= arrived_us
     assert len(kept.deliveries) == 3
+
+
+async def test_a_clock_that_is_set_while_values_are_gathered_stamps_them_all(broker: MosquittoBroker) -> None:
+    """E27: a time of 1970 under the offset of today is corrected by nobody."""
+    kept, wall = Kept(), WallClock()
+    async with listening(broker.port, kept, _shelly(gather_ms=1_000), clock=wall.clock) as bus:
+        await eventually(lambda: bus.state.connected)
+        before_us = Clock().boottime_us()
+        await _say(broker, ("power", "100.5"))
+        await eventually(lambda: bus.state.messages == 1)
+        arrived_us = Clock().boottime_us()
+        wall.ahead_us = NOON_US
+        await eventually(lambda: len(kept.readings) == 1)
+    assert kept.offsets_us == pytest.approx([NOON_US], abs=10_000)
+    assert before_us - 10_000 <= kept.readings[0].time_us - NOON_US <= arrived_us + 10_000
 
 
 async def test_a_quantity_that_comes_again_begins_the_next_reading(broker: MosquittoBroker) -> None:

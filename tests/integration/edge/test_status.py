@@ -154,7 +154,7 @@ async def test_health_is_one_word_and_troubles_say_why(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        ("UPDATE meta SET value = 3 WHERE key = 'format'", "the buffer has format 3, this release reads 2"),
+        ("UPDATE meta SET value = 4 WHERE key = 'format'", "the buffer has format 4, this release reads 3"),
         ("DROP TABLE batch", "no such table: batch"),
     ],
 )
@@ -202,7 +202,7 @@ async def test_of_a_large_file_the_daemons_count_is_taken_and_no_body_is_read(fo
         pass
     folder.change(
         "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 70) INSERT INTO segment "
-        f"SELECT id, 1, 0, 0, 10, {NOON_US} + id, {NOON_US} + id, zeroblob(1000000) FROM n"
+        f"SELECT id, 1, 0, 0, 10, {NOON_US} + id, {NOON_US} + id, 0, zeroblob(1000000) FROM n"
     )
     counted = stored_in(folder.buffer)
     assert counted is not None

@@ -98,7 +98,12 @@ class Kept:
         self.rejected: list[str] = []
 
     def put(
-        self, readings: Sequence[Reading], *, deliveries: Sequence[Delivery] = (), frames: Sequence[Frame] = ()
+        self,
+        readings: Sequence[Reading],
+        *,
+        offset_us: int,
+        deliveries: Sequence[Delivery] = (),
+        frames: Sequence[Frame] = (),
     ) -> asyncio.Future[None]:
         for reading in readings:
             values = {name: as_stored(name, value) for name, value in reading.values.items()}

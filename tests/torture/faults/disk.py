@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.torture import power_cut
 from tests.torture.destruction import Buffer
 from tests.torture.faults.kind import Kind, Missed, Settings
-from tests.torture.history import Damage, now_us
+from tests.torture.history import METER_TIMEOUT_US, Damage, now_us
 from tests.torture.power_cut import MODES, Mode
 from tests.torture.proxy import FAIR, Weather
 from tests.torture.shim import CHANGES, Call
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.torture.stack import Stack
 
 _ERRORS = {"full": errno.ENOSPC, "broken": errno.EIO, "read-only": errno.EROFS}
-_DRAINED_S = 12.0
+_DRAINED_S, _STEADY_S = 12.0, 0.5
 # What the gateway waited with goes to disk within its time of trying again.
 _WRITTEN_AGAIN_S = 8.0
 
@@ -95,10 +95,27 @@ def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
 
 def _drained(stack: "Stack") -> int:
     """Wait until everything has its receipt, the meters being stopped; since when, microseconds since 1970."""
-    stack.wait(2.0)
-    if not stack.waited(lambda: stack.backlog() == 0, _DRAINED_S):
+    # What a poll has until its meter's time-out is a reading only then.
+    stack.wait(METER_TIMEOUT_US / 1e6 + 0.5)
+    if not stack.waited(lambda: _at_rest(stack), _DRAINED_S):
         raise Missed("the gateway has a backlog")
     return now_us()
+
+
+def _at_rest(stack: "Stack") -> bool:
+    """Whether nothing waits in the gateway's file or memory, nor at the broker, which hands over all at once."""
+    before = _on_their_way(stack)
+    stack.wait(_STEADY_S)
+    return before is not None and before == _on_their_way(stack)
+
+
+def _on_their_way(stack: "Stack") -> float | None:
+    """The number of messages taken so far, None where anything waits."""
+    seen = stack.metrics()
+    able = seen["segs_edge_broker_connected"] > 0 and seen["segs_edge_buffer_writable"] > 0
+    if not able or seen["segs_edge_readings_waiting"] or stack.backlog() != 0:
+        return None
+    return seen["segs_edge_mqtt_messages_total"]
 
 
 def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:

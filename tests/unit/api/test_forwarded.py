@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from cloud.api.forwarded import client
+from cloud.api.http.forwarded import client
 from cloud.api.settings import ApiSettings, ApiSettingsError
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("::1/128"), ip_network("192.0.2.7/32")]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from cloud.api.access import PUBLIC, SELF
 from cloud.api.app import build
 from cloud.api.caller import CallerIs
-from cloud.api.openapi import written
+from cloud.api.http.openapi import written
 from tests.described import lacks
 
 PAGE = Path(__file__).parents[3] / "docs" / "openapi.json"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cloud.api.errors import TooMany
-from cloud.api.places import Places
+from cloud.api.http.errors import TooMany
+from cloud.api.http.places import Places
 
 
 def test_one_user_s_places_are_few_and_do_not_take_another_s() -> None:

@@ -207,6 +207,21 @@ def test_a_process_that_was_stopped_between_two_clocks_sees_no_step() -> None:
     assert machine.wall_us == NOON_US + 20_000_000
 
 
+def test_a_time_that_was_taken_before_a_step_belongs_to_the_clock_before_it() -> None:
+    """E27"""
+    machine = Machine(0)
+    keeper = machine.timekeeper()
+    before, seen_us = keeper.look(), machine.clock.offset_us()
+    machine.passes(3_600, slewed_ppm=100)
+    later_us = machine.clock.offset_us()
+    assert keeper.epoch_offset_us(later_us) == before.offset_us
+    machine.stepped(NOON_US / 1e6)
+    assert keeper.epoch_offset_us(later_us) == before.offset_us
+    assert abs(keeper.epoch_offset_us(seen_us) - before.offset_us) <= 500_000
+    assert keeper.epoch_offset_us(machine.clock.offset_us()) == keeper.look().offset_us
+    assert keeper.look().number == 2
+
+
 @pytest.mark.parametrize("receiver_us", [-62_135_596_800_000_000, 0, 253_402_300_799_000_000, 2**62, 10**19 - 1])
 def test_a_receiver_of_the_year_1_or_9999_is_believed_by_nobody(receiver_us: int) -> None:
     """E27: the readings would be of that year, and beyond 62 bits of no year at all."""

@@ -193,6 +193,24 @@ def test_a_key_taken_out_of_the_folder_is_gone_without_a_restart(folder: KeyFold
             folder.current()
 
 
+def test_a_folder_that_has_not_changed_for_long_is_not_listed_again_until_it_does(
+    folder: KeyFolder, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is taken away counts for the next request, however quiet the folder was before."""
+    [old] = folder.current().signing
+    new = rotate(folder.path, signs_from=now)
+    os.utime(folder.path, (1, 1))
+    assert folder.current().signing.keys() == {old, new}
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda _: pytest.fail("the folder was listed"))
+        assert folder.current().signing.keys() == {old, new}
+
+    (folder.path / f"{old}.pem").unlink()
+    assert folder.current().signing.keys() == {new}
+    another = rotate(folder.path, signs_from=now)
+    assert folder.current().signing.keys() == {new, another}
+
+
 def test_a_sealed_secret_opens_in_its_own_place_only(folder: KeyFolder) -> None:
     keys = folder.current()
     sealed = keys.seal(b"JBSWY3DP", "totp of user 17")

@@ -250,8 +250,21 @@ def test_a_message_that_no_broker_confirmed_is_undelivered_only_if_the_meters_di
 def test_a_broker_is_blamed_only_for_what_it_confirmed_just_before_its_kill() -> None:
     history = History(1.0)
     history.died("mosquitto", 20 * _S, 20 * _S)
+    history.began("mosquitto", 21 * _S)
     told = [_message(19.8, confirmed_s=19.85, power_w=1.5), _message(18, confirmed_s=18.1, power_w=2.5)]
     assert _fates(_found(told, [], history)) == {"forgotten": 1, "lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("told_s", "confirmed_s", "fate"), [(19.9, 20.4, "forgotten"), (20.2, 20.4, "lost"), (19.9, 21.1, "lost")]
+)
+def test_a_confirmation_noted_late_is_of_the_broker_that_was_killed_until_the_next_one_began(
+    told_s: float, confirmed_s: float, fate: str
+) -> None:
+    history = History(1.0)
+    history.died("mosquitto", 20 * _S, round(20.1 * _S))
+    history.began("mosquitto", 21 * _S)
+    assert _fates(_found([_message(told_s, confirmed_s=confirmed_s, power_w=1.5)], [], history)) == {fate: 1}
 
 
 def test_what_a_fault_destroyed_is_excused_by_its_own_count_and_no_further() -> None:
@@ -261,6 +274,15 @@ def test_what_a_fault_destroyed_is_excused_by_its_own_count_and_no_further() -> 
     told = _poll(10, 1) + _poll(20, 2) + _poll(21, 3) + _poll(30, 4)
     assert _fates(_found(told, [], history)) == {"lost": 3, "destroyed": 1}
     assert _fates(_found(told, [], History(1.0))) == {"lost": 4}
+
+
+def test_what_a_meter_owed_from_before_its_stop_is_no_part_of_the_poll_that_a_fault_destroyed() -> None:
+    """E21: else one reading that is gone was two, and one of them lost."""
+    history = History(1.0)
+    history.stopped("simulator", 19 * _S, 20 * _S)
+    history.damages.append(Damage(drained_us=20 * _S, at_us=25 * _S, destroyed=1))
+    owed, *poll = _answer(20.1, energy_import_wh=1), *_poll(20.6, 2)
+    assert _fates(_found([owed, *poll], [], history)) == {"unanswered": 1, "destroyed": 1}
 
 
 def test_what_the_gateway_gave_up_for_want_of_room_is_excused_by_its_own_count() -> None:

@@ -35,7 +35,7 @@ from tests.integration.edge.buffer.buffers import (
 async def test_the_commit_is_full_and_ahead_of_the_acknowledgement(tmp_path: Path) -> None:
     """E13, E18, E19"""
     async with opened(tmp_path) as store, queued(store, commit_interval_s=0.2) as queue:
-        future = queue.put([reading(1)])
+        future = queue.put([reading(1)], offset_us=0)
         await asyncio.sleep(0.05)
         assert not future.done()
         assert peek(tmp_path, "SELECT count(*) FROM segment") == [(0,)]
@@ -46,7 +46,7 @@ async def test_the_commit_is_full_and_ahead_of_the_acknowledgement(tmp_path: Pat
 
 async def test_many_readings_are_committed_before_the_interval_is_over(tmp_path: Path) -> None:
     async with opened(tmp_path) as store, queued(store, commit_interval_s=60, commit_readings=10) as queue:
-        await asyncio.wait_for(asyncio.gather(*(queue.put([reading(n)]) for n in range(10))), 2)
+        await asyncio.wait_for(asyncio.gather(*(queue.put([reading(n)], offset_us=0) for n in range(10))), 2)
     assert queue.state.commits == 1
 
 
@@ -54,10 +54,10 @@ async def test_a_group_is_one_commit_and_an_interval_of_zero_commits_at_once(tmp
     """E28"""
     async with opened(tmp_path) as store:
         async with queued(store, commit_interval_s=0.1) as queue:
-            await asyncio.gather(*(queue.put([reading(n)]) for n in range(50)))
+            await asyncio.gather(*(queue.put([reading(n)], offset_us=0) for n in range(50)))
             assert queue.state.commits == 1
         async with queued(store, commit_interval_s=0) as queue:
-            await asyncio.wait_for(queue.put([reading(99)]), 1)
+            await asyncio.wait_for(queue.put([reading(99)], offset_us=0), 1)
 
 
 async def test_a_commit_and_the_cut_of_the_live_lane_are_one_transaction(tmp_path: Path) -> None:
@@ -74,14 +74,12 @@ async def test_a_commit_and_the_cut_of_the_live_lane_are_one_transaction(tmp_pat
 
 async def test_readings_of_different_clocks_are_not_in_one_segment(tmp_path: Path) -> None:
     """E27"""
-    offsets = [0]
     async with opened(tmp_path) as store:
         options = {"commit_interval_s": 60, "commit_readings": 500, "memory_readings": 1000}
-        queue = BufferQueue(store=store, clock=Clock(), offset_us=lambda: offsets[0], **options)
-        queue.put([reading(1)])
-        queue.put([reading(2)])
-        offsets[0] = 3_600_000_000
-        queue.put([reading(3)])
+        queue = BufferQueue(store=store, clock=Clock(), epoch_offset_us=lambda offset_us: offset_us, **options)
+        queue.put([reading(1)], offset_us=0)
+        queue.put([reading(2)], offset_us=0)
+        queue.put([reading(3)], offset_us=3_600_000_000)
         assert await queue.commit()
     assert peek(tmp_path, "SELECT offset_us, readings FROM segment") == [(0, 2), (3_600_000_000, 1)]
 
@@ -91,7 +89,7 @@ async def test_a_commit_that_is_cancelled_keeps_its_readings_once(tmp_path: Path
     async with opened(tmp_path) as store:
         queue = BufferQueue(store=store, clock=Clock(), commit_interval_s=1, commit_readings=500, memory_readings=1000)
         for number in range(40):
-            future = queue.put([reading(number)])
+            future = queue.put([reading(number)], offset_us=0)
             task = asyncio.create_task(queue.commit())
             for _ in range(number % 4):
                 await asyncio.sleep(0)
@@ -147,7 +145,7 @@ async def test_notes_are_committed_with_readings_and_without(tmp_path: Path) -> 
         await asyncio.wait_for(queue.news.wait(), 2)
         assert peek(tmp_path, "SELECT count(*) FROM note") == [(1,)]
         queue.note(silent)
-        await queue.put([reading(1)])
+        await queue.put([reading(1)], offset_us=0)
         assert peek(tmp_path, "SELECT count(*) FROM note") == [(2,)]
 
 
@@ -185,7 +183,7 @@ async def test_deliveries_are_remembered_over_a_restart(tmp_path: Path) -> None:
     delivery = Delivery.of("client", 65535, "topic", b"payload")
     async with opened(tmp_path) as store, queued(store) as queue:
         assert not queue.committed(delivery)
-        await queue.put([reading(1)], deliveries=[delivery])
+        await queue.put([reading(1)], deliveries=[delivery], offset_us=0)
         assert queue.committed(delivery)
     async with opened(tmp_path) as store, queued(store) as queue:
         assert await store.deliveries() == [delivery]
@@ -200,8 +198,10 @@ async def test_a_clients_deliveries_are_known_however_busy_the_others_are(tmp_pa
     """E23: its link may have died between the commit and the acknowledgement."""
     quiet = _delivery(1, "quiet")
     async with opened(tmp_path) as store, queued(store, commit_interval_s=0) as queue:
-        await queue.put([reading(1)], deliveries=[quiet])
-        await queue.put([reading(2)], deliveries=[_delivery(number) for number in range(2 * RECENT_DELIVERIES)])
+        await queue.put([reading(1)], deliveries=[quiet], offset_us=0)
+        await queue.put(
+            [reading(2)], deliveries=[_delivery(number) for number in range(2 * RECENT_DELIVERIES)], offset_us=0
+        )
         assert queue.committed(quiet)
     async with opened(tmp_path) as store:
         assert quiet in await store.deliveries()
@@ -225,7 +225,7 @@ async def test_what_is_kept_of_deliveries_is_a_window_and_not_much_more(tmp_path
     assert RECENT_DELIVERIES >= 4 * RECEIVE_MAXIMUM
     async with opened(tmp_path) as store, queued(store, commit_interval_s=0) as queue:
         for first in range(0, 3 * RECENT_DELIVERIES, 1_000):
-            await queue.put([], deliveries=[_delivery(number) for number in range(first, first + 1_000)])
+            await queue.put([], deliveries=[_delivery(number) for number in range(first, first + 1_000)], offset_us=0)
         newest = [_delivery(number) for number in range(first + 1_000 - RECENT_DELIVERIES, first + 1_000)]
         assert all(queue.committed(delivery) for delivery in newest)
         assert not queue.committed(_delivery(0))
@@ -238,9 +238,9 @@ async def test_a_delivery_that_is_committed_again_is_as_new_as_the_last(tmp_path
     """Brokers that give out the lowest free id say the same under the same id again and again."""
     again = _delivery(0)
     async with opened(tmp_path) as store, queued(store, commit_interval_s=0) as queue:
-        await queue.put([], deliveries=[again])
-        await queue.put([], deliveries=[_delivery(number) for number in range(1, RECENT_DELIVERIES)])
-        await queue.put([], deliveries=[again, _delivery(RECENT_DELIVERIES)])
+        await queue.put([], deliveries=[again], offset_us=0)
+        await queue.put([], deliveries=[_delivery(number) for number in range(1, RECENT_DELIVERIES)], offset_us=0)
+        await queue.put([], deliveries=[again, _delivery(RECENT_DELIVERIES)], offset_us=0)
         assert queue.committed(again)
 
 
@@ -248,14 +248,14 @@ async def test_memory_overflow_gives_up_the_oldest_and_records_the_span(tmp_path
     """E20: while the disk refuses, memory is bounded; a broker's message waits at the broker instead."""
     async with opened(tmp_path) as store:
         queue = BufferQueue(store=store, clock=Clock(), commit_interval_s=1, commit_readings=500, memory_readings=100)
-        held_back = queue.put([reading(0, "plug")], deliveries=[Delivery.of("c", 1, "t", b"p")])
-        futures = [queue.put([reading(number)]) for number in range(150)]
+        held_back = queue.put([reading(0, "plug")], deliveries=[Delivery.of("c", 1, "t", b"p")], offset_us=0)
+        futures = [queue.put([reading(number)], offset_us=0) for number in range(150)]
         assert [future.cancelled() for future in futures] == [True] * 51 + [False] * 99
         assert await queue.commit()
         assert held_back.done()
         assert not held_back.cancelled()
         assert (await store.backlog()).readings == 100
-        queue.put([reading(150)])
+        queue.put([reading(150)], offset_us=0)
         assert await queue.commit()
     # Once, however many commits follow.
     assert losses(tmp_path) == [("overflowed", 51, reading(0).time_us, reading(50).time_us)]
@@ -352,8 +352,8 @@ async def test_a_reading_without_values_comes_back_as_one(tmp_path: Path) -> Non
 async def test_a_reading_that_no_batch_can_hold_is_set_aside_alone(tmp_path: Path, poison: dict[str, object]) -> None:
     """E26: its neighbours are committed and sent."""
     async with opened(tmp_path) as store, queued(store) as queue:
-        await queue.put([reading(1), msgspec.structs.replace(reading(2), **poison), reading(3)])
-        await queue.put([reading(4)])
+        await queue.put([reading(1), msgspec.structs.replace(reading(2), **poison), reading(3)], offset_us=0)
+        await queue.put([reading(4)], offset_us=0)
         assert sorted(registers(await cut_all(store))) == [1, 3, 4]
     [(payload, reason)] = peek(tmp_path, "SELECT CAST(payload AS TEXT), reason FROM rejected")
     assert payload.startswith("Reading(device='m")

@@ -153,11 +153,11 @@ async def test_while_the_disk_is_full_readings_wait_and_are_committed_afterwards
     rng = random.Random(4)
     with _disk(tmp_path / "disk", 1_000) as folder:
         async with opened(folder) as store, queued(store, commit_interval_s=0) as queue:
-            await queue.put([reading(0)])
+            await queue.put([reading(0)], offset_us=0)
             _fill(folder)
             futures, number = [], 1
             while queue.state.unwritable is None:
-                futures.append(queue.put(_noise(number, rng)))
+                futures.append(queue.put(_noise(number, rng), offset_us=0))
                 number += 1
                 await asyncio.sleep(0.01)
             assert not futures[-1].done()
@@ -178,7 +178,7 @@ async def test_a_disk_that_is_full_at_the_start_is_waited_for(tmp_path: Path) ->
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(queue.run(stop))
-            future = queue.put([reading(1)])
+            future = queue.put([reading(1)], offset_us=0)
             await asyncio.sleep(0.2)
             assert (queue.opened.is_set(), future.done()) == (False, False)
             assert queue.state.unwritable is not None
@@ -312,13 +312,13 @@ async def test_the_queue_notices_that_the_file_is_gone_and_goes_on(tmp_path: Pat
         queue = BufferQueue(
             store=store, clock=time.clock, commit_interval_s=0, commit_readings=50, memory_readings=1000
         )
-        queue.put([reading(1)])
+        queue.put([reading(1)], offset_us=0)
         assert await queue.commit()
         for part in files(tmp_path, "buffer.sqlite*"):
             part.unlink()
         for number in (2, 3):
             time.forward(20)
-            queue.put([reading(number)])
+            queue.put([reading(number)], offset_us=0)
             assert await queue.commit()
         assert kept(tmp_path) == [reading(1), reading(2), reading(3)]
 

@@ -367,10 +367,10 @@ async def test_a_buffer_of_another_release_is_left_alone(tmp_path: Path) -> None
     path = tmp_path / "buffer.sqlite"
     async with opened(tmp_path) as store:
         await store.commit([reading(1)])
-    alter(tmp_path, "UPDATE meta SET value = 3 WHERE key = 'format'")
+    alter(tmp_path, "UPDATE meta SET value = 4 WHERE key = 'format'")
     before = path.read_bytes()
 
-    with pytest.raises(BufferFormat, match="format 3, this release knows 2"):
+    with pytest.raises(BufferFormat, match="format 4, this release knows 3"):
         async with opened(tmp_path):
             pass
 

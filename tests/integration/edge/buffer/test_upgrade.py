@@ -167,7 +167,7 @@ async def test_losses_rejected_messages_and_totals_are_taken_over(tmp_path: Path
     ]
     assert peek(tmp_path, "SELECT topic, payload, reason, received_us FROM rejected") == [("t", b"\1", "why", 4)]
     assert dict(peek(tmp_path, "SELECT key, value FROM meta")) == {
-        "format": 2,
+        "format": 3,
         "created_us": 5,
         "synced_readings": 40,
     }

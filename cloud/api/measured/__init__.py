@@ -1,0 +1,1 @@
+"""What meters measured: newest, history, sums, live and as files."""

@@ -1,0 +1,354 @@
+"""Registration, proof of an address, passwords, sessions."""
+
+from typing import Annotated, Literal
+
+import structlog
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, SecretStr
+
+from cloud.api.access import PUBLIC, SELF
+from cloud.api.caller import Address, CallerIs, DatabasesAre, Known, Now, PartsAre, RequestId, UserAgent
+from cloud.api.http.envelope import Body, Done, Success, problems
+from cloud.api.http.errors import (
+    Busy,
+    CodeRefused,
+    CredentialsRefused,
+    SecondFactorRefused,
+    SecondFactorRequired,
+    TooMany,
+    Unauthenticated,
+    WeakPasswordRefused,
+)
+from cloud.api.http.fields import Email, Name, Phone, Region
+from cloud.api.http.idempotency import ONCE, OnceIs
+from cloud.api.http.limits import CODES, LOGINS, PROOFS, REFRESHES, REGISTRATIONS, say, take
+from cloud.api.people import codes
+from cloud.api.people.codes import Otp, Recipient, Sent
+from cloud.api.people.proof import Password, Totp, code_of, require_factor
+from cloud.db.queries import Queries
+from cloud.identity import otp, tokens
+from cloud.identity.passwords import require_strong
+
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+_QUERIES = Queries("session")
+_LOG = structlog.get_logger("segs.api")
+_VERIFY = "verify_email"
+_REFUSED = "address and password do not fit together"
+
+
+class Registration(Body):
+    """Who registers."""
+
+    email: Email
+    name: Name
+    phone: Phone | None = None
+    region: Region | None = None
+
+
+class Registered(BaseModel):
+    """The new account."""
+
+    user_id: Annotated[int, Field(description="Number of the account.")]
+    email: Annotated[str, Field(description="Its address.")]
+    name: Annotated[str, Field(description="The name.")]
+    email_verified: Annotated[bool, Field(description="Whether the address is proven: not yet.")]
+
+
+class Registering(BaseModel):
+    """What comes next."""
+
+    user: Annotated[Registered, Field(description="The account.")]
+    message: Annotated[str, Field(description="What to do next.")]
+    otp: Annotated[str | None, Field(description="The code itself, in development only.")] = None
+
+
+class Verification(Body):
+    """Proof of an address."""
+
+    email: Email
+    otp: Otp
+
+
+class Verified(BaseModel):
+    """What the proof is good for."""
+
+    email: Annotated[str, Field(description="The address.")]
+    email_verified: Annotated[Literal[True], Field(description="It is proven.")] = True
+    set_password_token: Annotated[str, Field(description="Lets set-password set the password, once.")]
+    expires_in: Annotated[int, Field(description="How long it is good, s.")]
+
+
+class NewPassword(Body):
+    """A password, and the proof that it may be set."""
+
+    token: Annotated[SecretStr, Field(min_length=1, max_length=200, description="set_password_token of verify-email.")]
+    password: Password
+
+
+class Credentials(Body):
+    """Who logs in."""
+
+    email: Email
+    password: Password
+    totp: Totp | None = None
+
+
+class Person(BaseModel):
+    """Who is logged in."""
+
+    user_id: Annotated[int, Field(description="Number of the account.")]
+    email: Annotated[str, Field(description="Its address.")]
+    name: Annotated[str, Field(description="The name.")]
+    role: Annotated[Literal["USER", "OPERATOR", "ADMIN"], Field(description="What the account may do.")]
+    second_factor: Annotated[
+        Literal["on", "off", "missing"],
+        Field(description="missing: the role asks for one, and nothing else is answered until it is set up."),
+    ]
+
+
+class Tokens(BaseModel):
+    """Tokens of a session."""
+
+    access_token: Annotated[str, Field(description="For the header Authorization: Bearer.")]
+    refresh_token: Annotated[str, Field(description="For refresh-token, once.")]
+    expires_in: Annotated[int, Field(description="How long the access token is good, s.")]
+    token_type: Annotated[Literal["Bearer"], Field(description="How the access token is sent.")] = "Bearer"
+
+
+class LoggedIn(Tokens):
+    """Tokens, and whose they are."""
+
+    user: Annotated[Person, Field(description="Who is logged in.")]
+
+
+class Refresh(Body):
+    """A refresh token."""
+
+    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=200, description="The last one of the session.")]
+
+
+@router.post(
+    "/register",
+    openapi_extra=PUBLIC,
+    status_code=201,
+    responses=problems(404, 409, 422, 429, *ONCE),
+    response_model_exclude_none=True,
+)
+async def register(
+    body: Registration,
+    databases: DatabasesAre,
+    parts: PartsAre,
+    name: RequestId,
+    now: Now,
+    address: Address,
+    once: OnceIs,
+) -> Success[Registering]:
+    """Register. A code is sent to the address; who knows it may set a password. An address that has an account is
+    answered alike, and its owner is told. Whoever registers an address that nobody has proven yet gets a code of their
+    own, and voids nobody else's: the code that is given to verify-email decides whose details count."""
+    await take(databases, REGISTRATIONS, address=address, request_id=name, now=now)
+    async with databases.outside(name) as domain:
+
+        async def make() -> Success[Registering]:
+            made = await domain.row(_QUERIES["register"], {**body.model_dump(), "now": now})
+            assert made is not None
+            code = otp.generate()
+            if made["user_id"] is not None:
+                details = body.model_dump(include={"name", "phone", "region"})
+                await codes.issue(
+                    domain,
+                    parts,
+                    user_id=made["user_id"],
+                    purpose=_VERIFY,
+                    code=code,
+                    now=now,
+                    address=address,
+                    details=details,
+                )
+            user = Registered(user_id=made["shown_id"], email=body.email, name=body.name, email_verified=False)
+            told = "A code is on its way to the address. Give it to verify-email within 10 minutes."
+            shown = Registering(user=user, message=told, otp=code if parts.identity.development else None)
+            return Success(message="Registered.", data=shown)
+
+        return await once.answer(domain, Success[Registering], make)
+
+
+@router.post("/resend-otp", openapi_extra=PUBLIC, responses=problems(422, 429), response_model_exclude_none=True)
+async def resend_otp(
+    body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
+) -> Success[Sent]:
+    """Another code; the one that was asked for from here before is void. At most 5 an hour, and wrong guesses go on
+    counting."""
+    await take(databases, CODES, address=address, request_id=name, now=now)
+    async with databases.outside(name) as domain:
+        code = otp.generate()
+        user_id = await codes.subject(domain, body.email, _VERIFY)
+        if user_id is not None:
+            await codes.issue(domain, parts, user_id=user_id, purpose=_VERIFY, code=code, now=now, address=address)
+    return Success(message=codes.SENT, data=codes.sent(parts, code))
+
+
+@router.post("/verify-email", openapi_extra=PUBLIC, responses=problems(CodeRefused, 422, 429))
+async def verify_email(
+    body: Verification, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
+) -> Success[Verified]:
+    """Prove the address by the code that was sent to it."""
+    await take(databases, CODES, address=address, request_id=name, now=now)
+    token = tokens.generate()
+    async with databases.outside(name) as domain:
+        user_id = await codes.subject(domain, body.email, _VERIFY)
+        given = codes.digest(parts, user_id, _VERIFY, body.otp.get_secret_value())
+        outcome = await domain.value(
+            _QUERIES["verify_email"],
+            {
+                "user_id": user_id or 0,
+                "code_hash": given,
+                "token_hash": tokens.digest(token),
+                "lifetime_s": parts.identity.set_password_s,
+                "now": now,
+                "address": address,
+            },
+        )
+    if outcome != "right":
+        raise CodeRefused(codes.REFUSED, where="body.otp")
+    data = Verified(email=body.email, set_password_token=token, expires_in=parts.identity.set_password_s)
+    return Success(message="The address is proven. Set a password.", data=data)
+
+
+@router.post("/set-password", openapi_extra=PUBLIC, responses=problems(403, 422, WeakPasswordRefused, 429, Busy))
+async def set_password(
+    body: NewPassword, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
+) -> Success[Done]:
+    """Set the password, by the proof that verify-email gave. All sessions end."""
+    await take(databases, PROOFS, address=address, request_id=name, now=now)
+    proof = {"token_hash": tokens.digest(body.token.get_secret_value()), "now": now}
+    async with databases.outside(name) as domain:
+        whose = await domain.row(_QUERIES["proof"], proof)
+    assert whose is not None
+    password = body.password.get_secret_value()
+    require_strong(password, email=whose["email"], name=whose["name"])
+    # Nobody waits for a row while a password is hashed.
+    hashed = await parts.passwords.hash(password, whose=address)
+    async with databases.outside(name) as domain:
+        await domain.value(_QUERIES["password_set"], {**proof, "password_hash": hashed, "address": address})
+    told = "The password is set. Log in with it."
+    return Success(message=told, data=Done(message=told))
+
+
+@router.post(
+    "/login",
+    openapi_extra=PUBLIC,
+    responses=problems(CredentialsRefused, SecondFactorRequired, SecondFactorRefused, 422, 429, Busy),
+)
+async def login(
+    body: Credentials,
+    databases: DatabasesAre,
+    parts: PartsAre,
+    name: RequestId,
+    now: Now,
+    address: Address,
+    agent: UserAgent,
+    known: Known,
+) -> Success[LoggedIn]:
+    """Log in. Attempts are counted by address and by account; where somebody has logged in before, apart from those of
+    strangers, who can lock out none but themselves. Where there is a second factor, `totp` is wanted: first log in
+    without it, and the answer says so."""
+    async with databases.outside(name) as domain:
+        found = await domain.row(_QUERIES["login_begin"], {"email": body.email, "address": address, "now": now})
+    assert found is not None
+    say(LOGINS, found["remaining"])
+    if found["retry_after_s"]:
+        raise TooMany("too many attempts to log in", retry_after_s=found["retry_after_s"])
+    password = body.password.get_secret_value()
+    verdict = await parts.passwords.verify(password, found["password_hash"], whose=address)
+    if not verdict.right:
+        raise CredentialsRefused(_REFUSED)
+    token = tokens.generate()
+    opened = {
+        **code_of(parts.keys.current(), found["user_id"], found["sealed_secret"], body.totp, now),
+        "user_id": found["user_id"],
+        "password_hash": found["password_hash"],
+        "token_hash": tokens.digest(token),
+        "user_agent": agent,
+        "address": address,
+        "lifetime_s": parts.identity.refresh_token_s,
+        "now": now,
+        # Hashed with other parameters than are asked for today; now the password is at hand.
+        "new_hash": await parts.passwords.hash(password, whose=address) if verdict.outdated else None,
+    }
+    async with databases.outside(name) as domain:
+        session = await domain.row(_QUERIES["login_succeed"], opened)
+    assert session is not None
+    require_factor(session["outcome"].removeprefix("second_factor_"), session["retry_after_s"])
+    if session["outcome"] != "opened":
+        raise CredentialsRefused(_REFUSED)
+    known(found["user_id"])
+    access, said = parts.tokens.issue(
+        user_id=found["user_id"], session_id=session["family_id"], role=session["role"], now=now
+    )
+    person = Person.model_validate({**session, "user_id": found["user_id"]})
+    lifetime_s = round((said.expires_at - said.issued_at).total_seconds())
+    given = LoggedIn(access_token=access, refresh_token=token, expires_in=lifetime_s, user=person)
+    return Success(message="Logged in.", data=given)
+
+
+@router.post("/refresh-token", openapi_extra=PUBLIC, responses=problems(401, 422, 429))
+async def refresh_token(
+    body: Refresh,
+    databases: DatabasesAre,
+    parts: PartsAre,
+    name: RequestId,
+    now: Now,
+    address: Address,
+    agent: UserAgent,
+    known: Known,
+) -> Success[Tokens]:
+    """Exchange a refresh token for new tokens. Who lost the answer may ask again within 30 s and gets the same one; a
+    token that comes again after that ends the session."""
+    await take(databases, REFRESHES, address=address, request_id=name, now=now)
+    old = body.refresh_token.get_secret_value()
+    new = tokens.successor(parts.keys.current(), old)
+    asked = {
+        "token_hash": tokens.digest(old),
+        "next_hash": tokens.digest(new),
+        "user_agent": agent,
+        "address": address,
+        "lifetime_s": parts.identity.refresh_token_s,
+        "retry_s": tokens.REFRESH_RETRY_S,
+        "now": now,
+    }
+    async with databases.outside(name) as domain:
+        session = await domain.row(_QUERIES["rotate"], asked)
+    assert session is not None
+    if session["outcome"] == "reused":
+        _LOG.warning("a refresh token came again", user_id=session["user_id"], session=str(session["family_id"]))
+    if session["outcome"] != "rotated":
+        raise Unauthenticated("this session is over; log in again")
+    known(session["user_id"])
+    access, said = parts.tokens.issue(
+        user_id=session["user_id"], session_id=session["family_id"], role=session["role"], now=now
+    )
+    lifetime_s = round((said.expires_at - said.issued_at).total_seconds())
+    return Success(message="Refreshed.", data=Tokens(access_token=access, refresh_token=new, expires_in=lifetime_s))
+
+
+@router.post("/logout", openapi_extra=SELF, responses=problems(401))
+async def logout(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
+    """End this session; its tokens are refused from now on."""
+    ended = {
+        "family_id": caller.family_id,
+        "jti": caller.access.token_id,
+        "token_expires_at": caller.access.expires_at,
+        "now": caller.now,
+    }
+    async with databases.domain(caller, limited=True) as domain:
+        await domain.value(_QUERIES["logout"], ended)
+    return Success(message="Logged out.", data=Done(message="This session is over."))
+
+
+@router.post("/logout-all", openapi_extra=SELF, responses=problems(401))
+async def logout_all(caller: CallerIs, databases: DatabasesAre) -> Success[Done]:
+    """End all sessions of the account, this one too."""
+    async with databases.domain(caller, limited=True) as domain:
+        await domain.value(_QUERIES["logout_all"], {"now": caller.now})
+    return Success(message="Logged out everywhere.", data=Done(message="All sessions are over."))

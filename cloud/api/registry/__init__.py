@@ -1,0 +1,1 @@
+"""Meters, gateways, devices and regions: what there is, whose and where."""
