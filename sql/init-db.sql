@@ -91,6 +91,9 @@ BEGIN;
 \ir domain/functions/billing/correct.sql
 \ir domain/functions/billing/payment.sql
 \ir domain/functions/billing/work.sql
+\ir domain/functions/billing/caller.sql
+\ir domain/functions/billing/cycle.sql
+\ir domain/functions/billing/what_if.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

@@ -61,6 +61,7 @@ BEGIN;
 \ir telemetry/functions/history.sql
 \ir telemetry/functions/statistics.sql
 \ir telemetry/functions/local_energy.sql
+\ir telemetry/functions/segment_energy.sql
 \ir telemetry/functions/region_reads.sql
 \ir telemetry/functions/completeness_summary.sql
 \ir telemetry/functions/gateways_heard.sql

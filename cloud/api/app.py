@@ -4,6 +4,7 @@ from fastapi import Depends
 from starlette.middleware.cors import CORSMiddleware
 
 from cloud.api import system
+from cloud.api.billing import forecast, invoices, payments, runs, settling, webhooks
 from cloud.api.http import docs, errors
 from cloud.api.http.forwarded import Forwarded
 from cloud.api.http.limits import Limited
@@ -21,7 +22,8 @@ from cloud.api.registry.importing import MOST_BYTES
 _PEOPLE = (auth, passwords, second_factor, sessions, users, preferences, accounts)
 _REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions)
 _MEASURED = (latest, telemetry, region_reads, exports, live)
-_RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, audit)
+_BILLING = (invoices, payments, settling, forecast, runs, webhooks)
+_RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, *_BILLING, audit)
 _SENT = [
     "Authorization",
     "Content-Type",
@@ -36,8 +38,9 @@ _SHOWN = ["Allow", "ETag", "Link", "RateLimit", "RateLimit-Policy", "Retry-After
 _DESCRIPTION = """\
 Success is `{"success": true, "message": …, "data": …, "meta": …}`; a refusal is RFC 9457 `application/problem+json`,
 whose `type` does not change. Times are RFC 3339 with an offset. Names of fields carry units: `power_w`,
-`energy_import_wh`; `expires_in` and what ends in `_s` are seconds. Something that the caller may not see is as absent
-as what does not exist. `x-segs-access` says of each operation how far which role reaches."""
+`energy_import_wh`; `expires_in` and what ends in `_s` are seconds. Money is a decimal text. Something that
+the caller may not see is as absent as what does not exist. `x-segs-access` says of each operation how far which role
+reaches."""
 
 
 def build(parts: Parts | None) -> Application:
@@ -45,7 +48,7 @@ def build(parts: Parts | None) -> Application:
     app = Application(
         title="SEGS",
         version="1",
-        summary="People, meters and what these measure.",
+        summary="People, meters, what these measure and what it costs.",
         description=_DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         docs_url=None,

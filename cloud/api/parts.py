@@ -13,6 +13,7 @@ from cloud.identity.keys import KeyFolder
 from cloud.identity.passwords import Passwords
 from cloud.identity.settings import IdentitySettings
 from cloud.identity.tokens import AccessTokens
+from cloud.payments.provider import Provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Parts:
     """Open already, and closed by who opened them. `ready` says what is missing, and why; of a service that can answer
     everything, nothing. `trusted` are proxies whose word it is where a request comes from. `stopping` is set when the
     service is about to end, and streams end too. Pages of `cors_origins` may ask in a browser, besides the API's own.
+    `providers` are who takes money, by their names.
     """
 
     databases: Databases
@@ -32,6 +34,7 @@ class Parts:
     ready: Callable[[], Awaitable[Mapping[str, str]]]
     trusted: Sequence[Network] = ()
     cors_origins: tuple[str, ...] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
     exports: Places = field(default_factory=lambda: Places(of_one=2, of_all=8))
     streams: Places = field(default_factory=lambda: Places(of_one=4, of_all=500))
     stopping: Event = field(default_factory=Event)

@@ -26,6 +26,7 @@ from cloud.identity.keys import KeyFolder, open_folder
 from cloud.identity.passwords import QUEUE, THREADS, Passwords
 from cloud.identity.settings import IdentitySettings
 from cloud.identity.tokens import AccessTokens
+from cloud.payments.settings import PaymentSettings
 from cloud.schema.errors import Database, SchemaError
 from cloud.schema.version import require_schema
 from cloud.service import BACKLOG, Server, listen, watch
@@ -63,6 +64,7 @@ async def serve(
     KeysError, the schema's VersionError and EditionError, TooMighty, OSError when the port is taken.
     """
     identity, settings = IdentitySettings.load(), ApiSettings.load()
+    providers = PaymentSettings().providers()
     keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
     listener = listen(host, port)
     async with (
@@ -90,6 +92,7 @@ async def serve(
                 trusted=settings.trusted_proxies,
                 requests=Requests(per_minute=settings.api_requests_per_minute),
                 cors_origins=cors_origins,
+                providers=providers,
             )
             app = build(parts)
             connections = Connections(limit=room(_HTTP_CONNECTIONS, BACKLOG))

@@ -54,6 +54,7 @@ INSERT INTO invoice_days (invoice_id, day, energy_import_wh, energy_export_wh, e
 INSERT INTO invoice_banks (invoice_id, kwh) SELECT i, 1 FROM generate_series(1, 3) AS i;
 SELECT bill_finalise(i, '2026-02-02Z') FROM generate_series(1, 3) AS i;
 SELECT bill_dispute(i, 'Too much', '2026-02-03Z') FROM generate_series(1, 3) AS i;
+INSERT INTO billing_work (month, meter_id) SELECT '2026-01-01', m FROM generate_series(1, 3) AS m;
 INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)
     SELECT i, 'payment', 'simulated', i::text, 10, 'EUR', 'pending', '2026-02-10Z' FROM generate_series(1, 3) AS i;
 INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)

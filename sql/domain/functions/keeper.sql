@@ -38,3 +38,17 @@ END
 $$;
 COMMENT ON FUNCTION caller_gives_meter(text, integer, timestamptz, timestamptz) IS 'meter_give() for who looks after the meter, to a customer whom they see; raises SG022 no such meter, SG051 no such user, SG053 given at that time or later already, SG070 not theirs to give, SG074 nobody''s then';
 GRANT EXECUTE ON FUNCTION caller_gives_meter(text, integer, timestamptz, timestamptz) TO segs_api;
+
+-- A policy of devices cannot ask for gateways, whose policy asks for devices.
+CREATE OR REPLACE FUNCTION caller_sees_gateway(p_gateway_id integer) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT caller_role() = 'ADMIN' OR EXISTS (
+        SELECT FROM gateways g
+         WHERE g.gateway_id = p_gateway_id
+           AND (g.region = ANY (caller_regions())
+                OR EXISTS (SELECT FROM devices d JOIN meter_locations l USING (meter_id)
+                            WHERE d.gateway_id = p_gateway_id AND d.valid @> statement_timestamp()
+                              AND l.region = ANY (caller_regions()) AND l.valid @> statement_timestamp())))
+$$;
+COMMENT ON FUNCTION caller_sees_gateway(integer) IS 'Whether the caller sees the gateway: an admin, or an operator of its region or of a meter that it reads now';
+GRANT EXECUTE ON FUNCTION caller_sees_gateway(integer) TO segs_api;

@@ -48,7 +48,8 @@ DROP POLICY IF EXISTS invoices_services ON invoices;
 CREATE POLICY invoices_services ON invoices TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
 DROP POLICY IF EXISTS invoices_seen ON invoices;
 CREATE POLICY invoices_seen ON invoices FOR SELECT TO segs_api
-    USING ((SELECT caller_role()) = 'ADMIN' OR user_id = (SELECT caller_id()) AND (SELECT caller_role()) IS NOT NULL
+    -- A draft is nobody's bill yet.
+    USING ((SELECT caller_role()) = 'ADMIN' OR user_id = (SELECT caller_id()) AND (SELECT caller_role()) IS NOT NULL AND status <> 'draft'
            OR EXISTS (SELECT FROM meter_locations l
                        WHERE l.meter_id = invoices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
                          AND l.valid @> statement_timestamp()));
@@ -123,6 +124,12 @@ CREATE POLICY billing_settings_services ON billing_settings TO segs_worker, segs
 ALTER TABLE billing_work ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS billing_work_services ON billing_work;
 CREATE POLICY billing_work_services ON billing_work TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+DROP POLICY IF EXISTS billing_work_seen ON billing_work;
+CREATE POLICY billing_work_seen ON billing_work FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'ADMIN'
+           OR EXISTS (SELECT FROM meter_locations l
+                       WHERE l.meter_id = billing_work.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
+                         AND l.valid @> statement_timestamp()));
 
 ALTER TABLE billing_addresses ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS billing_addresses_services ON billing_addresses;

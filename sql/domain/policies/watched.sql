@@ -48,6 +48,11 @@ CREATE POLICY invoices_watched ON invoices AS RESTRICTIVE FOR SELECT TO segs_api
            OR meter_id = ANY ((SELECT caller_declared_meters())::integer[])
            OR user_id = ANY ((SELECT caller_declared_users())::integer[]));
 
+DROP POLICY IF EXISTS billing_work_watched ON billing_work;
+CREATE POLICY billing_work_watched ON billing_work AS RESTRICTIVE FOR SELECT TO segs_api
+    USING ((SELECT caller_role()) = 'USER' OR (SELECT caller_declared())
+           OR meter_id = ANY ((SELECT caller_declared_meters())::integer[]));
+
 DROP POLICY IF EXISTS credit_balances_watched ON credit_balances;
 CREATE POLICY credit_balances_watched ON credit_balances AS RESTRICTIVE FOR SELECT TO segs_api
     USING ((SELECT caller_role()) = 'USER' OR (SELECT caller_declared())

@@ -61,7 +61,7 @@ COMMENT ON COLUMN billing_work.meter_id IS 'The meter';
 COMMENT ON COLUMN billing_work.state IS 'pending, drafted (waits to be made final), done, or blocked (findings say why)';
 COMMENT ON COLUMN billing_work.findings IS 'What could not be billed and why, and what else was noticed: objects with reason, from, to, text';
 COMMENT ON COLUMN billing_work.tried_at IS 'When a run took it last';
-GRANT SELECT ON billing_work TO segs_worker, segs_readonly;
+GRANT SELECT ON billing_work TO segs_api, segs_worker, segs_readonly;
 
 CREATE TABLE IF NOT EXISTS billing_addresses (
     user_id integer PRIMARY KEY REFERENCES users ON DELETE RESTRICT,

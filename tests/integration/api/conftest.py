@@ -30,6 +30,7 @@ from tests.conftest import clone
 from tests.sql.people import SEED
 
 PASSWORD = "correct horse battery"
+PROVIDER_SECRET = "the secret of a provider that is simulated"
 _NUMBERS = count(1)
 
 
@@ -204,6 +205,7 @@ def api(
             "SEGS_TELEMETRY_DSN": pg_server.dsn(telemetry, "segs_api"),
             "SEGS_ENV": "development",
             "SEGS_KEYS": str(folder / "keys"),
+            "SEGS_PAYMENT_SIMULATED_SECRETS": PROVIDER_SECRET,
         }
         port, log = free_port(), folder / "log"
         process = start(environment, log, port)

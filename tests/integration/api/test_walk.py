@@ -88,6 +88,13 @@ def asked(name: str, caller: Caller) -> Asked:
         "gateways_register": Asked(body={"device": fresh, "meter": None, "serial": fresh}),
         "gateways_import_": Asked(table=f"device,interval_ms,region,model\n{fresh},1000,north,sdm630\n"),
         "gateways_move": Asked(body={"to_gateway": None, "to_device": fresh}),
+        "billing_finalise": Asked(status=409, own=403),
+        "billing_record": Asked(body={"reference": fresh}, own=403),
+        "billing_refund": Asked(status=422, own=403),
+        "billing_resolve": Asked(status=409, own=403),
+        "billing_credit": Asked(own=403),
+        "billing_what_if": Asked(status=404),
+        "billing_webhook": Asked(status=403),
         "regions_make": Asked(body={"region": fresh}),
         "telemetry_compare": Asked(
             query={
@@ -239,4 +246,4 @@ def test_no_endpoint_is_open_but_those_that_must_be() -> None:
             *("register", "resend-otp", "verify-email", "set-password", "login", "refresh-token"),
             *("forgot-password", "reset-password"),
         )
-    }
+    } | {"POST /api/v1/billing/webhooks/{provider}"}

@@ -137,8 +137,37 @@ def _gateway(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]
     return {"name": name, "device": "m", "key_id": world.one(key, name)}
 
 
+def _invoice(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """A final one over January, of 119.00 EUR of which nothing is paid."""
+    code = str(_meter(world, whose, caller)["code"])
+    owner = world.one("SELECT user_id FROM meters JOIN meter_owners USING (meter_id) WHERE meter_code = %s", code)
+    return {"invoice_id": invoice(world, code, owner)}
+
+
+def invoice(world: World, code: str, owner: int, *, net: str = "100.00", final: bool = True) -> int:
+    """A bill of one line and its tax, over January 2026."""
+    invoice_id: int = world.one(
+        "INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount,"
+        " tax_amount) SELECT meter_id, %s, '2026-01-01', '2026-02-01', 'UTC', '[2026-01-01Z, 2026-02-01Z)', 'EUR', n, t"
+        " FROM meters, (SELECT %s::numeric AS n, round(%s * 0.19, 2) AS t) AS a WHERE meter_code = %s"
+        " RETURNING invoice_id",
+        *(owner, net, net, code),
+    )
+    world.domain.execute(
+        "INSERT INTO invoice_line_items (invoice_id, position, component, description, quantity, unit, unit_price,"
+        " amount) SELECT invoice_id, n, component, component, 1, 'bill', amount, amount FROM invoices, LATERAL"
+        " (VALUES (1, 'adjustment', net_amount), (2, 'tax', tax_amount)) AS l (n, component, amount)"
+        " WHERE invoice_id = %s",
+        [invoice_id],
+    )
+    if final:
+        world.domain.execute("SELECT bill_finalise(%s, now())", [invoice_id])
+    return invoice_id
+
+
 KINDS: dict[str, Callable[[World, Whose, Caller], Mapping[str, object]]] = {
     "gateway": _gateway,
+    "invoice": _invoice,
     "meter": _meter,
     "user": _user,
     "region": _region,

@@ -114,7 +114,8 @@ def test_what_is_no_payment_is_refused(world: World, what: dict[str, Any], sqlst
 
 
 def test_nobody_settles_their_own_bill_whatever_their_role(world: World) -> None:
-    """D1: an operator who is a customer too records no payment of theirs, takes nothing back, decides no dispute."""
+    """D1: an operator who is a customer too records no payment of theirs, takes nothing back, pays
+    nothing out, decides no dispute and makes no draft final."""
     bill = world.final(world.meter(user=3), "100.00", user=3)
     record = "SELECT payment_record(%s, 'manual', 'r1', 100, 'EUR', 'succeeded', 'cash', %s, %s, %s)"
 
@@ -124,8 +125,13 @@ def test_nobody_settles_their_own_bill_whatever_their_role(world: World) -> None
     for statement in (
         "SELECT bill_credit(%s, NULL, 'x', now())",
         "SELECT bill_dispute_resolve(%s, 'upheld', NULL, 'x', now())",
+        "SELECT credit_refund(%s, 'manual', 'r2', 1, 'bank', NULL, now())",
+        "SELECT credit_refund(%s, 'simulated', 'r2', 1, NULL, NULL, now())",
     ):
         assert world.refusal(theirs, statement, bill) == "SG102"
+    assert world.refusal("SELECT 1", "SELECT credit_refund(%s, 'manual', 'r2', 1, 'bank', 3, now())", bill) == "SG102"
+    draft = world.draft(world.meter(user=3), "100.00", user=3)
+    assert world.refusal(theirs, "SELECT bill_finalise(%s, now())", draft) == "SG102"
     world.do(record, bill, 1, world.now, world.now)
     assert world.invoice(bill)["status"] == "paid"
 

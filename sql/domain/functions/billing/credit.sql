@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     IF v_invoice.kind <> 'invoice' OR v_invoice.status IN ('draft', 'cancelled') THEN
         RAISE EXCEPTION '% is %: there is nothing to take back', coalesce(v_invoice.invoice_number, 'draft ' || p_invoice_id), v_invoice.status
-            USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'draft' THEN 'A draft is made again by the next run.' END;
+            USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'draft' THEN 'A draft is made again by the next run.' ELSE 'Nothing was changed.' END;
     END IF;
     IF caller_id() = v_invoice.user_id THEN
         RAISE EXCEPTION 'invoice % is your own', v_invoice.invoice_number USING ERRCODE = 'SG102', HINT = 'Ask another operator.';
@@ -86,7 +86,7 @@ DECLARE
 BEGIN
     IF v_invoice.kind <> 'invoice' OR v_invoice.status NOT IN ('final', 'overdue', 'paid') THEN
         RAISE EXCEPTION '% is %: it cannot be disputed', coalesce(v_invoice.invoice_number, 'the bill'), v_invoice.status
-            USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'disputed' THEN 'Its dispute is open.' WHEN 'cancelled' THEN 'A credit note took it back.' END;
+            USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'disputed' THEN 'Its dispute is open.' WHEN 'cancelled' THEN 'A credit note took it back.' ELSE 'Nothing was changed.' END;
     END IF;
     INSERT INTO invoice_disputes (invoice_id, reason, opened_by, opened_at) VALUES (p_invoice_id, p_reason, bill_actor(), p_now)
     RETURNING dispute_id INTO v_dispute_id;

@@ -94,6 +94,9 @@ BEGIN
     IF v_invoice.status <> 'draft' OR v_invoice.kind <> 'invoice' THEN
         RAISE EXCEPTION 'invoice % is % already', v_invoice.invoice_number, v_invoice.status USING ERRCODE = 'SG101';
     END IF;
+    IF caller_id() = v_invoice.user_id THEN
+        RAISE EXCEPTION 'draft % is your own', p_invoice_id USING ERRCODE = 'SG102', HINT = 'Ask another operator.';
+    END IF;
     IF upper(v_invoice.span) > p_now OR v_invoice.span IS NULL THEN
         RAISE EXCEPTION 'the period of draft % is not over', p_invoice_id USING ERRCODE = 'SG101';
     END IF;
@@ -124,5 +127,5 @@ BEGIN
     RETURN v_number.number;
 END
 $$;
-COMMENT ON FUNCTION bill_finalise(bigint, timestamptz) IS 'A draft becomes final: it gets its number, recipient and due date, and is posted; its number. Raises SG100, SG101 no draft or not over, SG108 without a name';
+COMMENT ON FUNCTION bill_finalise(bigint, timestamptz) IS 'A draft becomes final: it gets its number, recipient and due date, and is posted; its number. Raises SG100, SG101 no draft or not over, SG102 one''s own, SG108 without a name';
 GRANT EXECUTE ON FUNCTION bill_finalise(bigint, timestamptz) TO segs_worker;

@@ -73,6 +73,7 @@ BEGIN
     IF p_provider = 'manual' THEN
         RAISE EXCEPTION 'what is recorded by hand comes from no provider' USING ERRCODE = 'SG104';
     END IF;
+    PERFORM set_config('segs.actor', 'provider:' || p_provider, true);
     -- The second of two at the same instant waits here for the first.
     INSERT INTO payment_events (provider, event_id, sha256, received_at) VALUES (p_provider, p_event_id, p_sha256, p_now) ON CONFLICT DO NOTHING;
     repeated := NOT FOUND;
@@ -103,6 +104,10 @@ DECLARE
     v_credit numeric := credit_lock(v_invoice.user_id, v_invoice.currency);
     v_payment_id bigint;
 BEGIN
+    IF v_invoice.user_id IN (caller_id(), p_recorded_by) THEN
+        RAISE EXCEPTION 'the credit of invoice % is your own', coalesce(v_invoice.invoice_number, p_invoice_id::text)
+            USING ERRCODE = 'SG102', HINT = 'Ask another operator.';
+    END IF;
     IF (p_amount > 0 AND p_amount <= v_credit AND p_amount = round(p_amount, minor_digits(v_invoice.currency))) IS NOT TRUE THEN
         RAISE EXCEPTION 'user % has % % to their credit: % cannot be refunded', v_invoice.user_id, v_credit, v_invoice.currency, p_amount
             USING ERRCODE = 'SG104', HINT = 'Give an amount above 0 and up to that.';

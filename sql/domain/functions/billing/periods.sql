@@ -116,12 +116,19 @@ END
 $$;
 COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period changes, each with the account that it is rated in; tariff_id NULL where no price holds';
 
+-- Meters are billed by their quarter-hours, also by a document that prices files of hours.
+CREATE OR REPLACE FUNCTION rated_document(p_document jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
+    SELECT p_document || '{"interval_s": 900}'
+$$;
+COMMENT ON FUNCTION rated_document(jsonb) IS 'A document as quarter-hours are rated by it: demand is the highest of them';
+
 CREATE OR REPLACE FUNCTION billing_document(p_tariff_id integer, p_whole boolean) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT CASE WHEN p_whole THEN d.document ELSE d.document
+    SELECT rated_document(CASE WHEN p_whole THEN d.document ELSE d.document
         - ARRAY['fixedchargefirstmeter', 'fixedchargeunits', 'mincharge', 'minchargeunits', 'baseline', 'flatdemandstructure', 'flatdemandmonths',
                 'demandratestructure', 'demandweekdayschedule', 'demandweekendschedule', 'lookbackpercent', 'lookbackrange', 'lookbackmonths',
-                'prior_year_monthly_peaks_kw'] END
+                'prior_year_monthly_peaks_kw'] END)
       FROM (SELECT tariff_document(p_tariff_id) AS document) AS d
 $$;
 COMMENT ON FUNCTION billing_document(integer, boolean) IS 'What a price table is rated by: all of it, or what it says of energy and taxes';

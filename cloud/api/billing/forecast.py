@@ -1,0 +1,207 @@
+"""What the next bill may be, and what the last year would have cost by other tariffs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from cloud.api.access import reach
+from cloud.api.billing.forms import Component, Money, Number
+from cloud.api.caller import CallerIs, DatabasesAre
+from cloud.api.database import Caller, Databases, Row
+from cloud.api.http.envelope import Success, problems
+from cloud.api.http.etag import IfNoneMatch, polled, polled_one
+from cloud.api.measured.readable import Readable, readable
+from cloud.api.registry.meters import Code
+from cloud.db.queries import Queries
+
+router = APIRouter(prefix="/api/v1/billing/meters/{code}", tags=["billing"])
+_QUERIES = Queries("api_billing")
+_MONTH, _YEAR = timedelta(days=33), timedelta(days=400)
+_REASON = (
+    "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation; null where there is."
+)
+_MONTHS = "Whole months before this one, at most; quarter-hours are kept for a year."
+
+
+class Expected(BaseModel):
+    """A line of a bill that is not made yet."""
+
+    component: Annotated[Component, Field(description="What is charged.")]
+    description: Annotated[str, Field(description="The same for people.", examples=["Energy"])]
+    period: Annotated[int | None, Field(description="Number of the price period, from 0.")]
+    tier: Annotated[int | None, Field(description="Number of the tier, from 0.")]
+    quantity: Annotated[Number, Field(description="How much, a decimal, in unit.")]
+    unit: Annotated[str, Field(description="kWh, kW, day, month, percent, bill.", examples=["kWh"])]
+    unit_price: Annotated[Number, Field(description="A decimal, in the bill's currency by unit.", examples=["0.31"])]
+    amount: Annotated[Money, Field(description="What it adds, in the bill's currency.")]
+    estimated: Annotated[bool, Field(description="Whether any of the energy is estimated.")]
+
+
+class Bill(BaseModel):
+    """A bill as it would be."""
+
+    net_amount: Annotated[Money, Field(description="Without taxes, in the bill's currency.")]
+    tax_amount: Annotated[Money, Field(description="Taxes, in the bill's currency.")]
+    total_amount: Annotated[Money, Field(description="Both, in the bill's currency.")]
+    lines: Annotated[list[Expected], Field(description="What it is made of.")]
+
+
+class Cycle(BaseModel):
+    """What the next bill will be over. Corrections of earlier bills are not in it."""
+
+    code: Annotated[str, Field(description="Code of the meter.")]
+    first_day: Annotated[date | None, Field(description="The first local day.")]
+    end_day: Annotated[date | None, Field(description="The local day after the last.")]
+    timezone: Annotated[str | None, Field(description="IANA zone of its days.")]
+    currency: Annotated[str | None, Field(description="ISO 4217.")]
+    reason: Annotated[str | None, Field(description=_REASON, examples=["no_tariff"])]
+    energy_import_wh: Annotated[int | None, Field(description="What was taken so far, Wh.")]
+    energy_export_wh: Annotated[int | None, Field(description="What was given so far, Wh.")]
+    so_far: Annotated[Bill | None, Field(description="If nothing more were taken; fixed charges are of all days.")]
+    projection: Annotated[
+        Bill | None, Field(description="If the rest were like what is known of the same price periods.")
+    ]
+
+
+class KnownMonth(BaseModel):
+    """A local month, and what is known of it."""
+
+    month: Annotated[str, Field(description="The month.", examples=["2026-10"])]
+    missing_count: Annotated[
+        int, Field(description="Count of quarter-hours of which nothing is known; then not rated.")
+    ]
+    energy_import_wh: Annotated[int, Field(description="What was taken, Wh.")]
+    energy_export_wh: Annotated[int, Field(description="What was given, Wh.")]
+
+
+class RatedMonth(BaseModel):
+    """A month by a tariff."""
+
+    month: Annotated[str, Field(description="The month.", examples=["2026-10"])]
+    total_amount: Annotated[Money, Field(description="What it would have cost with taxes, in the tariff's currency.")]
+    peak_kw: Annotated[Number, Field(description="The highest quarter-hour, a decimal, kW.", examples=["4.2"])]
+
+
+class Tried(BaseModel):
+    """A tariff, and what it would have cost."""
+
+    tariff: Annotated[str, Field(description="Its code.", examples=["night"])]
+    name: Annotated[str, Field(description="Its name.", examples=["Night and day"])]
+    currency: Annotated[str, Field(description="ISO 4217.")]
+    yours: Annotated[bool, Field(description="Whether the meter is billed by it now.")]
+    reason: Annotated[str | None, Field(description=_REASON, examples=["tariff_zone"])]
+    total_amount: Annotated[Money | None, Field(description="All rated months, in currency; null where none could be.")]
+    months: Annotated[list[RatedMonth], Field(description="Each of them.")]
+
+
+class Compared(BaseModel):
+    """The same months by one tariff or several, the cheapest first."""
+
+    code: Annotated[str, Field(description="Code of the meter.")]
+    timezone: Annotated[str, Field(description="IANA zone of its months.")]
+    months: Annotated[list[KnownMonth], Field(description="The months that were asked for.")]
+    tariffs: Annotated[list[Tried], Field(description="By their present prices.")]
+
+
+class Months(BaseModel):
+    """How much of the past."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    months: Annotated[int, Field(ge=1, le=12, description=_MONTHS)] = 12
+
+
+class Another(Months):
+    """How much of the past, by which tariff."""
+
+    tariff: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Code of the tariff.", examples=["house"])
+    ]
+
+
+@router.get(
+    "/current",
+    openapi_extra=reach("meter", user="own", operator="region"),
+    responses=polled(401, 404, 409, 422),
+    response_model=Success[Cycle],
+)
+async def current(code: Code, given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre) -> Response:
+    """What the meter's next bill is so far, and what it may become."""
+    meter = await readable(databases, caller, code, "billing", (caller.now - _MONTH, caller.now))
+    named = {"code": code, "now": caller.now}
+    async with databases.domain(caller) as domain:
+        cycle = await domain.row(_QUERIES["cycle"], named)
+        assert cycle is not None
+        plan = await domain.rows(_QUERIES["cycle_plan"], named)
+    taken: Mapping[str, Any] = {"energy_import_wh": None, "energy_export_wh": None}
+    bills: dict[str, Bill | None] = {"so_far": None, "projection": None}
+    if cycle["reason"] is None:
+        taken = await _energy(databases, meter, plan)
+        async with databases.domain(caller) as domain:
+            for name in bills:
+                asked = {"energy": taken["energy"], "projected": name == "projection", "currency": cycle["currency"]}
+                bills[name] = Bill.model_validate(await domain.row(_QUERIES["cycle_rate"], {**named, **asked}))
+    found = Cycle.model_validate({**cycle, **taken, **bills, "code": code})
+    return polled_one(given, Success(message="The next bill.", data=found), found)
+
+
+@router.get("/what-if", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
+async def what_if(
+    code: Code, asked: Annotated[Another, Query()], caller: CallerIs, databases: DatabasesAre
+) -> Success[Compared]:
+    """What the last year of the meter would have cost by another tariff, at its present prices."""
+    found = await _compared(databases, caller, code, asked.months, [asked.tariff])
+    return Success(message="By another tariff.", data=found)
+
+
+@router.get("/tariffs", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
+async def compared(
+    code: Code, asked: Annotated[Months, Query()], caller: CallerIs, databases: DatabasesAre
+) -> Success[Compared]:
+    """What the last year of the meter would have cost by each tariff of its region, the cheapest first."""
+    return Success(message="By each tariff.", data=await _compared(databases, caller, code, asked.months, None))
+
+
+async def _compared(
+    databases: Databases, caller: Caller, code: str, months: int, tariffs: Sequence[str] | None
+) -> Compared:
+    meter = await readable(databases, caller, code, "billing", (caller.now - _YEAR, caller.now))
+    named: dict[str, object] = {"code": code, "now": caller.now, "zone": meter.timezone, "months": months}
+    async with databases.domain(caller) as domain:
+        tried = await domain.rows(_QUERIES["what_if_tariffs"], {**named, "tariffs": tariffs})
+        days = await domain.row(_QUERIES["what_if_days"], named)
+        assert days is not None
+        named |= {"tariffs": [one["tariff_id"] for one in tried if one["reason"] is None], **days}
+        spans = await domain.rows(_QUERIES["what_if_spans"], named)
+    known: list[Row] = []
+    rated: list[Row] = []
+    if spans:
+        named["energy"] = (await _energy(databases, meter, spans))["energy"]
+        async with databases.domain(caller) as domain:
+            known = await domain.rows(_QUERIES["what_if_months"], named)
+            rated = await domain.rows(_QUERIES["what_if_rate"], named)
+    found = {one["tariff_id"]: one for one in rated}
+    place = {tariff_id: number for number, tariff_id in enumerate(found)}
+    in_order = sorted(tried, key=lambda one: place.get(one["tariff_id"], len(place)))
+    nothing: dict[str, object] = {"total_amount": None, "months": []}
+    return Compared(
+        code=code,
+        timezone=meter.timezone,
+        months=[KnownMonth.model_validate(one) for one in known],
+        tariffs=[Tried.model_validate({**one, **found.get(one["tariff_id"], nothing)}) for one in in_order],
+    )
+
+
+async def _energy(databases: Databases, meter: Readable, spans: Sequence[Row]) -> Row:
+    """`energy` of the spans as JSON for the domain database, and its sums."""
+    if not spans:
+        return {"energy": "[]", "energy_import_wh": 0, "energy_export_wh": 0}
+    ends = {"starts": [one["starts_at"] for one in spans], "ends": [one["ends_at"] for one in spans]}
+    async with databases.telemetry(meter.grants) as telemetry:
+        found = await telemetry.row(_QUERIES["segment_energy"], {"meter": meter.meter_id, **ends})
+    assert found is not None
+    return found

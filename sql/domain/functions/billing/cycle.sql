@@ -1,0 +1,87 @@
+-- The bill that is still to come: what it would be if nothing more were taken, and if the rest of it were like what there was.
+
+CREATE OR REPLACE FUNCTION readable_meter(p_meter_code text, p_at timestamptz) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_meter_id CONSTANT integer := meter_number(p_meter_code);
+BEGIN
+    IF (CASE WHEN p_at IS NULL THEN NOT isempty(caller_spans(v_meter_id)) ELSE caller_spans(v_meter_id) @> p_at END) IS NOT TRUE THEN
+        RAISE EXCEPTION 'there is no meter %', p_meter_code USING ERRCODE = 'SG022';
+    END IF;
+    RETURN v_meter_id;
+END
+$$;
+COMMENT ON FUNCTION readable_meter(text, timestamptz) IS 'The meter of this code, if the caller may read what it measured at an instant, at any time for NULL; raises SG022';
+
+CREATE OR REPLACE FUNCTION billing_cycle(p_meter_code text, p_now timestamptz)
+RETURNS TABLE (meter_id integer, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz, timezone text, user_id integer, currency text, digits integer,
+               reason text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_meter_id CONSTANT integer := readable_meter(p_meter_code, p_now);
+    v_month date;
+BEGIN
+    SELECT date_trunc('month', p_now AT TIME ZONE l.timezone)::date INTO v_month FROM meter_locations l WHERE l.meter_id = v_meter_id AND l.valid @> p_now;
+    RETURN QUERY
+    SELECT v_meter_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.timezone, p.user_id, p.currency, minor_digits(p.currency),
+           coalesce(p.reason, CASE WHEN EXISTS (SELECT FROM billing_plan(v_meter_id, p.first_day, p.end_day) AS s WHERE s.tariff_id IS NULL) THEN 'no_tariff' END)
+      FROM billing_parts(v_meter_id, v_month, (v_month + INTERVAL '1 month')::date) AS p
+     WHERE p.starts_at <= p_now AND p.ends_at > p_now AND (caller_role() <> 'USER' OR p.user_id = caller_id());
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT v_meter_id, NULL::date, NULL::date, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::integer, NULL::text, NULL::integer, 'no_place';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION billing_cycle(text, timestamptz) IS 'The part of a month that the next bill of a meter will be over, and why there will be none; raises SG022 for a meter that the caller may not read now';
+
+CREATE OR REPLACE FUNCTION billing_cycle_plan(p_meter_code text, p_now timestamptz)
+RETURNS TABLE (account integer, tariff_id integer, starts_at timestamptz, ends_at timestamptz, period smallint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.period
+      FROM billing_cycle(p_meter_code, p_now) AS c CROSS JOIN LATERAL billing_plan(c.meter_id, c.first_day, c.end_day) AS p
+     WHERE c.reason IS NULL ORDER BY p.starts_at
+$$;
+COMMENT ON FUNCTION billing_cycle_plan(text, timestamptz) IS 'The segments of billing_cycle(), as billing_plan() has them; raises SG022';
+
+-- p_energy has of segments that have begun starts_at, known (quarter-hours), import_wh, export_wh, import_varh, peak_wh, quality
+-- and estimated. What is not known is 0, or like the known quarter-hours of the same account and period.
+CREATE OR REPLACE FUNCTION billing_cycle_rate(p_meter_code text, p_energy jsonb, p_projected boolean, p_now timestamptz)
+RETURNS TABLE (component text, description text, period smallint, tier smallint, quantity numeric, unit text, unit_price numeric, amount numeric, estimated boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_cycle record;
+    v_energy jsonb;
+BEGIN
+    SELECT c.* INTO v_cycle FROM billing_cycle(p_meter_code, p_now) AS c;
+    WITH segment AS (
+        SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.period, (EXTRACT(epoch FROM p.ends_at - p.starts_at) / 900)::bigint AS quarters,
+               coalesce(e.known, 0) AS known, coalesce(e.import_wh, 0) AS import_wh, coalesce(e.export_wh, 0) AS export_wh, coalesce(e.import_varh, 0) AS import_varh,
+               e.peak_wh, e.quality, coalesce(e.estimated, false) AS estimated
+          FROM billing_cycle_plan(p_meter_code, p_now) AS p
+          LEFT JOIN jsonb_to_recordset(p_energy) AS e (starts_at timestamptz, known bigint, import_wh bigint, export_wh bigint, import_varh bigint, peak_wh bigint,
+                    quality smallint, estimated boolean) USING (starts_at)
+    ), alike AS (
+        SELECT s.*, CASE WHEN sum(s.known) OVER same > 0 THEN sum(s.known) OVER same ELSE nullif(sum(s.known) OVER (), 0) END AS of_quarters,
+               CASE WHEN sum(s.known) OVER same > 0 THEN sum(s.import_wh) OVER same ELSE sum(s.import_wh) OVER () END AS of_import,
+               CASE WHEN sum(s.known) OVER same > 0 THEN sum(s.export_wh) OVER same ELSE sum(s.export_wh) OVER () END AS of_export,
+               CASE WHEN sum(s.known) OVER same > 0 THEN sum(s.import_varh) OVER same ELSE sum(s.import_varh) OVER () END AS of_varh,
+               CASE WHEN sum(s.known) OVER same > 0 THEN max(s.peak_wh) OVER same ELSE max(s.peak_wh) OVER () END AS of_peak
+          FROM segment AS s WINDOW same AS (PARTITION BY s.period)
+    )
+    SELECT jsonb_agg(jsonb_build_object('account', a.account, 'tariff_id', a.tariff_id, 'starts_at', a.starts_at, 'ends_at', a.ends_at,
+               'import_wh', a.import_wh + round(coalesce(f.quarters * a.of_import / a.of_quarters, 0))::bigint,
+               'export_wh', a.export_wh + round(coalesce(f.quarters * a.of_export / a.of_quarters, 0))::bigint,
+               'import_varh', a.import_varh + round(coalesce(f.quarters * a.of_varh / a.of_quarters, 0))::bigint,
+               'peak_wh', coalesce(CASE WHEN f.quarters > 0 THEN greatest(a.peak_wh, a.of_peak) ELSE a.peak_wh END, 0),
+               'quality', coalesce(a.quality, 8), 'version', 1, 'estimated', a.estimated OR f.quarters > 0))
+      INTO v_energy
+      FROM alike AS a CROSS JOIN LATERAL (SELECT CASE WHEN p_projected THEN a.quarters - a.known ELSE 0 END AS quarters) AS f;
+    PERFORM bill_rate(v_cycle.meter_id, v_cycle.user_id, v_cycle.first_day, v_cycle.end_day, v_energy);
+    RETURN QUERY
+    SELECT l.component, l.description, l.period, l.tier, l.quantity, l.unit, l.unit_price, l.amount, l.estimated FROM bill_lines() AS l ORDER BY l.place;
+END
+$$;
+COMMENT ON FUNCTION billing_cycle_rate(text, jsonb, boolean, timestamptz) IS 'The lines of the bill that billing_cycle() is of, by the energy of its segments until now; with p_projected what is not known is like what is. Nothing is kept. Raises SG022, SG103, SG107';
+GRANT EXECUTE ON FUNCTION billing_cycle(text, timestamptz), billing_cycle_plan(text, timestamptz), billing_cycle_rate(text, jsonb, boolean, timestamptz) TO segs_api;
