@@ -67,7 +67,7 @@ clean:
 	@test ! -x $(BIN)/segs || $(BIN)/segs stop
 	rm -rf "$(VENV)"
 # By name: SEGS_HOME may be a folder that holds other things too.
-	cd "$(SEGS_HOME)" 2>/dev/null && rm -rf cache field log mosquitto postgres run seed bench-* || true
+	cd "$(SEGS_HOME)" 2>/dev/null && rm -rf cache field keys log mosquitto postgres provider-secret run seed bench-* || true
 	rmdir "$(SEGS_HOME)" 2>/dev/null || true
 	rm -rf .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version as release
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from local.databases import Databases
 from local.display import Display
 from local.proof.errors import ProofError
 from local.seeding.errors import SeedingError
-from local.seeding.folder import LONGEST_DAYS
+from local.seeding.folder import LONGEST_DAYS, days_with_a_month
 from local.servers import ServerError, segs_home
 from local.service import ServiceError
 from local.stack import Stack
@@ -25,8 +26,17 @@ app = typer.Typer(
 Modbus = Annotated[int, typer.Option(min=1, help="Simulated Modbus meters.")]
 Mqtt = Annotated[int, typer.Option(min=1, help="Simulated MQTT meters.")]
 History = Annotated[
-    int, typer.Option(min=0, max=LONGEST_DAYS, help="Days of made-up history, once for a data folder; 0 for none.")
+    int | None,
+    typer.Option(
+        min=0,
+        max=LONGEST_DAYS,
+        help="Days of made-up history, once for a data folder; 0 for none. Without: a whole month, and those since.",
+    ),
 ]
+
+
+def _days(wanted: int | None) -> int:
+    return days_with_a_month(datetime.now(UTC)) if wanted is None else wanted
 
 
 def _show_version(asked: bool) -> None:
@@ -49,31 +59,36 @@ def demo(
     seconds: Annotated[float, typer.Option(min=0, help="How long; 0 for until Ctrl-C.")] = 0,
     modbus: Modbus = 16,
     mqtt: Mqtt = 8,
-    history: History = LONGEST_DAYS,
+    history: History = None,
 ) -> None:
     """Show the whole way from simulated meters to hypertables, live, and prove at the end that nothing was lost."""
     proven = demonstration.run(
-        home=segs_home(), seconds=seconds, modbus=modbus, mqtt=mqtt, history=history, display=Display()
+        home=segs_home(), seconds=seconds, modbus=modbus, mqtt=mqtt, history=_days(history), display=Display()
     )
     if not proven:
         raise typer.Exit(1)
 
 
 @app.command()
-def start(modbus: Modbus = 16, mqtt: Mqtt = 8, history: History = LONGEST_DAYS) -> None:
+def start(modbus: Modbus = 16, mqtt: Mqtt = 8, history: History = None) -> None:
     """Start databases, broker, receiver, worker, API, simulated meters and a gateway, in the background."""
-    demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, history=history, display=Display())
+    demonstration.start(home=segs_home(), modbus=modbus, mqtt=mqtt, history=_days(history), display=Display())
 
 
 @app.command()
 def seed(
-    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="Days of history.")] = LONGEST_DAYS,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=LONGEST_DAYS, help="Days of history. Without: a whole month that can be billed, and those since."
+        ),
+    ] = None,
 ) -> None:
     """Make up regions, people, meters and their history, once for a data folder, and prove that intervals are right.
 
     `segs demo` and `segs start` do so too.
     """
-    demonstration.seed(home=segs_home(), days=days, display=Display())
+    demonstration.seed(home=segs_home(), days=_days(days), display=Display())
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -176,8 +177,20 @@ class Stack:
                 "SEGS_DOMAIN_DSN": self.databases.dsn("domain", "segs_api"),
                 "SEGS_ENV": "development",
                 "SEGS_KEYS": str(self.home / "keys"),
+                "SEGS_PAYMENT_SIMULATED_SECRETS": self._provider_secret(),
             }
         return {}
+
+    def _provider_secret(self) -> str:
+        """What the simulated provider signs with: drawn once, for who owns the folder."""
+        file = self.home / "provider-secret"
+        if not file.exists():
+            fresh = file.with_suffix(".new")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+                opened.write(secrets.token_urlsafe(32))
+            fresh.replace(file)
+        return file.read_text()
 
     @property
     def gateway_file(self) -> Path:

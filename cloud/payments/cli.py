@@ -5,6 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
+import httpx
 import typer
 
 from cloud.billing.bill import find, whole
@@ -12,7 +13,11 @@ from cloud.billing.cli import an_amount
 from cloud.billing.show import money
 from cloud.command import a_time, group, tell
 from cloud.db.queries import Queries
+from cloud.errors import CloudError, InputError
 from cloud.operator import domain_transaction, rows
+from cloud.payments.settings import PaymentSettings
+from cloud.payments.signature import HEADER
+from cloud.printable import printable
 
 app = group(help="Payments: what came, and what goes back.")
 _QUERIES = Queries("payment")
@@ -28,6 +33,32 @@ class Method(StrEnum):
 
     CASH = "cash"
     BANK = "bank"
+
+
+class Told(StrEnum):
+    """What a provider tells of a payment."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class NoProvider(InputError):
+    """There is no secret to sign with."""
+
+    def __init__(self) -> None:
+        super().__init__("no provider is simulated; set SEGS_PAYMENT_SIMULATED_SECRETS to the secret that the API has")
+
+
+class UnknownPayment(CloudError):
+    """Nobody has begun it."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"no payment {printable(reference)} was begun; a customer does that, by the API")
+
+
+class NotTold(CloudError):
+    """The API does not know."""
 
 
 @app.command()
@@ -51,6 +82,44 @@ def record(
     rest = money(found["open"], currency, found["digits"])
     done = "is recorded" if made["created"] else "was recorded before"
     tell(f"{bill}: {money(amount, currency, found['digits'])} {done}; it is {found['status']}, {rest} open.")
+
+
+@app.command()
+def simulate(
+    reference: Annotated[str, typer.Argument(help="Reference of a payment that a customer has begun.")],
+    api: Annotated[str, typer.Option(help="Address of the API, http://127.0.0.1:8081/api/v1.")],
+    status: Annotated[Told, typer.Option(help="What became of it.")] = Told.SUCCEEDED,
+) -> None:
+    """Be the simulated provider: tell the API by its webhook, signed, what became of a payment. No money moves."""
+    provider = PaymentSettings().simulated()
+    if provider is None:
+        raise NoProvider
+    with domain_transaction() as domain:
+        found = rows(domain, _QUERIES["begun"], {"provider": provider.name, "reference": reference})
+    if not found:
+        raise UnknownPayment(reference)
+    [payment] = found
+    body, signature = provider.tell(
+        # However often it is told, it is the same event.
+        event_id=f"{reference}-{status.value}",
+        payment=reference,
+        invoice=payment["invoice"],
+        amount=payment["amount"],
+        currency=payment["currency"],
+        status=status.value,
+        at=payment["occurred_at"],
+        signed_at=datetime.now(UTC),
+    )
+    headers = {HEADER: signature, "Content-Type": "application/json"}
+    try:
+        answer = httpx.post(f"{api.rstrip('/')}/billing/webhooks/{provider.name}", content=body, headers=headers)
+    except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise NotTold(
+            f"the API at {api} does not answer: {error}; segs api prints the address of a local one"
+        ) from error
+    if not answer.is_success:
+        raise NotTold(f"the API refused what it was told, with {answer.status_code}: {printable(answer.text[:500])}")
+    tell(f"{reference}: {status.value}, and the API knows.")
 
 
 @app.command()

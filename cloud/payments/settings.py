@@ -21,12 +21,14 @@ class PaymentSettings(BaseSettings):
 
     def providers(self) -> dict[str, Provider]:
         """By name. Raises SettingsError."""
+        simulated = self.simulated()
+        return {} if simulated is None else {simulated.name: simulated}
+
+    def simulated(self) -> Simulated | None:
+        """The simulated one, if there is a secret for it. Raises SettingsError."""
         secrets = [one.strip() for one in self.simulated_secrets.split(",") if one.strip()]
         if any(len(one) < _SHORTEST for one in secrets):
             raise SettingsError(
                 f"SEGS_PAYMENT_SIMULATED_SECRETS: a secret is too short; give {_SHORTEST} characters or more, by chance"
             )
-        if not secrets:
-            return {}
-        simulated: Provider = Simulated([one.encode() for one in secrets])
-        return {simulated.name: simulated}
+        return Simulated([one.encode() for one in secrets]) if secrets else None

@@ -23,9 +23,18 @@ class Simulated:
         return event(self.name, body)
 
     def tell(
-        self, *, event_id: str, payment: str, invoice: str, amount: Decimal, currency: str, status: str, at: datetime
+        self,
+        *,
+        event_id: str,
+        payment: str,
+        invoice: str,
+        amount: Decimal,
+        currency: str,
+        status: str,
+        at: datetime,
+        signed_at: datetime | None = None,
     ) -> tuple[bytes, str]:
-        """A message of its webhook: body and signature."""
+        """A message of its webhook, body and signature: what happened `at`, told then or at `signed_at`."""
         said = {
             "id": event_id,
             "payment": payment,
@@ -36,4 +45,4 @@ class Simulated:
             "occurred_at": at.isoformat(),
         }
         body = json.dumps(said, separators=(",", ":"), sort_keys=True).encode()
-        return body, sign(self._secrets[0], body, at)
+        return body, sign(self._secrets[0], body, signed_at or at)

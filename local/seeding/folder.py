@@ -4,7 +4,7 @@ import csv
 import os
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -13,8 +13,15 @@ import msgspec
 from local.seeding.plan import PEOPLE
 
 GATEWAY = "history"
-LONGEST_DAYS = 30
-"""As long as minutes are kept."""
+LONGEST_DAYS = 70
+_BILLED_AFTER = timedelta(days=3)
+"""By then a month is over everywhere, and what came late has had its day."""
+
+
+def days_with_a_month(now: datetime) -> int:
+    """How many days of history have the last whole month in them that can be billed, in whatever zone."""
+    first = (now - _BILLED_AFTER).replace(day=1) - timedelta(days=1)
+    return (now.date() - first.date().replace(day=1)).days + 1
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ class Meter:
 
     device: str
     region: Region
+    kind: Kind
     model: str
     owners: tuple[tuple[datetime | None, Person], ...]
     shows: Curve
@@ -127,6 +128,7 @@ def _meters(begin: datetime, quarters: int, seed: int) -> Iterator[Meter]:
         yield Meter(
             device=f"{region.region}-{nth + 1}",
             region=region,
+            kind=kind,
             model=_MODELS[kind],
             owners=owners,
             shows=shows,

@@ -1,6 +1,7 @@
-"""Regions, people, the gateway, its meters and whose they are: in the domain database all of it, or nothing."""
+"""Regions, people, prices, the gateway, its meters and whose they are: in the domain database all, or nothing."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -9,16 +10,21 @@ import psycopg
 from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 from cloud.identity.passwords import Passwords, require_strong
+from cloud.tariffs.load import validate
+from cloud.tariffs.normal import settled
 from local.seeding.folder import GATEWAY
 from local.seeding.plan import INTERVAL_MS, PEOPLE, REGIONS, Meter
+from local.seeding.prices import code_of, tariffs
 
 ACTOR = "segs seed"
 _QUERIES, _GATEWAY_QUERIES = Queries("seeding"), Queries("gateway")
 _MAX_POWER_W = 25_000
 
 
-def register(dsn: str, *, meters: list[Meter], passwords: Mapping[str, str], key: Key, now: datetime) -> None:
-    """`passwords` by address. Raises psycopg's errors, with nothing registered."""
+def register(
+    dsn: str, *, meters: list[Meter], passwords: Mapping[str, str], key: Key, begin: datetime, now: datetime
+) -> None:
+    """`passwords` by address; prices hold from `begin` on. Raises psycopg's errors, with nothing registered."""
     hashes = asyncio.run(_hashes(passwords))
     with psycopg.connect(dsn) as domain:
         domain.execute(_QUERIES["actor"], {"actor": ACTOR})
@@ -33,11 +39,17 @@ def register(dsn: str, *, meters: list[Meter], passwords: Mapping[str, str], key
                 domain, "person", {**what, "regions": regions, "password_hash": hashes[one.email], "now": now}
             )
         domain.execute(_GATEWAY_QUERIES["gateway_add"], {"name": GATEWAY, "key_hash": key.digest, "now": now})
+        for tariff, region, document in tariffs():
+            found = json.dumps(settled(validate(document)))
+            priced = {"code": tariff, "document": found, "region": region.region, "from": begin, "now": now}
+            domain.execute(_QUERIES["tariff"], priced)
         for meter in meters:
-            _add(domain, meter, users, now)
+            code = _add(domain, meter, users, now)
+            billed = {"code": code, "tariff": code_of(meter.region, meter.kind), "from": begin, "now": now}
+            domain.execute(_QUERIES["assign"], billed)
 
 
-def _add(domain: psycopg.Connection, meter: Meter, users: Mapping[str, object], now: datetime) -> None:
+def _add(domain: psycopg.Connection, meter: Meter, users: Mapping[str, object], now: datetime) -> str:
     device = {
         "name": GATEWAY,
         "device": meter.device,
@@ -63,6 +75,7 @@ def _add(domain: psycopg.Connection, meter: Meter, users: Mapping[str, object], 
             "first_import_wh": meter.exchange.first_wh,
         }
         domain.execute(_QUERIES["exchange"], told)
+    return str(code)
 
 
 def end(dsn: str, *, now: datetime) -> None:

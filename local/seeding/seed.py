@@ -103,7 +103,12 @@ def _register(databases: Databases, folder: SeedFolder, note: Note, their_meters
     folder.keep(note)
     try:
         registration.register(
-            databases.dsn("domain"), meters=their_meters, passwords=passwords, key=Key(note.key), now=now
+            databases.dsn("domain"),
+            meters=their_meters,
+            passwords=passwords,
+            key=Key(note.key),
+            begin=note.begin,
+            now=now,
         )
     except psycopg.Error as error:
         raise SeedingError(f"nothing was seeded: {str(error).strip()}") from error

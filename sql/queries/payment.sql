@@ -8,6 +8,12 @@ SELECT p.payment_id, p.created FROM payment_record(%(invoice)s, 'manual', %(refe
 -- Money that went back.
 SELECT credit_refund(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(method)s, NULL, %(now)s);
 
+-- name: begun
+-- A payment that a customer has begun.
+SELECT p.amount, p.currency, p.occurred_at, i.invoice_number AS invoice
+FROM payment_transactions AS p JOIN invoices AS i USING (invoice_id)
+WHERE p.provider = %(provider)s AND p.provider_reference = %(reference)s AND p.kind = 'payment';
+
 -- name: event
 -- What a provider tells, once.
 SELECT e.payment_id, e.repeated

@@ -21,6 +21,14 @@ SELECT user_create(%(email)s, %(name)s, NULL, %(region)s, %(role)s, %(password_h
 -- Whose a meter is from an instant on; NULL for the beginning of time.
 SELECT meter_give(%(code)s, %(user_id)s, COALESCE(%(from)s, '-infinity'::timestamptz), %(now)s);
 
+-- name: tariff
+-- Prices of a region.
+SELECT tariff_add(%(code)s, %(document)s, %(region)s, %(from)s, NULL, NULL, %(now)s);
+
+-- name: assign
+-- A meter is billed by them.
+SELECT meter_assign(%(code)s, %(tariff)s, %(from)s, %(now)s);
+
 -- name: exchange
 -- Another meter, told when it was put in.
 SELECT meter_exchange(%(code)s, %(at)s, NULL, %(serial)s, %(final_import_wh)s, NULL, %(first_import_wh)s, NULL, %(at)s);

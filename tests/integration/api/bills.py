@@ -109,6 +109,7 @@ def tell(api: Api, payment: dict[str, Any], number: str, *, event: str, at: date
         currency="EUR",
         status=said.get("status", "succeeded"),
         at=at or datetime.now(UTC),
+        signed_at=said.get("signed_at"),
     )
     headers = {"segs-signature": said.get("signature", signature), "content-type": "application/json"}
     return api.ask("POST", "/billing/webhooks/simulated", said.get("body", body), headers=headers)
