@@ -16,6 +16,7 @@ from local.display import Display
 from local.proof.errors import ProofError
 from local.seeding.errors import SeedingError
 from local.seeding.folder import LONGEST_DAYS, days_with_a_month
+from local.seeding.plan import METERS_OF_REGION
 from local.servers import ServerError, segs_home
 from local.service import ServiceError
 from local.stack import Stack
@@ -83,12 +84,15 @@ def seed(
             min=1, max=LONGEST_DAYS, help="Days of history. Without: a whole month that can be billed, and those since."
         ),
     ] = None,
+    meters: Annotated[
+        int, typer.Option(min=2, max=METERS_OF_REGION, help="Meters of each region; with few of them it is soon done.")
+    ] = METERS_OF_REGION,
 ) -> None:
     """Make up regions, people, meters and their history, once for a data folder, and prove that intervals are right.
 
     `segs demo` and `segs start` do so too.
     """
-    demonstration.seed(home=segs_home(), days=_days(days), display=Display())
+    demonstration.seed(home=segs_home(), days=_days(days), of_region=meters, display=Display())
 
 
 @app.command()

@@ -35,14 +35,14 @@ def start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display)
         return _start(home=home, modbus=modbus, mqtt=mqtt, history=history, display=display)
 
 
-def seed(*, home: Path, days: int, display: Display) -> None:
+def seed(*, home: Path, days: int, of_region: int, display: Display) -> None:
     """Seed the data folder, and say as one line of JSON how. Raises ServerError, SchemaError, SeedingError."""
     with _alone(home):
         databases = Stack(home=home).databases
         ran = databases.server.pid is not None
         try:
             databases.start()
-            books = seeding.seed(home=home, databases=databases, days=days, say=display.say)
+            books = seeding.seed(home=home, databases=databases, days=days, of_region=of_region, say=display.say)
         finally:
             if not ran:
                 databases.server.stop()

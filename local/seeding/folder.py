@@ -4,13 +4,13 @@ import csv
 import os
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
 import msgspec
 
-from local.seeding.plan import PEOPLE
+from local.seeding.plan import METERS_OF_REGION, PEOPLE
 
 GATEWAY = "history"
 LONGEST_DAYS = 70
@@ -20,14 +20,18 @@ _BILLED_AFTER = timedelta(days=3)
 
 def days_with_a_month(now: datetime) -> int:
     """How many days of history have the last whole month in them that can be billed, in whatever zone."""
-    first = (now - _BILLED_AFTER).replace(day=1) - timedelta(days=1)
-    return (now.date() - first.date().replace(day=1)).days + 1
+    return (now.date() - month_with_bills(now)).days + 1
+
+
+def month_with_bills(now: datetime) -> date:
+    """The first day of that month."""
+    return ((now - _BILLED_AFTER).date().replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Which history it is: it is made of these alone, so that one that was interrupted goes on where it was.
 
-    `key` is the gateway's. `proven` once the books were right.
+    `key` is the gateway's. `of_region` is how many meters each region has. `proven` once the books were right.
     """
 
     key: str
@@ -35,6 +39,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     begin: datetime
     quarters: int
     seed: int
+    of_region: int = METERS_OF_REGION
     proven: bool = False
 
 

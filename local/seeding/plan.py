@@ -104,17 +104,20 @@ PEOPLE = (
 )
 
 
-def meters(*, begin: datetime, quarters: int, seed: int) -> list[Meter]:
+METERS_OF_REGION = len(_KINDS)
+
+
+def meters(*, begin: datetime, quarters: int, seed: int, of_region: int = METERS_OF_REGION) -> list[Meter]:
     """Meters of every region, with what each shows from `begin` on: the same for the same arguments.
 
     One is exchanged after a third of the time, one gets a new tenant in the middle of it; the last few are nobody's.
     """
-    return list(_meters(begin, quarters, seed))
+    return list(_meters(begin, quarters, seed, of_region))
 
 
-def _meters(begin: datetime, quarters: int, seed: int) -> Iterator[Meter]:
+def _meters(begin: datetime, quarters: int, seed: int, of_region: int) -> Iterator[Meter]:
     users = {r.region: [one for one in PEOPLE if (one.role, one.region) == ("USER", r.region)] for r in REGIONS}
-    count = len(_KINDS) * len(REGIONS)
+    count = of_region * len(REGIONS)
     for number, region in enumerate(islice(cycle(REGIONS), count)):
         nth = number // len(REGIONS)
         kind = _KINDS[nth]

@@ -56,7 +56,7 @@ def _add(domain: psycopg.Connection, meter: Meter, users: Mapping[str, object], 
         "region": meter.region.region,
         "timezone": None,
         "model": meter.model,
-        "serial": f"demo-{meter.device}",
+        "serial": serial(meter.device),
         "interval_ms": INTERVAL_MS,
         "max_power_w": _MAX_POWER_W,
         "meter_code": None,
@@ -70,12 +70,17 @@ def _add(domain: psycopg.Connection, meter: Meter, users: Mapping[str, object], 
         told = {
             "code": code,
             "at": meter.exchange.at,
-            "serial": f"demo-{meter.device}-new",
+            "serial": f"{serial(meter.device)}-new",
             "final_import_wh": meter.exchange.final_wh,
             "first_import_wh": meter.exchange.first_wh,
         }
         domain.execute(_QUERIES["exchange"], told)
     return str(code)
+
+
+def serial(device: str) -> str:
+    """On the plate of the meter of a device."""
+    return f"demo-{device}"
 
 
 def end(dsn: str, *, now: datetime) -> None:

@@ -15,17 +15,25 @@ from cloud.gateways.key import Key
 from cloud.registry_copy import copy_registry
 from local.databases import Databases
 from local.seeding import registration
+from local.seeding.bill import bill_one
 from local.seeding.curve import QUARTER
 from local.seeding.errors import SeedingError
 from local.seeding.folder import GATEWAY, Note, SeedFolder, new_passwords
 from local.seeding.history import SETTLED, live
-from local.seeding.plan import PEOPLE, REGIONS, Meter, meters
+from local.seeding.plan import METERS_OF_REGION, PEOPLE, REGIONS, Meter, meters
 from local.seeding.proof import Books, prove
 
 _QUERIES = Queries("seeding")
 
 
-def seed(*, home: Path, databases: Databases, days: int, say: Callable[[str], None]) -> Books | None:
+def seed(
+    *,
+    home: Path,
+    databases: Databases,
+    days: int,
+    say: Callable[[str], None],
+    of_region: int = METERS_OF_REGION,
+) -> Books | None:
     """Regions, people, meters and the last `days` of history; None where all of that is there already.
 
     The databases run. Raises SeedingError, and psycopg's errors.
@@ -40,10 +48,10 @@ def seed(*, home: Path, databases: Databases, days: int, say: Callable[[str], No
     _expect_no_worker(databases)
     if known:
         assert note is not None
-        their_meters = meters(begin=note.begin, quarters=note.quarters, seed=note.seed)
+        their_meters = _meters_of(note)
     else:
-        note = _new(days, now)
-        their_meters = meters(begin=note.begin, quarters=note.quarters, seed=note.seed)
+        note = _new(days, of_region, now)
+        their_meters = _meters_of(note)
         say(f"people and {len(their_meters)} meters in {len(REGIONS)} regions, and {days} days of their history")
         _register(databases, folder, note, their_meters, now)
     with psycopg.connect(databases.dsn("domain")) as domain, psycopg.connect(databases.dsn("telemetry")) as telemetry:
@@ -63,6 +71,7 @@ def seed(*, home: Path, databases: Databases, days: int, say: Callable[[str], No
     registration.end(databases.dsn("domain"), now=note.begin + note.quarters * QUARTER + SETTLED)
     with psycopg.connect(databases.dsn("domain")) as domain, psycopg.connect(databases.dsn("telemetry")) as telemetry:
         copy_registry(domain, telemetry)
+    bill_one(databases, note, now=now)
     folder.keep(msgspec.structs.replace(note, proven=True))
     say(f"the intervals of {books.meters} meters add up to their registers; {len(PEOPLE)} people: {folder.people}")
     return books
@@ -85,7 +94,11 @@ def _give(databases: Databases, query: str, gateway: str) -> None:
         domain.execute(_QUERIES[query], {"gateway": gateway, "people": people, "now": datetime.now(UTC)})
 
 
-def _new(days: int, now: datetime) -> Note:
+def _meters_of(note: Note) -> list[Meter]:
+    return meters(begin=note.begin, quarters=note.quarters, seed=note.seed, of_region=note.of_region)
+
+
+def _new(days: int, of_region: int, now: datetime) -> Note:
     begin = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
     return Note(
         key=Key.generate().text,
@@ -93,6 +106,7 @@ def _new(days: int, now: datetime) -> Note:
         begin=begin,
         quarters=(now - SETTLED - begin) // QUARTER,
         seed=secrets.randbits(32),
+        of_region=of_region,
     )
 
 

@@ -29,6 +29,18 @@ SELECT tariff_add(%(code)s, %(document)s, %(region)s, %(from)s, NULL, NULL, %(no
 -- A meter is billed by them.
 SELECT meter_assign(%(code)s, %(tariff)s, %(from)s, %(now)s);
 
+-- name: actor_of_session
+-- In whose name it is done until the connection ends.
+SELECT set_config('segs.actor', %(actor)s, false);
+
+-- name: to_bill
+-- Code of a meter, and how many days people have to pay.
+SELECT m.meter_code, s.payment_days FROM meters AS m CROSS JOIN billing_settings AS s WHERE m.serial = %(serial)s;
+
+-- name: set_payment_days
+-- The same, anew.
+UPDATE billing_settings SET payment_days = %(days)s;
+
 -- name: exchange
 -- Another meter, told when it was put in.
 SELECT meter_exchange(%(code)s, %(at)s, NULL, %(serial)s, %(final_import_wh)s, NULL, %(first_import_wh)s, NULL, %(at)s);

@@ -85,7 +85,7 @@ def polled_one(given: str | None, answer: BaseModel, seen: BaseModel) -> Respons
     headers = {"ETag": tag(seen), "Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if given is not None and _names(given, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(answer.model_dump_json(by_alias=True), headers=headers, media_type="application/json")
 
 
 def require_match(given: str | None, seen: BaseModel) -> None:

@@ -53,6 +53,7 @@ def test_a_bill_has_its_lines_its_days_and_its_sums(api: Api) -> None:
     assert len(found["usage"]) == (billed.end - billed.month).days
     assert sum(day["energy_import_wh"] for day in found["usage"]) == found["energy_import_wh"] == billed.kwh * 1000
     assert found["lines"][0]["intervals_version"] > 0
+    assert found["lines"][0]["from"] == f"{billed.month}T00:00:00Z"
 
 
 def test_a_bill_is_a_document_the_same_each_time(api: Api) -> None:
