@@ -15,9 +15,9 @@ class PaymentSettings(BaseSettings):
     There is no default secret: whoever knew it could pay every bill.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SEGS_PAYMENT_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="SEGS_", env_ignore_empty=True)
 
-    simulated_secrets: str = ""
+    payment_simulated_secrets: str = ""
 
     def providers(self) -> dict[str, Provider]:
         """By name. Raises SettingsError."""
@@ -26,7 +26,7 @@ class PaymentSettings(BaseSettings):
 
     def simulated(self) -> Simulated | None:
         """The simulated one, if there is a secret for it. Raises SettingsError."""
-        secrets = [one.strip() for one in self.simulated_secrets.split(",") if one.strip()]
+        secrets = [one.strip() for one in self.payment_simulated_secrets.split(",") if one.strip()]
         if any(len(one) < _SHORTEST for one in secrets):
             raise SettingsError(
                 f"SEGS_PAYMENT_SIMULATED_SECRETS: a secret is too short; give {_SHORTEST} characters or more, by chance"

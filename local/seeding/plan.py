@@ -24,6 +24,8 @@ _KINDS = (
 _MODELS = {Kind.HOUSEHOLD: "eastron-sdm630", Kind.SOLAR: "abb-b23", Kind.SHOP: "schneider-iem3155"}
 _SIZES = (1.0, 1.3, 0.7, 1.1, 1.6, 0.5, 0.9, 0.8)
 _FREE = 2
+_MOVED_IN_AFTER = 15 * 96
+"""Quarter-hours: in the middle of the month that is billed, where the history begins with that."""
 _EXCHANGE_AFTER = timedelta(minutes=7)
 _NEW_METERS_FIRST_WH = 3
 
@@ -110,7 +112,8 @@ METERS_OF_REGION = len(_KINDS)
 def meters(*, begin: datetime, quarters: int, seed: int, of_region: int = METERS_OF_REGION) -> list[Meter]:
     """Meters of every region, with what each shows from `begin` on: the same for the same arguments.
 
-    One is exchanged after a third of the time, one gets a new tenant in the middle of it; the last few are nobody's.
+    One is exchanged after a third of the time, one gets a new tenant in the middle of it, or of its first month; the
+    last few are nobody's.
     """
     return list(_meters(begin, quarters, seed, of_region))
 
@@ -125,7 +128,8 @@ def _meters(begin: datetime, quarters: int, seed: int, of_region: int) -> Iterat
         first, second = users[region.region]
         owners: tuple[tuple[datetime | None, Person], ...] = ((None, first if nth % 2 == 0 else second),)
         if number == 0:
-            owners = ((None, first), (_midnight(begin + quarters // 2 * QUARTER, region.timezone), second))
+            moved_in = begin + min(quarters // 2, _MOVED_IN_AFTER) * QUARTER
+            owners = ((None, first), (_midnight(moved_in, region.timezone), second))
         elif number >= count - _FREE:
             owners = ()
         yield Meter(

@@ -42,6 +42,7 @@ RUN_HERE = (
     "docs/tariffs.md",
     "docs/field.md",
     "docs/simulator.md",
+    "docs/billing.md",
 )
 COVERED = {
     "docs/install.md": "followed by tests/unit/test_systemd_install.py",

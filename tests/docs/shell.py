@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 240.0
 
 
 class Shell:

@@ -19,7 +19,7 @@ def _page(page: str) -> list[Block]:
     return list(blocks(page, (ROOT / page).read_text("utf-8")))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUN_HERE)
 def test_a_page_does_what_it_says(page: str, reader: Reader) -> None:
     reader.follow(_page(page))

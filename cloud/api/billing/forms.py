@@ -128,7 +128,11 @@ class Payment(BaseModel):
     kind: Annotated[Literal["payment", "refund"], Field(description="Whether it came or went.")]
     provider: Annotated[str, Field(description="Who told of it; manual for an operator.", examples=["simulated"])]
     reference: Annotated[
-        str, Field(description="The provider's name of it; with it one pays there.", examples=["pay_4kYc0Zl5Dg"])
+        str,
+        Field(
+            description="The provider's name of it; with it one pays there.",
+            examples=["pay-7b0f5c0e-2d7c-4c0e-9a44-0c2f6a1f3f10"],
+        ),
     ]
     amount: Annotated[Money, Field(description="How much, in currency.")]
     currency: Annotated[str, Field(description="ISO 4217.")]

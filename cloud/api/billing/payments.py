@@ -1,8 +1,8 @@
 """Payments: customers pay by a provider, and operators record what they have seen; nobody says of an own bill that it
 is paid."""
 
-import secrets
 from typing import Annotated
+from uuid import uuid4
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -71,7 +71,7 @@ async def pay(
     async with databases.domain(caller) as domain:
 
         async def work() -> Success[Payment]:
-            wanted = {"provider": body.provider, "reference": f"pay_{secrets.token_urlsafe(16)}"}
+            wanted = {"provider": body.provider, "reference": f"pay-{uuid4()}"}
             made = await domain.value(
                 _QUERIES["pay"],
                 {**wanted, "invoice": invoice_id, "amount": decimal(body.amount), "now": caller.now},

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1/billing/webhooks", tags=["billing"])
 _QUERIES = Queries("payment")
 _FIELDS = {
     "id": ("The provider's own name of the event: it counts once.", "evt-17"),
-    "payment": ("The reference of the payment.", "pay_4kYc0Zl5Dg"),
+    "payment": ("The reference of the payment.", "pay-7b0f5c0e-2d7c-4c0e-9a44-0c2f6a1f3f10"),
     "invoice": ("Number of the bill.", "INV-0000000001"),
     "amount": ("A decimal, in currency.", "24.90"),
     "currency": ("ISO 4217.", "EUR"),

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.commands import segs_cloud
 from tests.integration.api.bills import customer, midnight, tariff, tell
-from tests.integration.api.conftest import Api, Person
+from tests.integration.api.conftest import PROVIDER_SECRET, Api, Person
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,23 @@ def test_a_customer_pays_and_the_provider_says_so(api: Api) -> None:
     actors = "SELECT posted_by FROM ledger_postings WHERE invoice_id = %s AND kind = 'payment'"
     assert api.do(actors, invoice_id) == [("provider:simulated",)]
     assert _pay(api, billed.owner, invoice_id).status_code == 409
+
+
+def test_the_simulated_provider_speaks_by_a_command(api: Api) -> None:
+    billed = customer(api)
+    invoice_id = billed.run()
+    reference = _pay(api, billed.owner, invoice_id).json()["data"]["reference"]
+    said = ("payment", "simulate", "--api", f"{api.url}/api/v1")
+    environment = {"SEGS_DOMAIN_DSN": api.domain, "SEGS_PAYMENT_SIMULATED_SECRETS": PROVIDER_SECRET}
+
+    done = [segs_cloud(*said, reference, environment=environment) for _ in range(2)]
+    unknown = segs_cloud(*said, "pay_nothing", environment=environment)
+    forged = segs_cloud(*said, reference, environment=environment | {"SEGS_PAYMENT_SIMULATED_SECRETS": "x" * 40})
+    nobody = segs_cloud(*said, reference, environment={"SEGS_DOMAIN_DSN": api.domain})
+
+    assert [one.returncode for one in (*done, unknown, forged, nobody)] == [0, 0, 1, 1, 2], forged.stderr
+    assert _bill(api, billed.owner, invoice_id)["status"] == "paid"
+    assert "403" in forged.stderr
 
 
 def test_a_payment_in_parts_and_one_that_fails(api: Api) -> None:

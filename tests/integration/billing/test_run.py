@@ -381,3 +381,12 @@ def test_a_run_that_is_killed_in_the_middle_is_gone_on_with(world: World) -> Non
     assert world.one("SELECT array_agg(serial_number ORDER BY serial_number) FROM invoices") == list(range(1, 11))
     assert world.one("SELECT count(DISTINCT meter_id) FROM invoices") == 10
     assert world.one("SELECT count(*) FROM ledger_postings") == 10
+
+
+def test_demand_is_of_quarter_hours_whatever_files_the_document_prices(world: World) -> None:
+    """D2: a document for hours would make of a quarter-hour of 4 kW an hour of 1 kW."""
+    world.tariff("hourly", interval_s=3600, flatdemandstructure=[[{"rate": 2}]], flatdemandmonths=[0] * 12)
+
+    bill = world.bill(world.meter(tariff="hourly"), wh=[1000, 0, 0, 0])
+
+    assert (bill["peak_kw"], bill["net_amount"]) == (4, 8)
