@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from edge.buffer.batch_rows import begin_stream
-from edge.buffer.database import change, primary_code, translated
+from edge.buffer.database import change, primary_code, translated, undo
 from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
 from edge.buffer.seal import boot_seal, segment_seal
@@ -150,7 +150,7 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     try:
         db.execute("INSERT INTO boot (boot_id, seen_us, seal) VALUES ('tried', 0, 0)")
     finally:
-        db.execute("ROLLBACK")
+        undo(db)
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
