@@ -12,12 +12,13 @@ import msgspec
 import structlog
 
 from edge.buffer.batch_rows import begin_stream
-from edge.buffer.database import change, primary_code, translated
+from edge.buffer.database import change, primary_code, translated, undo
 from edge.buffer.outbox import Outbox
-from edge.buffer.salvage import Salvaged, salvage
+from edge.buffer.salvage import Salvaged, salvage, salvage_newest
 from edge.buffer.seal import boot_seal, segment_seal
 from edge.buffer.tables import statements
 from edge.buffer.upgrade import FORMAT, from_format_1
+from edge.buffer.wal import torn
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -103,12 +104,16 @@ def _taken_over(db: sqlite3.Connection, part: Path, aside: Path, *, keep: bool, 
 
 
 def _open(path: Path, now_us: int) -> sqlite3.Connection:
+    # Before SQLite sees the log: it writes over what it does not read.
+    unread = torn(path)
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     except sqlite3.DatabaseError as error:
         raise translated(error) from error
     try:
         _prepare(db, now_us)
+        if unread:
+            _complete(db, unread, now_us)
     except sqlite3.DatabaseError as error:
         db.close()
         meant = translated(error)
@@ -126,6 +131,13 @@ def _open(path: Path, now_us: int) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _complete(db: sqlite3.Connection, unread: bytes, now_us: int) -> None:
+    """Take over what can be read of the newest transaction, which SQLite left unread in the log."""
+    reason = "the newest commit was torn, by a power cut or on the disk"
+    found = change(db, partial(salvage_newest, unread, db, now_us, reason=reason))
+    _LOG.warning("the newest commit was not whole", readings=found.readings, known_to_be_lost=found.lost)
 
 
 def _prepare(db: sqlite3.Connection, now_us: int) -> None:
@@ -150,7 +162,7 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     try:
         db.execute("INSERT INTO boot (boot_id, seen_us, seal) VALUES ('tried', 0, 0)")
     finally:
-        db.execute("ROLLBACK")
+        undo(db)
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
@@ -229,8 +241,10 @@ def named_aside(db: sqlite3.Connection) -> list[str]:
 
 
 def _set_aside(path: Path, now_us: int) -> None:
-    """Rename the file and what belongs to it; nothing is deleted."""
+    """Rename the file and what belongs to it; nothing is deleted. A log without a file gets an empty one."""
     aside = path.with_name(f"{path.name}{_UNREAD}{now_us}")
+    if not path.exists():
+        aside.touch()
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():

@@ -199,7 +199,7 @@ def _segment(place: Place, row_id: int, values: list[Value]) -> Found | None:
         and isinstance(last_us, int)
         and isinstance(sealed, int)
         and isinstance(body, bytes)
-        and body[:4] == _MAGIC
+        and (body[:4] == _MAGIC or sealed == segment_seal(row_id, boot, offset_us, level, readings, first_us, last_us))
         and 0 <= level <= 2
         and 0 < readings < 1_000_000
         and first_us <= last_us
