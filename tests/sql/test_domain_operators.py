@@ -65,17 +65,6 @@ def test_a_gateway_that_an_operator_does_not_look_after_is_not_there(people: Peo
     assert _register(people, OPS, gateway=gateway) == "SG010"
 
 
-def test_the_table_itself_takes_no_device_of_a_gateway_that_the_operator_does_not_see(people: People) -> None:
-    people.owner.execute("SELECT device_unregister('attic', 'm1', %s)", [NOW - HOUR])
-    make = (
-        "INSERT INTO devices (gateway_id, device, meter_id, interval_ms, valid)"
-        " VALUES (%s, 'x', 1, 1000, tstzrange(%s, 'infinity')) RETURNING meter_id"
-    )
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-        people.ask(OPS, make, 2, NOW)
-    assert people.ask(OPS, make, 1, NOW) == [{"meter_id": 1}]
-
-
 def test_who_is_suspended_registers_nothing(people: People) -> None:
     """D11."""
     assert _register(people, GONE) == "SG010"

@@ -12,8 +12,7 @@ CREATE POLICY devices_seen ON devices FOR SELECT TO segs_api
 DROP POLICY IF EXISTS devices_made ON devices;
 CREATE POLICY devices_made ON devices FOR INSERT TO segs_api
     WITH CHECK ((SELECT caller_role()) = 'ADMIN'
-           OR EXISTS (SELECT FROM gateways g WHERE g.gateway_id = devices.gateway_id)
-          AND EXISTS (SELECT FROM meter_locations l
+           OR EXISTS (SELECT FROM meter_locations l
                        WHERE l.meter_id = devices.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
                          AND l.valid @> statement_timestamp()));
 DROP POLICY IF EXISTS devices_changed ON devices;
