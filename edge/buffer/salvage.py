@@ -11,7 +11,7 @@ from contract.notes import NoteKind
 from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
 from edge.buffer.mending import mend, mend_boots
-from edge.buffer.pages import Pages, mapped_pages
+from edge.buffer.pages import Pages, pages_on_disk
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Survey, survey
 from edge.buffer.tables import (
@@ -24,6 +24,12 @@ from edge.buffer.tables import (
     next_segment_id,
 )
 from edge.buffer.truth import held_boot, insert_boot, is_held, settled_boot, truth_of, vouch
+
+# The chunk that a client's newest deliveries are in only grows.
+_LONGER_DELIVERED = (
+    "INSERT INTO delivered (id, client, recent) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET recent = ?3 "
+    "WHERE client = ?2 AND length(?3) > length(recent)"
+)
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -42,7 +48,7 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     newest, nobody can count. Notes that wait, and what was lost before, come too. So do deliveries: a broker repeats
     those that it has no acknowledgement of, and their readings are here.
     """
-    with mapped_pages(aside) as pages:
+    with pages_on_disk(aside) as pages:
         found = _surveyed(pages)
         gone = holes(found.segments, found.batches)
         taken = _take_over(pages, found, db, now_us, lost=gone, reason=reason)
@@ -58,15 +64,25 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
 def salvage_newest(log: bytes, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
     """Put the readings of the newest transaction, which are in the frames of `log`, into `db`, where that is without.
 
-    Inside the caller's transaction. Its notes are told once more, or not at all: they cost no reading.
+    Inside the caller's transaction, and with the deliveries that they came in. Its notes are told once more, or not at
+    all: they cost no reading.
     """
     pages = Pages(b"", log)
     found = _surveyed(pages)
     known = db.execute("SELECT id, boot_id, offset_us, seen_us FROM boot").fetchall()
     found.boots = {row_id: (name, true_us, seen_us) for row_id, name, true_us, seen_us in known} | found.boots
-    # A commit adds one segment; its pages hold those of earlier ones too.
+    # Its pages hold those of earlier ones too. Where the newest before it was refused, there are ids in between that no
+    # row tells of any more; and where what ends a commit was damaged, there is another behind it. None of them is an id
+    # that was altered.
     newest = next_segment_id(db)
-    found.segments = {row_id: one for row_id, one in found.segments.items() if row_id == newest}
+    found.segments = {
+        row_id: one
+        for row_id, one in found.segments.items()
+        if row_id == newest or (row_id > newest and one.sealed(row_id))
+    }
+    # A broker repeats what it has no acknowledgement of.
+    for row_id, (client, recent) in sorted(found.delivered.items()):
+        db.execute(_LONGER_DELIVERED, (row_id, client, recent))
     return _take_over(pages, found, db, now_us, lost=[], reason=reason)
 
 

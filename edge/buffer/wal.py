@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.buffer.pages import FRAME_HEADER, WAL_HEADER, Bytes, is_page_size, log_of, mapped
+from edge.buffer.pages import FRAME_HEADER, WAL_HEADER, Bytes, is_page_size, log_of, on_disk
 from edge.errors import BufferDamaged
 
 _MAGIC = 0x377F0682
@@ -34,7 +34,7 @@ def torn(path: Path) -> bytes:
     It was torn by a power cut before anybody relied on it, or damaged. Raises BufferDamaged where more than one is left
     unread: all but the newest were on the disk once.
     """
-    with mapped(log_of(path)) as log:
+    with on_disk(log_of(path)) as log:
         if log and not (path.exists() and path.stat().st_size):
             raise BufferDamaged("there is a write-ahead log, and no file that it is of")
         if not _is_sound(log[:WAL_HEADER]):
@@ -72,7 +72,7 @@ def _size(head: Bytes) -> int:
 
 
 def _page_size(path: Path) -> int:
-    with mapped(path) as file:
+    with on_disk(path) as file:
         size = int.from_bytes(file[16:18], "big")
     return size if is_page_size(size) else 0
 
@@ -107,7 +107,7 @@ def _stored(log: Bytes, at: int) -> tuple[int, int]:
 def _summed(data: bytes, sums: tuple[int, int], log: Bytes) -> tuple[int, int]:
     """The checksum of `data` that follows on `sums`."""
     words = array("I", data)
-    if (log[3] & 1) != (sys.byteorder == "big"):
+    if (log[3:4][0] & 1) != (sys.byteorder == "big"):
         words.byteswap()
     first, second = sums
     for even, odd in zip(words[::2], words[1::2], strict=True):

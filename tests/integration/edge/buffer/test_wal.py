@@ -1,6 +1,7 @@
 """A write-ahead log with a byte that is not what was written: SQLite reads up to there and drops the rest, unasked."""
 
 import asyncio
+import os
 import random
 import sqlite3
 from contextlib import closing
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from contract.notes import NoteKind
-from tests.integration.edge.buffer.buffers import copied, files, kept, losses, opened, reading
+from edge.buffer.pages import on_disk
+from edge.reading import Delivery
+from tests.integration.edge.buffer.buffers import copied, cut_all, files, kept, losses, opened, reading
 
 _COUNT, _IN_FILE = 60, 20
 _HEAD, _FRAME = 32, 24 + 512
@@ -123,6 +126,57 @@ async def test_a_torn_commit_that_was_made_again_is_not_taken_twice(killed: Path
     _log(folder).write_bytes(content[:end] + content[newest:end])
     async with opened(folder):
         assert _numbers(folder) == list(range(_COUNT))
+
+
+async def test_what_follows_readings_that_were_refused_is_taken_over(tmp_path: Path) -> None:
+    """E21: their numbers are in no row any more, and those of the next commit come behind them."""
+    first = tmp_path / "first"
+    first.mkdir()
+    async with opened(first) as store:
+        await store.commit([reading(number) for number in range(4)])
+        while batches := [batch for batch in await cut_all(store) if batch.readings]:
+            for batch in batches:
+                await store.refuse(batch.seq, status=422, reason="no")
+        await store.commit([reading(4)])
+        folder = copied(first, tmp_path / "killed")
+    _alter(folder, _commits(_log(folder).read_bytes())[-1] + 16)
+    async with opened(folder):
+        assert _numbers(folder) == [4]
+
+
+async def test_what_ends_the_commit_before_the_newest_costs_neither(killed: Path, tmp_path: Path) -> None:
+    """E21: without it they look like one, as a power cut leaves it."""
+    folder = copied(killed, tmp_path / "damaged")
+    content = bytearray(_log(folder).read_bytes())
+    at = _commits(content)[-2]
+    content[at + 4 : at + 8] = bytes(4)
+    _log(folder).write_bytes(content)
+    async with opened(folder):
+        assert _numbers(folder) == list(range(_COUNT))
+
+
+async def test_what_a_broker_may_repeat_is_known_of_a_torn_commit(tmp_path: Path) -> None:
+    """E23: its readings are here; stamped anew, they would be others."""
+    first = tmp_path / "first"
+    first.mkdir()
+    sent = [Delivery("meters", number, bytes(8)) for number in range(3)]
+    async with opened(first) as store:
+        for number, delivery in enumerate(sent):
+            await store.commit([reading(number)], deliveries=[delivery])
+        folder = copied(first, tmp_path / "killed")
+    _alter(folder, _commits(_log(folder).read_bytes())[-1] + 16)
+    async with opened(folder) as store:
+        assert _numbers(folder) == [0, 1, 2]
+        assert await store.deliveries() == sent
+
+
+def test_a_log_that_gives_no_more_is_no_end_of_the_process(killed: Path, tmp_path: Path) -> None:
+    """E21: of a file that is mapped, a page that is not there ends it by a signal."""
+    log = _log(copied(killed, tmp_path / "damaged"))
+    with on_disk(log) as content:
+        size = len(content)
+        os.truncate(log, 0)
+        assert content[size - 512 :] == b""
 
 
 async def test_a_log_whose_file_is_gone_is_damage(killed: Path, tmp_path: Path) -> None:
