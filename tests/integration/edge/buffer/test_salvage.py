@@ -492,3 +492,23 @@ async def test_a_body_in_pages_that_were_given_to_another_row_is_not_the_old_one
     async with opened(tmp_path):
         assert [int(str(one.values["energy_import_wh"])) for one in kept(tmp_path)] == [0, 2, 3]
         assert [(kind, readings) for kind, readings, *_ in losses(tmp_path)] == [(NoteKind.DAMAGED, 1)]
+
+
+async def test_a_client_s_name_that_is_no_text_any_more_ends_nothing(tmp_path: Path) -> None:
+    """E21: known again is what can be read; the gateway that read it ended at each start."""
+    async with opened(tmp_path) as store:
+        await store.commit([reading(1)], deliveries=[Delivery("meters", 1, bytes(8))])
+    alter(tmp_path, "UPDATE delivered SET client = CAST(x'ff6d' AS TEXT)")
+    async with opened(tmp_path) as store:
+        assert len(await store.deliveries()) == 1
+        assert [one.values["energy_import_wh"] for one in kept(tmp_path)] == [1]
+    assert len(files(tmp_path, "buffer.sqlite.damaged-*")) == 1
+
+
+async def test_a_text_that_is_none_any_more_is_told_as_damage(tmp_path: Path) -> None:
+    """E21: by whoever looks at the buffer from outside, where SQLite gives no code for it."""
+    async with opened(tmp_path) as store:
+        await store.commit([reading(1)], losses=[Loss("dropped", 1, 2, 3)])
+    alter(tmp_path, "UPDATE loss SET reason = CAST(x'ff6d' AS TEXT)")
+    with pytest.raises(Unreadable, match="damaged: Could not decode"):
+        stored.stored_in(tmp_path / "buffer.sqlite")
