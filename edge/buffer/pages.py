@@ -7,7 +7,7 @@ where its headers are damaged too.
 """
 
 import contextlib
-import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +19,29 @@ _LONGEST = 64 * 2**20
 # What buffers were made with, by this release and by 0.1.0, for where no header says it.
 _USUAL_SIZES = (512, 4096)
 
-Bytes = mmap.mmap | bytes
 Value = int | bytes | str | float | None
 Place = tuple[bool, int, int]
 """Where a row is: whether in the log, at which byte its page begins, and which of the page's rows."""
+
+
+class OnDisk:
+    """The bytes of an open file, read as they are asked for: it may exceed the memory.
+
+    Not mapped: where the disk gives a block no more, that is an OSError then, and not the end of the process.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._size = fd, os.fstat(fd).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, end, _ = place.indices(self._size)
+        return os.pread(self._fd, max(end - start, 0), start)
+
+
+Bytes = OnDisk | bytes
 
 
 class Pages:
@@ -43,7 +62,7 @@ class Pages:
     def take(self, size: int) -> None:
         """Pages are of `size` from now on."""
         self._size = size
-        self._usable = size - (self._file[20] if self._file[:15] == b"SQLite format 3" else 0)
+        self._usable = size - (self._file[20:21][0] if self._file[:15] == b"SQLite format 3" else 0)
         self._log = {}
         salts = self._frames[16:24]
         for current in (False, True):
@@ -117,20 +136,20 @@ class Pages:
 
 
 @contextlib.contextmanager
-def mapped_pages(path: Path) -> Iterator[Pages]:
+def pages_on_disk(path: Path) -> Iterator[Pages]:
     """Those of the file at `path` and of its log, one of which may not be there."""
     with contextlib.ExitStack() as stack:
-        yield Pages(*(stack.enter_context(mapped(part)) for part in (path, log_of(path))))
+        yield Pages(*(stack.enter_context(on_disk(part)) for part in (path, log_of(path))))
 
 
 @contextlib.contextmanager
-def mapped(path: Path) -> Iterator[Bytes]:
+def on_disk(path: Path) -> Iterator[Bytes]:
     """What is in the file at `path`; nothing where there is none."""
     if not path.exists() or not path.stat().st_size:
         yield b""
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield content
+    with path.open("rb") as file:
+        yield OnDisk(file.fileno())
 
 
 def log_of(path: Path) -> Path:

@@ -11,7 +11,7 @@ from contract.notes import NoteKind
 from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
 from edge.buffer.mending import mend, mend_boots
-from edge.buffer.pages import Pages, mapped_pages
+from edge.buffer.pages import pages_on_disk
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Survey, survey
 from edge.buffer.tables import (
@@ -42,65 +42,38 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     newest, nobody can count. Notes that wait, and what was lost before, come too. So do deliveries: a broker repeats
     those that it has no acknowledgement of, and their readings are here.
     """
-    with mapped_pages(aside) as pages:
-        found = _surveyed(pages)
-        gone = holes(found.segments, found.batches)
-        taken = _take_over(pages, found, db, now_us, lost=gone, reason=reason)
+    with pages_on_disk(aside) as pages:
+        found = Survey()
+        for size in pages.sizes():
+            pages.take(size)
+            found = survey(pages)
+            if found.segments or found.refused:
+                break
+        segments = found.segments
+        mend_boots(found.boots, found.unsound_boots)
+        mend(segments, found.boots)
+        gone = holes(segments, found.batches)
+        batches = found.cut_once()
+        boots = _Boots(db, found, batches)
+        for row_id in [row_id for row_id, batch in batches.items() if batch.confirmed]:
+            del segments[row_id]
+        next_id = next_segment_id(db)
+        good = sorted(row_id for row_id, one in segments.items() if one.whole)
+        for row_id in good:
+            one = segments[row_id]
+            _, (*_, body) = pages.row(one.place)
+            kept = boots.of(row_id)
+            assert isinstance(body, bytes)
+            row = (next_id, kept, one.offset_us, one.level, one.readings, one.first_us, one.last_us)
+            insert_packed(db, row, body)
+            next_id += ID_STEP * one.readings
         for _, one in sorted(found.refused.items()):
             _, values = pages.row(one.place)
             db.execute(INSERT_REFUSED, values[1:])
     insert_notes(db, found.untold())
     db.executemany(INSERT_DELIVERED, [row for _, row in sorted(found.delivered.items())])
     db.executemany(INSERT_LOSS, [row for _, row in sorted(found.losses.items())])
-    return taken
-
-
-def salvage_newest(log: bytes, db: sqlite3.Connection, now_us: int, *, reason: str) -> Salvaged:
-    """Put the readings of the newest transaction, which are in the frames of `log`, into `db`, where that is without.
-
-    Inside the caller's transaction. Its notes are told once more, or not at all: they cost no reading.
-    """
-    pages = Pages(b"", log)
-    found = _surveyed(pages)
-    known = db.execute("SELECT id, boot_id, offset_us, seen_us FROM boot").fetchall()
-    found.boots = {row_id: (name, true_us, seen_us) for row_id, name, true_us, seen_us in known} | found.boots
-    # A commit adds one segment; its pages hold those of earlier ones too.
-    newest = next_segment_id(db)
-    found.segments = {row_id: one for row_id, one in found.segments.items() if row_id == newest}
-    return _take_over(pages, found, db, now_us, lost=[], reason=reason)
-
-
-def _surveyed(pages: Pages) -> Survey:
-    found = Survey()
-    for size in pages.sizes():
-        pages.take(size)
-        found = survey(pages)
-        if found.segments or found.refused:
-            break
-    mend_boots(found.boots, found.unsound_boots)
-    mend(found.segments, found.boots)
-    return found
-
-
-def _take_over(
-    pages: Pages, found: Survey, db: sqlite3.Connection, now_us: int, *, lost: list[Hole], reason: str
-) -> Salvaged:
-    """The segments of `found`, and what of it is lost besides `lost`."""
-    segments, batches = found.segments, found.cut_once()
-    boots = _Boots(db, found, batches)
-    for row_id in [row_id for row_id, batch in batches.items() if batch.confirmed]:
-        del segments[row_id]
-    next_id = next_segment_id(db)
-    good = sorted(row_id for row_id, one in segments.items() if one.whole)
-    for row_id in good:
-        one = segments[row_id]
-        _, (*_, body) = pages.row(one.place)
-        kept = boots.of(row_id)
-        assert isinstance(body, bytes)
-        row = (next_id, kept, one.offset_us, one.level, one.readings, one.first_us, one.last_us)
-        insert_packed(db, row, body)
-        next_id += ID_STEP * one.readings
-    lost = [Hole(one.readings, one.first_us, one.last_us) for one in segments.values() if not one.whole] + lost
+    lost = [Hole(one.readings, one.first_us, one.last_us) for one in segments.values() if not one.whole] + gone
     for hole in sorted(lost, key=lambda hole: hole.first_us):
         insert_loss(db, Loss(reason, hole.readings, hole.first_us, hole.last_us, NoteKind.DAMAGED), now_us)
     return Salvaged(sum(segments[row_id].readings for row_id in good), sum(hole.readings for hole in lost))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.buffer.pages import FRAME_HEADER, WAL_HEADER, Bytes, is_page_size, log_of, mapped
+from edge.buffer.pages import FRAME_HEADER, WAL_HEADER, Bytes, is_page_size, log_of, on_disk
 from edge.errors import BufferDamaged
 
 _MAGIC = 0x377F0682
@@ -28,29 +28,28 @@ class _Frame(msgspec.Struct, frozen=True):
     salts: bytes
 
 
-def torn(path: Path) -> bytes:
-    """A log of what SQLite leaves unread of the newest transaction in the log of the file at `path`; mostly nothing.
+def require_whole_log(path: Path, *, page_bytes: int) -> bool:
+    """Whether SQLite leaves the newest transaction in the log of the file at `path` unread, and nothing else.
 
-    It was torn by a power cut before anybody relied on it, or damaged. Raises BufferDamaged where more than one is left
-    unread: all but the newest were on the disk once.
+    A power cut tears that one before anybody relies on it, and what is damaged looks the same: nothing is made of it,
+    or a broker would repeat what is there already. Raises BufferDamaged where more than one is left unread: all but the
+    newest were on the disk once. Of pages of another size than `page_bytes`, as 0.1.0 had, nothing could be salvaged.
     """
-    with mapped(log_of(path)) as log:
+    with on_disk(log_of(path)) as log:
         if log and not (path.exists() and path.stat().st_size):
             raise BufferDamaged("there is a write-ahead log, and no file that it is of")
         if not _is_sound(log[:WAL_HEADER]):
-            if any(frame.pages for frame in _frames(log, _page_size(path))):
+            if _size_in_file(path) == page_bytes and any(frame.pages for frame in _frames(log, page_bytes)):
                 raise BufferDamaged("the head of its write-ahead log is not what was written")
-            return b""
-        size = _size(log)
-        end = _read_by_sqlite(log, size)
-        left = [frame for frame in _frames(log, size) if frame.start >= end and _is_of_now(frame, log)]
+            return False
+        if _size(log) != page_bytes:
+            return False
+        end = _read_by_sqlite(log, page_bytes)
+        left = (frame for frame in _frames(log, page_bytes) if frame.start >= end and _is_of_now(frame, log))
         commits = sum(frame.pages > 0 for frame in left)
         if commits > 1:
             raise BufferDamaged(f"its write-ahead log is damaged after byte {end}, and {commits} commits follow")
-        if not commits:
-            return b""
-        length = FRAME_HEADER + size
-        return log[:WAL_HEADER] + b"".join(log[frame.start : frame.start + length] for frame in left)
+        return commits == 1
 
 
 def _is_of_now(frame: _Frame, log: Bytes) -> bool:
@@ -71,10 +70,9 @@ def _size(head: Bytes) -> int:
     return int.from_bytes(head[8:12], "big")
 
 
-def _page_size(path: Path) -> int:
-    with mapped(path) as file:
-        size = int.from_bytes(file[16:18], "big")
-    return size if is_page_size(size) else 0
+def _size_in_file(path: Path) -> int:
+    with on_disk(path) as file:
+        return int.from_bytes(file[16:18], "big")
 
 
 def _frames(log: Bytes, size: int) -> Iterator[_Frame]:
@@ -107,7 +105,7 @@ def _stored(log: Bytes, at: int) -> tuple[int, int]:
 def _summed(data: bytes, sums: tuple[int, int], log: Bytes) -> tuple[int, int]:
     """The checksum of `data` that follows on `sums`."""
     words = array("I", data)
-    if (log[3] & 1) != (sys.byteorder == "big"):
+    if (log[3:4][0] & 1) != (sys.byteorder == "big"):
         words.byteswap()
     first, second = sums
     for even, odd in zip(words[::2], words[1::2], strict=True):
