@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 STEP_S = 2.0
@@ -19,10 +19,10 @@ def _boottime_us() -> int:
 
 
 # Both clocks are read within this, or once more: a process that was stopped between the two sees no step.
-_PROMPT_US, _TRIES = 50_000, 3
+_PROMPT_US, _TRIES = 20_000, 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Clock:
     """`now_us()` is wall time in microseconds since 1970-01-01T00:00:00Z; `monotonic_s()` never goes back.
 
@@ -32,9 +32,18 @@ class Clock:
     now_us: Callable[[], int] = _unix_us
     monotonic_s: Callable[[], float] = time.monotonic
     boottime_us: Callable[[], int] = _boottime_us
+    _told_us: int = field(default=0, init=False)
 
     def offset_us(self) -> int:
         """The wall clock less `boottime_us`: the same, but for slewing, while nobody sets the wall clock."""
+        offset_us = self.now_us() - self.boottime_us()
+        if not -_PROMPT_US < offset_us - self._told_us < _PROMPT_US:
+            # The clock was set, or the process was stopped between the two.
+            offset_us = self._measured_us()
+        self._told_us = offset_us
+        return offset_us
+
+    def _measured_us(self) -> int:
         for _ in range(_TRIES):
             before_us = self.boottime_us()
             wall_us = self.now_us()

@@ -14,9 +14,7 @@ STEP_US = 500_000
 APART_US = 30_000_000
 """So far may the gateway's clock and the receiver's differ before one of them counts as wrong."""
 # The years 2025 to 2100. A receiver that names another has no clock, or a header that means something else.
-_FIRST_US = 1_735_689_600_000_000
-LAST_US = 4_102_444_800_000_000
-"""The end of the year 2099: no clock that is right shows more."""
+_FIRST_US, _LAST_US = 1_735_689_600_000_000, 4_102_444_800_000_000
 # Two quartz clocks part no faster: an answer that came slowly gives way to one that is this much better by now.
 _DRIFT_PPM = 200
 
@@ -89,7 +87,7 @@ class Timekeeper:
         Times are of `Clock.monotonic_s`. The best answer stays until a better one comes, or one that contradicts it.
         A time that no receiver can have is passed over.
         """
-        if not _FIRST_US <= receiver_us <= LAST_US:
+        if not _FIRST_US <= receiver_us <= _LAST_US:
             return
         now_us = self._clock.boottime_us()
         since_us = round((self._clock.monotonic_s() - (asked_s + answered_s) / 2) * 1e6)

@@ -53,6 +53,7 @@ BEGIN;
 \ir telemetry/functions/drop_expired_chunks.sql
 \ir telemetry/functions/create_chunks_ahead.sql
 \ir telemetry/functions/decompress_readings.sql
+\ir telemetry/functions/gap_reasons.sql
 \ir telemetry/functions/completeness.sql
 \ir telemetry/functions/leave_community.sql
 \ir telemetry/functions/access.sql

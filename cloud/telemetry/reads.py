@@ -21,7 +21,7 @@ from cloud.telemetry.rows import (
     Heard,
     Interval,
     Reading,
-    Region,
+    RegionLoad,
     RegionQuarter,
     Statistics,
 )
@@ -136,9 +136,9 @@ async def completeness(
     return await _all(connection, Completeness, "completeness", given)
 
 
-async def regions(connection: AsyncConnection, *, names: Sequence[str], now: datetime) -> list[Region]:
+async def regions(connection: AsyncConnection, *, names: Sequence[str], now: datetime) -> list[RegionLoad]:
     """Three of each region at most, by name: latest, hour, day."""
-    return await _all(connection, Region, "regions", {"regions": list(names), "now": now})
+    return await _all(connection, RegionLoad, "regions", {"regions": list(names), "now": now})
 
 
 async def region_history(

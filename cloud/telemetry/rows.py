@@ -269,7 +269,7 @@ class Completeness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class RegionLoad:
     """A region in the `latest` quarter-hour, the last `hour` or the last `day`; `quarters` are those that are known."""
 
     region: Annotated[str, Field(description="Name of the region.")]

@@ -94,10 +94,10 @@ def change(db: sqlite3.Connection, work: Callable[[], _Result]) -> _Result:
         result = work()
         db.execute("COMMIT")
     except sqlite3.DatabaseError as error:
-        _undo(db)
+        undo(db)
         raise translated(error) from error
     except BaseException:
-        _undo(db)
+        undo(db)
         raise
     return result
 
@@ -110,7 +110,7 @@ def look(work: Callable[[], _Result]) -> _Result:
         raise translated(error) from error
 
 
-def _undo(db: sqlite3.Connection) -> None:
+def undo(db: sqlite3.Connection) -> None:
     # A full disk may have ended the transaction already; this is nothing then, where ROLLBACK would be an error.
     try:
         db.rollback()

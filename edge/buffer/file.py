@@ -12,12 +12,13 @@ import msgspec
 import structlog
 
 from edge.buffer.batch_rows import begin_stream
-from edge.buffer.database import change, primary_code, translated
+from edge.buffer.database import change, primary_code, translated, undo
 from edge.buffer.outbox import Outbox
 from edge.buffer.salvage import Salvaged, salvage
 from edge.buffer.seal import boot_seal, segment_seal
 from edge.buffer.tables import statements
 from edge.buffer.upgrade import FORMAT, from_format_1
+from edge.buffer.wal import require_whole_log
 from edge.errors import BufferDamaged, BufferFormat, BufferUnwritable
 
 _LOG = structlog.get_logger("edge.buffer")
@@ -79,9 +80,9 @@ def _take_over(db: sqlite3.Connection, path: Path, now_us: int) -> None:
             if str(aside) not in [*named_aside(db), meta(db, "rescued")]:
                 try:
                     found = change(db, partial(_taken_over, db, part, aside, keep=keep, now_us=now_us))
-                except BufferUnwritable as error:
+                except (BufferUnwritable, OSError) as error:
                     # What comes now goes first; the file is there at the next opening too.
-                    _LOG.error("not taken over yet", file=str(part), reason=error.reason)
+                    _LOG.error("not taken over yet", file=str(part), reason=str(error))
                     continue
                 _LOG.warning("taken over", file=str(part), readings=found.readings, known_to_be_lost=found.lost)
             for suffix in ("-wal", "-shm", ""):
@@ -103,6 +104,9 @@ def _taken_over(db: sqlite3.Connection, part: Path, aside: Path, *, keep: bool, 
 
 
 def _open(path: Path, now_us: int) -> sqlite3.Connection:
+    # Before SQLite sees the log: it writes over what it does not read.
+    if require_whole_log(path, page_bytes=_PAGE_BYTES):
+        _LOG.warning("the newest commit was not whole", file=str(path))
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     except sqlite3.DatabaseError as error:
@@ -150,7 +154,7 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     try:
         db.execute("INSERT INTO boot (boot_id, seen_us, seal) VALUES ('tried', 0, 0)")
     finally:
-        db.execute("ROLLBACK")
+        undo(db)
     try:
         Outbox.load(db)
     except (TypeError, ValueError) as error:
@@ -161,6 +165,9 @@ def _prepare(db: sqlite3.Connection, now_us: int) -> None:
     for table in _WITH_BODIES:
         for [row_id] in db.execute(f"SELECT id FROM {table} WHERE typeof(body) <> 'blob'"):
             raise BufferDamaged(f"{table} {row_id!r} has a body that is none")
+    # A name that is no text any more is an error wherever it is read.
+    for _ in db.execute("SELECT client FROM delivered"):
+        pass
     for table, (columns, seal_of) in _SEALED.items():
         for sealed, *values in db.execute(f"SELECT seal, {columns} FROM {table}"):
             if sealed != seal_of(*values):
@@ -229,8 +236,10 @@ def named_aside(db: sqlite3.Connection) -> list[str]:
 
 
 def _set_aside(path: Path, now_us: int) -> None:
-    """Rename the file and what belongs to it; nothing is deleted."""
+    """Rename the file and what belongs to it; nothing is deleted. A log without a file gets an empty one."""
     aside = path.with_name(f"{path.name}{_UNREAD}{now_us}")
+    if not path.exists():
+        aside.touch()
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():

@@ -29,8 +29,8 @@ def mend(segments: dict[int, Found], boots: Collection[int]) -> None:
         if meant is not None:
             segments.setdefault(meant[0], replace(meant[1], sound=True))
         else:
-            # Where all of it stands beside it too, it is the seal that was altered.
-            stands = (one.boot, one.offset_us) in clocks and row_id in ends
+            # Where all of it stands beside it too, it is the seal that was altered; the body is not another's.
+            stands = (one.boot, one.offset_us) in clocks and row_id in ends and one.as_told
             segments[row_id] = replace(one, sound=stands, whole=stands)
 
 

@@ -7,12 +7,13 @@ where its headers are damaged too.
 """
 
 import contextlib
-import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+WAL_HEADER, FRAME_HEADER = 32, 24
+"""Bytes before the first frame of a log, and before the image of a page in each."""
 _LEAF = 0x0D
-_WAL_HEADER, _FRAME_HEADER = 32, 24
 # Of one value: more is no row of a buffer but nonsense read as a length.
 _LONGEST = 64 * 2**20
 # What buffers were made with, by this release and by 0.1.0, for where no header says it.
@@ -23,54 +24,57 @@ Place = tuple[bool, int, int]
 """Where a row is: whether in the log, at which byte its page begins, and which of the page's rows."""
 
 
-class Pages:
-    """The pages of the file at `path` and of the log beside it. A context manager."""
+class OnDisk:
+    """The bytes of an open file, read as they are asked for: it may exceed the memory.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stack = contextlib.ExitStack()
-        self._file: mmap.mmap | bytes = b""
-        self._frames: mmap.mmap | bytes = b""
+    Not mapped: where the disk gives a block no more, that is an OSError then, and not the end of the process.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._size = fd, os.fstat(fd).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, end, _ = place.indices(self._size)
+        return os.pread(self._fd, max(end - start, 0), start)
+
+
+Bytes = OnDisk | bytes
+
+
+class Pages:
+    """The pages in the bytes of a file and of the log beside it."""
+
+    def __init__(self, file: Bytes, log: Bytes) -> None:
+        self._file, self._frames = file, log
         self._size, self._usable = 0, 0
         # Where the image of a page begins in the log, by its number: the newest, as far as the log says.
         self._log: dict[int, int] = {}
-
-    def __enter__(self) -> "Pages":
-        self._file = self._mapped(self._path)
-        self._frames = self._mapped(self._path.with_name(self._path.name + "-wal"))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _mapped(self, path: Path) -> mmap.mmap | bytes:
-        if not path.exists() or not path.stat().st_size:
-            return b""
-        with path.open("rb") as file:
-            return self._stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def sizes(self) -> list[int]:
         """Sizes that the pages may have, the likeliest first."""
         said = int.from_bytes(self._file[16:18], "big"), int.from_bytes(self._frames[8:12], "big")
         sizes = [65_536 if size == 1 else size for size in said]
-        return list(dict.fromkeys(size for size in (*sizes, *_USUAL_SIZES) if _possible(size)))
+        return list(dict.fromkeys(size for size in (*sizes, *_USUAL_SIZES) if is_page_size(size)))
 
     def take(self, size: int) -> None:
         """Pages are of `size` from now on."""
         self._size = size
-        self._usable = size - (self._file[20] if self._file[:15] == b"SQLite format 3" else 0)
+        self._usable = size - (self._file[20:21][0] if self._file[:15] == b"SQLite format 3" else 0)
         self._log = {}
         salts = self._frames[16:24]
         for current in (False, True):
             for start in self._starts():
                 if (self._frames[start - 16 : start - 8] == salts) is current:
-                    number = int.from_bytes(self._frames[start - _FRAME_HEADER : start - 20], "big")
+                    number = int.from_bytes(self._frames[start - FRAME_HEADER : start - 20], "big")
                     self._log[number] = start
 
     def _starts(self) -> range:
         """Where in the log the images of pages begin."""
-        first = _WAL_HEADER + _FRAME_HEADER
-        return range(first, len(self._frames) - self._size + 1, _FRAME_HEADER + self._size)
+        first = WAL_HEADER + FRAME_HEADER
+        return range(first, len(self._frames) - self._size + 1, FRAME_HEADER + self._size)
 
     def rows(self) -> Iterator[tuple[Place, int, list[Value]]]:
         """Place, row id and values of everything that reads as a row, in no order, some of it many times."""
@@ -93,7 +97,7 @@ class Pages:
 
     def _head(self, start: int, in_log: bool) -> int:
         """Where the b-tree's header is in a page: the first one begins with the file's."""
-        first = int.from_bytes(self._frames[start - _FRAME_HEADER : start - 20], "big") == 1 if in_log else start == 0
+        first = int.from_bytes(self._frames[start - FRAME_HEADER : start - 20], "big") == 1 if in_log else start == 0
         return 100 if first else 0
 
     def _count(self, page: bytes, start: int, in_log: bool) -> int:
@@ -131,7 +135,29 @@ class Pages:
         return bytes(payload)
 
 
-def _possible(size: int) -> bool:
+@contextlib.contextmanager
+def pages_on_disk(path: Path) -> Iterator[Pages]:
+    """Those of the file at `path` and of its log, one of which may not be there."""
+    with contextlib.ExitStack() as stack:
+        yield Pages(*(stack.enter_context(on_disk(part)) for part in (path, log_of(path))))
+
+
+@contextlib.contextmanager
+def on_disk(path: Path) -> Iterator[Bytes]:
+    """What is in the file at `path`; nothing where there is none."""
+    if not path.exists() or not path.stat().st_size:
+        yield b""
+        return
+    with path.open("rb") as file:
+        yield OnDisk(file.fileno())
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log of the file at `path`."""
+    return path.with_name(path.name + "-wal")
+
+
+def is_page_size(size: int) -> bool:
     return 512 <= size <= 65_536 and not size & (size - 1)
 
 

@@ -11,7 +11,7 @@ from contract.notes import NoteKind
 from edge.buffer.deliveries import INSERT_DELIVERED
 from edge.buffer.holes import Hole, holes
 from edge.buffer.mending import mend, mend_boots
-from edge.buffer.pages import Pages
+from edge.buffer.pages import pages_on_disk
 from edge.buffer.rows import Loss
 from edge.buffer.survey import CutOnce, Survey, survey
 from edge.buffer.tables import (
@@ -42,7 +42,7 @@ def salvage(aside: Path, db: sqlite3.Connection, now_us: int, *, reason: str) ->
     newest, nobody can count. Notes that wait, and what was lost before, come too. So do deliveries: a broker repeats
     those that it has no acknowledgement of, and their readings are here.
     """
-    with Pages(aside) as pages:
+    with pages_on_disk(aside) as pages:
         found = Survey()
         for size in pages.sizes():
             pages.take(size)

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 
 import msgspec
+from msgspec.structs import replace
 
 from contract.notes import Note, NoteKind
 from edge.buffer.batch_rows import NO_TIME_US
@@ -17,7 +18,10 @@ _MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class Found(msgspec.Struct):
-    """The best copy of a row so far: `whole` where its body can be read, `sound` where its seal is not broken."""
+    """The best copy of a row so far: `whole` where its body can be read, `sound` where its seal is not broken.
+
+    `told` is what the row itself tells of its body: the number of readings, and their first and last time.
+    """
 
     place: Place
     whole: bool
@@ -29,6 +33,11 @@ class Found(msgspec.Struct):
     level: int = 0
     seal: int = 0
     sound: bool = True
+    told: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def as_told(self) -> bool:
+        return self.told == (self.readings, self.first_us, self.last_us)
 
     @property
     def worth(self) -> tuple[bool, bool, int]:
@@ -199,20 +208,24 @@ def _segment(place: Place, row_id: int, values: list[Value]) -> Found | None:
         and isinstance(last_us, int)
         and isinstance(sealed, int)
         and isinstance(body, bytes)
-        and body[:4] == _MAGIC
+        and (body[:4] == _MAGIC or sealed == segment_seal(row_id, boot, offset_us, level, readings, first_us, last_us))
         and 0 <= level <= 2
         and 0 < readings < 1_000_000
         and first_us <= last_us
     ):
         return None
+    told = Found(place, False, readings, first_us, last_us, boot, offset_us, level, sealed)
+    told.told = readings, first_us, last_us
+    told.sound = told.sealed(row_id)
     try:
         # What the row says of its body may be damaged where the body is not.
         times = [time_us for flat in flats(body) for time_us in flat.time_us]
-        found = Found(place, True, len(times), min(times), max(times), boot, offset_us, level, sealed)
     except DamagedSegment:
-        found = Found(place, False, readings, first_us, last_us, boot, offset_us, level, sealed)
+        return told
+    found = replace(told, whole=True, readings=len(times), first_us=min(times), last_us=max(times))
     found.sound = found.sealed(row_id)
-    return found
+    # Where it is not damaged, the body is another's: of an old row, whose pages were given to that one.
+    return told if told.sound and not found.as_told else found
 
 
 def _refused(place: Place, values: list[Value]) -> Found | None:

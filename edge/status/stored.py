@@ -10,6 +10,7 @@ import msgspec
 from contract.notes import NoteKind
 from contract.report import BacklogReport, GivenUp
 from edge.buffer.batches import Lane
+from edge.buffer.database import primary_code
 from edge.buffer.gaps import gaps, merged, times
 from edge.buffer.rows import Backlog, Loss
 from edge.buffer.tables import extent
@@ -94,8 +95,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
         # In SQLite's words about a table's definition: it is no text any more.
         raise Unreadable(f"{path}: damaged: {error.reason}; the gateway sets it aside and goes on") from error
     except sqlite3.Error as error:
-        code = (error.sqlite_errorcode or 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        # Without a code it is the driver's: a text that is none any more.
+        if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, None):
             raise Unreadable(f"{path}: damaged: {error}; the gateway sets it aside and goes on") from error
         raise Unreadable(f"{path}: {error}; is this the gateway's buffer, and may this user read it?") from error
 

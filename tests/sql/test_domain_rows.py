@@ -176,6 +176,9 @@ DONE = {
     "SELECT gateway_enable('attic', false, now())": {"the operator", "the admin"},
     "SELECT gateway_add('new', sha256('x'), now(), 'north')": {"the operator", "the admin"},
     "SELECT caller_pays(1, 'simulated', 'x', 5, now())": {"Ada"},
+    "SELECT payment_event('simulated', 'e', sha256('x'), 'INV-0000000001', 'z', 1, 'EUR', 'succeeded', now(), now())": {
+        "nobody"
+    },
     "SELECT caller_records_payment(1, 'x', 10, 'cash', now(), now())": {"the operator", "the admin"},
     "SELECT caller_credits(1, NULL, 'x', now())": {"the operator", "the admin"},
     "SELECT caller_resolves(1, 'rejected', NULL, 'x', now())": {"the operator", "the admin"},

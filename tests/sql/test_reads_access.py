@@ -204,6 +204,7 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
     )
     assert {row["name"] for row in found if not row["definer"]} == {
         "is_community",
+        "latest_granted",
         "require_readable_chunks",
         "resolution_for",
         "retention_horizon",

@@ -24,10 +24,10 @@ _MONTH, _YEAR = timedelta(days=33), timedelta(days=400)
 _REASON = (
     "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation; null where there is."
 )
-_MONTHS = "Whole months before this one, at most; quarter-hours are kept for a year."
+_MONTHS = "InvoiceDetails months before this one, at most; quarter-hours are kept for a year."
 
 
-class Expected(BaseModel):
+class ExpectedLine(BaseModel):
     """A line of a bill that is not made yet."""
 
     component: Annotated[Component, Field(description="What is charged.")]
@@ -41,13 +41,13 @@ class Expected(BaseModel):
     estimated: Annotated[bool, Field(description="Whether any of the energy is estimated.")]
 
 
-class Bill(BaseModel):
+class ExpectedBill(BaseModel):
     """A bill as it would be."""
 
     net_amount: Annotated[Money, Field(description="Without taxes, in the bill's currency.")]
     tax_amount: Annotated[Money, Field(description="Taxes, in the bill's currency.")]
     total_amount: Annotated[Money, Field(description="Both, in the bill's currency.")]
-    lines: Annotated[list[Expected], Field(description="What it is made of.")]
+    lines: Annotated[list[ExpectedLine], Field(description="What it is made of.")]
 
 
 class Cycle(BaseModel):
@@ -61,9 +61,11 @@ class Cycle(BaseModel):
     reason: Annotated[str | None, Field(description=_REASON, examples=["no_tariff"])]
     energy_import_wh: Annotated[int | None, Field(description="What was taken so far, Wh.")]
     energy_export_wh: Annotated[int | None, Field(description="What was given so far, Wh.")]
-    so_far: Annotated[Bill | None, Field(description="If nothing more were taken; fixed charges are of all days.")]
+    so_far: Annotated[
+        ExpectedBill | None, Field(description="If nothing more were taken; fixed charges are of all days.")
+    ]
     projection: Annotated[
-        Bill | None, Field(description="If the rest were like what is known of the same price periods.")
+        ExpectedBill | None, Field(description="If the rest were like what is known of the same price periods.")
     ]
 
 
@@ -86,7 +88,7 @@ class RatedMonth(BaseModel):
     peak_kw: Annotated[Number, Field(description="The highest quarter-hour, a decimal, kW.", examples=["4.2"])]
 
 
-class Tried(BaseModel):
+class RatedTariff(BaseModel):
     """A tariff, and what it would have cost."""
 
     tariff: Annotated[str, Field(description="Its code.", examples=["night"])]
@@ -98,13 +100,13 @@ class Tried(BaseModel):
     months: Annotated[list[RatedMonth], Field(description="Each of them.")]
 
 
-class Compared(BaseModel):
+class TariffComparison(BaseModel):
     """The same months by one tariff or several, the cheapest first."""
 
     code: Annotated[str, Field(description="Code of the meter.")]
     timezone: Annotated[str, Field(description="IANA zone of its months.")]
     months: Annotated[list[KnownMonth], Field(description="The months that were asked for.")]
-    tariffs: Annotated[list[Tried], Field(description="By their present prices.")]
+    tariffs: Annotated[list[RatedTariff], Field(description="By their present prices.")]
 
 
 class Months(BaseModel):
@@ -138,13 +140,13 @@ async def current(code: Code, given: IfNoneMatch, caller: CallerIs, databases: D
         assert cycle is not None
         plan = await domain.rows(_QUERIES["cycle_plan"], named)
     taken: Mapping[str, Any] = {"energy_import_wh": None, "energy_export_wh": None}
-    bills: dict[str, Bill | None] = {"so_far": None, "projection": None}
+    bills: dict[str, ExpectedBill | None] = {"so_far": None, "projection": None}
     if cycle["reason"] is None:
         taken = await _energy(databases, meter, plan)
         async with databases.domain(caller) as domain:
             for name in bills:
                 asked = {"energy": taken["energy"], "projected": name == "projection", "currency": cycle["currency"]}
-                bills[name] = Bill.model_validate(await domain.row(_QUERIES["cycle_rate"], {**named, **asked}))
+                bills[name] = ExpectedBill.model_validate(await domain.row(_QUERIES["cycle_rate"], {**named, **asked}))
     found = Cycle.model_validate({**cycle, **taken, **bills, "code": code})
     return polled_one(given, Success(message="The next bill.", data=found), found)
 
@@ -152,7 +154,7 @@ async def current(code: Code, given: IfNoneMatch, caller: CallerIs, databases: D
 @router.get("/what-if", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
 async def what_if(
     code: Code, asked: Annotated[Another, Query()], caller: CallerIs, databases: DatabasesAre
-) -> Success[Compared]:
+) -> Success[TariffComparison]:
     """What the last year of the meter would have cost by another tariff, at its present prices."""
     found = await _compared(databases, caller, code, asked.months, [asked.tariff])
     return Success(message="By another tariff.", data=found)
@@ -161,14 +163,14 @@ async def what_if(
 @router.get("/tariffs", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
 async def compared(
     code: Code, asked: Annotated[Months, Query()], caller: CallerIs, databases: DatabasesAre
-) -> Success[Compared]:
+) -> Success[TariffComparison]:
     """What the last year of the meter would have cost by each tariff of its region, the cheapest first."""
     return Success(message="By each tariff.", data=await _compared(databases, caller, code, asked.months, None))
 
 
 async def _compared(
     databases: Databases, caller: Caller, code: str, months: int, tariffs: Sequence[str] | None
-) -> Compared:
+) -> TariffComparison:
     meter = await readable(databases, caller, code, "billing", (caller.now - _YEAR, caller.now))
     named: dict[str, object] = {"code": code, "now": caller.now, "zone": meter.timezone, "months": months}
     async with databases.domain(caller) as domain:
@@ -188,11 +190,11 @@ async def _compared(
     place = {tariff_id: number for number, tariff_id in enumerate(found)}
     in_order = sorted(tried, key=lambda one: place.get(one["tariff_id"], len(place)))
     nothing: dict[str, object] = {"total_amount": None, "months": []}
-    return Compared(
+    return TariffComparison(
         code=code,
         timezone=meter.timezone,
         months=[KnownMonth.model_validate(one) for one in known],
-        tariffs=[Tried.model_validate({**one, **found.get(one["tariff_id"], nothing)}) for one in in_order],
+        tariffs=[RatedTariff.model_validate({**one, **found.get(one["tariff_id"], nothing)}) for one in in_order],
     )
 
 

@@ -88,7 +88,7 @@ class Invoice(BaseModel):
     due_date: Annotated[date | None, Field(description="The last local day to pay.")]
 
 
-class Line(BaseModel):
+class InvoiceLine(BaseModel):
     """A line of a bill, and what it was priced from."""
 
     position: Annotated[int, Field(description="Position on the bill, from 1.")]
@@ -158,7 +158,7 @@ class Dispute(BaseModel):
     ]
 
 
-class Note(BaseModel):
+class CreditNote(BaseModel):
     """A credit note of a bill, in short."""
 
     invoice_id: Annotated[int, Field(description="Number of its row.")]
@@ -168,7 +168,7 @@ class Note(BaseModel):
     finalised_at: Annotated[datetime, Field(description="When it was made.")]
 
 
-class Whole(Invoice):
+class InvoiceDetails(Invoice):
     """A bill with all that belongs to it."""
 
     credits: Annotated[
@@ -190,8 +190,8 @@ class Whole(Invoice):
     paid_at: Annotated[datetime | None, Field(description="When nothing was open any more.")]
     overdue_at: Annotated[datetime | None, Field(description="Since when it is overdue.")]
     cancelled_at: Annotated[datetime | None, Field(description="When a credit note took it back.")]
-    lines: Annotated[list[Line], Field(description="What it is made of.")]
+    lines: Annotated[list[InvoiceLine], Field(description="What it is made of.")]
     usage: Annotated[list[UsageDay], Field(description="Energy of its days.")]
     payments: Annotated[list[Payment], Field(description="Money for it.")]
     disputes: Annotated[list[Dispute], Field(description="Its disputes.")]
-    credit_notes: Annotated[list[Note], Field(description="Its credit notes.")]
+    credit_notes: Annotated[list[CreditNote], Field(description="Its credit notes.")]

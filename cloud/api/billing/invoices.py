@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from cloud.api.access import reach
-from cloud.api.billing.forms import Invoice, Kind, Month, Status, Whole, first_day
+from cloud.api.billing.forms import Invoice, Kind, Month, Status, InvoiceDetails, first_day
 from cloud.api.caller import CallerIs, DatabasesAre, PartsAre
 from cloud.api.database import Transaction
 from cloud.api.http.envelope import Success, problems
@@ -65,7 +65,7 @@ async def invoices(
     "/invoices/{invoice_id}",
     openapi_extra=reach("invoice", user="own", operator="region"),
     responses=polled(401, 404, 422),
-    response_model=Success[Whole],
+    response_model=Success[InvoiceDetails],
 )
 async def invoice(invoice_id: InvoiceId, given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre) -> Response:
     """One bill with its lines, days, payments, disputes and credit notes."""
@@ -117,11 +117,11 @@ async def looked(domain: Transaction, invoice_id: int) -> None:
         await domain.row(_QUERIES["look"], {"what": "billing/invoices", "invoice": invoice_id})
 
 
-async def whole(domain: Transaction, invoice_id: int) -> Whole:
+async def whole(domain: Transaction, invoice_id: int) -> InvoiceDetails:
     """The bill, as the caller sees it, after looked(). Raises NotFound."""
     named = {"invoice": invoice_id, "payment": None}
     found = await domain.row(_QUERIES["invoice"], named)
     if found is None:
         raise NotFound(f"there is no invoice {invoice_id}")
     parts = {part: await domain.rows(_QUERIES[part], named) for part in _PARTS}
-    return Whole.model_validate({**found, **parts, "credit_notes": parts["notes"]})
+    return InvoiceDetails.model_validate({**found, **parts, "credit_notes": parts["notes"]})

@@ -23,14 +23,14 @@ Which = Annotated[
 ]
 
 
-class Reason(BaseModel):
+class BillingReason(BaseModel):
     """Why meters are not billed."""
 
     reason: Annotated[str, Field(description="Short name.", examples=["no_owner"])]
     meters: Annotated[int, Field(description="How many meters.")]
 
 
-class Run(BaseModel):
+class BillingRun(BaseModel):
     """What became of a month so far, of the meters that the caller looks after."""
 
     month: Annotated[str, Field(description="The month.", examples=["2026-10"])]
@@ -40,10 +40,10 @@ class Run(BaseModel):
     done: Annotated[int, Field(description="How many are billed.")]
     blocked: Annotated[int, Field(description="How many could not be billed, or not whole.")]
     tried_at: Annotated[datetime | None, Field(description="When a run tried one last.")]
-    reasons: Annotated[list[Reason], Field(description="Why, the most frequent first.")]
+    reasons: Annotated[list[BillingReason], Field(description="Why, the most frequent first.")]
 
 
-class Finding(BaseModel):
+class BillingFinding(BaseModel):
     """Why part of a meter's month is not billed."""
 
     reason: Annotated[str, Field(description="Short name.", examples=["missing"])]
@@ -54,13 +54,13 @@ class Finding(BaseModel):
     ]
 
 
-class Work(BaseModel):
+class BilledMeter(BaseModel):
     """A meter of the month."""
 
     meter: Annotated[str, Field(description="Code of the meter.")]
     state: Annotated[State, Field(description="What became of it.")]
     tried_at: Annotated[datetime | None, Field(description="When a run tried it last.")]
-    findings: Annotated[list[Finding], Field(description="Why it is not billed, or not whole.")]
+    findings: Annotated[list[BillingFinding], Field(description="Why it is not billed, or not whole.")]
 
 
 class Listing(Paging):
@@ -73,23 +73,25 @@ class Listing(Paging):
 
 
 @router.get("/{month}", openapi_extra=reach(operator="region"), responses=problems(401, 403, 404, 422))
-async def run(month: Which, caller: CallerIs, databases: DatabasesAre) -> Success[Run]:
+async def run(month: Which, caller: CallerIs, databases: DatabasesAre) -> Success[BillingRun]:
     """How far a month is billed, and what could not be. Of an operator, the meters of their regions."""
     named = {"month": first_day(month)}
     async with staff(databases, caller, "billing/runs", details={"month": month}) as domain:
         found = await domain.row(_QUERIES["run"], named)
         reasons = await domain.rows(_QUERIES["reasons"], named)
-    return Success(message="A month.", data=Run.model_validate({**(found or {}), "month": month, "reasons": reasons}))
+    return Success(
+        message="A month.", data=BillingRun.model_validate({**(found or {}), "month": month, "reasons": reasons})
+    )
 
 
 @router.get("/{month}/meters", openapi_extra=reach(operator="region"), responses=problems(401, 403, 404, 422))
 async def run_meters(
     month: Which, listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
-) -> Success[list[Work]]:
+) -> Success[list[BilledMeter]]:
     """Meters of a month, with what could not be billed and why. Of an operator, those of their regions."""
     asked = listing.model_dump(exclude={"cursor"})
     async with staff(databases, caller, "billing/runs", details=asked | {"month": month}) as domain:
         rows = await domain.rows(_QUERIES["run_page"], asked | {"after": listing.after, "month": first_day(month)})
         shown, meta = page(rows, limit=listing.limit, key="meter_id")
         await domain.found("billing/runs", [row["meter_id"] for row in shown])
-    return Success(message="Meters.", data=[Work.model_validate(row) for row in shown], meta=meta)
+    return Success(message="Meters.", data=[BilledMeter.model_validate(row) for row in shown], meta=meta)

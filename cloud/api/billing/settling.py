@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from cloud.api.access import reach
-from cloud.api.billing.forms import Paid, Sentence, Whole, decimal
+from cloud.api.billing.forms import Paid, Sentence, InvoiceDetails, decimal
 from cloud.api.billing.invoices import InvoiceId, looked, whole
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases
@@ -53,7 +53,9 @@ class Crediting(Body):
     openapi_extra=reach("invoice", operator="region"),
     responses=problems(401, 403, 404, 409, 422, *ONCE),
 )
-async def finalise(invoice_id: InvoiceId, caller: CallerIs, databases: DatabasesAre, once: OnceIs) -> Success[Whole]:
+async def finalise(
+    invoice_id: InvoiceId, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Success[InvoiceDetails]:
     """Make a draft final: it gets its number, recipient and due date, and never changes again."""
     return await _kept(databases, caller, once, invoice_id, "finalise", {}, "It is final.")
 
@@ -66,17 +68,17 @@ async def finalise(invoice_id: InvoiceId, caller: CallerIs, databases: Databases
 )
 async def dispute(
     invoice_id: InvoiceId, body: Disputing, caller: CallerIs, databases: DatabasesAre, once: OnceIs
-) -> Success[Whole]:
+) -> Success[InvoiceDetails]:
     """Say of a bill of one's own that it is wrong. Until that is resolved it is not overdue."""
     async with databases.domain(caller) as domain:
 
-        async def work() -> Success[Whole]:
+        async def work() -> Success[InvoiceDetails]:
             asked = {"invoice": invoice_id, "reason": body.reason, "now": caller.now}
             await domain.value(_QUERIES["dispute"], asked)
             await looked(domain, invoice_id)
             return Success(message="It is disputed.", data=await whole(domain, invoice_id))
 
-        return await once.answer(domain, Success[Whole], work)
+        return await once.answer(domain, Success[InvoiceDetails], work)
 
 
 @router.post(
@@ -86,7 +88,7 @@ async def dispute(
 )
 async def resolve(
     invoice_id: InvoiceId, body: Resolving, caller: CallerIs, databases: DatabasesAre, once: OnceIs
-) -> Success[Whole]:
+) -> Success[InvoiceDetails]:
     """End the open dispute of a bill, of nobody's own: upheld by a credit note over all or an amount, or rejected."""
     wanted = body.model_dump() | {"amount": decimal(body.amount)}
     return await _kept(databases, caller, once, invoice_id, "resolve", wanted, "The dispute is resolved.")
@@ -100,7 +102,7 @@ async def resolve(
 )
 async def credit(
     invoice_id: InvoiceId, body: Crediting, caller: CallerIs, databases: DatabasesAre, once: OnceIs
-) -> Success[Whole]:
+) -> Success[InvoiceDetails]:
     """Take a bill back by a credit note, all of it or an amount; the answer is the credit note. What was paid of it is
     the customer's credit. What went back whole, the next run bills again."""
     async with databases.domain(caller) as domain:
@@ -108,12 +110,12 @@ async def credit(
             raise Forbidden("this is for operators and admins")
         await looked(domain, invoice_id)
 
-        async def work() -> Success[Whole]:
+        async def work() -> Success[InvoiceDetails]:
             asked = {"invoice": invoice_id, "amount": decimal(body.amount), "reason": body.reason, "now": caller.now}
             note = await domain.value(_QUERIES["credit"], asked)
             return Success(message="It is taken back.", data=await whole(domain, note))
 
-        return await once.answer(domain, Success[Whole], work)
+        return await once.answer(domain, Success[InvoiceDetails], work)
 
 
 async def _kept(
@@ -124,15 +126,15 @@ async def _kept(
     query: str,
     wanted: dict[str, object],
     message: str,
-) -> Success[Whole]:
+) -> Success[InvoiceDetails]:
     """What operators and admins do with a bill; it, as it is then."""
     async with databases.domain(caller) as domain:
         if domain.role == "USER":
             raise Forbidden("this is for operators and admins")
         await looked(domain, invoice_id)
 
-        async def work() -> Success[Whole]:
+        async def work() -> Success[InvoiceDetails]:
             await domain.value(_QUERIES[query], {**wanted, "invoice": invoice_id, "now": caller.now})
             return Success(message=message, data=await whole(domain, invoice_id))
 
-        return await once.answer(domain, Success[Whole], work)
+        return await once.answer(domain, Success[InvoiceDetails], work)

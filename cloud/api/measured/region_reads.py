@@ -16,7 +16,7 @@ from cloud.api.http.fields import printable
 from cloud.api.http.spans import Nothing, Page, Span
 from cloud.api.measured.readable import found_in_region, readable_region
 from cloud.telemetry import reads
-from cloud.telemetry.rows import Region, RegionQuarter
+from cloud.telemetry.rows import RegionLoad, RegionQuarter
 
 router = APIRouter(prefix="/api/v1/telemetry/regions/{region}", tags=["telemetry"])
 _LONGEST = timedelta(days=31)
@@ -30,7 +30,8 @@ class Now(BaseModel):
 
     region: Annotated[str, Field(description="Name of the region.")]
     periods: Annotated[
-        list[Region], Field(description="The latest quarter-hour, the last hour, the last day; those that are known.")
+        list[RegionLoad],
+        Field(description="The latest quarter-hour, the last hour, the last day; those that are known."),
     ]
 
 

@@ -20,7 +20,7 @@ _Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printa
 _Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class Entry(BaseModel):
+class AuditEntry(BaseModel):
     """A row that was changed, or a look at somebody else's data."""
 
     audit_id: Annotated[int, Field(description="Number of the entry, in the order of the changes.")]
@@ -63,7 +63,7 @@ class Listing(Paging):
 @router.get("", openapi_extra=reach(), responses=problems(401, 403, 422))
 async def entries(
     listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
-) -> Success[list[Entry]]:
+) -> Success[list[AuditEntry]]:
     """The log, newest first. Reading it is in it too."""
     wanted = {
         "before": listing.after or None,
@@ -76,4 +76,4 @@ async def entries(
         await domain.look("audit", details=wanted)
         rows = await domain.rows(_QUERIES["page"], wanted)
     shown, meta = page(rows, limit=listing.limit, key="audit_id")
-    return Success(message="The audit log.", data=[Entry.model_validate(row) for row in shown], meta=meta)
+    return Success(message="The audit log.", data=[AuditEntry.model_validate(row) for row in shown], meta=meta)

@@ -28,7 +28,7 @@ class Reset(Body):
     password: Password
 
 
-class Change(Body):
+class PasswordChange(Body):
     """The password as it is, and as it is to be."""
 
     old_password: Password
@@ -88,7 +88,7 @@ async def reset_password(
     responses=problems(401, PasswordRefused, 422, WeakPasswordRefused, 429, Busy),
 )
 async def change_password(
-    body: Change, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
+    body: PasswordChange, caller: CallerIs, databases: DatabasesAre, parts: PartsAre, address: Address
 ) -> Success[Done]:
     """Set another password, by the one before. All other sessions end."""
     secrets = await prove_password(databases, parts, caller, body.old_password, address)

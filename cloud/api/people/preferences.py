@@ -79,7 +79,7 @@ class Preferences(BaseModel):
     updated_at: Annotated[datetime, Field(description="When they changed last.")]
 
 
-class Change(Body):
+class PreferencesChange(Body):
     """What is left out stays."""
 
     language: Language | None = None
@@ -107,7 +107,7 @@ async def preferences(caller: CallerIs, databases: DatabasesAre) -> Success[Pref
 
 
 @router.patch("", openapi_extra=SELF, responses=problems(401, 422))
-async def change(body: Change, caller: CallerIs, databases: DatabasesAre) -> Success[Preferences]:
+async def change(body: PreferencesChange, caller: CallerIs, databases: DatabasesAre) -> Success[Preferences]:
     """Change some. Thresholds and quiet hours go by null, and nothing else does."""
     changes = body.model_dump(exclude_unset=True)
     for name, value in changes.items():

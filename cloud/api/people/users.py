@@ -30,7 +30,7 @@ class User(BaseModel):
     updated_at: Annotated[datetime, Field(description="When it changed last.")]
 
 
-class Change(Body):
+class UserChange(Body):
     """What is left out stays. Address, region, role and password are not changed here."""
 
     name: Name | None = None
@@ -46,7 +46,7 @@ async def me(caller: CallerIs, databases: DatabasesAre) -> Success[User]:
 
 
 @router.patch("/me", openapi_extra=SELF, responses=problems(401, 422))
-async def change_me(body: Change, caller: CallerIs, databases: DatabasesAre) -> Success[User]:
+async def change_me(body: UserChange, caller: CallerIs, databases: DatabasesAre) -> Success[User]:
     """Change name or phone number; a phone number of null goes."""
     wanted = {"name": body.name, "phone": body.phone, "has_phone": "phone" in body.model_fields_set}
     async with databases.domain(caller) as domain:

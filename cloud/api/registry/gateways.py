@@ -115,7 +115,7 @@ class NewGateway(Body):
     ] = None
 
 
-class Change(Body):
+class GatewayChange(Body):
     """Whose operators look after it; null for those of its meters."""
 
     region: Region | None
@@ -170,7 +170,7 @@ async def gateway(name: Name, caller: CallerIs, databases: DatabasesAre) -> Succ
 
 
 @router.patch("/{name}", openapi_extra=reach("gateway"), responses=problems(401, 403, 404, 422))
-async def change(name: Name, body: Change, caller: CallerIs, databases: DatabasesAre) -> Recorded[Gateway]:
+async def change(name: Name, body: GatewayChange, caller: CallerIs, databases: DatabasesAre) -> Recorded[Gateway]:
     """Give it into the care of another region's operators. Its meters stay where they are."""
     async with admin(databases, caller) as domain:
         await domain.run(_QUERIES["region_set"], {"name": name, "region": body.region})

@@ -71,7 +71,7 @@ class Fault(BaseModel):
     message: Annotated[str, Field(description="What is wrong, and what to do.")]
 
 
-class Entry(BaseModel):
+class ImportEntry(BaseModel):
     """A row that is good."""
 
     line: Annotated[int, Field(description="Number of its line in the file.")]
@@ -84,7 +84,7 @@ class Made(BaseModel):
 
     rows: Annotated[int, Field(description="Rows of the table.")]
     recorded: Annotated[int, Field(description="Rows that were recorded.")]
-    entries: Annotated[list[Entry], Field(description="The good rows.")]
+    entries: Annotated[list[ImportEntry], Field(description="The good rows.")]
     refused: Annotated[list[Fault], Field(description="The others; none unless partial or dry_run was said.")]
 
     @property
@@ -134,7 +134,7 @@ async def import_rows(
 ) -> Made:
     """Records the rows by `make`, which says the code of the meter and whether it is new: all or none, or what `how`
     says. Raises RowsRefused."""
-    entries: list[Entry] = []
+    entries: list[ImportEntry] = []
     faults = list(table.faults)
     with suppress(_Undone):
         async with domain.attempt():
@@ -145,7 +145,7 @@ async def import_rows(
                 except psycopg.Error as error:
                     faults.append(_refusal(line, table.cells[line], error))
                 else:
-                    entries.append(Entry(line=line, meter=code, recorded=new))
+                    entries.append(ImportEntry(line=line, meter=code, recorded=new))
             if how.dry_run or (faults and not how.partial):
                 raise _Undone
     faults.sort(key=lambda fault: fault.line)
@@ -155,7 +155,7 @@ async def import_rows(
             errors=[{"where": f"line {fault.line}", **fault.model_dump()} for fault in faults],
         )
     if how.dry_run:
-        entries = [Entry(line=entry.line, meter=None, recorded=False) for entry in entries]
+        entries = [ImportEntry(line=entry.line, meter=None, recorded=False) for entry in entries]
     count = sum(entry.recorded for entry in entries)
     return Made(rows=len(table.cells), recorded=count, entries=entries, refused=faults)
 

@@ -109,7 +109,7 @@ class NewMeter(Body):
         return self
 
 
-class Change(Body):
+class MeterChange(Body):
     """What is left out stays. Region and zone change by moving, registers by their own endpoint."""
 
     status: Annotated[Status, Field(default=None, description="Its state.")]
@@ -175,7 +175,7 @@ async def meter(code: Code, given: IfNoneMatch, caller: CallerIs, databases: Dat
 )
 async def change(
     code: Code,
-    body: Change,
+    body: MeterChange,
     caller: CallerIs,
     databases: DatabasesAre,
     response: Response,

@@ -66,7 +66,7 @@ class NewRegion(Body):
     capacity_w: Annotated[Capacity | None, Field(description="What its supply can carry, W, since always.")] = None
 
 
-class Change(Body):
+class RegionChange(Body):
     """What is left out stays; its meters keep their zone."""
 
     name: Annotated[Named, Field(default=None)]
@@ -113,7 +113,7 @@ async def region(region: Which, caller: CallerIs, databases: DatabasesAre) -> Su
 
 
 @router.patch("/{region}", openapi_extra=reach("region"), responses=problems(401, 403, 404, 422))
-async def change(region: Which, body: Change, caller: CallerIs, databases: DatabasesAre) -> Recorded[Region]:
+async def change(region: Which, body: RegionChange, caller: CallerIs, databases: DatabasesAre) -> Recorded[Region]:
     """Change its name, or the zone that new meters get."""
     wanted = {"name": None, "timezone": None, "capacity_w": None, "region": region, "now": caller.now}
     async with admin(databases, caller) as domain:

@@ -146,7 +146,7 @@ class ModbusDevice:
         which those have none.
         """
         whole_us = now_us // 1000 * 1000
-        if whole_us <= max(self._latest_us, self._newest_us() or 0):
+        if whole_us <= self._latest_us or whole_us <= (self._newest_us() or 0):
             return whole_us + (now_us % 1000 or 1)
         self._latest_us = whole_us
         return whole_us

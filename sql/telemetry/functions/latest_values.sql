@@ -63,6 +63,9 @@ AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM set_config('segs.grants', p_grants, true);
+    IF COALESCE(p_grants, '') = '' THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT l.meter_id, (SELECT row_to_json(r) FROM (
         SELECT l.time, l.flags, l.power_w, l.power_l1_w, l.power_l2_w, l.power_l3_w, l.apparent_power_va, l.reactive_power_var,
@@ -73,5 +76,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION latest_granted(text, integer[], timestamptz) IS
-    'latest_values() of the last seven days as JSON, by what p_grants says in place of segs.grants, for one question of several in a statement. Raises SG060';
+    'latest_values() of the last seven days as JSON, by what p_grants says in place of segs.grants, for one question of several in a statement; no rows where it says nothing. Raises SG060';
 GRANT EXECUTE ON FUNCTION latest_granted(text, integer[], timestamptz) TO segs_api;

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,14 @@ $$
 
 
 def _lines(api: Api, request_id: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in lines if line.get("request_id") == request_id]
+    """Those of the request, the last of which is written just after it was answered."""
+    until_s = time.monotonic() + 5
+    while True:
+        lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
+        found = [line for line in lines if line.get("request_id") == request_id]
+        if any(line["event"] == "request" for line in found) or time.monotonic() > until_s:
+            return found
+        time.sleep(0.02)
 
 
 def _get(api: Api, path: str, request_id: str, token: str | None = None) -> httpx.Response:

@@ -79,10 +79,7 @@ def _damage(stack: "Stack", subject: str, settings: Settings) -> None:
     """While the gateway is down, and nothing is in the file alone: the meters are stopped until all has its receipt."""
     with stack.frozen("simulator"):
         drained_us = _drained(stack)
-        if settings["by"] == "kill":
-            stack.kill(subject)
-        else:
-            stack.stop(subject)
+        _end(stack, subject, settings)
         try:
             if stack.backlog() != 0:
                 raise Missed("the gateway has a backlog")
@@ -125,7 +122,7 @@ def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
     stack.proxy.weather = Weather(refusing=True)
     try:
         stack.wait(float(settings["for_s"]))
-        stack.stop(subject)
+        _end(stack, subject, settings)
         try:
             buffer = Buffer(stack.data / "buffer.sqlite")
             _spoil(stack.data, settings)
@@ -135,6 +132,14 @@ def _damage_backlog(stack: "Stack", subject: str, settings: Settings) -> None:
     finally:
         stack.proxy.weather = FAIR
     stack.wait(1.0)
+
+
+def _end(stack: "Stack", subject: str, settings: Settings) -> None:
+    """A kill leaves a write-ahead log, a stop none."""
+    if settings["by"] == "kill":
+        stack.kill(subject)
+    else:
+        stack.stop(subject)
 
 
 def _spoil(data: Path, settings: Settings) -> None:
@@ -197,7 +202,12 @@ def _ways(chance: random.Random) -> Settings:
 
 
 def _flips(chance: random.Random) -> Settings:
-    return {"how": "bytes", "for_s": round(chance.uniform(2, 6), 3), "seed": chance.randrange(2**32)}
+    return {
+        "how": "bytes",
+        "by": chance.choice(("kill", "stop")),
+        "for_s": round(chance.uniform(2, 6), 3),
+        "seed": chance.randrange(2**32),
+    }
 
 
 KINDS = (

@@ -73,6 +73,9 @@ BEGIN
     IF p_provider = 'manual' THEN
         RAISE EXCEPTION 'what is recorded by hand comes from no provider' USING ERRCODE = 'SG104';
     END IF;
+    IF caller_id() IS NOT NULL THEN
+        RAISE EXCEPTION 'a provider tells of payments, and nobody who is logged in' USING ERRCODE = 'SG070';
+    END IF;
     PERFORM set_config('segs.actor', 'provider:' || p_provider, true);
     -- The second of two at the same instant waits here for the first.
     INSERT INTO payment_events (provider, event_id, sha256, received_at) VALUES (p_provider, p_event_id, p_sha256, p_now) ON CONFLICT DO NOTHING;
@@ -94,7 +97,7 @@ BEGIN
     UPDATE payment_events AS e SET payment_id = payment_event.payment_id WHERE e.provider = p_provider AND e.event_id = p_event_id;
 END
 $$;
-COMMENT ON FUNCTION payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz) IS 'An event of a provider whose signature was checked: it counts once. Raises SG100 no such invoice, SG105 the same event or payment otherwise, and as payment_record does';
+COMMENT ON FUNCTION payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz) IS 'An event of a provider whose signature was checked: it counts once. Raises SG070 in the name of a user, SG100 no such invoice, SG105 the same event or payment otherwise, and as payment_record does';
 
 CREATE OR REPLACE FUNCTION credit_refund(p_invoice_id bigint, p_provider text, p_reference text, p_amount numeric, p_method text, p_recorded_by integer, p_now timestamptz)
 RETURNS bigint

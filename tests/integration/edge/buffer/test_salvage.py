@@ -17,6 +17,7 @@ from edge.reading import Delivery, Reading
 from edge.status import stored
 from edge.status.stored import Unreadable
 from tests.integration.edge.buffer.buffers import (
+    ID_STEP,
     Time,
     alter,
     copied,
@@ -477,3 +478,37 @@ async def test_what_a_broker_repeats_is_known_again_though_the_file_is_another(t
     for client in ("client-0", "client-1"):
         newest = [one for one in found if one.client == client]
         assert newest == [one for one in sent if one.client == client]
+
+
+@pytest.mark.parametrize("seal", ["seal", "seal + 1"])
+async def test_a_body_in_pages_that_were_given_to_another_row_is_not_the_old_one_s(tmp_path: Path, seal: str) -> None:
+    """E21: what leads to them outlives the row, in older images of its page; by its clock they had another time."""
+    taken = f"UPDATE segment SET seal = {seal}, body = (SELECT body FROM segment WHERE id = ?) WHERE id = ?"
+    async with opened(tmp_path) as store:
+        for number in range(4):
+            await store.commit([reading(number)])
+    alter(tmp_path, taken, 3 * ID_STEP, 2 * ID_STEP)
+    alter(tmp_path, "UPDATE segment SET seal = seal + 1 WHERE id = ?", 4 * ID_STEP)
+    async with opened(tmp_path):
+        assert [int(str(one.values["energy_import_wh"])) for one in kept(tmp_path)] == [0, 2, 3]
+        assert [(kind, readings) for kind, readings, *_ in losses(tmp_path)] == [(NoteKind.DAMAGED, 1)]
+
+
+async def test_a_client_s_name_that_is_no_text_any_more_ends_nothing(tmp_path: Path) -> None:
+    """E21: known again is what can be read; the gateway that read it ended at each start."""
+    async with opened(tmp_path) as store:
+        await store.commit([reading(1)], deliveries=[Delivery("meters", 1, bytes(8))])
+    alter(tmp_path, "UPDATE delivered SET client = CAST(x'ff6d' AS TEXT)")
+    async with opened(tmp_path) as store:
+        assert len(await store.deliveries()) == 1
+        assert [one.values["energy_import_wh"] for one in kept(tmp_path)] == [1]
+    assert len(files(tmp_path, "buffer.sqlite.damaged-*")) == 1
+
+
+async def test_a_text_that_is_none_any_more_is_told_as_damage(tmp_path: Path) -> None:
+    """E21: by whoever looks at the buffer from outside, where SQLite gives no code for it."""
+    async with opened(tmp_path) as store:
+        await store.commit([reading(1)], losses=[Loss("dropped", 1, 2, 3)])
+    alter(tmp_path, "UPDATE loss SET reason = CAST(x'ff6d' AS TEXT)")
+    with pytest.raises(Unreadable, match="damaged: Could not decode"):
+        stored.stored_in(tmp_path / "buffer.sqlite")

@@ -120,6 +120,24 @@ async def test_segments_batches_and_refused_batches_are_taken_over_in_their_orde
     assert files(tmp_path, "buffer.sqlite.*") == []
 
 
+@pytest.mark.parametrize("at", [0, 32 + 24 + 4096 + 24 + 2000])
+async def test_what_sqlite_reads_of_a_damaged_log_is_taken_over(tmp_path: Path, at: int) -> None:
+    """E21, E32: in pages of that release nothing else can be found."""
+    old = _Old(tmp_path)
+    old.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    for number in range(30):
+        old.segment([reading(number)])
+    killed = copied(tmp_path, tmp_path / "killed")
+    old.close()
+    log = killed / "buffer.sqlite-wal"
+    content = bytearray(log.read_bytes())
+    content[at] ^= 1
+    log.write_bytes(content)
+    async with opened(killed):
+        assert [one.values["energy_import_wh"] for one in kept(killed)] == list(range(1 if at else 0))
+    assert files(killed, "buffer.sqlite.*") == []
+
+
 @pytest.mark.parametrize("deliveries", [_DELIVERED, _DELIVERY])
 async def test_a_file_that_was_taken_over_is_like_any_other_at_the_next_opening(
     tmp_path: Path, deliveries: str
