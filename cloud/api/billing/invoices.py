@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from cloud.api.access import reach
-from cloud.api.billing.forms import Invoice, Kind, Month, Status, InvoiceDetails, first_day
+from cloud.api.billing.forms import Invoice, InvoiceDetails, Kind, Month, Status, first_day
 from cloud.api.caller import CallerIs, DatabasesAre, PartsAre
 from cloud.api.database import Transaction
 from cloud.api.http.envelope import Success, problems

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from cloud.api.access import reach
-from cloud.api.billing.forms import Paid, Sentence, InvoiceDetails, decimal
+from cloud.api.billing.forms import InvoiceDetails, Paid, Sentence, decimal
 from cloud.api.billing.invoices import InvoiceId, looked, whole
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases
