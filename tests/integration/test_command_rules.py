@@ -140,7 +140,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "forget-second-factor",
     }
     changing |= {"set", "capacity", "assign", "holiday"}
-    changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund"}
+    changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund", "simulate"}
     # What it writes is JSON, and nothing else.
     changing |= {"openapi"}
     silent = [

@@ -11,6 +11,7 @@ UNAUDITED = {
     "audit_heads",
     "audit_links",
     "audit_personal",
+    "billing_work",
     "idempotency_keys",
     "login_networks",
     "recovery_codes",
@@ -24,6 +25,14 @@ UNAUDITED = {
     "schema_version",
     "sessions",
     "token_blacklist",
+    # What a bill has besides its lines: written with its row, which is audited, and kept with it.
+    "invoice_banks",
+    "invoice_days",
+    # The ledger only grows and says itself by whom; the other two are compared with it in each transaction.
+    "credit_balances",
+    "invoice_series",
+    "ledger_entries",
+    "ledger_postings",
 }
 
 

@@ -31,10 +31,12 @@ READS = {
     "compare_periods": "SELECT c.* FROM (VALUES (%s::integer, %s::timestamptz, %s::timestamptz)) AS v (meter, lo, hi)"
     " CROSS JOIN LATERAL compare_periods(meter, lo, hi, lo, hi, '2026-03-02T00:00Z') AS c",
     "meter_energy": "SELECT * FROM meter_energy(%s, %s, %s, '1d')",
+    "segment_energy": "SELECT * FROM segment_energy(%s, ARRAY[%s::timestamptz], ARRAY[%s::timestamptz])"
+    " WHERE known > 0",
     "completeness_summary": f"SELECT * FROM completeness_summary(%s, %s, %s, '{END + 6 * HOUR}')",
 }
 # These look for what of a span may be read, and find nothing where it is not.
-CLIPPED = {"latest_values"}
+CLIPPED = {"latest_values", "segment_energy"}
 
 
 @pytest.fixture
@@ -227,6 +229,7 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
         "readable_spans",
         "region_history",
         "region_statistics",
+        "segment_energy",
         "top_consumers",
     }
 

@@ -9,6 +9,7 @@ AS $$
 DECLARE
     v_granted CONSTANT tstzmultirange := require_granted(p_meter_id);
 BEGIN
+    PERFORM require_span(s.lo, s.hi) FROM unnest(p_starts, p_ends) AS s (lo, hi);
     RETURN QUERY
     WITH span AS MATERIALIZED (
         SELECT s.lo, s.hi, s.n FROM unnest(p_starts, p_ends) WITH ORDINALITY AS s (lo, hi, n)
@@ -26,5 +27,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION segment_energy(integer, timestamptz[], timestamptz[]) IS
-    'Of each span (whole quarter-hours, disjoint, in order): how many quarter-hours are known and the caller''s to read, what they add up to, the highest, the worst quality, and whether any is an estimate. Raises SG060 where the caller may not read the meter at any time';
+    'Of each span (whole quarter-hours, disjoint, in order): how many quarter-hours are known and the caller''s to read, what they add up to, the highest, the worst quality, and whether any is an estimate. Raises SG060 where the caller may not read the meter at any time, SG062';
 GRANT EXECUTE ON FUNCTION segment_energy(integer, timestamptz[], timestamptz[]) TO segs_api;

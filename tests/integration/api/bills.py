@@ -19,6 +19,11 @@ from tests.integration.api.conftest import PROVIDER_SECRET, Api, Person
 PROVIDER = Simulated([PROVIDER_SECRET.encode()])
 WH = 250
 """Of each quarter-hour: a kilowatt."""
+KEYED = (
+    *("finalise", "payments", "payments/manual", "refunds"),
+    *("disputes", "disputes/resolve", "credit-notes"),
+)
+"""What is done with a bill and takes an Idempotency-Key, in an order in which all of it can be done."""
 _QUARTER = timedelta(minutes=15)
 _NUMBERS = count(1)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands import segs_cloud
-from tests.integration.api.bills import customer, midnight, tariff, tell
+from tests.integration.api.bills import KEYED, customer, midnight, tariff, tell
 from tests.integration.api.conftest import PROVIDER_SECRET, Api, Person
 
 
@@ -203,22 +203,30 @@ def test_what_the_provider_did_not_sign_or_not_now_is_refused(api: Api) -> None:
 
 
 def test_a_request_that_is_sent_again_pays_once(api: Api, operator: Person) -> None:
-    """D1."""
+    """D1: whatever is done with a bill is done once, however often the answer was lost."""
     billed = customer(api)
-    invoice_id = billed.run()
-    path = f"/billing/invoices/{invoice_id}"
-    money = {"amount": "5.00", "method": "cash", "reference": f"again {invoice_id}"}
-    for who, where, body in (
-        (billed.owner, "/payments", {"provider": "simulated"}),
-        (operator, "/payments/manual", money),
-        (operator, "/credit-notes", {"amount": "1.00", "reason": "Late"}),
-    ):
-        headers = {"idempotency-key": f"key-{where}-{invoice_id}"}
-        answers = [api.ask("POST", path + where, body, token=who.token, headers=headers) for _ in range(2)]
-        assert [one.status_code for one in answers] == [201, 201]
+    invoice_id = billed.run(finalise="manual")
+    total = Decimal(_bill(api, operator, invoice_id)["total_amount"])
+    money = {"amount": f"{total + 5:.2f}", "method": "cash", "reference": f"again {invoice_id}"}
+    asked: dict[str, tuple[Person, dict[str, Any] | None]] = {
+        "finalise": (operator, None),
+        "payments": (billed.owner, {"provider": "simulated"}),
+        "payments/manual": (operator, money),
+        "refunds": (operator, money | {"amount": "2.00", "reference": f"back {invoice_id}"}),
+        "disputes": (billed.owner, {"reason": "Too much"}),
+        "disputes/resolve": (operator, {"outcome": "rejected", "resolution": "It is right"}),
+        "credit-notes": (operator, {"amount": "1.00", "reason": "Late"}),
+    }
+    for of in KEYED:
+        who, body = asked[of]
+        path, headers = f"/billing/invoices/{invoice_id}/{of}", {"idempotency-key": f"key-{of}-{invoice_id}"}
+        answers = [api.ask("POST", path, body, token=who.token, headers=headers) for _ in range(2)]
+        assert [one.is_success for one in answers] == [True, True], (of, answers[0].text)
         assert answers[0].json() == answers[1].json()
     found = _bill(api, billed.owner, invoice_id)
-    assert (len(found["payments"]), len(found["credit_notes"]), found["paid_amount"]) == (2, 1, "5.00")
+    assert [len(found[part]) for part in ("payments", "disputes", "credit_notes")] == [3, 1, 1]
+    credit = "SELECT amount FROM credit_balances WHERE user_id = %s"
+    assert api.do(credit, billed.owner.user_id) == [(4,)]
 
 
 def test_money_that_an_operator_has_seen_counts_once_and_what_is_too_much_goes_back(api: Api, operator: Person) -> None:

@@ -45,7 +45,7 @@ $$;
 COMMENT ON FUNCTION billing_cycle_plan(text, timestamptz) IS 'The segments of billing_cycle(), as billing_plan() has them; raises SG022';
 
 -- p_energy has of segments that have begun starts_at, known (quarter-hours), import_wh, export_wh, import_varh, peak_wh, quality
--- and estimated. What is not known is 0, or like the known quarter-hours of the same account and period.
+-- and estimated. What is not known is 0, or like the known quarter-hours of the same period.
 CREATE OR REPLACE FUNCTION billing_cycle_rate(p_meter_code text, p_energy jsonb, p_projected boolean, p_now timestamptz)
 RETURNS TABLE (component text, description text, period smallint, tier smallint, quantity numeric, unit text, unit_price numeric, amount numeric, estimated boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
