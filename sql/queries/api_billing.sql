@@ -153,9 +153,9 @@ SELECT to_char(m.month, 'YYYY-MM') AS month, m.missing AS missing_count, m.impor
 FROM what_if_months(%(code)s, %(energy)s) AS m;
 
 -- name: what_if_rate
--- What they would have cost, the cheapest first.
-SELECT r.tariff_id, money_text(sum(r.total), t.currency) AS total_amount,
+-- What they would have cost.
+SELECT r.tariff_id, t.currency, money_text(sum(r.total), t.currency) AS total_amount,
        jsonb_agg(jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'total_amount', money_text(r.total, t.currency),
                                     'peak_kw', trim_scale(round(r.peak_kw, 6))::text) ORDER BY r.month) AS months
 FROM what_if_rate(%(code)s, %(tariffs)s, %(energy)s) AS r JOIN tariffs AS t USING (tariff_id)
-GROUP BY r.tariff_id, t.currency, t.code ORDER BY t.currency, sum(r.total), t.code;
+GROUP BY r.tariff_id, t.currency, t.code ORDER BY t.code;

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -20,6 +21,8 @@ from cloud.db.queries import Queries
 
 router = APIRouter(prefix="/api/v1/billing/meters/{code}", tags=["billing"])
 _QUERIES = Queries("api_billing")
+_AT_ONCE = 8
+"""Tariffs by which a year is rated in one statement, none of which may take long."""
 _MONTH, _YEAR = timedelta(days=33), timedelta(days=400)
 _REASON = (
     "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation; null where there is."
@@ -177,7 +180,8 @@ async def _compared(
         tried = await domain.rows(_QUERIES["what_if_tariffs"], {**named, "tariffs": tariffs})
         days = await domain.row(_QUERIES["what_if_days"], named)
         assert days is not None
-        named |= {"tariffs": [one["tariff_id"] for one in tried if one["reason"] is None], **days}
+        priced = [one["tariff_id"] for one in tried if one["reason"] is None]
+        named |= {"tariffs": priced, **days}
         spans = await domain.rows(_QUERIES["what_if_spans"], named)
     known: list[Row] = []
     rated: list[Row] = []
@@ -185,7 +189,11 @@ async def _compared(
         named["energy"] = (await _energy(databases, meter, spans))["energy"]
         async with databases.domain(caller) as domain:
             known = await domain.rows(_QUERIES["what_if_months"], named)
-            rated = await domain.rows(_QUERIES["what_if_rate"], named)
+            for some in range(0, len(priced), _AT_ONCE):
+                rated += await domain.rows(
+                    _QUERIES["what_if_rate"], named | {"tariffs": priced[some : some + _AT_ONCE]}
+                )
+    rated.sort(key=lambda one: (one["currency"], Decimal(one["total_amount"])))
     found = {one["tariff_id"]: one for one in rated}
     place = {tariff_id: number for number, tariff_id in enumerate(found)}
     in_order = sorted(tried, key=lambda one: place.get(one["tariff_id"], len(place)))
