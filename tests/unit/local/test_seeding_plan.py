@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from local.seeding.curve import QUARTER, Kind, curve
-from local.seeding.folder import Note, SeedFolder, new_passwords
+from local.seeding.folder import LONGEST_DAYS, Note, SeedFolder, days_with_a_month, month_with_bills, new_passwords
 from local.seeding.history import days
 from local.seeding.plan import PEOPLE, REGIONS, Meter, meters
+from local.seeding.prices import code_of, tariffs
 
 BEGIN = datetime(2026, 10, 12, tzinfo=UTC)
 WEEK = 7 * 96
@@ -109,3 +110,20 @@ def test_every_read_is_in_one_batch_and_each_batch_in_time() -> None:
     assert [number for day in batches for number in range(day.first, day.last)] == [*range(note.quarters + 1)]
     assert [day.seq for day in batches] == [1, 2, 3]
     assert all(timedelta() < day.now - (BEGIN + day.first * QUARTER) < timedelta(days=2) for day in batches)
+
+
+def test_whatever_day_it_is_the_history_has_a_whole_month_that_can_be_billed() -> None:
+    for number in range(2 * 366):
+        now = datetime(2027, 7, 1, 0, 5, tzinfo=UTC) + timedelta(days=number)
+        days, month = days_with_a_month(now), month_with_bills(now)
+        end = (month + timedelta(days=32)).replace(day=1)
+        # A day before, since the month begins earlier in the east; three days after, since it ends later in the west.
+        assert (now.date() - timedelta(days=days)) < month
+        assert (now.date() - end).days >= 3
+        assert days <= LONGEST_DAYS
+
+
+def test_every_meter_is_billed_by_a_tariff_of_its_region_and_zone() -> None:
+    offered = {code: (region.region, document["timezone"]) for code, region, document in tariffs()}
+    for meter in _meters():
+        assert offered[code_of(meter.region, meter.kind)] == (meter.region.region, meter.region.timezone)
