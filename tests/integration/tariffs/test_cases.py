@@ -22,8 +22,8 @@ _BILLED = sorted(folder.parent.name for folder in _CASES.glob("*/expected.json")
 
 
 @pytest.fixture(scope="module")
-def database(pg_server: Any, domain_template: str) -> Iterator[psycopg.Connection]:
-    with _database(pg_server, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
+def database(pg_server: Any, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[psycopg.Connection]:
+    with _database(pg_server, pg_owner, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
         yield connection
 
 

@@ -32,9 +32,11 @@ FLAT = {"currency": "JPY", "timezone": "Asia/Tokyo", "interval_s": 3600, "energy
 
 
 @pytest.fixture
-def database(pg_server: Any, domain_template: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+def database(
+    pg_server: Any, pg_owner: psycopg.Connection, domain_template: str
+) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     with (
-        _database(pg_server, template=domain_template) as dsn,
+        _database(pg_server, pg_owner, template=domain_template) as dsn,
         psycopg.connect(dsn, row_factory=dict_row) as connection,
     ):
         connection.execute("SET TIME ZONE 'UTC'")
