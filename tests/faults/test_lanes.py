@@ -141,7 +141,8 @@ async def test_a_database_that_owes_an_answer_for_too_long_is_given_up(empty_db:
         began = time.monotonic()
         with pytest.raises(psycopg.OperationalError, match="no answer within"):
             await one.ask("sleep", (b"10",))
-        assert 0.5 <= time.monotonic() - began < (0.4 if answered else 0) + 0.8
+        # Clocks of event loops go by the millisecond.
+        assert 0.498 <= time.monotonic() - began < (0.4 if answered else 0) + 0.8
         if before is not None:
             assert await before == [(b"", b"0.4")]
         assert await same(one, "again") == "again"
