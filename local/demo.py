@@ -22,6 +22,8 @@ from local.servers.home import locked
 from local.stack import Stack
 
 COMMIT_INTERVAL_S = 1.0
+# Of the history, in each region: nobody likes to wait for a first look. `segs seed` makes more.
+_METERS_OF_REGION = 3
 _SETTLE_S = 60.0
 
 
@@ -59,7 +61,7 @@ def _start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display
     if history:
         # Before there are workers: theirs is another clock than the history's.
         stack.databases.start()
-        seeding.seed(home=home, databases=stack.databases, days=history, say=display.say)
+        seeding.seed(home=home, databases=stack.databases, days=history, of_region=_METERS_OF_REGION, say=display.say)
     stack.start_cloud(meters)
     display.say(f"the API is at {stack.api_url}")
     display.say(f"gateway {name} and its {len(meters.meters)} meters")

@@ -54,7 +54,7 @@ def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
     assert summary["aggregates_1m_rows"] >= 5
     assert summary["first_reading_s"] > 0
     assert summary["edition"] in ("apache", "community")
-    assert any(line.startswith("the intervals of 24 meters add up to their registers; 8 people: ") for line in lines)
+    assert any(line.startswith("the intervals of 9 meters add up to their registers; 8 people: ") for line in lines)
     assert stat.S_IMODE((home / "seed" / "people.csv").stat().st_mode) == 0o600
     left = {name for name, pid in Stack(home=home).running().items() if pid is not None}
     database.stop()
@@ -85,7 +85,7 @@ def test_an_interrupt_of_the_history_ends_it_and_the_next_demo_goes_on_with_it(
 ) -> None:
     demo = _demo(home, "--modbus", "3", "--mqtt", "2", "--history", "4")
     assert demo.stdout is not None
-    while not demo.stdout.readline().startswith("people and 24 meters"):
+    while not demo.stdout.readline().startswith("people and 9 meters"):
         assert demo.poll() is None
     time.sleep(1)
 
