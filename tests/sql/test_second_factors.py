@@ -1,6 +1,7 @@
 """Second factors in the database: which codes were taken, who has to have one."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -83,6 +84,21 @@ def test_confirming_ends_the_sessions_that_gave_no_code(people: People) -> None:
 
     assert [enter(people, mine), enter(people, other)] == ["USER", None]
     assert rotate(people, "other", "next") == "refused"
+
+
+def test_confirming_ends_the_session_of_a_login_without_a_code_that_is_under_way(people: People) -> None:
+    """D11."""
+    people.ask(ADA, "SELECT second_factor_enrol('sealed', %s)", NOW)
+    confirm = "SELECT second_factor_confirm('sealed', %s, '{}', %s, %s) FROM set_config('segs.user_id', '1', true)"
+    with psycopg.connect(people.dsn) as late:
+        opened = late.execute(LOGIN, (HASH, h("late"), NOW + SECOND, None, None)).fetchone()
+        with ThreadPoolExecutor(1) as pool:
+            confirming = pool.submit(at_once, people.dsn, (confirm, (STEP, uuid4(), NOW + SECOND)))
+            with pytest.raises(TimeoutError):
+                confirming.result(0.5)
+            late.commit()
+            assert (opened, confirming.result(10)) == (("opened",), [""])
+    assert rotate(people, "late", "next") == "refused"
 
 
 @pytest.mark.parametrize("statement", ["SELECT second_factor_enrol('x', now())", "SELECT recovery_codes_renew('{}')"])

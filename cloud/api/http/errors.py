@@ -32,6 +32,8 @@ _SECRET = {
 }
 # A database that is away, starting, stopping or full: asked again, it may answer.
 _AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+# Whoever has more to mend finds the rest the next time; an answer is not to be many times what was sent.
+_MOST_FAULTS = 50
 
 
 class Problem(CloudError):
@@ -186,7 +188,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        faults = [_fault(fault) for fault in error.errors()]
+        faults = [_fault(fault) for fault in error.errors()[:_MOST_FAULTS]]
         return problem_response(422, "invalid", "the request makes no sense; errors says where", errors=faults)
 
     @app.exception_handler(WeakPassword)

@@ -143,6 +143,11 @@ def network(address: str | None) -> str:
     return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
 
 
+def client(address: str | None) -> str | None:
+    """Whose passwords are hashed one at a time: the network's, or nobody's where it is not known."""
+    return None if address is None else network(address)
+
+
 class Limited:
     """Counts requests by address, and writes what was counted into the answer's headers."""
 

@@ -21,7 +21,7 @@ from cloud.api.http.errors import (
 )
 from cloud.api.http.fields import Email, Name, Phone, Region
 from cloud.api.http.idempotency import ONCE, OnceIs
-from cloud.api.http.limits import CODES, LOGINS, PROOFS, REFRESHES, REGISTRATIONS, say, take
+from cloud.api.http.limits import CODES, LOGINS, PROOFS, REFRESHES, REGISTRATIONS, client, say, take
 from cloud.api.people import codes
 from cloud.api.people.codes import Otp, Recipient, Sent
 from cloud.api.people.proof import Password, Totp, code_of, require_factor
@@ -228,7 +228,7 @@ async def set_password(
     password = body.password.get_secret_value()
     require_strong(password, email=whose["email"], name=whose["name"])
     # Nobody waits for a row while a password is hashed.
-    hashed = await parts.passwords.hash(password, whose=address)
+    hashed = await parts.passwords.hash(password, whose=client(address))
     async with databases.outside(name) as domain:
         await domain.value(_QUERIES["password_set"], {**proof, "password_hash": hashed, "address": address})
     told = "The password is set. Log in with it."
@@ -260,7 +260,7 @@ async def login(
     if found["retry_after_s"]:
         raise TooMany("too many attempts to log in", retry_after_s=found["retry_after_s"])
     password = body.password.get_secret_value()
-    verdict = await parts.passwords.verify(password, found["password_hash"], whose=address)
+    verdict = await parts.passwords.verify(password, found["password_hash"], whose=client(address))
     if not verdict.right:
         raise CredentialsRefused(_REFUSED)
     token = tokens.generate()
@@ -274,7 +274,7 @@ async def login(
         "lifetime_s": parts.identity.refresh_token_s,
         "now": now,
         # Hashed with other parameters than are asked for today; now the password is at hand.
-        "new_hash": await parts.passwords.hash(password, whose=address) if verdict.outdated else None,
+        "new_hash": await parts.passwords.hash(password, whose=client(address)) if verdict.outdated else None,
     }
     async with databases.outside(name) as domain:
         session = await domain.row(_QUERIES["login_succeed"], opened)

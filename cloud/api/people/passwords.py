@@ -7,7 +7,7 @@ from cloud.api.caller import Address, CallerIs, DatabasesAre, Now, PartsAre, Req
 from cloud.api.http.envelope import Body, Done, Success, problems
 from cloud.api.http.errors import Busy, CodeRefused, PasswordRefused, WeakPasswordRefused
 from cloud.api.http.fields import Email
-from cloud.api.http.limits import CODES, PROOFS, take
+from cloud.api.http.limits import CODES, PROOFS, client, take
 from cloud.api.people import codes
 from cloud.api.people.codes import Otp, Recipient, Sent
 from cloud.api.people.proof import Password, prove_password
@@ -61,7 +61,7 @@ async def reset_password(
     password = body.password.get_secret_value()
     require_strong(password, email=body.email, name="")
     # Hashed whether the code is right or not: the time that it takes tells nothing.
-    hashed = await parts.passwords.hash(password, whose=address)
+    hashed = await parts.passwords.hash(password, whose=client(address))
     async with databases.outside(name) as domain:
         user_id = await codes.subject(domain, body.email, _RESET)
         given = {
@@ -94,7 +94,7 @@ async def change_password(
     secrets = await prove_password(databases, parts, caller, body.old_password, address)
     password = body.new_password.get_secret_value()
     require_strong(password, email=secrets["email"], name=secrets["name"])
-    hashed = await parts.passwords.hash(password, whose=address)
+    hashed = await parts.passwords.hash(password, whose=client(address))
     changed = {
         "old_hash": secrets["password_hash"],
         "new_hash": hashed,

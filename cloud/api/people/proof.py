@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from cloud.api.database import Caller, Databases, Row
 from cloud.api.http.envelope import Body
 from cloud.api.http.errors import Busy, PasswordRefused, Problem, SecondFactorRefused, SecondFactorRequired, TooMany
-from cloud.api.http.limits import PASSWORDS, take_account
+from cloud.api.http.limits import PASSWORDS, client, take_account
 from cloud.api.parts import Parts
 from cloud.db.queries import Queries
 from cloud.identity import totp
@@ -53,7 +53,7 @@ async def prove_password(
     assert secrets is not None
     user_id = caller.access.user_id
     await take_account(databases, PASSWORDS, user_id=user_id, request_id=caller.request_id, now=caller.now)
-    verdict = await parts.passwords.verify(password.get_secret_value(), secrets["password_hash"], whose=address)
+    verdict = await parts.passwords.verify(password.get_secret_value(), secrets["password_hash"], whose=client(address))
     if not verdict.right:
         raise PasswordRefused("this is not your password", where="body.password")
     async with databases.domain(caller, limited=True) as domain:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
@@ -87,6 +87,8 @@ class Ended(BaseModel):
 class Listing(BaseModel):
     """Which devices."""
 
+    model_config = ConfigDict(extra="forbid")
+
     ended: Annotated[bool, Field(description="Those too that it read once.")] = False
 
 
@@ -138,8 +140,9 @@ async def import_(
 ) -> Recorded[Made]:
     """Register the devices of a CSV file in UTF-8, with the fields of a single registration as columns: all or none,
     unless `partial` is said. Those that are registered already are left as they are."""
-    table = read_table(await request.body(), NewDevice, alone=("device",), region=how.region)
     async with staff(databases, caller, "devices", details={"gateway": name}) as domain:
+        # Of nobody who may not import it is even looked at.
+        table = read_table(await request.body(), NewDevice, alone=("device",), region=how.region)
         rows = await domain.rows(_QUERIES["devices"], {"name": name, "ended": False})
         known = {row["device"]: row["meter"] for row in rows}
 

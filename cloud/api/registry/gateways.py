@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, DatabasesAre
@@ -123,6 +123,8 @@ class GatewayChange(Body):
 
 class Revoking(BaseModel):
     """How a key is revoked."""
+
+    model_config = ConfigDict(extra="forbid")
 
     last: Annotated[bool, Field(description="Revoke it even if the gateway then has none, and delivers nothing.")] = (
         False

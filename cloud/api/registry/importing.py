@@ -5,6 +5,7 @@ import io
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import psycopg
@@ -211,16 +212,19 @@ def _fault(line: int, fault: Mapping[str, Any], cells: Mapping[str, str], model:
     """What a model says of a cell, and what the column is for."""
     column = str(fault["loc"][0]) if fault["loc"] else None
     message = str(fault["msg"]).removeprefix("Value error, ")
-    about = None if column is None else _about(model, column)
+    about = None if column is None else _about(model).get(column)
     return _told(line, column, cells, f"{message}; {about}" if about else message)
 
 
-def _about(model: type[Body], column: str) -> str | None:
-    schema = model.model_json_schema()["properties"].get(column, {})
-    found = schema.get("description") or next(
-        (one["description"] for one in schema.get("anyOf", []) if "description" in one), None
-    )
-    return None if found is None else str(found).rstrip(".")
+@cache
+def _about(model: type[Body]) -> Mapping[str, str]:
+    """What each column is for. To describe a model takes some ms, and a table may have a fault in every cell."""
+    found: dict[str, str] = {}
+    for column, schema in model.model_json_schema()["properties"].items():
+        told = next((one["description"] for one in (schema, *schema.get("anyOf", [])) if "description" in one), None)
+        if told is not None:
+            found[column] = str(told).rstrip(".")
+    return found
 
 
 def _refusal(line: int, cells: Mapping[str, str], error: psycopg.Error) -> Fault:

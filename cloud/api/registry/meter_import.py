@@ -26,8 +26,9 @@ async def import_(
 ) -> Recorded[Made]:
     """Register the meters of a CSV file in UTF-8, with the fields of a new meter as columns: all or none, unless
     `partial` is said. Every row is looked at, and each that is refused is told with its place and what to do."""
-    table = read_table(await request.body(), NewMeter, alone=("model", "serial"), region=how.region)
     async with staff(databases, caller, "meters", details={"import": caller.request_id}) as domain:
+        # Of nobody who may not import it is even looked at.
+        table = read_table(await request.body(), NewMeter, alone=("model", "serial"), region=how.region)
 
         async def make(row: NewMeter) -> tuple[str, bool]:
             return await add(domain, row, now=caller.now), True

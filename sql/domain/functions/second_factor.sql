@@ -84,6 +84,8 @@ CREATE OR REPLACE FUNCTION second_factor_confirm(
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
+    -- Whoever is just logging in, as login_succeed locks, gave no code either: their session is seen below, or they are asked.
+    PERFORM FROM users u WHERE u.user_id = caller_id() FOR NO KEY UPDATE;
     UPDATE second_factors SET confirmed_at = greatest(p_now, created_at), last_step = p_step
      WHERE user_id = caller_id() AND confirmed_at IS NULL AND sealed_secret = p_sealed_secret;
     IF NOT FOUND THEN
