@@ -52,7 +52,7 @@ GRANT SELECT ON payment_transactions TO segs_api, segs_worker, segs_readonly;
 CREATE TABLE IF NOT EXISTS payment_events (
     provider text NOT NULL,
     event_id text NOT NULL CHECK (event_id <> '' AND length(event_id) <= 200),
-    message_sha256 bytea NOT NULL CHECK (length(message_sha256) = 32),
+    message_sha256 text NOT NULL CHECK (message_sha256 ~ '^[0-9a-f]{64}$'),
     payment_id bigint REFERENCES payment_transactions ON DELETE RESTRICT,
     received_at timestamptz NOT NULL,
     PRIMARY KEY (provider, event_id)
@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS payment_events (
 COMMENT ON TABLE payment_events IS 'What providers told: each event counts once, however often it comes';
 COMMENT ON COLUMN payment_events.provider IS 'Who told it';
 COMMENT ON COLUMN payment_events.event_id IS 'The provider''s own number of the event';
-COMMENT ON COLUMN payment_events.message_sha256 IS 'SHA-256 of its body: the same number with another body is refused';
+COMMENT ON COLUMN payment_events.message_sha256 IS 'SHA-256 of its body, in hexadecimal: the same number with another body is refused';
 COMMENT ON COLUMN payment_events.payment_id IS 'The transaction that it is about';
 COMMENT ON COLUMN payment_events.received_at IS 'When it came first';
 CREATE OR REPLACE TRIGGER payment_events_audit AFTER INSERT OR UPDATE OR DELETE ON payment_events

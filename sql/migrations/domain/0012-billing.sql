@@ -74,7 +74,7 @@ CREATE TABLE invoice_banks (
 CREATE TABLE payment_events (
     provider text NOT NULL,
     event_id text NOT NULL CHECK (event_id <> '' AND length(event_id) <= 200),
-    message_sha256 bytea NOT NULL CHECK (length(message_sha256) = 32),
+    message_sha256 text NOT NULL CHECK (message_sha256 ~ '^[0-9a-f]{64}$'),
     payment_id bigint REFERENCES payment_transactions ON DELETE RESTRICT,
     received_at timestamptz NOT NULL,
     PRIMARY KEY (provider, event_id)

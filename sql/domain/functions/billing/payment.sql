@@ -78,11 +78,11 @@ BEGIN
     END IF;
     PERFORM set_config('segs.actor', 'provider:' || p_provider, true);
     -- The second of two at the same instant waits here for the first.
-    INSERT INTO payment_events (provider, event_id, message_sha256, received_at) VALUES (p_provider, p_event_id, p_sha256, p_now) ON CONFLICT DO NOTHING;
+    INSERT INTO payment_events (provider, event_id, message_sha256, received_at) VALUES (p_provider, p_event_id, encode(p_sha256, 'hex'), p_now) ON CONFLICT DO NOTHING;
     repeated := NOT FOUND;
     IF repeated THEN
         SELECT e.* INTO STRICT v_there FROM payment_events e WHERE e.provider = p_provider AND e.event_id = p_event_id;
-        IF v_there.message_sha256 <> p_sha256 THEN
+        IF v_there.message_sha256 <> encode(p_sha256, 'hex') THEN
             RAISE EXCEPTION '% told of event % before, and otherwise', p_provider, p_event_id USING ERRCODE = 'SG105', HINT = 'Nothing was changed.';
         END IF;
         payment_id := v_there.payment_id;
