@@ -18,6 +18,7 @@ from cloud.db.patience import Patience
 
 # What was prepared is no longer what the database has: a plan of other columns, or nothing of that name.
 _STALE = frozenset({"0A000", "26000"})
+_ENDING = frozenset({b"FATAL", b"PANIC"})
 Row = tuple[bytes | None, ...]
 """Values as the server writes them, in UTF-8."""
 
@@ -145,6 +146,10 @@ class Lane:
                     continue
                 if result.status == pq.ExecStatus.PIPELINE_SYNC:
                     self._told()
+                elif result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in _ENDING:
+                    # The server says that it goes; the end of its process may be a while.
+                    self._lose(result.get_error_message())
+                    return
                 else:
                     self._answer = result
         except psycopg.OperationalError as error:

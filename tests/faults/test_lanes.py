@@ -110,6 +110,7 @@ async def test_who_waits_on_a_connection_that_dies_hears_so_and_the_next_has_ano
         began = time.monotonic()
         lost = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(error, psycopg.OperationalError) for error in lost)
+        assert all("terminating connection due to administrator command" in str(error) for error in lost)
         assert time.monotonic() - began < 2
         assert await backend(one) != pid
 
