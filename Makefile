@@ -38,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/segs demo --seconds $(DEMO_SECONDS)
 
-# Four workers on two cores: half of their time is waiting. They keep to the order of tests/conftest.py. Tests start
+# Three workers on two cores: much of their time is waiting. They keep to the order of tests/conftest.py. Tests start
 # hundreds of processes of ours, each of which would compile what it imports if Python were told to keep no bytecode.
 test: $(READY)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder

@@ -30,7 +30,7 @@ class Words:
         return f"{sign}{whole}{self.point}{fraction}" if fraction else f"{sign}{whole}"
 
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # noqa: SIM905 - one row of them reads better
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 ENGLISH = Words(
     said={

@@ -7,7 +7,7 @@ Format: https://www.sqlite.org/fileformat2.html, "The WAL File Format".
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,10 @@ class _Frame(msgspec.Struct, frozen=True):
 
     start: int
     pages: int
-    salts: bytes
+    content: bytes
+
+    def salts(self) -> bytes:
+        return self.content[8:16]
 
 
 def require_whole_log(path: Path, *, page_bytes: int) -> bool:
@@ -36,25 +39,27 @@ def require_whole_log(path: Path, *, page_bytes: int) -> bool:
     newest were on the disk once. Of pages of another size than `page_bytes`, as 0.1.0 had, nothing could be salvaged.
     """
     with on_disk(log_of(path)) as log:
-        if log and not (path.exists() and path.stat().st_size):
+        head = log[:WAL_HEADER]
+        if head and not (path.exists() and path.stat().st_size):
             raise BufferDamaged("there is a write-ahead log, and no file that it is of")
-        if not _is_sound(log[:WAL_HEADER]):
+        if not _is_sound(head):
             if _size_in_file(path) == page_bytes and any(frame.pages for frame in _frames(log, page_bytes)):
                 raise BufferDamaged("the head of its write-ahead log is not what was written")
             return False
-        if _size(log) != page_bytes:
+        if _size(head) != page_bytes:
             return False
-        end = _read_by_sqlite(log, page_bytes)
-        left = (frame for frame in _frames(log, page_bytes) if frame.start >= end and _is_of_now(frame, log))
+        end = _read_by_sqlite(head, _frames(log, page_bytes))
+        left = (frame for frame in _frames(log, page_bytes, end) if _is_of_now(frame, head))
         commits = sum(frame.pages > 0 for frame in left)
         if commits > 1:
             raise BufferDamaged(f"its write-ahead log is damaged after byte {end}, and {commits} commits follow")
         return commits == 1
 
 
-def _is_of_now(frame: _Frame, log: Bytes) -> bool:
+def _is_of_now(frame: _Frame, head: bytes) -> bool:
     """An older one has two other salts, and one byte is of one of them."""
-    return frame.salts[:4] == log[16:20] or frame.salts[4:] == log[20:24]
+    salts = frame.salts()
+    return salts[:4] == head[16:20] or salts[4:] == head[20:24]
 
 
 def _is_sound(head: bytes) -> bool:
@@ -62,11 +67,11 @@ def _is_sound(head: bytes) -> bool:
         len(head) == WAL_HEADER
         and int.from_bytes(head[:4], "big") in (_MAGIC, _MAGIC + 1)
         and is_page_size(_size(head))
-        and _summed(head[:24], (0, 0), head) == _stored(head, 24)
+        and _summed(head[:24], (0, 0), head) == _stored(head[24:])
     )
 
 
-def _size(head: Bytes) -> int:
+def _size(head: bytes) -> int:
     return int.from_bytes(head[8:12], "big")
 
 
@@ -75,37 +80,37 @@ def _size_in_file(path: Path) -> int:
         return int.from_bytes(file[16:18], "big")
 
 
-def _frames(log: Bytes, size: int) -> Iterator[_Frame]:
-    """Those that are whole by their length, and of a page."""
+def _frames(log: Bytes, size: int, since: int = WAL_HEADER) -> Iterator[_Frame]:
+    """Those that are whole by their length, and of a page; from byte `since` on."""
     length = FRAME_HEADER + size
-    for start in range(WAL_HEADER, len(log) - length + 1, length) if size else ():
-        if any(log[start : start + 4]):
-            yield _Frame(start, int.from_bytes(log[start + 4 : start + 8], "big"), log[start + 8 : start + 16])
+    for start in range(since, len(log) - length + 1, length):
+        content = log[start : start + length]
+        if any(content[:4]):
+            yield _Frame(start, int.from_bytes(content[4:8], "big"), content)
 
 
-def _read_by_sqlite(log: Bytes, size: int) -> int:
+def _read_by_sqlite(head: bytes, frames: Iterable[_Frame]) -> int:
     """Where the frames end that belong to whole commits, each as it was written, and after whole ones alone."""
-    end, sums = WAL_HEADER, _stored(log, 24)
-    for frame in _frames(log, size):
-        head, page = frame.start + 8, frame.start + FRAME_HEADER
-        if frame.salts != log[16:24]:
+    end, sums = WAL_HEADER, _stored(head[24:])
+    for frame in frames:
+        if frame.salts() != head[16:24]:
             break
-        sums = _summed(log[page : page + size], _summed(log[frame.start : head], sums, log), log)
-        if sums != _stored(log, head + 8):
+        sums = _summed(frame.content[FRAME_HEADER:], _summed(frame.content[:8], sums, head), head)
+        if sums != _stored(frame.content[16:FRAME_HEADER]):
             break
         if frame.pages:
-            end = page + size
+            end = frame.start + len(frame.content)
     return end
 
 
-def _stored(log: Bytes, at: int) -> tuple[int, int]:
-    return int.from_bytes(log[at : at + 4], "big"), int.from_bytes(log[at + 4 : at + 8], "big")
+def _stored(sums: bytes) -> tuple[int, int]:
+    return int.from_bytes(sums[:4], "big"), int.from_bytes(sums[4:8], "big")
 
 
-def _summed(data: bytes, sums: tuple[int, int], log: Bytes) -> tuple[int, int]:
+def _summed(data: bytes, sums: tuple[int, int], head: bytes) -> tuple[int, int]:
     """The checksum of `data` that follows on `sums`."""
     words = array("I", data)
-    if (log[3:4][0] & 1) != (sys.byteorder == "big"):
+    if (head[3] & 1) != (sys.byteorder == "big"):
         words.byteswap()
     first, second = sums
     for even, odd in zip(words[::2], words[1::2], strict=True):

@@ -289,7 +289,8 @@ def test_questions_under_way_of_a_telemetry_database_that_hangs_end_in_time(clou
         [names] = blocker.execute(tables + "::regnamespace", ["public"]).fetchall()[0]
         blocker.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
         under_way = [pool.submit(asks.timed, path) for path in paths]
-        time.sleep(0.7)
+        waiting = "SELECT count(DISTINCT pid) >= 3 FROM pg_locks WHERE NOT granted"
+        assert within(10, lambda: blocker.execute(waiting).fetchone() == (True,))
         with frozen(cloud.telemetry):
             for status, seconds in (each.result() for each in under_way):
                 assert (status, seconds < 15) == (503, True)

@@ -27,7 +27,7 @@ _MONTH, _YEAR = timedelta(days=33), timedelta(days=400)
 _REASON = (
     "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation; null where there is."
 )
-_MONTHS = "InvoiceDetails months before this one, at most; quarter-hours are kept for a year."
+_MONTHS = "Whole months before this one, at most; quarter-hours are kept for a year."
 
 
 class ExpectedLine(BaseModel):

@@ -74,3 +74,14 @@ async def test_damage_that_comes_while_it_is_open_ends_with_the_next_opening(tmp
         await store.commit([reading(20)])
     assert sorted(int(str(one.values["energy_import_wh"])) for one in kept(tmp_path)) == list(range(21))
     assert len(files(tmp_path, "buffer.sqlite.damaged-*")) == 1
+
+
+async def test_what_was_set_aside_and_gives_nothing_now_holds_up_nobody(tmp_path: Path) -> None:
+    """E21, E32: the disk may give it at a later opening; until then it is told, and stays."""
+    aside = tmp_path / "buffer.sqlite.unread-7"
+    aside.mkdir()
+    (aside / "what a disk made of it").touch()
+    async with opened(tmp_path) as store:
+        await store.commit([reading(1)])
+    assert [int(str(one.values["energy_import_wh"])) for one in kept(tmp_path)] == [1]
+    assert aside.exists()
