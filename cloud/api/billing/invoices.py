@@ -1,6 +1,8 @@
 """Bills: what was billed, whose meter took how much, what is paid and what is open."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -10,9 +12,9 @@ from starlette.responses import Response
 from cloud.api.access import reach
 from cloud.api.billing.forms import Invoice, InvoiceDetails, Kind, Month, Status, first_day
 from cloud.api.caller import CallerIs, DatabasesAre, PartsAre
-from cloud.api.database import Transaction
+from cloud.api.database import Caller, Databases, Transaction
 from cloud.api.http.envelope import Success, problems
-from cloud.api.http.errors import NotFound
+from cloud.api.http.errors import Forbidden, NotFound
 from cloud.api.http.etag import IfNoneMatch, polled, polled_one, tagged
 from cloud.api.http.fields import printable
 from cloud.api.http.paging import Paging, page
@@ -115,6 +117,16 @@ async def looked(domain: Transaction, invoice_id: int) -> None:
     """Writes down that an operator or admin looks at a bill."""
     if domain.role != "USER":
         await domain.row(_QUERIES["look"], {"what": "billing/invoices", "invoice": invoice_id})
+
+
+@asynccontextmanager
+async def kept(databases: Databases, caller: Caller, invoice_id: int) -> AsyncIterator[Transaction]:
+    """A transaction of an operator or an admin who does something with a bill, after looked(). Raises Forbidden."""
+    async with databases.domain(caller) as domain:
+        if domain.role == "USER":
+            raise Forbidden("this is for operators and admins")
+        await looked(domain, invoice_id)
+        yield domain
 
 
 async def whole(domain: Transaction, invoice_id: int) -> InvoiceDetails:

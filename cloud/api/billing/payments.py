@@ -9,11 +9,11 @@ from pydantic import Field
 
 from cloud.api.access import reach
 from cloud.api.billing.forms import Method, Paid, Payment, Reference, decimal
-from cloud.api.billing.invoices import InvoiceId, looked
+from cloud.api.billing.invoices import InvoiceId, kept, looked
 from cloud.api.caller import CallerIs, DatabasesAre, PartsAre
 from cloud.api.database import Caller, Databases, Transaction
 from cloud.api.http.envelope import Body, Success, problems
-from cloud.api.http.errors import Forbidden, Malformed
+from cloud.api.http.errors import Malformed
 from cloud.api.http.fields import Instant
 from cloud.api.http.idempotency import ONCE, Once, OnceIs
 from cloud.db.queries import Queries
@@ -122,10 +122,7 @@ async def _moved(
     wanted: dict[str, object],
     message: str,
 ) -> Success[Payment]:
-    async with databases.domain(caller) as domain:
-        if domain.role == "USER":
-            raise Forbidden("this is for operators and admins")
-        await looked(domain, invoice_id)
+    async with kept(databases, caller, invoice_id) as domain:
 
         async def work() -> Success[Payment]:
             made = await domain.value(_QUERIES[query], {**wanted, "invoice": invoice_id, "now": caller.now})

@@ -7,11 +7,10 @@ from pydantic import Field
 
 from cloud.api.access import reach
 from cloud.api.billing.forms import InvoiceDetails, Paid, Sentence, decimal
-from cloud.api.billing.invoices import InvoiceId, looked, whole
+from cloud.api.billing.invoices import InvoiceId, kept, looked, whole
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases
 from cloud.api.http.envelope import Body, Success, problems
-from cloud.api.http.errors import Forbidden
 from cloud.api.http.idempotency import ONCE, Once, OnceIs
 from cloud.db.queries import Queries
 
@@ -105,10 +104,7 @@ async def credit(
 ) -> Success[InvoiceDetails]:
     """Take a bill back by a credit note, all of it or an amount; the answer is the credit note. What was paid of it is
     the customer's credit. What went back whole, the next run bills again."""
-    async with databases.domain(caller) as domain:
-        if domain.role == "USER":
-            raise Forbidden("this is for operators and admins")
-        await looked(domain, invoice_id)
+    async with kept(databases, caller, invoice_id) as domain:
 
         async def work() -> Success[InvoiceDetails]:
             asked = {"invoice": invoice_id, "amount": decimal(body.amount), "reason": body.reason, "now": caller.now}
@@ -128,10 +124,7 @@ async def _kept(
     message: str,
 ) -> Success[InvoiceDetails]:
     """What operators and admins do with a bill; it, as it is then."""
-    async with databases.domain(caller) as domain:
-        if domain.role == "USER":
-            raise Forbidden("this is for operators and admins")
-        await looked(domain, invoice_id)
+    async with kept(databases, caller, invoice_id) as domain:
 
         async def work() -> Success[InvoiceDetails]:
             await domain.value(_QUERIES[query], {**wanted, "invoice": invoice_id, "now": caller.now})

@@ -14,7 +14,7 @@ async def test_workers_set_overdue_together_and_leave_what_somebody_is_paying(wo
     late = world.now + timedelta(days=60)
 
     async def work(worker: Overdue) -> None:
-        while await worker.step(None, late):  # type: ignore[arg-type]
+        while await worker.step(None, late):
             pass
 
     with world.domain.transaction():
@@ -24,5 +24,5 @@ async def test_workers_set_overdue_together_and_leave_what_somebody_is_paying(wo
         assert world.one("SELECT count(*) FROM invoices WHERE status = 'overdue'") == 24
     await work(workers[0])
     assert world.one("SELECT count(*) FROM invoices WHERE status = 'overdue'") == 24
-    await Overdue(dsn=world.domain_dsn).step(None, late + timedelta(minutes=5))  # type: ignore[arg-type]
+    await Overdue(dsn=world.domain_dsn).step(None, late + timedelta(minutes=5))
     assert world.one("SELECT count(*) FROM invoices WHERE status = 'overdue'") == 25
