@@ -15,11 +15,21 @@ from cloud.api.http.requests import Bounded, Named
 from cloud.api.measured import exports, latest, live, region_reads, telemetry
 from cloud.api.measured.shortcut import Shortcut
 from cloud.api.parts import Parts
-from cloud.api.people import accounts, audit, auth, passwords, preferences, second_factor, sessions, users
+from cloud.api.people import (
+    accounts,
+    audit,
+    login,
+    passwords,
+    preferences,
+    registration,
+    second_factor,
+    sessions,
+    users,
+)
 from cloud.api.registry import claims, devices, gateways, meter_history, meter_import, meters, regions
 from cloud.api.registry.importing import MOST_BYTES
 
-_PEOPLE = (auth, passwords, second_factor, sessions, users, preferences, accounts)
+_PEOPLE = (registration, login, passwords, second_factor, sessions, users, preferences, accounts)
 _REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions)
 _MEASURED = (latest, telemetry, region_reads, exports, live)
 _BILLING = (invoices, payments, settling, forecast, runs, webhooks)
@@ -84,9 +94,9 @@ def build(parts: Parts | None) -> Application:
 
 
 def _tags() -> list[dict[str, str]]:
-    """What the first module of each tag says of itself."""
-    told: dict[str, str] = {}
+    """What the modules of each tag say of themselves."""
+    told: dict[str, list[str]] = {}
     for resource in _RESOURCES:
         for tag in resource.router.tags:
-            told.setdefault(str(tag), " ".join((resource.__doc__ or "").split()))
-    return [{"name": tag, "description": text} for tag, text in told.items()]
+            told.setdefault(str(tag), []).append(" ".join((resource.__doc__ or "").split()))
+    return [{"name": tag, "description": " ".join(texts)} for tag, texts in told.items()]

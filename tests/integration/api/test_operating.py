@@ -83,7 +83,7 @@ def test_a_fault_that_nobody_foresaw_tells_its_place_and_no_secret(api: Api) -> 
     ] * 2
     failed = [line for line in _lines(api, "the-fault-of-a-trigger") if line["event"] == "failed"]
     assert [line["sqlstate"] for line in failed] == ["XX001", "XX001"]
-    assert all("cloud/api/people/auth.py" in json.dumps(line["frames"]) for line in failed)
+    assert all("cloud/api/people/login.py" in json.dumps(line["frames"]) for line in failed)
     log = api.log.read_text()
     for secret in (PASSWORD, refresh, person.email):
         assert secret not in log
