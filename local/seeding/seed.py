@@ -52,7 +52,7 @@ def seed(
     else:
         note = _new(days, of_region, now)
         their_meters = _meters_of(note)
-        say(f"people and {len(their_meters)} meters in {len(REGIONS)} regions, and their history of the last {days} days and today")
+        say(f"people and {len(their_meters)} meters in {len(REGIONS)} regions, and {days} days of history before today")
         _register(databases, folder, note, their_meters, now)
     with psycopg.connect(databases.dsn("domain")) as domain, psycopg.connect(databases.dsn("telemetry")) as telemetry:
         copy_registry(domain, telemetry)
