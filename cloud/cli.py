@@ -1,9 +1,10 @@
 """`segs-cloud`: the commands of a cloud host."""
 
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version as release
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import psycopg
 import typer
@@ -28,8 +29,6 @@ from cloud.tariffs.cli import app as tariff_app
 from cloud.users.cli import app as user_app
 from cloud.vee.cli import app as vee_app
 from cloud.workers.cli import worker
-
-_Error = TypeVar("_Error", bound=Exception)
 
 app = group(help="The metering cloud.")
 app.add_typer(audit_app, name="audit")
@@ -118,25 +117,34 @@ def main() -> None:
     configure()
     try:
         app()
-    except* (CloudError, OSError) as errors:
-        failure = _first(errors)
-        _fail(str(failure), failure.exit_status if isinstance(failure, CloudError) else 1)
-    except* UnicodeEncodeError:
-        _fail("an argument is no text in UTF-8; write it again, letter by letter", 2)
-    except* psycopg.Error as errors:
-        error = _first(errors)
-        refusal = domain_error(error)
-        if refusal is None and not isinstance(error, psycopg.OperationalError):
+    except Exception as error:
+        told = [_told(one) for one in _each(error)]
+        if None in told:
             raise
-        _fail(str(refusal or error).strip(), 1)
+        message, status = next(filter(None, told))
+        print(f"segs-cloud: {message}", file=sys.stderr)
+        sys.exit(status)
 
 
-def _first(group: ExceptionGroup[_Error]) -> _Error:
-    """Groups nest as task groups do; one failure is enough for one line."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+def _each(error: Exception) -> Iterator[Exception]:
+    """Groups nest as task groups do."""
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from _each(one)
+    else:
+        yield error
 
 
-def _fail(message: str, status: int) -> None:
-    print(f"segs-cloud: {message}", file=sys.stderr)
-    raise SystemExit(status)
+def _told(error: Exception) -> tuple[str, int] | None:
+    """The line and the exit status; None of what is a mistake of ours."""
+    if isinstance(error, CloudError):
+        return str(error), error.exit_status
+    if isinstance(error, OSError):
+        return str(error), 1
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument is no text in UTF-8; write it again, letter by letter", 2
+    if isinstance(error, psycopg.Error):
+        refusal = domain_error(error)
+        if refusal is not None or isinstance(error, psycopg.OperationalError):
+            return str(refusal or error).strip(), 1
+    return None
