@@ -85,6 +85,16 @@ def test_regions_of_an_operator_count_from_the_next_statement_on(people: People)
     assert people.keys(OPS, "meters") == set()
 
 
+def test_who_was_an_operator_once_looks_after_no_region_when_they_are_one_again(people: People) -> None:
+    """D11, D12: what was taken away does not come back by itself."""
+    for role in ("USER", "OPERATOR"):
+        people.ask(ROOT, "SELECT account_role(3, %s, %s)", role, NOW)
+
+    assert people.keys(OPS, "meters") == set()
+    people.ask(ROOT, "SELECT account_regions(3, '{north}', %s)", NOW)
+    assert people.keys(OPS, "meters") == {1, 2}
+
+
 def test_who_leaves_is_nobody_and_their_bills_and_reads_stay(people: People) -> None:
     """D7."""
     bills = people.owner.execute("SELECT * FROM invoices ORDER BY 1").fetchall()

@@ -187,6 +187,17 @@ def test_one_address_is_sent_ten_codes_in_an_hour_whoever_asks(people: People) -
     assert sent == [True] * 10 + [False] * 2
 
 
+def test_strangers_in_many_networks_use_up_no_code_of_who_is_known(people: People) -> None:
+    """D10, D11: nobody is kept from their own mailbox."""
+    login(people, at=-DAY)  # from 192.0.2.1
+    for n in range(12):
+        send(people, ADA, str(n), f"198.51.100.{n}", at=n * SECOND, purpose="reset_password")
+
+    assert send(people, ADA, "333333", "198.51.100.99", at=MINUTE, purpose="reset_password") is False
+    own = [send(people, ADA, str(n), "192.0.2.1", at=MINUTE, purpose="reset_password") for n in range(6)]
+    assert own == [True] * 5 + [False]
+
+
 def test_a_code_that_resets_a_password_is_good_only_where_it_was_asked_for(people: People) -> None:
     """D10: whoever guesses from elsewhere guesses at nothing."""
     send(people, ADA, "111111", WORK, purpose="reset_password")

@@ -32,7 +32,8 @@ BEGIN
     SELECT count(*) FILTER (WHERE o.asked_from = v_network), count(*) INTO v_asked, v_all
       FROM otp_verifications o
      WHERE o.user_id = p_user_id AND o.purpose = p_purpose AND o.created_at > p_now - INTERVAL '1 hour';
-    IF v_asked >= 5 OR v_all >= 10 THEN
+    -- Strangers in many networks use up what strangers have, and not what the user has where they are known.
+    IF v_asked >= 5 OR v_all >= 10 AND login_place(p_user_id, p_address, p_now) = '' THEN
         RETURN false;
     END IF;
     IF v_details IS NULL THEN
@@ -52,7 +53,7 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION otp_issue(integer, text, bytea, bytea, interval, timestamptz, inet, jsonb) IS 'Makes a code the one open code for a user, a purpose and the network that asks, and puts it, sealed, into the outbox; p_details are what a registration says, NULL for those of the code before. False, and nothing is sent, after 5 codes in an hour for this network, or 10 for all. Wrong guesses at earlier codes go on counting';
+COMMENT ON FUNCTION otp_issue(integer, text, bytea, bytea, interval, timestamptz, inet, jsonb) IS 'Makes a code the one open code for a user, a purpose and the network that asks, and puts it, sealed, into the outbox; p_details are what a registration says, NULL for those of the code before. False, and nothing is sent, after 5 codes in an hour for this network, or, in one where the user is not known, 10 for all. Wrong guesses at earlier codes go on counting';
 GRANT EXECUTE ON FUNCTION otp_issue(integer, text, bytea, bytea, interval, timestamptz, inet, jsonb) TO segs_api;
 
 CREATE OR REPLACE FUNCTION otp_use(

@@ -55,7 +55,9 @@ BEGIN
     UPDATE users SET role = p_role WHERE user_id = p_user_id AND role <> p_role;
     IF FOUND THEN
         PERFORM sessions_revoke(p_user_id, 'role_changed', p_now);
+        -- Whoever is to be an operator again some day is told anew where.
+        DELETE FROM operator_regions WHERE user_id = p_user_id;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION user_role_set(integer, text, timestamptz) IS 'Gives a user another role; they log in anew';
+COMMENT ON FUNCTION user_role_set(integer, text, timestamptz) IS 'Gives a user another role; they log in anew, and look after no region until they are given one';
