@@ -28,7 +28,7 @@ _PASSWORD = "correct horse battery"
 # The parameters of cloud.identity.passwords.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=47_104, parallelism=1)
 _PEOPLE = 50
-_WRONG, _GUESSING = 1000, 4
+_WRONG, _GUESSING = 1000, 100
 
 
 def run(*, logins: int, rounds: int, home: Path) -> list[Result]:
@@ -65,7 +65,8 @@ def run(*, logins: int, rounds: int, home: Path) -> list[Result]:
             usage.look()
             cpu.append(1000 * usage.cpu_s / logins)
             cpu_alone.append(1000 * alone_cpu_s / logins)
-        beside = [_beside(url, log_in) for _ in range(rounds)]
+        # Once: their answers are held back, so that a thousand take their time.
+        beside = [_beside(url, log_in)]
     results = [
         Result(
             name=f"login: a right password over HTTP, {how}",

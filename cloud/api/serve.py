@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
 from cloud.api.http.limits import Requests
+from cloud.api.http.pace import Pace
 from cloud.api.measured.quick import DOMAIN, TELEMETRY, Quick
 from cloud.api.parts import Parts
 from cloud.api.settings import ApiSettings
@@ -90,6 +91,7 @@ async def serve(
                 identity=identity,
                 ready=ready,
                 trusted=settings.trusted_proxies,
+                pace=Pace(even=not identity.development),
                 requests=Requests(per_minute=settings.api_requests_per_minute),
                 cors_origins=cors_origins,
                 providers=providers,

@@ -5,10 +5,9 @@ import re
 import secrets
 import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import Type
 
 from cloud.identity.errors import TooBusy, WeakPassword
+from cloud.identity.turns import Turns
 
 SHORTEST, LONGEST = 10, 256
 """Characters of a password after normalisation."""
@@ -78,14 +78,6 @@ class Verdict:
     outdated: bool = False
 
 
-@dataclass(slots=True)
-class _Turn:
-    """One client's: `waiting` includes whose turn it is."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
-
-
 class Passwords:
     """Hashes and verifies. At most `threads` at a time, and `queue` more wait; who comes then gets TooBusy.
 
@@ -107,7 +99,7 @@ class Passwords:
         self._places = threads + queue
         self._taken = 0
         self._lock = threading.Lock()
-        self._turns: dict[str, _Turn] = {}
+        self._turns = Turns(most=PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +111,13 @@ class Passwords:
 
     async def hash(self, password: str, *, whose: str | None = None) -> str:
         """The hash to store, `$argon2id$…`; the password has passed require_strong. Raises TooBusy."""
-        async with self._turn(whose):
+        async with self._turns.of(whose):
             return await self._run(partial(self._hasher.hash, normalised(password)))
 
     async def verify(self, password: str, stored: str | None, *, whose: str | None = None) -> Verdict:
         """Whether `stored` is the password's hash. None, of a user not there, costs the same. Raises TooBusy."""
         text = normalised(password[: _LONGEST_RAW + 1]).encode("utf-8", "surrogatepass")
-        async with self._turn(whose):
+        async with self._turns.of(whose):
             return await self._run(partial(self._verify, text, stored))
 
     def _verify(self, text: bytes, stored: str | None) -> Verdict:
@@ -136,23 +128,6 @@ class Passwords:
         if stored is None:
             return Verdict(right=False)
         return Verdict(right=True, outdated=self._hasher.check_needs_rehash(stored))
-
-    @asynccontextmanager
-    async def _turn(self, whose: str | None) -> AsyncIterator[None]:
-        if whose is None:
-            yield
-            return
-        turn = self._turns.setdefault(whose, _Turn())
-        if turn.waiting >= PATIENCE:
-            raise TooBusy(turn.waiting)
-        turn.waiting += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.waiting -= 1
-            if not turn.waiting:
-                del self._turns[whose]
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         with self._lock:

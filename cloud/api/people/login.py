@@ -19,9 +19,11 @@ from cloud.api.http.errors import (
 )
 from cloud.api.http.fields import Email
 from cloud.api.http.limits import LOGINS, REFRESHES, client, say, take
+from cloud.api.http.pace import REFUSED_S
 from cloud.api.people.proof import Password, Totp, code_of, require_factor
 from cloud.db.queries import Queries
 from cloud.identity import tokens
+from cloud.identity.errors import TooBusy
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 _QUERIES = Queries("session")
@@ -89,11 +91,16 @@ async def login(
     """Log in. Attempts are counted by address and by account; where somebody has logged in before, apart from those of
     strangers, who can lock out none but themselves. Where there is a second factor, `totp` is wanted: first log in
     without it, and the answer says so."""
-    async with databases.outside(name) as domain:
-        found = await domain.row(_QUERIES["login_begin"], {"email": body.email, "address": address, "now": now})
+    try:
+        async with parts.logins.of(client(address)), databases.outside(name) as domain:
+            found = await domain.row(_QUERIES["login_begin"], {"email": body.email, "address": address, "now": now})
+    except TooBusy:
+        await parts.pace.hold(REFUSED_S)
+        raise TooMany("too many attempts at once to log in", retry_after_s=1) from None
     assert found is not None
     say(LOGINS, found["remaining"])
     if found["retry_after_s"]:
+        await parts.pace.hold(REFUSED_S)
         raise TooMany("too many attempts to log in", retry_after_s=found["retry_after_s"])
     password = body.password.get_secret_value()
     verdict = await parts.passwords.verify(password, found["password_hash"], whose=client(address))

@@ -8,6 +8,7 @@ from cloud.api.http.envelope import Body, Done, Success, problems
 from cloud.api.http.errors import Busy, CodeRefused, PasswordRefused, WeakPasswordRefused
 from cloud.api.http.fields import Email
 from cloud.api.http.limits import CODES, PROOFS, client, take
+from cloud.api.http.pace import even
 from cloud.api.people import codes
 from cloud.api.people.codes import Otp, Recipient, Sent
 from cloud.api.people.proof import Password, prove_password
@@ -36,6 +37,7 @@ class PasswordChange(Body):
 
 
 @router.post("/forgot-password", openapi_extra=PUBLIC, responses=problems(422, 429), response_model_exclude_none=True)
+@even
 async def forgot_password(
     body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
@@ -53,6 +55,7 @@ async def forgot_password(
 @router.post(
     "/reset-password", openapi_extra=PUBLIC, responses=problems(CodeRefused, 422, WeakPasswordRefused, 429, Busy)
 )
+@even
 async def reset_password(
     body: Reset, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Done]:

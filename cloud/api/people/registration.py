@@ -16,6 +16,7 @@ from cloud.api.http.errors import (
 from cloud.api.http.fields import Email, Name, Phone, Region
 from cloud.api.http.idempotency import ONCE, OnceIs
 from cloud.api.http.limits import CODES, PROOFS, REGISTRATIONS, client, take
+from cloud.api.http.pace import even
 from cloud.api.people import codes
 from cloud.api.people.codes import Otp, Recipient, Sent
 from cloud.api.people.proof import Password
@@ -84,6 +85,7 @@ class NewPassword(Body):
     responses=problems(404, 409, 422, 429, *ONCE),
     response_model_exclude_none=True,
 )
+@even
 async def register(
     body: Registration,
     databases: DatabasesAre,
@@ -124,6 +126,7 @@ async def register(
 
 
 @router.post("/resend-otp", openapi_extra=PUBLIC, responses=problems(422, 429), response_model_exclude_none=True)
+@even
 async def resend_otp(
     body: Recipient, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Sent]:
@@ -139,6 +142,7 @@ async def resend_otp(
 
 
 @router.post("/verify-email", openapi_extra=PUBLIC, responses=problems(CodeRefused, 422, 429))
+@even
 async def verify_email(
     body: Verification, databases: DatabasesAre, parts: PartsAre, name: RequestId, now: Now, address: Address
 ) -> Success[Verified]:

@@ -7,12 +7,14 @@ import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from local.servers import free_port
-from tests.integration.api.conftest import PASSWORD, Api
+from tests.integration.api.conftest import PASSWORD, Api, await_ready, start
 
 NEW = "a quiet river at dawn"
 
@@ -232,6 +234,34 @@ def test_production_shows_no_code_and_does_not_start_without_keys(api: Api) -> N
     )
     assert refused.returncode == 2
     assert "SEGS_KEYS" in refused.stderr
+
+
+def test_production_answers_about_an_address_after_the_same_time_whether_it_has_an_account(
+    api: Api, tmp_path: Path
+) -> None:
+    """D10, D11: a code that is written down for somebody takes milliseconds, and these do not show."""
+    known = api.person().email
+    port, log = free_port(), tmp_path / "log"
+    process = start(api.environment | {"SEGS_ENV": "production"}, log, port)
+    try:
+        await_ready(f"http://127.0.0.1:{port}", process, log)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1/auth", trust_env=False, timeout=20) as client:
+            for path, given in (
+                ("forgot-password", {}),
+                ("resend-otp", {}),
+                ("verify-email", {"otp": "000000"}),
+                ("reset-password", {"otp": "000000", "password": NEW}),
+                ("register", {"name": "N"}),
+            ):
+                answers = [client.post(path, json={"email": email, **given}) for email in (known, "nobody@example.org")]
+                assert answers[0].status_code == answers[1].status_code
+                # However long the work took: what is more than whole steps is the way there and back.
+                for answer in answers:
+                    assert answer.elapsed.total_seconds() >= 0.1
+                    assert "otp" not in answer.json().get("data", {})
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
 
 
 def test_the_api_does_not_start_as_the_owner(api: Api) -> None:
