@@ -1,11 +1,17 @@
 """Answers that take their time: how many there may be in this process, and that each gives its place back."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
+import structlog
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from cloud.api.http.errors import TooMany
+
+_LOG = structlog.get_logger("segs.api")
+# What a client may have us wait for it: so long, and besides as long as what it was sent takes at so many bytes/s.
+_PATIENCE_S, _SLOWEST = 30.0, 50_000
 
 
 class Places:
@@ -30,10 +36,15 @@ class Places:
             del self._taken[user_id]
 
 
+class _TooSlow(Exception):
+    """The client does not take what is sent to it."""
+
+
 class Placed(StreamingResponse):
     """A stream that holds a place of `places`, which its maker has taken.
 
-    What fails on the way ends the connection without the end of the transfer, so that nobody takes a part for all.
+    What fails on the way ends the connection without the end of the transfer, so that nobody takes a part for all. So
+    does a client that is too slow to take what it asked for: others wait for its place.
     """
 
     def __init__(
@@ -44,13 +55,29 @@ class Placed(StreamingResponse):
         user_id: int,
         headers: Mapping[str, str],
         media_type: str,
+        patience_s: float = _PATIENCE_S,
+        slowest: float = _SLOWEST,
     ) -> None:
         super().__init__(content, headers=headers, media_type=media_type)
         self._content, self._places, self._user_id = content, places, user_id
+        self._patience_s, self._slowest = patience_s, slowest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        clock = asyncio.get_running_loop().time
+
+        async def patient(message: Message) -> None:
+            began_s = clock()
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await send(message)
+            except TimeoutError:
+                raise _TooSlow from None
+            self._patience_s += len(message.get("body", b"")) / self._slowest - (clock() - began_s)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, patient)
+        except _TooSlow:
+            _LOG.warning("too slow", user_id=self._user_id)
         finally:
             self._places.give(self._user_id)
             await self._content.aclose()
