@@ -13,6 +13,7 @@ from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases, Row
 from cloud.api.http.envelope import Body, Success, problems
 from cloud.api.http.errors import NotFound
+from cloud.api.http.etag import IfNoneMatch, polled, tagged
 from cloud.api.http.fields import GatewayName, Region, printable
 from cloud.api.http.idempotency import ONCE, OnceIs
 from cloud.api.http.paging import Paging, page
@@ -131,16 +132,22 @@ class Revoking(BaseModel):
     )
 
 
-@router.get("", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 422))
+@router.get(
+    "",
+    openapi_extra=reach("gateway", operator="region"),
+    responses=polled(401, 403, 422),
+    response_model=Success[list[Gateway]],
+)
 async def gateways(
-    listing: Annotated[Listing, Query()], caller: CallerIs, databases: DatabasesAre
-) -> Success[list[Gateway]]:
+    listing: Annotated[Listing, Query()], given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre
+) -> Response:
     """Gateways that the caller looks after, and how they are doing."""
     wanted = listing.model_dump(exclude={"cursor"}) | {"after": listing.after}
     async with staff(databases, caller, "gateways", details=wanted) as domain:
         rows = await domain.rows(_QUERIES["page"], wanted)
     shown, meta = page(rows, limit=listing.limit, key="gateway_id")
-    return Success(message="Gateways.", data=await _doing(databases, shown, caller.now), meta=meta)
+    found = Success(message="Gateways.", data=await _doing(databases, shown, caller.now), meta=meta)
+    return tagged(given, found.model_dump_json(by_alias=True).encode())
 
 
 @router.post(
@@ -165,10 +172,16 @@ async def make(
         return await once.answer(domain, Recorded[NewKey], work)
 
 
-@router.get("/{name}", openapi_extra=reach("gateway", operator="region"), responses=problems(401, 403, 404, 422))
-async def gateway(name: Name, caller: CallerIs, databases: DatabasesAre) -> Success[Gateway]:
+@router.get(
+    "/{name}",
+    openapi_extra=reach("gateway", operator="region"),
+    responses=polled(401, 403, 404, 422),
+    response_model=Success[Gateway],
+)
+async def gateway(name: Name, given: IfNoneMatch, caller: CallerIs, databases: DatabasesAre) -> Response:
     """One gateway, and how it is doing."""
-    return Success(message="A gateway.", data=await _one(name, caller, databases))
+    found = Success(message="A gateway.", data=await _one(name, caller, databases))
+    return tagged(given, found.model_dump_json(by_alias=True).encode())
 
 
 @router.patch("/{name}", openapi_extra=reach("gateway"), responses=problems(401, 403, 404, 422))

@@ -125,6 +125,14 @@ def test_a_gateway_is_listed_as_it_does(api: Api, ada: Person, operator: Person,
     assert [(gateway["name"], gateway["health"], gateway["backlog"]) for gateway in found] == [
         (quiet.gateway, "never", None)
     ]
+    # What a screen asks for all the time is sent when it has changed.
+    for path in (f"/gateways/{quiet.gateway}", f"/gateways?search={quiet.gateway}"):
+        tag = {"If-None-Match": api.ask("GET", path, token=operator.token).headers["etag"]}
+        again = api.ask("GET", path, token=operator.token, headers=tag)
+        assert (again.status_code, again.content) == (304, b"")
+        api.ask("POST", f"/gateways/{quiet.gateway}/disable", token=operator.token)
+        assert api.ask("GET", path, token=operator.token, headers=tag).status_code == 200
+        api.ask("POST", f"/gateways/{quiet.gateway}/enable", token=operator.token)
     given = api.ask("PATCH", f"/gateways/{quiet.gateway}", {"region": "south"}, token=admin.token)
     assert given.json()["data"]["region"] == "south"
     assert api.ask("PATCH", f"/gateways/{quiet.gateway}", {"region": "x"}, token=admin.token).status_code == 404
