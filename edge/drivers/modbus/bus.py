@@ -76,7 +76,8 @@ class ModbusBus:
                 if committed is not None and self._wait_commit_s:
                     await asyncio.wait({committed}, timeout=min(self._wait_commit_s, device.interval_s))
                 schedule.done(index, clock.monotonic_s(), device.state.failures_in_a_row)
-                device.state.left_out(schedule.overruns[index], clock.now_us())
+                if schedule.overruns[index] != device.state.overruns:
+                    device.state.left_out(schedule.overruns[index], clock.now_us())
 
     async def _connected(self, stop: asyncio.Event, schedule: Schedule) -> bool:
         """Connect, however long it takes; False when stopped before."""

@@ -5,15 +5,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from edge.profiles.modbus.exact import groups, is_exact
+from edge.profiles.modbus.exact import groups, is_exact, value
 from edge.profiles.modbus.plan import Block, Row
 from edge.profiles.modbus.rows import Register
 from edge.profiles.modbus.words import scale_exponent, swapped_bytes
 from edge.reading import canonical
-
-# A double this large has no room for a fraction: adding it and taking it away rounds, half to even, in half the time
-# that `round` takes. What is rounded so is less than 2**51, see `exact`.
-_WHOLE = 1.5 * 2.0**52
 
 
 class Decoded(msgspec.Struct):
@@ -59,11 +55,15 @@ class Decoder:
                 continue
             if len(data) != size:
                 raise ValueError(f"{len(data)} bytes for {block}; they have {size}")
-            for numbers, swapped, rows in exact:
+            for numbers, swapped, rows, written_out in exact:
                 raws = numbers.unpack(swapped_bytes(data) if swapped else data)
+                found = written_out(raws)
+                if found is not None:
+                    values = values | found if values else found
+                    continue
                 for raw, (name, low, high, factor, divisor, row) in zip(raws, rows, strict=True):
                     if low <= raw <= high:
-                        values[name] = (raw * factor + _WHOLE - _WHOLE) / divisor if divisor else round(raw * factor)
+                        values[name] = value(raw, factor, divisor)
                     else:
                         _put(row, _cut(row, row.address - block.address, data), 0, values, impossible)
         for row, (reply, offset), factor_place in self._plain:
@@ -77,9 +77,9 @@ def _put(
     row: Register, data: bytes, exponent: int | None, values: dict[str, int | float], impossible: list[str]
 ) -> None:
     """The plain way of one row, which the short way has to equal."""
-    value = row.value(data, exponent)
-    if value is not None:
-        kept, refused = canonical({row.quantity: value})
+    read = row.value(data, exponent)
+    if read is not None:
+        kept, refused = canonical({row.quantity: read})
         values.update(kept)
         impossible.extend(refused)
 

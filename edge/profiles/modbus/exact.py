@@ -1,7 +1,7 @@
 """The rows that the decoder may take the short way: whose canonical value is one rounded product, over a constant."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from contract.quantities import BY_NAME, Kind
@@ -13,6 +13,9 @@ from edge.profiles.modbus.words import FORMAT
 _EXACT = 2**53
 _FLOAT32 = 2**24
 _INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
+# A double this large has no room for a fraction: adding it and taking it away rounds, half to even, in half the time
+# that `round` takes. What is rounded so is less than 2**51, by the bounds of each row.
+_WHOLE = 1.5 * 2.0**52
 
 # A row whose raw numbers from `low` to `high` become `round(raw * factor) / divisor`, just as the plain way has it:
 # name, low, high, factor, divisor, row. The divisor is 0 for a register of energy, which stays an integer; the numbers
@@ -22,11 +25,15 @@ ExactRow = tuple[str, float, float, float, float, Register]
 
 
 class Group(NamedTuple):
-    """Rows of a block that `unpack` takes apart, after the bytes of each register were `swapped` or not."""
+    """Rows of a block that `unpack` takes apart, after the bytes of each register were `swapped` or not.
+
+    `values` makes their values of all raw numbers at once, or None where one of them is beyond its row's bounds.
+    """
 
     numbers: struct.Struct
     swapped: bool
     rows: tuple[ExactRow, ...]
+    values: Callable[[Sequence[float]], dict[str, int | float] | None]
 
 
 def is_exact(row: Register) -> bool:
@@ -51,7 +58,29 @@ def groups(block: Block) -> Iterator[Group]:
             letters += f"{2 * (row.address - position)}x{FORMAT[row.type]}"
             position = row.end
         letters += f"{2 * (block.address + block.count - position)}x"
-        yield Group(struct.Struct(letters), swapped, tuple(map(_exact_row, rows)))
+        exact_rows = tuple(map(_exact_row, rows))
+        yield Group(struct.Struct(letters), swapped, exact_rows, _written_out(exact_rows))
+
+
+def value(raw: float, factor: float, divisor: float) -> int | float:
+    """What a raw number within the bounds of its row becomes."""
+    return (raw * factor + _WHOLE - _WHOLE) / divisor if divisor else round(raw * factor)
+
+
+def _written_out(rows: Sequence[ExactRow]) -> Callable[[Sequence[float]], dict[str, int | float] | None]:
+    """`value` of each row, without a loop and with its numbers in it: half the time, for every reply that comes."""
+    raws = [f"r{place}" for place in range(len(rows))]
+    within = " and ".join(f"{low!r} <= {raw} <= {high!r}" for raw, (_, low, high, *_) in zip(raws, rows, strict=True))
+    values = ", ".join(
+        f"{name!r}: ({raw} * {factor!r} + {_WHOLE!r} - {_WHOLE!r}) / {divisor!r}"
+        if divisor
+        else f"{name!r}: round({raw} * {factor!r})"
+        for raw, (name, _, _, factor, divisor, _) in zip(raws, rows, strict=True)
+    )
+    # Of a profile only numbers are in it, and names of quantities, of which there is a list.
+    made: dict[str, Callable[[Sequence[float]], dict[str, int | float] | None]] = {}
+    exec(f"def values(raws):\n {', '.join(raws)}, = raws\n return {{{values}}} if {within} else None\n", made)
+    return made["values"]
 
 
 def _layout(row: Register) -> tuple[str, bool]:
