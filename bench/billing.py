@@ -1,0 +1,137 @@
+"""The run of a month: what bills cost beside the one pass over their quarter-hours that nobody can do without."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+
+import psycopg
+
+from bench.result import Result
+from cloud.billing.run import Run
+from cloud.schema.apply import apply
+from cloud.tariffs.load import validate
+from cloud.tariffs.normal import settled
+from local.servers import PostgresServer
+
+_MONTH, _END = date(2026, 6, 1), date(2026, 7, 1)
+_ZONE, _QUARTERS = "Europe/Berlin", 30 * 96
+_NOW = datetime(2026, 7, 3, 12, tzinfo=UTC)
+_SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": "1"}
+_FROM = "(TIMESTAMP '2026-06-01' AT TIME ZONE 'Europe/Berlin')"
+# Two prices by the hour of weekdays, a fixed charge and a tax: what most households have.
+_DOCUMENT = {
+    "name": "Bench",
+    "currency": "EUR",
+    "timezone": _ZONE,
+    "energyratestructure": [[{"rate": "0.24"}], [{"rate": "0.34"}]],
+    "energyweekdayschedule": [[0] * 6 + [1] * 16 + [0] * 2] * 12,
+    "energyweekendschedule": [[0] * 24] * 12,
+    "fixedchargefirstmeter": "9.90",
+    "fixedchargeunits": "EUR/month",
+    "taxes": [{"name": "vat", "percent": 19, "on": "all"}],
+}
+_REGISTRY = """
+INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'Europe/Berlin');
+INSERT INTO meters (model) SELECT 'sdm630' FROM generate_series(1, {meters});
+INSERT INTO meter_locations (meter_id, region, timezone) SELECT meter_id, 'north', 'Europe/Berlin' FROM meters;
+INSERT INTO users (email, name, role, email_verified_at)
+SELECT 'p' || n || '@example.net', 'Somebody', 'USER', now() FROM generate_series(1, {meters}) AS n;
+INSERT INTO meter_owners (meter_id, user_id, valid)
+SELECT m.meter_id, m.meter_id, '[2026-01-01, infinity)' FROM meters AS m;
+"""
+_INTERVALS = f"""
+INSERT INTO aggregates_15m (meter_id, bucket, samples, coverage, quality, energy_import_wh, power_w_count, power_w_min,
+                            power_w_max, power_w_sum)
+SELECT m, {_FROM} + n * INTERVAL '15 minutes', 15, 100, 14, 40 + (m * 7 + n * 13) % 300, 15, 100, 900, 7500
+FROM generate_series(0, {_QUARTERS} - 1) AS n CROSS JOIN generate_series(1, %s) AS m
+""".replace(") % 300", ") %% 300")
+# The spans in which one price holds, of all meters at once.
+_PASS = """
+SELECT count(*), sum(wh) FROM (
+    SELECT a.meter_id, width_bucket(a.bucket, %(starts)s::timestamptz[]) AS span, sum(a.energy_import_wh) AS wh,
+           max(a.energy_import_wh) AS peak
+    FROM aggregates_15m AS a WHERE a.bucket >= %(from)s AND a.bucket < %(to)s GROUP BY 1, 2) AS s
+"""
+
+
+def run(*, meters: int, rounds: int, home: Path) -> Iterator[Result]:
+    """A month of `meters`, billed once; the pass over it `rounds` times."""
+    with (
+        TemporaryDirectory(dir=home, prefix="bench-") as folder,
+        _stored(Path(folder), meters) as server,
+        psycopg.connect(server.dsn("domain"), autocommit=True) as domain,
+        psycopg.connect(server.dsn("telemetry"), autocommit=True) as telemetry,
+    ):
+        passes = [_pass(telemetry, meters) for _ in range(rounds)]
+        began_s = time.perf_counter()
+        took_ms, before_s = [], began_s
+        for billed in Run(domain, telemetry, month=_MONTH, clock=lambda: _NOW):
+            if billed.state != "done":
+                raise RuntimeError(f"{billed.meter}: {billed.findings}")
+            now_s = time.perf_counter()
+            took_ms.append(1000 * (now_s - before_s))
+            before_s = now_s
+        took_s = time.perf_counter() - began_s
+        _require_all(domain, telemetry, meters)
+    yield Result(
+        name=f"billing: a month of {meters:,} meters, {meters * _QUARTERS:,} quarter-hours",
+        unit="s",
+        figures=[took_s] * rounds,
+        peer="one pass that sums them by price",
+        peer_figures=passes,
+    )
+    yield Result.limit("billing: one meter's bill, p99", "ms", quantiles(took_ms, n=100)[98], at_most=100)
+
+
+def _pass(telemetry: psycopg.Connection, meters: int) -> float:
+    """Seconds."""
+    month = telemetry.execute(
+        f"SELECT {_FROM} AS first, array_agg(d + h * INTERVAL '1 hour' ORDER BY d, h)"
+        f" FROM generate_series({_FROM}, {_FROM} + INTERVAL '29 days', INTERVAL '1 day') AS d,"
+        " unnest(ARRAY[0, 6, 22]) AS h WHERE h = 0 OR EXTRACT(isodow FROM d AT TIME ZONE 'Europe/Berlin') < 6"
+    ).fetchone()
+    assert month is not None
+    asked = {"from": month[0], "to": month[0] + timedelta(days=30), "starts": month[1]}
+    began_s = time.perf_counter()
+    found = telemetry.execute(_PASS, asked).fetchone()
+    took_s = time.perf_counter() - began_s
+    if found is None or found[0] != meters * len(month[1]):
+        raise RuntimeError(f"the pass found {found} of {meters} meters")
+    return took_s
+
+
+def _require_all(domain: psycopg.Connection, telemetry: psycopg.Connection, meters: int) -> None:
+    billed = domain.execute("SELECT count(*), sum(energy_import_wh) FROM invoices WHERE status = 'final'").fetchone()
+    taken = telemetry.execute("SELECT %s::bigint, sum(energy_import_wh) FROM aggregates_15m", [meters]).fetchone()
+    if billed != taken:
+        raise RuntimeError(f"bills have {billed}, the meters took {taken}")
+
+
+@contextmanager
+def _stored(folder: Path, meters: int) -> Iterator[PostgresServer]:
+    folder.chmod(0o755)
+    with PostgresServer(data_dir=folder / "pg", settings=_SETTINGS, bound_to_parent=True) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            for name in ("domain", "telemetry"):
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        apply(server.dsn("domain"), "domain")
+        apply(server.dsn("telemetry"), "telemetry")
+        with psycopg.connect(server.dsn("domain"), autocommit=True) as domain:
+            domain.execute(_REGISTRY.format(meters=meters).encode())
+            document = json.dumps(settled(validate(_DOCUMENT)))
+            since = datetime(2026, 1, 1, tzinfo=UTC)
+            domain.execute("SELECT tariff_add('bench', %s, 'north', %s, NULL, NULL, now())", [document, since])
+            domain.execute("SELECT meter_assign(meter_code, 'bench', %s, now()) FROM meters", [since])
+            domain.execute("VACUUM ANALYZE")
+        with psycopg.connect(server.dsn("telemetry"), autocommit=True) as telemetry:
+            telemetry.execute(_INTERVALS.encode(), [meters])
+            # All is computed that there is to compute.
+            telemetry.execute("TRUNCATE dirty_intervals, dirty_meters")
+            telemetry.execute("VACUUM ANALYZE")
+            telemetry.execute("CHECKPOINT")
+        yield server
