@@ -12,8 +12,8 @@ from cloud.api.database import Row
 from cloud.api.http.envelope import Meta
 from cloud.api.http.errors import Malformed
 
-_CURSOR = re.compile(rb"a([0-9]{1,10})")
-_LARGEST = 2**31 - 1
+_CURSOR = re.compile(rb"a([0-9]{1,19})")
+_LARGEST = 2**63 - 1
 
 
 class Paging(BaseModel):
