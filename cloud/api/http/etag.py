@@ -2,7 +2,7 @@
 changed it is said which one was read, so that nobody overwrites what they have not seen."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -57,17 +57,40 @@ def polled(*statuses: int) -> dict[int | str, dict[str, object]]:
 
 def answer(given: str | None, message: str, data: object, meta: Mapping[str, object] | None = None) -> Response:
     """The envelope around `data`, dataclasses and what JSON knows; times must have an offset."""
-    body: dict[str, object] = {"success": True, "message": message, "data": data, "meta": meta}
-    return tagged(given, msgspec.json.encode(body))
+    return enveloped(message, data, meta).answer(given)
+
+
+def enveloped(message: str, data: object, meta: Mapping[str, object] | None = None) -> "Tagged":
+    """The same, for whoever may ask."""
+    return Tagged(msgspec.json.encode({"success": True, "message": message, "data": data, "meta": meta}))
 
 
 def tagged(given: str | None, body: bytes) -> Response:
     """`body`, JSON, or 304 where `given` names it."""
-    tag = _tag(body)
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if given is not None and _names(given, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return Tagged(body).answer(given)
+
+
+class Tagged:
+    """JSON, ready to be sent any number of times."""
+
+    __slots__ = ("_tag", "body", "headers")
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self._tag = body, _tag(body)
+        whole = self.answer(None)
+        self.headers: Sequence[tuple[bytes, bytes]] = tuple(whole.raw_headers)
+        """Of the answer with status 200."""
+
+    def unchanged(self, given: str) -> bool:
+        """Whether `given`, an If-None-Match, names it."""
+        return _names(given, self._tag)
+
+    def answer(self, given: str | None) -> Response:
+        """All of it, or 304."""
+        headers = {"ETag": self._tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+        if given is not None and self.unchanged(given):
+            return Response(status_code=304, headers=headers)
+        return Response(self.body, headers=headers, media_type="application/json")
 
 
 def _names(given: str, tag: str) -> bool:
