@@ -11,8 +11,9 @@ from cloud.db.lanes import Lanes
 
 _LOG = structlog.get_logger("segs.api")
 _PAUSE_S, _GOOD_S = 0.2, 0.25
-# Of the time; a look that takes long makes the next one later, and meanwhile nothing is answered from memory.
-_SHARE = 0.05
+# Of the time; a look that takes long makes the next one later, and meanwhile nothing is answered from memory. What is
+# remembered is over by the longest pause: a database that stood still for once is asked again by then.
+_SHARE, _LONGEST_PAUSE_S = 0.05, 10.0
 
 
 class Arrived:
@@ -39,7 +40,7 @@ class Arrived:
                 continue
             await self._look(began_s)
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(_PAUSE_S, took_s / _SHARE) - took_s)
+            await asyncio.sleep(max(_PAUSE_S - took_s, min(took_s / _SHARE - took_s, _LONGEST_PAUSE_S)))
 
     async def _look(self, began_s: float) -> None:
         meters = b"{" + b",".join(b"%d" % meter for meter in self._memory.looked_for()) + b"}"

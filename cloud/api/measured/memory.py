@@ -71,10 +71,10 @@ class Memory:
         if found is not None:
             return found
         self.drop(key)
-        while len(self._entries) >= self._most:
-            self.drop(next(iter(self._entries)))
         entry = Entry(key, now_s + self._lifetime_s)
         if len(key[-1]) <= FEW_METERS:
+            while len(self._entries) >= self._most:
+                self.drop(next(iter(self._entries)))
             self._entries[key] = entry
             self._of_user.setdefault(key[0], set()).add(entry)
             self.used.set()
