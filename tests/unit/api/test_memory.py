@@ -88,7 +88,7 @@ def test_a_meter_that_came_while_a_look_was_under_way_counts_as_one_with_arrival
 
 
 def test_nothing_outlives_its_time_and_nobody_looks_when_nothing_is_there() -> None:
-    memory = Memory(lifetime_s=10)
+    memory = Memory()
     assert not memory.used.is_set()
     remember(memory, 1, now_s=0)
     remember(memory, 2, now_s=5)
