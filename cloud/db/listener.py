@@ -158,7 +158,7 @@ class Listener:
                     return
             # All that came before the end of the answer is read by now, and counts before it does.
             while (notification := pgconn.notifies()) is not None:
-                self._heard(notification.extra.decode())
+                self._heard(notification.extra.decode(errors="replace"))
         except psycopg.OperationalError as error:
             self._lose(error)
         else:

@@ -112,6 +112,13 @@ def test_an_expired_token_that_comes_again_ends_its_session_and_is_told(people: 
     assert told(people, rotate.format("now() + INTERVAL '1 h'")) == [ADA]  # type: ignore[arg-type]
 
 
+def test_whoever_may_change_a_row_may_have_it_told(people: People) -> None:
+    """The services' roles have no right to the functions."""
+    people.owner.execute("SET ROLE segs_worker")
+    gone = told(people, "DELETE FROM sessions WHERE expires_at > now() - INTERVAL '100 years'")
+    assert sorted(map(str, gone)) == list("123456")
+
+
 # What identifies rows, and rotated_at, which never stands alone: the next token is there in the same transaction.
 _KEYS = {
     "users": {"user_id"},

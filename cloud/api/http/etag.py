@@ -2,13 +2,14 @@
 changed it is said which one was read, so that nobody overwrites what they have not seen."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import msgspec
 from fastapi import Depends, Header
 from pydantic import BaseModel
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cloud.api.http.envelope import problems
 from cloud.api.http.errors import Problem
@@ -71,26 +72,25 @@ def tagged(given: str | None, body: bytes) -> Response:
 
 
 class Tagged:
-    """JSON, ready to be sent any number of times."""
+    """JSON, ready to be sent any number of times: an answer itself, to a request without If-None-Match."""
 
-    __slots__ = ("_tag", "body", "headers")
+    __slots__ = ("_body", "_headers", "_tag")
 
     def __init__(self, body: bytes) -> None:
-        self.body, self._tag = body, _tag(body)
-        whole = self.answer(None)
-        self.headers: Sequence[tuple[bytes, bytes]] = tuple(whole.raw_headers)
-        """Of the answer with status 200."""
+        self._body, self._tag = body, _tag(body)
+        self._headers = tuple(self.answer(None).raw_headers)
 
-    def unchanged(self, given: str) -> bool:
-        """Whether `given`, an If-None-Match, names it."""
-        return _names(given, self._tag)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """All of it, as answer(None) would send it."""
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
 
     def answer(self, given: str | None) -> Response:
         """All of it, or 304."""
         headers = {"ETag": self._tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-        if given is not None and self.unchanged(given):
+        if given is not None and _names(given, self._tag):
             return Response(status_code=304, headers=headers)
-        return Response(self.body, headers=headers, media_type="application/json")
+        return Response(self._body, headers=headers, media_type="application/json")
 
 
 def _names(given: str, tag: str) -> bool:

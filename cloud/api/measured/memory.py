@@ -18,6 +18,7 @@ from cloud.api.http.etag import Tagged
 MOST, FEW_METERS = 5_000, 20
 # Spans that begin, sessions that expire, readings that leave the quarantine: nobody tells of them.
 _LIFETIME_S = 10.0
+_LONGEST_NUMBER = 10
 Say = Callable[[Sequence[tuple[str, msgspec.Raw | None]]], Tagged]
 """What is said of readings by code."""
 Key = tuple[int, UUID, UUID, Say, tuple[str, ...]]
@@ -115,7 +116,7 @@ class Memory:
 
     def forget(self, payload: str) -> None:
         """What the domain database told: a user who may read something else than before; anything else is all."""
-        if payload.isascii() and payload.isdecimal():
+        if payload.isascii() and payload.isdecimal() and len(payload) <= _LONGEST_NUMBER:
             for entry in tuple(self._of_user.get(int(payload), ())):
                 self.drop(entry.key)
         else:

@@ -37,18 +37,17 @@ class Shortcut:
             return
         code, token, given = asked
         scope["route"] = self._route
+        answer: ASGIApp
         try:
             caller = identified(self._parts, scope, token)
             told = self._parts.quick.recall(caller, (code,), say_one)
-            if told is not None and (given is None or not told.unchanged(given)):
-                await send({"type": "http.response.start", "status": 200, "headers": told.headers})
-                await send({"type": "http.response.body", "body": told.body})
-                return
-            answer = await latest(code, _NOTHING, given, caller, self._parts)
+            if told is None:
+                answer = await latest(code, _NOTHING, given, caller, self._parts)
+            else:
+                answer = told if given is None else told.answer(given)
         except Exception as error:  # noqa: BLE001 - the application has handlers, and raises what none is for
-            await self._refused(error)(scope, receive, send)
-        else:
-            await answer(scope, receive, send)
+            answer = self._refused(error)
+        await answer(scope, receive, send)
 
     def _plain(self, scope: Scope) -> tuple[str, str, str | None] | None:
         """Code, token and If-None-Match; None of whatever else is asked."""

@@ -13,7 +13,7 @@ $$;
 COMMENT ON FUNCTION access_tell(integer[]) IS 'Tells whoever listens to segs_access, with the commit, that these users may read something else than before, each once; of more than 100 that all may';
 
 CREATE OR REPLACE FUNCTION access_changed() RETURNS trigger
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_columns CONSTANT text := array_to_string(ARRAY(SELECT quote_ident(a) FROM unnest('user_id'::text || coalesce(TG_ARGV, '{}')) AS a), ', ');
     v_users integer[];

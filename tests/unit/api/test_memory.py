@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from starlette.types import ASGIApp, Message
 
 from cloud.api.http.etag import Tagged, enveloped
 from cloud.api.measured.latest import say_one
@@ -30,7 +31,7 @@ def told(memory: Memory, user_id: int, now_s: float = 0) -> Tagged | None:
     return None if entry is None else entry.told
 
 
-@pytest.mark.parametrize("payload", ["1", "", "no number", "²"])
+@pytest.mark.parametrize("payload", ["1", "", "no number", "²", "1" * 5000])
 def test_what_is_forgotten_while_a_question_is_under_way_is_not_kept(payload: str) -> None:
     """D11."""
     for known in (False, True):
@@ -130,8 +131,21 @@ def test_who_is_refused_leaves_nothing_and_takes_nobody_else_s() -> None:
     assert len(memory) == 1
 
 
-def test_an_answer_is_ready_as_it_would_be_made() -> None:
+async def test_an_answer_is_sent_as_it_would_be_made() -> None:
     answer = enveloped("So it is.", {"code": "MTR-00000007"})
     made = answer.answer(None)
-    assert (list(answer.headers), answer.body) == (made.raw_headers, made.body)
+    assert await sent(answer) == await sent(made)
     assert answer.answer(made.headers["etag"]).status_code == 304
+
+
+async def sent(answer: ASGIApp) -> list[tuple[object, ...]]:
+    messages = []
+
+    async def send(message: Message) -> None:
+        messages.append((message.get("status"), list(message.get("headers", ())), message.get("body")))
+
+    async def receive() -> Message:
+        raise AssertionError("an answer asks nothing")
+
+    await answer({"type": "http"}, receive, send)
+    return messages
