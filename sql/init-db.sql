@@ -8,6 +8,7 @@ BEGIN;
 -- What checks and triggers of the tables call.
 \ir domain/functions/timezone.sql
 \ir domain/functions/updated_at.sql
+\ir domain/functions/access_changed.sql
 \ir domain/functions/audit.sql
 \ir domain/functions/audit_chain.sql
 \ir domain/functions/preferences.sql

@@ -13,6 +13,7 @@ from cloud.api.http.negotiation import negotiate
 from cloud.api.http.openapi import Application, operation_id
 from cloud.api.http.requests import Bounded, Named
 from cloud.api.measured import exports, latest, live, region_reads, telemetry
+from cloud.api.measured.fence import Fenced
 from cloud.api.measured.shortcut import Shortcut
 from cloud.api.parts import Parts
 from cloud.api.people import (
@@ -77,6 +78,7 @@ def build(parts: Parts | None) -> Application:
     app.add_middleware(Bounded, larger={"import": MOST_BYTES})
     app.add_middleware(Heads)
     if parts is not None:
+        app.add_middleware(Fenced, quick=parts.quick)
         app.add_middleware(Shortcut, parts=parts, of=app)
         app.add_middleware(Limited, requests=parts.requests)
     if parts is not None and parts.cors_origins:

@@ -1,6 +1,7 @@
 """`segs-cloud api`: one process of the API. Stateless; run as many as there are cores or hosts."""
 
 import asyncio
+import gc
 from datetime import UTC, datetime
 
 import structlog
@@ -12,12 +13,19 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
 from cloud.api.http.limits import Requests
+<<<<<<< HEAD
 from cloud.api.http.pace import Pace
 from cloud.api.measured.quick import DOMAIN, TELEMETRY, Quick
+=======
+from cloud.api.measured.arrived import Arrived
+from cloud.api.measured.memory import Memory
+from cloud.api.measured.quick import CHANNEL, DOMAIN, TELEMETRY, Quick
+>>>>>>> latest
 from cloud.api.parts import Parts
 from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room
 from cloud.db.lanes import open_lanes
+from cloud.db.listener import Listener
 from cloud.db.patience import Patience
 from cloud.db.pool import make_pool
 from cloud.db.queries import Queries
@@ -37,6 +45,7 @@ _LOG = structlog.get_logger("segs.api")
 _QUERIES = Queries("session")
 _DATABASE_CONNECTIONS = 8
 _LANES = 2
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _HTTP_CONNECTIONS = 2000
 # Whoever waits for a database that is away, or too slow, waits so long, and no more of them than that.
 _WAIT_S, _WAITING = 4.0, 200
@@ -67,13 +76,16 @@ async def serve(
     identity, settings = IdentitySettings.load(), ApiSettings.load()
     providers = PaymentSettings().providers()
     keys = open_folder(identity.keys_folder, development=identity.development, now=datetime.now(UTC))
-    listener = listen(host, port)
+    listening = listen(host, port)
     async with (
         _pool(domain_dsn) as domain,
         _pool(telemetry_dsn) as telemetry,
         open_lanes(domain_dsn, count=_LANES, name="segs-api", statements=DOMAIN) as quick_domain,
         open_lanes(telemetry_dsn, count=_LANES, name="segs-api", statements=TELEMETRY) as quick_telemetry,
     ):
+        memory = Memory()
+        listener = Listener(domain_dsn, name="segs-api", channel=CHANNEL, heard=memory.forget, wanted=memory.used)
+        arrived = Arrived(quick_telemetry, memory)
         pools: dict[Database, AsyncConnectionPool] = {"domain": domain, "telemetry": telemetry}
 
         async def ready() -> dict[str, str]:
@@ -84,7 +96,9 @@ async def serve(
         with Passwords(threads=THREADS, queue=QUEUE) as passwords:
             parts = Parts(
                 databases=Databases(domain=domain, telemetry=telemetry),
-                quick=Quick(domain=quick_domain, telemetry=quick_telemetry),
+                quick=Quick(
+                    domain=quick_domain, telemetry=quick_telemetry, memory=memory, listener=listener, arrived=arrived
+                ),
                 keys=keys,
                 tokens=AccessTokens(keys=keys, issuer=identity.issuer, lifetime_s=identity.access_token_s),
                 passwords=passwords,
@@ -111,15 +125,23 @@ async def serve(
                 lifespan="off",
             )
             server = Server(config, stopping=parts.stopping)
+            # What is here now stays; looking for cycles in it again and again takes time from every answer.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
             notifier = Notifier()
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(_refuse(name, pool, server), name=f"{name} schema")
                     for name, pool in pools.items()
                 ]
-                tasks.append(group.create_task(watch(listener, notifier), name="watchdog"))
-                _LOG.info("listening", host=host, port=listener.getsockname()[1], env=identity.env.value)
-                await server.serve(sockets=[listener])
+                tasks += [
+                    group.create_task(watch(listening, notifier), name="watchdog"),
+                    group.create_task(listener.run(), name="access listener"),
+                    group.create_task(arrived.run(), name="arrivals"),
+                ]
+                _LOG.info("listening", host=host, port=listening.getsockname()[1], env=identity.env.value)
+                await server.serve(sockets=[listening])
                 notifier.stopping()
                 for task in tasks:
                     task.cancel()

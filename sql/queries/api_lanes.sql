@@ -25,3 +25,7 @@ CROSS JOIN LATERAL latest_granted(q.grants, q.meters::integer[], q.now) AS l;
 SELECT a.cursor, a.readings
 FROM (SELECT set_config('segs.grants', $1::text, true) AS told) AS g
 CROSS JOIN LATERAL arrivals(CASE WHEN g.told <> '' THEN $2::integer[] END, $3::text) AS a;
+
+-- name: arrived
+-- Telemetry database: of which of these meters something may have arrived since a cursor, and the next cursor.
+SELECT cursor, meters FROM arrived($1::integer[], $2::text);

@@ -214,6 +214,7 @@ def test_the_api_may_call_what_looks_at_grants_and_what_reads_nothing(telemetry:
     }
     assert {row["name"] for row in found if row["definer"]} == {
         "arrivals",
+        "arrived",
         "compare_periods",
         "completeness_summary",
         "gateways_heard",

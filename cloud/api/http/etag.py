@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Depends, Header
 from pydantic import BaseModel
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cloud.api.http.envelope import problems
 from cloud.api.http.errors import Problem
@@ -57,17 +58,39 @@ def polled(*statuses: int) -> dict[int | str, dict[str, object]]:
 
 def answer(given: str | None, message: str, data: object, meta: Mapping[str, object] | None = None) -> Response:
     """The envelope around `data`, dataclasses and what JSON knows; times must have an offset."""
-    body: dict[str, object] = {"success": True, "message": message, "data": data, "meta": meta}
-    return tagged(given, msgspec.json.encode(body))
+    return enveloped(message, data, meta).answer(given)
+
+
+def enveloped(message: str, data: object, meta: Mapping[str, object] | None = None) -> "Tagged":
+    """The same, for whoever may ask."""
+    return Tagged(msgspec.json.encode({"success": True, "message": message, "data": data, "meta": meta}))
 
 
 def tagged(given: str | None, body: bytes) -> Response:
     """`body`, JSON, or 304 where `given` names it."""
-    tag = _tag(body)
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-    if given is not None and _names(given, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return Tagged(body).answer(given)
+
+
+class Tagged:
+    """JSON, ready to be sent any number of times: an answer itself, to a request without If-None-Match."""
+
+    __slots__ = ("_body", "_headers", "_tag")
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self._tag = body, _tag(body)
+        self._headers = tuple(self.answer(None).raw_headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """All of it, as answer(None) would send it."""
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+    def answer(self, given: str | None) -> Response:
+        """All of it, or 304."""
+        headers = {"ETag": self._tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+        if given is not None and _names(given, self._tag):
+            return Response(status_code=304, headers=headers)
+        return Response(self._body, headers=headers, media_type="application/json")
 
 
 def _names(given: str, tag: str) -> bool:

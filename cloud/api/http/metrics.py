@@ -35,6 +35,13 @@ QUESTIONS = Histogram(
     ["database"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 2.5, 5, 10),
 )
+LATEST = Counter(
+    "segs_api_latest",
+    "Questions for newest values by where the answer comes from: memory, telemetry (who may read it was remembered),"
+    " both (databases)",
+    ["source"],
+)
+FROM_MEMORY, FROM_TELEMETRY, FROM_BOTH = (LATEST.labels(source) for source in ("memory", "telemetry", "both"))
 DATABASE_FAILURES = Counter(
     "segs_api_database_failures",
     "Transactions that ended because of the database: full (too many wait for a connection), away (there is none in"

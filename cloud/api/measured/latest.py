@@ -1,8 +1,10 @@
 """What meters told last: what screens ask for all the time."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -10,7 +12,7 @@ from starlette.responses import Response
 from cloud.api.access import reach
 from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.http.envelope import Success
-from cloud.api.http.etag import IfNoneMatch, answer, polled
+from cloud.api.http.etag import IfNoneMatch, Tagged, enveloped, polled
 from cloud.api.http.fields import printable
 from cloud.api.http.spans import Nothing
 from cloud.api.registry.meters import Code
@@ -43,6 +45,17 @@ def values(row: Values) -> dict[str, object]:
     return {name: getattr(row, name) for name in VALUES}
 
 
+def say_one(found: Sequence[tuple[str, msgspec.Raw | None]]) -> Tagged:
+    """The answer of latest()."""
+    [(code, reading)] = found
+    return enveloped("The newest reading.", {"code": code, "reading": reading})
+
+
+def _say_several(found: Sequence[tuple[str, msgspec.Raw | None]]) -> Tagged:
+    data = [{"code": code, "reading": reading} for code, reading in found]
+    return enveloped("The newest readings.", data, {"next": None, "count": len(data)})
+
+
 @router.get(
     "/meters/{code}/latest",
     openapi_extra=reach("meter", user="own", operator="region"),
@@ -53,8 +66,7 @@ async def latest(
     code: Code, nothing: Annotated[Nothing, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:
     """The newest reading of a meter within the last 7 days, while it was the caller's."""
-    [(_, reading)] = await parts.quick.latest(caller, [code])
-    return answer(given, "The newest reading.", {"code": code, "reading": reading})
+    return (await parts.quick.latest(caller, (code,), say_one)).answer(given)
 
 
 @router.get(
@@ -67,5 +79,4 @@ async def latest_of_several(
     several: Annotated[Several, Query()], given: IfNoneMatch, caller: CallerIs, parts: PartsAre
 ) -> Response:
     """The newest reading of each of up to 100 meters, in the order in which they are named."""
-    found = [{"code": code, "reading": reading} for code, reading in await parts.quick.latest(caller, several.meter)]
-    return answer(given, "The newest readings.", found, {"next": None, "count": len(found)})
+    return (await parts.quick.latest(caller, several.meter, _say_several)).answer(given)

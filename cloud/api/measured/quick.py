@@ -1,72 +1,89 @@
 """What screens ask for all the time: one statement in each database for all who ask at once, and its JSON passed on as
-it is. Operators and admins take another statement, which writes down what they look at."""
+it is. Operators and admins take another statement, which writes down what they look at. What customers were answered
+is remembered for as long as nothing has changed."""
 
-import asyncio
+import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from typing import LiteralString
 
 import msgspec
 
 from cloud.api.database import Caller
 from cloud.api.http import metrics
 from cloud.api.http.errors import NotFound, SecondFactorMissing, Unauthenticated
+from cloud.api.http.etag import Tagged
+from cloud.api.measured.arrived import Arrived
+from cloud.api.measured.memory import Key, Memory, Readable, Say
 from cloud.db.lane import Row
 from cloud.db.lanes import Lanes
+from cloud.db.listener import Listener
 from cloud.db.queries import Queries
 from cloud.db.together import Together, array
 
 _QUERIES = Queries("api_lanes")
 DOMAIN = {"readable": _QUERIES["readable"], "watched": _QUERIES["watched"]}
-TELEMETRY = {"latest": _QUERIES["latest"], "arrivals": _QUERIES["arrivals"]}
-
-# Questions whose grants are remembered, and of how many meters at most: of more, to ask twice costs the least.
-_REMEMBERED, _FEW_METERS = 5_000, 20
-_Told = tuple[bytes | None, bytes | None]
-_Session = tuple[object, ...]
+TELEMETRY = {name: _QUERIES[name] for name in ("latest", "arrivals", "arrived")}
+CHANNEL: LiteralString = "segs_access"
+"""On which the domain database tells of users who may read something else than before."""
 
 
 class Quick:
-    """Lanes to both databases, which know DOMAIN and TELEMETRY."""
+    """Lanes to both databases, which know DOMAIN and TELEMETRY, and what was answered before.
 
-    def __init__(self, *, domain: Lanes, telemetry: Lanes) -> None:
+    `listener` hears of changes of who may read what, and `arrived` of readings, on behalf of `memory`.
+    """
+
+    def __init__(
+        self, *, domain: Lanes, telemetry: Lanes, memory: Memory, listener: Listener, arrived: Arrived
+    ) -> None:
         self._domain, self._telemetry = domain, telemetry
-        self._granted: dict[_Session, _Told] = {}
+        self._memory, self._listener, self._arrived = memory, listener, arrived
         self._readers, self._newest = Together(domain, "readable"), Together(telemetry, "latest")
 
-    async def latest(self, caller: Caller, codes: Sequence[str]) -> list[tuple[str, msgspec.Raw | None]]:
-        """The newest reading of each meter, each code once, None where there is none that the caller may read.
+    def fence(self) -> None:
+        """Something may have been committed that takes a right away: all that is answered from now on knows of it."""
+        self._listener.fence()
+
+    def recall(self, caller: Caller, codes: Sequence[str], say: Say) -> Tagged | None:
+        """The answer, as latest() gives it, if it is remembered and nothing is known or may be that makes it wrong."""
+        now_s = time.monotonic()
+        entry = self._memory.find(_key(caller, codes, say), now_s)
+        if entry is None or entry.told is None or not self._arrived.holds(now_s) or not self._listener.holds(now_s):
+            return None
+        metrics.FROM_MEMORY.inc()
+        return entry.told
+
+    async def latest(self, caller: Caller, codes: Sequence[str], say: Say) -> Tagged:
+        """What `say` makes of the newest reading of each meter, each code once, None where there is none that the
+        caller may read.
 
         Raises Unauthenticated where their session is over, NotFound, which names the first meter that is absent.
         """
-        # A customer who asked the same before may most likely read the same: both databases are asked at once. What the
-        # one says holds, as it does for a first question; what the other found for anything else is thrown away.
-        session = (caller.access.user_id, caller.access.session_id, *sorted(codes))
-        guess = self._granted.get(session)
-        early = None if guess is None else self._ask_newest(guess, caller)
-        try:
-            readable = await self._readable(caller, codes, "telemetry/latest")
-            self._remember(session, readable)
-            if early is None or readable.watched or readable.told != guess:
-                rows = await _answered("telemetry", self._ask_newest(readable.told, caller))
+        told = self.recall(caller, codes, say)
+        if told is not None:
+            return told
+        now_s = time.monotonic()
+        entry = self._memory.open(_key(caller, codes, say), now_s)
+        readable = entry.readable if self._listener.holds(now_s) else None
+        (metrics.FROM_BOTH if readable is None else metrics.FROM_TELEMETRY).inc()
+        if readable is None:
+            try:
+                readable, watched = await self._readable(caller, codes, "telemetry/latest")
+            except BaseException:
+                self._memory.close(entry)
+                raise
+            # Of operators and admins nothing: they are answered after their look was written down, and not before.
+            if watched:
+                self._memory.close(entry)
             else:
-                rows = await _answered("telemetry", early)
-        finally:
-            if early is not None and not early.cancel() and not early.cancelled():
-                early.exception()
+                self._memory.may_read(entry, readable)
+        turn = entry.turn
+        asked = (readable.grants, readable.numbers, caller.now.isoformat().encode())
+        rows = await _answered("telemetry", self._newest.ask(asked))
         newest = {number.decode(): msgspec.Raw(_utc(reading)) for number, reading in rows if number and reading}
-        return [(code, newest.get(readable.found[code])) for code in dict.fromkeys(codes)]
-
-    def _ask_newest(self, told: _Told, caller: Caller) -> "asyncio.Future[list[Row]]":
-        numbers, grants = told
-        return self._newest.ask((grants, numbers, caller.now.isoformat().encode()))
-
-    def _remember(self, session: _Session, readable: "_Readable") -> None:
-        """Of operators and admins nothing: they are answered after their look was written down, and not before."""
-        self._granted.pop(session, None)
-        if not readable.watched and len(readable.found) <= _FEW_METERS:
-            self._granted[session] = readable.told
-            if len(self._granted) > _REMEMBERED:
-                del self._granted[next(iter(self._granted))]
+        told = say([(code, newest.get(readable.found[code])) for code in dict.fromkeys(codes)])
+        self._memory.keep(entry, told, turn)
+        return told
 
     async def arrivals(
         self, caller: Caller, codes: Sequence[str], cursor: str | None
@@ -76,9 +93,8 @@ class Quick:
         A cursor with a slash has more that waits. Raises as latest(), and psycopg.DataError for what is no cursor.
         """
         # A stream asks each second: whose look it is stands in the log each minute.
-        readable = await self._readable(caller, codes, "telemetry/live", every="1 minute")
-        numbers, grants = readable.told
-        asked = (grants, numbers, None if cursor is None else cursor.encode())
+        readable, _ = await self._readable(caller, codes, "telemetry/live", every="1 minute")
+        asked = (readable.grants, readable.numbers, None if cursor is None else cursor.encode())
         [(following, readings)] = await _answered("telemetry", self._telemetry.ask("arrivals", asked))
         assert following is not None
         assert readings is not None
@@ -87,8 +103,9 @@ class Quick:
 
     async def _readable(
         self, caller: Caller, codes: Sequence[str], what: str, *, every: str | None = None
-    ) -> "_Readable":
-        """Of operators and admins it is written down that they look at `what`."""
+    ) -> tuple[Readable, bool]:
+        """What the caller may read, and whether they are watched: of operators and admins it is written down that they
+        look at `what`."""
         access = caller.access
         asked = (
             str(access.user_id).encode(),
@@ -110,16 +127,12 @@ class Quick:
         for code in codes:
             if code not in found:
                 raise NotFound(f"there is no meter {code}")
-        return _Readable(found=found, told=(numbers, grants), watched=role != b"USER")
+        return Readable(found=found, numbers=numbers, grants=grants), role != b"USER"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Readable:
-    """Numbers by code; all numbers, and the grants, as the other database takes them; whether the look is logged."""
-
-    found: dict[str, str]
-    told: _Told
-    watched: bool
+def _key(caller: Caller, codes: Sequence[str], say: Say) -> Key:
+    access = caller.access
+    return access.user_id, access.session_id, access.token_id, say, tuple(codes)
 
 
 async def _answered(database: str, question: Awaitable[list[Row]]) -> list[Row]:

@@ -23,5 +23,12 @@ COMMENT ON INDEX meter_owners_user_idx IS 'Meters of a person';
 CREATE OR REPLACE TRIGGER meter_owners_touch BEFORE UPDATE ON meter_owners FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE OR REPLACE TRIGGER meter_owners_audit AFTER INSERT OR UPDATE OR DELETE ON meter_owners
     FOR EACH ROW EXECUTE FUNCTION audit_change('meter_owner_id');
+CREATE OR REPLACE TRIGGER meter_owners_access_insert AFTER INSERT ON meter_owners REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
+CREATE OR REPLACE TRIGGER meter_owners_access_update AFTER UPDATE ON meter_owners REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed('meter_id', 'valid');
+CREATE OR REPLACE TRIGGER meter_owners_access_delete AFTER DELETE ON meter_owners REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
+CREATE OR REPLACE TRIGGER meter_owners_access_truncate AFTER TRUNCATE ON meter_owners FOR EACH STATEMENT EXECUTE FUNCTION access_changed_for_all();
 -- Written by functions alone: who registers must not get somebody else's meter.
 GRANT SELECT ON meter_owners TO segs_api, segs_worker, segs_readonly;

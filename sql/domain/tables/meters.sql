@@ -37,6 +37,9 @@ COMMENT ON INDEX meters_site_idx IS 'Meters of a site';
 CREATE OR REPLACE TRIGGER meters_touch BEFORE UPDATE ON meters FOR EACH ROW EXECUTE FUNCTION touch_updated_at('meter_code');
 CREATE OR REPLACE TRIGGER meters_audit AFTER INSERT OR UPDATE OR DELETE ON meters
     FOR EACH ROW EXECUTE FUNCTION audit_change('meter_id');
+-- A code is made of the number, which never changes but by somebody's hand.
+CREATE OR REPLACE TRIGGER meters_access AFTER DELETE OR TRUNCATE OR UPDATE OF meter_id ON meters
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed_for_all();
 GRANT SELECT, INSERT, UPDATE ON meters TO segs_api;
 GRANT USAGE ON SEQUENCE meters_meter_id_seq TO segs_api;
 GRANT SELECT, UPDATE (status) ON meters TO segs_worker;

@@ -35,6 +35,12 @@ COMMENT ON INDEX sessions_live_key IS 'One live token per family';
 COMMENT ON INDEX sessions_family_idx IS 'The tokens of a login, its first one first';
 COMMENT ON INDEX sessions_user_idx IS 'A user''s sessions';
 COMMENT ON INDEX sessions_expires_at_idx IS 'Expired tokens to clear away';
+-- Of rotated_at nothing is told: the next token is there in the same transaction, and the session stands.
+CREATE OR REPLACE TRIGGER sessions_access_update AFTER UPDATE ON sessions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed('family_id', 'created_at', 'expires_at', 'revoked_at');
+CREATE OR REPLACE TRIGGER sessions_access_delete AFTER DELETE ON sessions REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
+CREATE OR REPLACE TRIGGER sessions_access_truncate AFTER TRUNCATE ON sessions FOR EACH STATEMENT EXECUTE FUNCTION access_changed_for_all();
 -- Made, rotated and revoked by functions alone; a person may see where else they are logged in.
 GRANT SELECT (session_id, family_id, user_id, user_agent, address, created_at, expires_at, rotated_at, revoked_at,
               revoke_reason) ON sessions TO segs_api;

@@ -41,6 +41,11 @@ CREATE OR REPLACE TRIGGER users_touch BEFORE UPDATE ON users FOR EACH ROW EXECUT
 CREATE OR REPLACE TRIGGER users_preferences AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION add_user_preferences();
 CREATE OR REPLACE TRIGGER users_audit AFTER INSERT OR UPDATE OR DELETE ON users
     FOR EACH ROW EXECUTE FUNCTION audit_change('user_id', 'email', 'name', 'phone', 'region');
+CREATE OR REPLACE TRIGGER users_access_update AFTER UPDATE ON users REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed('role', 'suspended_at', 'deleted_at', 'tokens_valid_from');
+CREATE OR REPLACE TRIGGER users_access_delete AFTER DELETE ON users REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
+CREATE OR REPLACE TRIGGER users_access_truncate AFTER TRUNCATE ON users FOR EACH STATEMENT EXECUTE FUNCTION access_changed_for_all();
 -- Passwords, roles, suspensions and addresses change through functions alone, and no hash is read but by them.
 GRANT SELECT (user_id, email, name, phone, region, role, email_verified_at, tokens_valid_from, suspended_at, deleted_at,
               created_at, updated_at), UPDATE (name, phone) ON users TO segs_api;

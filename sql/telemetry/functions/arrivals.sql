@@ -79,6 +79,44 @@ COMMENT ON FUNCTION arrivals(integer[], text, integer) IS
     'Readings of the meters, of those that are the caller''s to read, that arrived since p_cursor: JSON, for each meter with any a list in order of time; and the next p_cursor. NULL begins now. Of more than some p_limit readings of their gateways the first batches, and the next p_cursor, with a slash in it, has the rest. Raises SG060, and 22023 or 22P02 for a p_cursor that is none, or of another server';
 GRANT EXECUTE ON FUNCTION arrivals(integer[], text, integer) TO segs_api;
 
+CREATE OR REPLACE FUNCTION arrived(p_meters integer[], p_cursor text, OUT cursor text, OUT meters integer[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = public, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    v_now CONSTANT pg_snapshot := pg_current_snapshot();
+    v_server CONSTANT text := (SELECT c.system_identifier::text || '@' FROM pg_control_system() AS c);
+    v_seen pg_snapshot;
+BEGIN
+    cursor := v_server || v_now;
+    meters := '{}';
+    IF p_cursor IS NULL OR p_cursor = cursor THEN
+        RETURN;
+    END IF;
+    IF NOT starts_with(p_cursor, v_server) THEN
+        RAISE EXCEPTION 'what was seen last is not of this server'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Begin without it.';
+    END IF;
+    v_seen := substr(p_cursor, length(v_server) + 1)::pg_snapshot;
+    IF pg_snapshot_xmax(v_seen) > pg_snapshot_xmax(v_now) THEN
+        RAISE EXCEPTION 'what was seen last is yet to come'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Begin without it.';
+    END IF;
+    meters := ARRAY(
+        SELECT DISTINCT d.meter_id
+        FROM (SELECT r.gateway_id, r.meter_id FROM device_registry AS r WHERE r.meter_id = ANY (p_meters)) AS d
+        WHERE EXISTS (
+            SELECT FROM ingest_batches AS b
+            WHERE b.gateway_id = d.gateway_id AND b.first_time IS NOT NULL
+              AND b.transaction_id >= pg_snapshot_xmin(v_seen) AND b.transaction_id < pg_snapshot_xmax(v_now)
+              AND NOT pg_visible_in_snapshot(b.transaction_id, v_seen)));
+END
+$$;
+COMMENT ON FUNCTION arrived(integer[], text) IS
+    'Of the meters those whose gateways, any that ever read them, delivered readings since p_cursor, and the next p_cursor; NULL begins now. It tells no more than that, and asks for no grants. Raises 22023 or 22P02 for a p_cursor that is none, or of another server';
+GRANT EXECUTE ON FUNCTION arrived(integer[], text) TO segs_api;
+
 -- A dump brings the numbers of another server's transactions. What has a number that is yet to come here would arrive again then.
 UPDATE ingest_batches AS b SET transaction_id = NULL
   FROM gateway_registry AS g

@@ -190,11 +190,18 @@ def await_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def api_settings() -> dict[str, str]:
+    """Of the API's environment, for a module that has others."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def api(
     pg_server: PostgresServer,
     domain_template: str,
     telemetry_template: str,
     tmp_path_factory: pytest.TempPathFactory,
+    api_settings: dict[str, str],
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     for domain, telemetry in databases(pg_server, domain_template, telemetry_template):
@@ -206,7 +213,7 @@ def api(
             "SEGS_ENV": "development",
             "SEGS_KEYS": str(folder / "keys"),
             "SEGS_PAYMENT_SIMULATED_SECRETS": PROVIDER_SECRET,
-        }
+        } | api_settings
         port, log = free_port(), folder / "log"
         process = start(environment, log, port)
         url = f"http://127.0.0.1:{port}"

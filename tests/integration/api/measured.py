@@ -1,14 +1,19 @@
 """Quarter-hours and readings put straight into the telemetry database of a running API."""
 
+import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+
+import psycopg
 
 from tests.integration.api.conftest import Api
 
 QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
 _DEVICES = count(1)
+SHOWN_S = 0.3
+"""Until an arrival is shown to who has asked before."""
 
 
 def number(code: str) -> int:
@@ -47,6 +52,22 @@ def readings(api: Api, code: str, first: datetime, count: int, *, step: timedelt
         *(first, step, number(code), count),
         telemetry=True,
     )
+
+
+def arrive(api: Api, code: str, power_w: float, at: datetime | None = None, *, gateway: int = 1) -> None:
+    """A batch of one reading, of now or of another time, as the receiver stores one of a registered device."""
+    at = at or datetime.now(UTC)
+    with psycopg.connect(api.telemetry) as connection:
+        row = connection.execute(
+            "INSERT INTO ingest_batches (gateway_id, stream, seq, sha256, received_at, readings, stored, duplicates,"
+            " first_time, last_time) VALUES (%s, %s, 1, sha256('x'), now(), 1, 1, 0, %s, %s) RETURNING batch_id",
+            [gateway, uuid.uuid4(), at, at],
+        ).fetchone()
+        assert row is not None
+        connection.execute(
+            "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (%s, %s, %s, %s)",
+            [at, number(code), row[0], power_w],
+        )
 
 
 def pages(api: Api, path: str, key: str, *, token: str, **query: object) -> list[list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """Who sees what over HTTP: meters, readings, oneself."""
 
 from base64 import urlsafe_b64encode
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.api.conftest import Api
+from tests.integration.api.measured import SHOWN_S, arrive, register
 
 DAY = timedelta(days=1)
 
@@ -36,7 +38,9 @@ def test_a_new_tenant_sees_nothing_of_what_was_measured_before(api: Api, reading
     assert given.returncode == 0, given.stderr
 
     assert api.get(f"/telemetry/meters/{code}/latest", token=bob.token).json()["data"]["reading"] is None
-    reading(code, 200)
+    register(api, code)
+    arrive(api, code, 200)
+    time.sleep(SHOWN_S)
     seen = [
         api.get(f"/telemetry/meters/{code}/latest", token=who.token).json()["data"]["reading"]["power_w"]
         for who in (ada, bob)

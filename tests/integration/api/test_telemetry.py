@@ -1,12 +1,23 @@
 """What meters measured, over HTTP: each their own, by local days, a page at a time, and nothing ignored."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.integration.api.conftest import Api
-from tests.integration.api.measured import DAY, HOUR, QUARTER, pages, quarters, readings, register
+from tests.integration.api.measured import (
+    DAY,
+    HOUR,
+    QUARTER,
+    SHOWN_S,
+    arrive,
+    pages,
+    quarters,
+    readings,
+    register,
+)
 
 SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
 SPAN = {"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"}
@@ -294,6 +305,7 @@ def test_several_meters_are_asked_for_at_once_in_the_order_of_their_names(api: A
 def test_what_has_not_changed_is_not_sent_again(api: Api, reading: Any) -> None:
     person = api.person()
     code = person.meter()
+    register(api, code)
     reading(code, 100)
     path = f"/api/v1/telemetry/meters/{code}/latest"
 
@@ -307,7 +319,8 @@ def test_what_has_not_changed_is_not_sent_again(api: Api, reading: Any) -> None:
         again = asked(given)
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
     assert asked('"other"').status_code == 200
-    reading(code, 200)
+    arrive(api, code, 200)
+    time.sleep(SHOWN_S)
     changed = asked(tag)
     assert (changed.status_code, changed.json()["data"]["reading"]["power_w"]) == (200, 200)
     assert changed.headers["cache-control"] == "private, no-cache"

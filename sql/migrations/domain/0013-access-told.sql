@@ -1,0 +1,2 @@
+-- No table changes: from this version on the database tells what changes of who may read what, and the API believes that it does.
+-- The triggers come with the master; the number keeps such an API away from a database that tells nothing.
