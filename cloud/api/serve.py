@@ -13,14 +13,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from cloud.api.app import build
 from cloud.api.database import STATEMENT_S, Databases
 from cloud.api.http.limits import Requests
-<<<<<<< HEAD
 from cloud.api.http.pace import Pace
-from cloud.api.measured.quick import DOMAIN, TELEMETRY, Quick
-=======
 from cloud.api.measured.arrived import Arrived
 from cloud.api.measured.memory import Memory
 from cloud.api.measured.quick import CHANNEL, DOMAIN, TELEMETRY, Quick
->>>>>>> latest
 from cloud.api.parts import Parts
 from cloud.api.settings import ApiSettings
 from cloud.connections import Connections, room

@@ -1,7 +1,7 @@
 """Who sees what over HTTP: meters, readings, oneself."""
 
-from base64 import urlsafe_b64encode
 import time
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
