@@ -14,6 +14,9 @@ BEGIN;
 \ir domain/functions/invoice_guard.sql
 \ir domain/functions/ledger_guard.sql
 \ir domain/functions/tariff_guard.sql
+\ir domain/functions/quarter.sql
+\ir domain/functions/price_steps.sql
+\ir domain/functions/price_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
 \ir domain/tables/region_capacities.sql
@@ -40,6 +43,7 @@ BEGIN;
 \ir domain/tables/tariffs.sql
 \ir domain/tables/tariff_holidays.sql
 \ir domain/tables/meter_tariffs.sql
+\ir domain/tables/region_prices.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -84,8 +88,10 @@ BEGIN;
 \ir domain/functions/rating/charges.sql
 \ir domain/functions/rating/taxes.sql
 \ir domain/functions/rating/rate.sql
+\ir domain/functions/region_price.sql
 \ir domain/functions/billing/periods.sql
 \ir domain/functions/billing/draft.sql
+\ir domain/functions/price_override.sql
 \ir domain/functions/billing/finalise.sql
 \ir domain/functions/billing/credit.sql
 \ir domain/functions/billing/correct.sql
@@ -101,6 +107,7 @@ BEGIN;
 \ir domain/policies/gateways.sql
 \ir domain/policies/regions.sql
 \ir domain/policies/bills.sql
+\ir domain/policies/prices.sql
 \ir domain/policies/alerts.sql
 \ir domain/policies/watched.sql
 \ir lockdown.sql

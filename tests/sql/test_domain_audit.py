@@ -25,6 +25,8 @@ UNAUDITED = {
     "schema_version",
     "sessions",
     "token_blacklist",
+    # How far a worker is.
+    "region_price_state",
     # What a bill has besides its lines: written with its row, which is audited, and kept with it.
     "invoice_banks",
     "invoice_days",

@@ -1,13 +1,6 @@
 -- What of a month is billed to whom, and by which prices. Days are local to where the meter is; a day is billed to whoever
 -- has the meter when it begins.
 
-CREATE OR REPLACE FUNCTION quarter_ceiling(p_at timestamptz) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = public, pg_temp AS $$
-    SELECT CASE WHEN b.at < p_at THEN b.at + INTERVAL '15 minutes' ELSE b.at END
-      FROM (SELECT date_bin(INTERVAL '15 minutes', p_at, TIMESTAMPTZ '2000-01-01 00:00Z') AS at) AS b
-$$;
-COMMENT ON FUNCTION quarter_ceiling(timestamptz) IS 'The first quarter-hour that begins at p_at or later';
-
 -- The same for the end of one period and the start of the next, so that nothing lies between them or in both.
 CREATE OR REPLACE FUNCTION billing_bound(p_meter_id integer, p_day date) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
@@ -132,5 +125,5 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
       FROM (SELECT tariff_document(p_tariff_id) AS document) AS d
 $$;
 COMMENT ON FUNCTION billing_document(integer, boolean) IS 'What a price table is rated by: all of it, or what it says of energy and taxes';
-GRANT EXECUTE ON FUNCTION quarter_ceiling(timestamptz), billing_bound(integer, date), billing_days(integer, date, date), billing_parts(integer, date, date),
+GRANT EXECUTE ON FUNCTION billing_bound(integer, date), billing_days(integer, date, date), billing_parts(integer, date, date),
     billing_plan(integer, date, date), billing_document(integer, boolean) TO segs_worker, segs_readonly;
