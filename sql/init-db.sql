@@ -44,6 +44,7 @@ BEGIN;
 \ir domain/tables/tariff_holidays.sql
 \ir domain/tables/meter_tariffs.sql
 \ir domain/tables/region_prices.sql
+\ir domain/tables/tariff_prices.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -89,6 +90,7 @@ BEGIN;
 \ir domain/functions/rating/taxes.sql
 \ir domain/functions/rating/rate.sql
 \ir domain/functions/region_price.sql
+\ir domain/functions/tariff_price.sql
 \ir domain/functions/billing/periods.sql
 \ir domain/functions/billing/draft.sql
 \ir domain/functions/price_override.sql

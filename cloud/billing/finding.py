@@ -12,7 +12,7 @@ _TEXTS = {
     "no_owner": "it is nobody's; give it to its customer",
     "no_tariff": "it has no tariff; segs-cloud tariff assign gives it one",
     "tariff_zone": "its tariff has days of another zone than the meter; assign one of its own",
-    "no_prices": "its tariff takes a series of prices, which bills cannot have yet; assign another",
+    "no_prices": "its tariff has no price then; segs-cloud tariff prices gives it some, tariff regional its region",
     "no_generation": "its tariff takes what was generated, which the meter does not tell; assign another",
     "overlaps": "part of it is billed already; a credit note takes that bill back",
     "missing": "quarter-hours are missing; wait for them, or estimate or edit them",

@@ -20,6 +20,8 @@ from cloud.instant import written
 from cloud.operator import Row, actor, rows
 
 _QUERIES = Queries("billing")
+_MOST = 10
+"""Of what lacks a price, so many spans are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class Run:
         plan = rows(self._domain, _QUERIES["plan"], span)
         if unpriced := [segment for segment in plan if segment["tariff_id"] is None]:
             return [], [Finding("no_tariff", one["starts_at"], one["ends_at"]) for one in unpriced]
+        if unpriced := [segment for segment in plan if not segment["priced"]]:
+            return [], [Finding("no_prices", one["starts_at"], one["ends_at"]) for one in unpriced[:_MOST]]
         taken = self._energy(span, plan, settings)
         if taken.findings:
             return [], taken.findings

@@ -101,6 +101,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG095": ConflictError,  # another override then
     "SG096": NotFoundError,  # no such override
     "SG097": ConflictError,  # an override that is over
+    "SG098": ConflictError,  # another price of a series then already
     "SG100": NotFoundError,  # no such invoice
     "SG101": ConflictError,  # the invoice is not in a state for it
     "SG102": ForbiddenError,  # one's own invoice

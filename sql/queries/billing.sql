@@ -33,7 +33,7 @@ ORDER BY p.first_day;
 
 -- name: plan
 -- The segments of a bill.
-SELECT p.account, p.tariff_id, p.starts_at, p.ends_at FROM billing_plan(%(meter)s, %(first)s, %(end)s) AS p ORDER BY p.starts_at;
+SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.priced FROM billing_plan(%(meter)s, %(first)s, %(end)s) AS p ORDER BY p.starts_at;
 
 -- name: days
 -- Its days.

@@ -30,6 +30,8 @@ UNAUDITED = {
     # What a bill has besides its lines: written with its row, which is audited, and kept with it.
     "invoice_banks",
     "invoice_days",
+    # Prices of intervals only grow and say themselves by whom.
+    "tariff_prices",
     # The ledger only grows and says itself by whom; the other two are compared with it in each transaction.
     "credit_balances",
     "invoice_series",

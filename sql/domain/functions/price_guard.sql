@@ -39,6 +39,14 @@ END
 $$;
 COMMENT ON FUNCTION guard_price_override() IS 'Raises SG035 when an override would be deleted or altered, or would end more than once, or before now';
 
+CREATE OR REPLACE FUNCTION refuse_price_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the price of % from % on stays as it is', OLD.code, lower(OLD.valid) USING ERRCODE = 'SG035', HINT = 'Bills are made by it.';
+END
+$$;
+COMMENT ON FUNCTION refuse_price_change() IS 'Raises SG035: a price that a tariff has for an interval is neither changed nor deleted';
+
 CREATE OR REPLACE FUNCTION refuse_price_removal() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN

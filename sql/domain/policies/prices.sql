@@ -19,6 +19,10 @@ DROP POLICY IF EXISTS region_prices_seen ON region_prices;
 CREATE POLICY region_prices_seen ON region_prices FOR SELECT TO segs_api
     USING ((SELECT caller_role()) IS NOT NULL);
 
+ALTER TABLE tariff_prices ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS tariff_prices_services ON tariff_prices;
+CREATE POLICY tariff_prices_services ON tariff_prices TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS price_overrides_services ON price_overrides;
 CREATE POLICY price_overrides_services ON price_overrides TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

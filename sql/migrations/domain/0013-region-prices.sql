@@ -1,5 +1,5 @@
 -- Prices that follow the load of a region: their rules, the prices themselves, what operators set in their place, and how far the
--- worker is.
+-- worker is; and prices that a tariff has for each interval.
 
 CREATE OR REPLACE FUNCTION quarter_ceiling(p_at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = public, pg_temp AS $$
@@ -93,8 +93,27 @@ CREATE TABLE price_overrides (
     CONSTRAINT price_overrides_one_at_a_time EXCLUDE USING gist (region WITH =, in_force WITH &&)
 );
 
+CREATE TABLE tariff_prices (
+    tariff_price_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    code text NOT NULL,
+    valid tstzrange NOT NULL,
+    buy_per_kwh numeric(18, 8) NOT NULL,
+    sell_per_kwh numeric(18, 8),
+    made_by text NOT NULL CHECK (made_by <> ''),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT tariff_prices_valid_has_both_ends
+        CHECK (NOT isempty(valid) AND isfinite(lower(valid)) AND isfinite(upper(valid)) AND lower_inc(valid) AND NOT upper_inc(valid)),
+    CONSTRAINT tariff_prices_begin_and_end_with_quarter_hours
+        CHECK (lower(valid) = quarter_ceiling(lower(valid)) AND upper(valid) = quarter_ceiling(upper(valid))),
+    CONSTRAINT tariff_prices_one_at_a_time EXCLUDE USING gist (code WITH =, valid WITH &&)
+);
+
 ALTER TABLE price_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_price_rules ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_price_state ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_prices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tariff_prices ENABLE ROW LEVEL SECURITY;
+
+-- It tells more of a segment than before.
+DROP FUNCTION IF EXISTS billing_plan(integer, date, date);

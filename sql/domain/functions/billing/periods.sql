@@ -24,7 +24,6 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
                 -- Its days and months would be others than the meter's.
                 WHEN d.day::timestamp AT TIME ZONE t.timezone <> b.starts_at
                   OR (d.day + 1)::timestamp AT TIME ZONE t.timezone <> b.ends_at THEN 'tariff_zone'
-                WHEN (t.document ->> 'price_series')::boolean THEN 'no_prices'
                 WHEN t.document #>> '{metering,rule}' = 'buy_all_sell_all' THEN 'no_generation' END
       FROM (SELECT g::date AS day FROM generate_series(p_first::timestamp, p_end::timestamp - INTERVAL '1 day', INTERVAL '1 day') AS g) AS d
      CROSS JOIN LATERAL (SELECT billing_bound(p_meter_id, d.day) AS starts_at, billing_bound(p_meter_id, d.day + 1) AS ends_at) AS b
@@ -49,11 +48,28 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION billing_parts(integer, date, date) IS 'Bills that a span of days makes: runs of days of one customer and currency; reason says of the others why they are not billed';
 
+CREATE OR REPLACE FUNCTION billing_prices(p_meter_id integer, p_tariff_id integer, p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, buy_per_kwh numeric, sell_per_kwh numeric, tier smallint)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    -- The region that the meter was in; export is paid by the rates of the tariff.
+    SELECT p.starts_at, p.ends_at, p.price, NULL::numeric, p.tier
+      FROM tariffs AS t
+      JOIN meter_locations AS l ON l.meter_id = p_meter_id AND l.valid && tstzrange(p_from, p_to)
+     CROSS JOIN LATERAL (SELECT greatest(quarter_ceiling(lower(l.valid)), p_from) AS starts_at, least(quarter_ceiling(upper(l.valid)), p_to) AS ends_at) AS b
+     CROSS JOIN LATERAL region_price_segments(l.region, t.currency, b.starts_at, b.ends_at) AS p
+     WHERE t.tariff_id = p_tariff_id AND (t.document ->> 'regional_price')::boolean AND b.starts_at < b.ends_at
+    UNION ALL
+    SELECT p.starts_at, p.ends_at, p.buy_per_kwh, p.sell_per_kwh, NULL
+      FROM tariffs AS t CROSS JOIN LATERAL tariff_price_segments(t.code, p_from, p_to) AS p
+     WHERE t.tariff_id = p_tariff_id AND (t.document ->> 'price_series')::boolean
+$$;
+COMMENT ON FUNCTION billing_prices(integer, integer, timestamptz, timestamptz) IS 'The prices of a kWh for a meter by a price table that has them from elsewhere: from the region that the meter is in, or from a series. Disjoint; gaps where there is none';
+
 -- An account is rated by itself. Of each base table one has its days and all charges; what other tables price in between (by
 -- load, by an operator, or from the middle of a day on) has energy, its taxes and no more.
 CREATE OR REPLACE FUNCTION billing_plan(p_meter_id integer, p_first date, p_end date)
 RETURNS TABLE (account integer, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
-               period smallint, demand_period smallint)
+               period smallint, demand_period smallint, priced boolean, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint)
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -98,16 +114,39 @@ BEGIN
     LOOP
         IF v_piece.tariff_id IS NULL THEN
             RETURN QUERY SELECT v_piece.account, NULL::integer, v_piece.whole, v_piece.first_day, v_piece.end_day, v_piece.starts_at, v_piece.ends_at,
-                                NULL::smallint, NULL::smallint;
+                                NULL::smallint, NULL::smallint, false, NULL::numeric, NULL::numeric, NULL::smallint;
             CONTINUE;
         END IF;
         v_document := billing_document(v_piece.tariff_id, v_piece.whole);
-        RETURN QUERY SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, s.starts_at, s.ends_at, s.period, s.demand_period
-                       FROM tariff_segments(v_document, v_piece.starts_at, v_piece.ends_at) AS s;
+        IF NOT coalesce((v_document ->> 'price_series')::boolean OR (v_document ->> 'regional_price')::boolean, false) THEN
+            RETURN QUERY SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, s.starts_at, s.ends_at, s.period, s.demand_period,
+                                true, NULL::numeric, NULL::numeric, NULL::smallint
+                           FROM tariff_segments(v_document, v_piece.starts_at, v_piece.ends_at) AS s;
+            CONTINUE;
+        END IF;
+        -- Segments end where a price does, too; while it stays the same they do not.
+        RETURN QUERY
+        WITH segment AS MATERIALIZED (
+            SELECT s.* FROM tariff_segments(v_document, v_piece.starts_at, v_piece.ends_at) AS s
+        ), price AS MATERIALIZED (
+            SELECT p.* FROM billing_prices(p_meter_id, v_piece.tariff_id, v_piece.starts_at, v_piece.ends_at) AS p
+        ), cut AS (
+            SELECT greatest(s.starts_at, p.starts_at) AS starts_at, least(s.ends_at, p.ends_at) AS ends_at, s.period, s.demand_period, true AS priced,
+                   p.buy_per_kwh, p.sell_per_kwh, p.tier
+              FROM segment AS s JOIN price AS p ON p.starts_at < s.ends_at AND p.ends_at > s.starts_at
+            UNION ALL
+            SELECT lower(u.span), upper(u.span), s.period, s.demand_period, false, NULL, NULL, NULL
+              FROM segment AS s
+             CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(s.starts_at, s.ends_at))
+                                       - coalesce((SELECT range_agg(tstzrange(p.starts_at, p.ends_at)) FROM price AS p), '{}')) AS u (span)
+        )
+        SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, c.starts_at, c.ends_at, c.period, c.demand_period, c.priced,
+               c.buy_per_kwh, c.sell_per_kwh, c.tier
+          FROM cut AS c ORDER BY c.starts_at;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period changes, each with the account that it is rated in; tariff_id NULL where no price holds';
+COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period nor the price of a kWh changes, each with the account that it is rated in; tariff_id NULL where it has no tariff, priced false where that tariff has no price';
 
 -- Meters are billed by their quarter-hours, also by a document that prices files of hours.
 CREATE OR REPLACE FUNCTION rated_document(p_document jsonb) RETURNS jsonb
@@ -126,4 +165,4 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION billing_document(integer, boolean) IS 'What a price table is rated by: all of it, or what it says of energy and taxes';
 GRANT EXECUTE ON FUNCTION billing_bound(integer, date), billing_days(integer, date, date), billing_parts(integer, date, date),
-    billing_plan(integer, date, date), billing_document(integer, boolean) TO segs_worker, segs_readonly;
+    billing_plan(integer, date, date), billing_prices(integer, integer, timestamptz, timestamptz), billing_document(integer, boolean) TO segs_worker, segs_readonly;
