@@ -45,6 +45,16 @@ RULES = {
     "meters_serial_check": "the serial number is empty; give what the plate says, or leave it out",
     "meters_serial_needs_model": "a serial number is one of a model; give the model as well",
     "region_registry_region_check": _REGION,
+    "price_overrides_factor_check": "a factor is 0 to 100; give 1.25 for a quarter more",
+    "price_overrides_reason_check": "an override has a reason, which customers read, of at most 500 characters",
+    "price_overrides_end_reason_check": "who ends an override says why, in at most 500 characters; give a reason",
+    "region_price_rules_base_price_check": "a base price is above 0; give what a kWh costs at factor 1",
+    "region_price_rules_coverage_percent_check": "coverage is 0 to 100 percent",
+    "region_price_rules_currency_check": "give an ISO 4217 code such as EUR",
+    "region_price_rules_hysteresis_points_check": "hysteresis is 0 percent points or more",
+    "region_price_rules_steps_fit": (
+        "thresholds rise, all above the hysteresis, and there is one factor more than thresholds, each 0 to 100"
+    ),
     "regions_region_check": _REGION,
     "regions_timezone_is_known": _ZONE,
     "tariff_holidays_key": "that day is a holiday of the tariff already",

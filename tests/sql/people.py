@@ -39,8 +39,6 @@ INSERT INTO tariffs (code, name, region, currency, timezone, document, valid) VA
     ('s', 'South', 'south', 'EUR', 'UTC', '{}', '[2026-01-01, infinity)');
 INSERT INTO tariff_rules (tariff_id, component, period, tier, unit, rate) VALUES (1, 'energy', 0, 0, 'kWh', 1), (2,
         'energy', 0, 0, 'kWh', 1);
-SELECT region_price_set('north', 'EUR', 0.4, NULL, NULL, NULL, NULL, '2026-01-01Z');
-SELECT price_override_add('north', 2, NULL, '2026-01-02Z', '2026-01-03Z', 'Storm', '2026-01-01Z');
 INSERT INTO tariff_holidays (code, day, name) VALUES ('n', '2026-12-25', 'Christmas');
 INSERT INTO meter_tariffs (meter_id, code, valid)
     SELECT m, CASE WHEN m = 3 THEN 's' ELSE 'n' END, '[2026-01-01, infinity)' FROM generate_series(1, 3) AS m;

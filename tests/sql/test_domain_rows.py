@@ -74,11 +74,18 @@ CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
+PRICES: LiteralString = """
+SELECT region_price_set('north', 'EUR', 0.4, NULL, NULL, NULL, NULL, '2026-01-01Z');
+SELECT price_override_add('north', 2, NULL, '2026-01-02Z', '2026-01-03Z', 'Storm', '2026-01-01Z');
+"""
+
+
 @pytest.fixture
 def people(domain_db: str) -> Iterator[People]:
     found = People(domain_db)
     with found.owner:
         found.owner.execute(SEED)
+        found.owner.execute(PRICES)
         yield found
 
 

@@ -30,7 +30,7 @@ class Prices:
         self.dsn = dsn
         self.domain = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
         self.domain.execute("SET timezone = 'UTC'")
-        self.domain.execute(SEED.replace("SELECT region_price_set", "--").replace("SELECT price_override_add", "--"))
+        self.domain.execute(SEED)
         self.now = NOON
         self.set()
 

@@ -16,21 +16,28 @@ RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, currency text, price 
                reason text, price_override_id bigint, override_reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH own AS (
-        SELECT p.* FROM region_prices AS p WHERE p.region = p_region AND p.valid && tstzrange(p_from, p_to)
-    ), override AS (
-        SELECT o.* FROM price_overrides AS o WHERE o.region = p_region AND o.in_force && tstzrange(p_from, p_to)
+        SELECT p.valid FROM region_prices AS p WHERE p.region = p_region AND p.valid && tstzrange(p_from, p_to)
+    ), hull AS (
+        -- Also what was set before p_from or will be after p_to says when a price begins and ends.
+        SELECT tstzrange(min(lower(w.valid)), max(upper(w.valid))) AS span FROM own AS w
     ), cut AS (
-        SELECT lower(p.valid) AS at FROM own AS p UNION SELECT lower(o.in_force) FROM override AS o UNION SELECT upper(o.in_force) FROM override AS o
+        SELECT lower(w.valid) AS at FROM own AS w
+        UNION
+        SELECT e.at FROM hull AS h JOIN price_overrides AS o ON o.region = p_region AND o.in_force && h.span
+         CROSS JOIN LATERAL (VALUES (lower(o.in_force)), (upper(o.in_force))) AS e (at)
+    ), piece AS (
+        SELECT c.at, lead(c.at, 1, 'infinity') OVER (ORDER BY c.at) AS next_at FROM cut AS c
     )
-    SELECT c.at, least(upper(p.valid), (SELECT min(n.at) FROM cut AS n WHERE n.at > c.at)), p.currency,
+    SELECT c.at, e.at, p.currency,
            coalesce(o.price, CASE WHEN o.price_override_id IS NULL THEN p.price ELSE round(p.base_price * o.factor, 8) END), p.base_price,
            CASE WHEN o.price_override_id IS NULL THEN p.factor ELSE o.factor END, CASE WHEN o.price_override_id IS NULL THEN p.tier END,
            CASE WHEN o.price_override_id IS NULL THEN p.load_percent END, CASE WHEN o.price_override_id IS NULL THEN p.reason ELSE 'override' END,
            o.price_override_id, o.reason
-      FROM cut AS c
-      JOIN own AS p ON p.valid @> c.at
-      LEFT JOIN override AS o ON o.in_force @> c.at
-     WHERE tstzrange(c.at, least(upper(p.valid), (SELECT min(n.at) FROM cut AS n WHERE n.at > c.at))) && tstzrange(p_from, p_to)
+      FROM piece AS c
+      JOIN region_prices AS p ON p.region = p_region AND p.valid @> c.at
+      LEFT JOIN price_overrides AS o ON o.region = p_region AND o.in_force @> c.at
+     CROSS JOIN LATERAL (SELECT least(upper(p.valid), c.next_at) AS at) AS e
+     WHERE c.at < p_to AND e.at > p_from
 $$;
 COMMENT ON FUNCTION region_price_spans(text, timestamptz, timestamptz) IS 'The prices of a region that are in force at any time of a span, each from when to when: an override before the region''s own. Disjoint, without gaps from the first price on; ends_at infinity where nothing is known to follow';
 
@@ -227,6 +234,30 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION region_prices_decide(text[], jsonb, timestamptz, timestamptz) IS 'Looks at the quarter-hours of regions that were not looked at yet, in order of time, and opens another price where a load came into another tier; those that did. Doing it again, or at once, changes nothing more';
+CREATE OR REPLACE FUNCTION caller_region_prices(p_region text, p_after integer, p_limit integer)
+RETURNS TABLE (key integer, starts_at timestamptz, ends_at timestamptz, currency text, price numeric, base_price numeric, factor numeric, tier smallint,
+               load_percent numeric, reason text, said text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_before CONSTANT timestamptz := CASE WHEN p_after = 0 THEN 'infinity' ELSE to_timestamp(p_after::bigint * 900) END;
+    v_kept CONSTANT boolean := coalesce(caller_role() = 'ADMIN' OR p_region = ANY (caller_regions()), false);
+BEGIN
+    IF caller_role() IS NULL OR NOT EXISTS (SELECT FROM regions r WHERE r.region = p_region) THEN
+        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024';
+    END IF;
+    RETURN QUERY
+    SELECT (EXTRACT(epoch FROM s.starts_at) / 900)::integer, s.starts_at, nullif(s.ends_at, 'infinity'), s.currency, s.price, s.base_price, s.factor, s.tier,
+           CASE WHEN v_kept THEN s.load_percent END, s.reason, s.override_reason
+      -- At least as many as are asked for begin with a price of the region's own.
+      FROM region_price_spans(p_region, coalesce(
+               (SELECT lower(p.valid) FROM region_prices AS p WHERE p.region = p_region AND lower(p.valid) < v_before
+                 ORDER BY lower(p.valid) DESC OFFSET p_limit LIMIT 1), '-infinity'), v_before) AS s
+     WHERE s.starts_at < v_before ORDER BY s.starts_at DESC LIMIT p_limit;
+END
+$$;
+COMMENT ON FUNCTION caller_region_prices(text, integer, integer) IS 'Prices of a region, the latest first, those that are known to come among them: p_limit of those that begin before a quarter-hour (key, 0 for all). The load is for who looks after the region. Raises SG024';
+GRANT EXECUTE ON FUNCTION caller_region_prices(text, integer, integer) TO segs_api;
 GRANT EXECUTE ON FUNCTION region_price_terms(text), region_price_spans(text, timestamptz, timestamptz), region_price_segments(text, text, timestamptz, timestamptz)
     TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION region_prices_due(timestamptz), region_prices_decide(text[], jsonb, timestamptz, timestamptz) TO segs_worker;

@@ -86,6 +86,7 @@ CREATE TABLE IF NOT EXISTS region_prices (
     CONSTRAINT region_prices_load_is_named CHECK (reason <> 'load' OR num_nonnulls(tier, load_percent, load_at) = 3),
     CONSTRAINT region_prices_one_at_a_time EXCLUDE USING gist (region WITH =, valid WITH &&)
 );
+CREATE INDEX IF NOT EXISTS region_prices_history_idx ON region_prices (region, lower(valid) DESC);
 COMMENT ON TABLE region_prices IS 'Prices of energy in a region, as its load has them: one after another without gaps from the first on, the last one open. Overrides come before them';
 COMMENT ON COLUMN region_prices.region_price_id IS 'Row key';
 COMMENT ON COLUMN region_prices.region IS 'The region';
@@ -99,6 +100,7 @@ COMMENT ON COLUMN region_prices.load_at IS 'Start of the quarter-hour that had t
 COMMENT ON COLUMN region_prices.reason IS 'load: the load came into another tier. base: the region got a price, another base price or other factors';
 COMMENT ON COLUMN region_prices.valid IS 'When it is in force where no override is, half-open';
 COMMENT ON COLUMN region_prices.decided_at IS 'When it was decided on; it is in force from the next quarter-hour on at the earliest';
+COMMENT ON INDEX region_prices_history_idx IS 'A region''s prices, the latest first';
 COMMENT ON INDEX region_prices_one_at_a_time IS 'A region has one price at a time';
 CREATE OR REPLACE TRIGGER region_prices_guard BEFORE UPDATE OR DELETE ON region_prices
     FOR EACH ROW EXECUTE FUNCTION guard_region_price();

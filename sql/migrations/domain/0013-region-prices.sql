@@ -69,6 +69,8 @@ CREATE TABLE region_prices (
     CONSTRAINT region_prices_one_at_a_time EXCLUDE USING gist (region WITH =, valid WITH &&)
 );
 
+CREATE INDEX region_prices_history_idx ON region_prices (region, lower(valid) DESC);
+
 CREATE TABLE price_overrides (
     price_override_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     region text NOT NULL REFERENCES region_price_rules ON DELETE RESTRICT,
