@@ -43,6 +43,7 @@ BEGIN;
 \ir domain/tables/tariffs.sql
 \ir domain/tables/tariff_holidays.sql
 \ir domain/tables/meter_tariffs.sql
+\ir domain/tables/meter_generators.sql
 \ir domain/tables/region_prices.sql
 \ir domain/tables/tariff_prices.sql
 \ir domain/tables/alerts.sql
@@ -58,6 +59,7 @@ BEGIN;
 \ir domain/functions/meter_move.sql
 \ir domain/functions/meter_exchange.sql
 \ir domain/functions/meter_registers.sql
+\ir domain/functions/meter_generator.sql
 \ir domain/functions/meter_owner.sql
 \ir domain/functions/caller.sql
 \ir domain/functions/audit_access.sql

@@ -36,6 +36,8 @@ RULES = {
     "meter_exchanges_first_import_wh_check": _FINAL,
     "meter_exchanges_one_at_an_instant": "the meter was exchanged at that very instant already",
     "meter_exchanges_revoked_reason_check": "the reason is empty; say in a few words why",
+    "meter_generators_are_two_meters": "a meter does not measure what is generated behind itself; name the generator's",
+    "meter_generators_of_one_meter": "that generator is behind another meter then; end that first",
     "meter_locations_one_at_a_time": "somebody moved the meter at the same moment; look where it is, and try again",
     "meter_locations_timezone_is_known": _ZONE,
     "meters_max_power_w_check": "a connection carries more than 0 W, and not without end; give max_power_w by its fuse",

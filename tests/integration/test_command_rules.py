@@ -140,7 +140,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "require-second-factor",
         "forget-second-factor",
     }
-    changing |= {"set", "capacity", "assign", "holiday", "prices", "end"}
+    changing |= {"set", "capacity", "assign", "holiday", "prices", "end", "generation"}
     changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund", "simulate"}
     # What it writes is JSON, and nothing else.
     changing |= {"openapi"}

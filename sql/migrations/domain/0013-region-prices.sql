@@ -1,5 +1,6 @@
 -- Prices that follow the load of a region: their rules, the prices themselves, what operators set in their place, and how far the
--- worker is; and prices that a tariff has for each interval.
+-- worker is; and prices that a tariff has for each
+-- interval. Meters of generators, for tariffs that buy all and sell all.
 
 CREATE OR REPLACE FUNCTION quarter_ceiling(p_at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = public, pg_temp AS $$
@@ -110,12 +111,27 @@ CREATE TABLE tariff_prices (
     CONSTRAINT tariff_prices_one_at_a_time EXCLUDE USING gist (code WITH =, valid WITH &&)
 );
 
+CREATE TABLE meter_generators (
+    meter_generator_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    meter_id integer NOT NULL REFERENCES meters ON DELETE RESTRICT,
+    generator_id integer NOT NULL REFERENCES meters ON DELETE RESTRICT,
+    valid tstzrange NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT meter_generators_are_two_meters CHECK (meter_id <> generator_id),
+    CONSTRAINT meter_generators_valid_is_half_open
+        CHECK (NOT isempty(valid) AND NOT lower_inf(valid) AND NOT upper_inf(valid) AND lower_inc(valid) AND NOT upper_inc(valid)),
+    CONSTRAINT meter_generators_one_at_a_time EXCLUDE USING gist (meter_id WITH =, valid WITH &&),
+    CONSTRAINT meter_generators_of_one_meter EXCLUDE USING gist (generator_id WITH =, valid WITH &&)
+);
+
 ALTER TABLE price_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_price_rules ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_price_state ENABLE ROW LEVEL SECURITY;
 ALTER TABLE region_prices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tariff_prices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE meter_generators ENABLE ROW LEVEL SECURITY;
 
 -- It tells more of a segment than before.
 DROP FUNCTION IF EXISTS billing_plan(integer, date, date);

@@ -25,7 +25,7 @@ BEGIN
     SELECT date_trunc('month', p_now AT TIME ZONE l.timezone)::date INTO v_month FROM meter_locations l WHERE l.meter_id = v_meter_id AND l.valid @> p_now;
     RETURN QUERY
     SELECT v_meter_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.timezone, p.user_id, p.currency, minor_digits(p.currency),
-           coalesce(p.reason, (SELECT CASE WHEN bool_or(s.tariff_id IS NULL) THEN 'no_tariff' WHEN bool_or(NOT s.priced AND s.starts_at < date_bin(INTERVAL '15 minutes', p_now, '2000-01-01 00:00Z')) THEN 'no_prices' END
+           coalesce(p.reason, (SELECT CASE WHEN bool_or(s.tariff_id IS NULL) THEN 'no_tariff' WHEN bool_or(s.gross) THEN 'no_generation' WHEN bool_or(NOT s.priced AND s.starts_at < date_bin(INTERVAL '15 minutes', p_now, '2000-01-01 00:00Z')) THEN 'no_prices' END
                                  FROM billing_plan(v_meter_id, p.first_day, p.end_day) AS s))
       FROM billing_parts(v_meter_id, v_month, (v_month + INTERVAL '1 month')::date) AS p
      WHERE p.starts_at <= p_now AND p.ends_at > p_now AND (caller_role() <> 'USER' OR p.user_id = caller_id());

@@ -24,7 +24,9 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
                 -- Its days and months would be others than the meter's.
                 WHEN d.day::timestamp AT TIME ZONE t.timezone <> b.starts_at
                   OR (d.day + 1)::timestamp AT TIME ZONE t.timezone <> b.ends_at THEN 'tariff_zone'
-                WHEN t.document #>> '{metering,rule}' = 'buy_all_sell_all' THEN 'no_generation' END
+                WHEN t.document #>> '{metering,rule}' = 'buy_all_sell_all'
+                     AND NOT EXISTS (SELECT FROM meter_generators g WHERE g.meter_id = p_meter_id AND g.valid @> tstzrange(b.starts_at, b.ends_at))
+                THEN 'no_generation' END
       FROM (SELECT g::date AS day FROM generate_series(p_first::timestamp, p_end::timestamp - INTERVAL '1 day', INTERVAL '1 day') AS g) AS d
      CROSS JOIN LATERAL (SELECT billing_bound(p_meter_id, d.day) AS starts_at, billing_bound(p_meter_id, d.day + 1) AS ends_at) AS b
       LEFT JOIN meter_locations l ON l.meter_id = p_meter_id AND l.valid @> b.starts_at
@@ -69,12 +71,14 @@ COMMENT ON FUNCTION billing_prices(integer, integer, timestamptz, timestamptz) I
 -- load, by an operator, or from the middle of a day on) has energy, its taxes and no more.
 CREATE OR REPLACE FUNCTION billing_plan(p_meter_id integer, p_first date, p_end date)
 RETURNS TABLE (account integer, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
-               period smallint, demand_period smallint, priced boolean, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint)
+               period smallint, demand_period smallint, priced boolean, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint,
+               gross boolean, generator_id integer)
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_document jsonb;
     v_piece record;
+    v_gross boolean;
 BEGIN
     FOR v_piece IN
         WITH day AS MATERIALIZED (
@@ -94,18 +98,20 @@ BEGIN
             SELECT quarter_ceiling(c.at) FROM (
                 SELECT lower(a.valid) AS at FROM assigned AS a
                 UNION SELECT upper(a.valid) FROM assigned AS a
+                UNION SELECT e.at FROM meter_generators g CROSS JOIN LATERAL (VALUES (lower(g.valid)), (upper(g.valid))) AS e (at) WHERE g.meter_id = p_meter_id
                 UNION SELECT e.at FROM tariffs t CROSS JOIN LATERAL (VALUES (lower(t.valid)), (upper(t.valid))) AS e (at)
                        WHERE t.code IN (SELECT a.code FROM assigned AS a)) AS c, bill AS b
              WHERE isfinite(c.at) AND c.at > b.starts_at AND quarter_ceiling(c.at) < b.ends_at
         ), piece AS (
             SELECT c.at AS starts_at, lead(c.at, 1, b.ends_at) OVER (ORDER BY c.at) AS ends_at FROM cut AS c, bill AS b
         ), priced AS (
-            SELECT p.starts_at, p.ends_at, h.account, h.tariff_id AS home_id, h.first_day, h.end_day, (tariff_at(a.code, p.starts_at)).tariff_id
+            SELECT p.starts_at, p.ends_at, h.account, h.tariff_id AS home_id, h.first_day, h.end_day, (tariff_at(a.code, p.starts_at)).tariff_id, g.generator_id
               FROM piece AS p
               JOIN home AS h ON p.starts_at >= h.starts_at AND p.starts_at < h.ends_at
               LEFT JOIN meter_tariffs a ON a.meter_id = p_meter_id AND a.valid @> p.starts_at
+              LEFT JOIN meter_generators g ON g.meter_id = p_meter_id AND g.valid @> p.starts_at
         )
-        SELECT x.starts_at, x.ends_at, x.tariff_id, x.tariff_id IS NOT DISTINCT FROM x.home_id AS whole,
+        SELECT x.starts_at, x.ends_at, x.tariff_id, x.generator_id, x.tariff_id IS NOT DISTINCT FROM x.home_id AS whole,
                CASE WHEN x.tariff_id IS NOT DISTINCT FROM x.home_id THEN x.account
                     ELSE (SELECT count(*)::integer FROM home) + (dense_rank() OVER (ORDER BY x.tariff_id IS NOT DISTINCT FROM x.home_id, x.tariff_id))::integer END AS account,
                CASE WHEN x.tariff_id IS NOT DISTINCT FROM x.home_id THEN x.first_day ELSE p_first END AS first_day,
@@ -114,13 +120,14 @@ BEGIN
     LOOP
         IF v_piece.tariff_id IS NULL THEN
             RETURN QUERY SELECT v_piece.account, NULL::integer, v_piece.whole, v_piece.first_day, v_piece.end_day, v_piece.starts_at, v_piece.ends_at,
-                                NULL::smallint, NULL::smallint, false, NULL::numeric, NULL::numeric, NULL::smallint;
+                                NULL::smallint, NULL::smallint, false, NULL::numeric, NULL::numeric, NULL::smallint, false, NULL::integer;
             CONTINUE;
         END IF;
         v_document := billing_document(v_piece.tariff_id, v_piece.whole);
+        v_gross := v_document #>> '{metering,rule}' = 'buy_all_sell_all';
         IF NOT coalesce((v_document ->> 'price_series')::boolean OR (v_document ->> 'regional_price')::boolean, false) THEN
             RETURN QUERY SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, s.starts_at, s.ends_at, s.period, s.demand_period,
-                                true, NULL::numeric, NULL::numeric, NULL::smallint
+                                true, NULL::numeric, NULL::numeric, NULL::smallint, v_gross, CASE WHEN v_gross THEN v_piece.generator_id END
                            FROM tariff_segments(v_document, v_piece.starts_at, v_piece.ends_at) AS s;
             CONTINUE;
         END IF;
@@ -141,12 +148,12 @@ BEGIN
                                        - coalesce((SELECT range_agg(tstzrange(p.starts_at, p.ends_at)) FROM price AS p), '{}')) AS u (span)
         )
         SELECT v_piece.account, v_piece.tariff_id, v_piece.whole, v_piece.first_day, v_piece.end_day, c.starts_at, c.ends_at, c.period, c.demand_period, c.priced,
-               c.buy_per_kwh, c.sell_per_kwh, c.tier
+               c.buy_per_kwh, c.sell_per_kwh, c.tier, v_gross, CASE WHEN v_gross THEN v_piece.generator_id END
           FROM cut AS c ORDER BY c.starts_at;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period nor the price of a kWh changes, each with the account that it is rated in; tariff_id NULL where it has no tariff, priced false where that tariff has no price';
+COMMENT ON FUNCTION billing_plan(integer, date, date) IS 'The segments of a bill: spans in which neither price table nor period nor the price of a kWh changes, each with the account that it is rated in; tariff_id NULL where it has no tariff, priced false where that tariff has no price; gross where it buys and sells all, by what the generator''s meter tells';
 
 -- Meters are billed by their quarter-hours, also by a document that prices files of hours.
 CREATE OR REPLACE FUNCTION rated_document(p_document jsonb) RETURNS jsonb
