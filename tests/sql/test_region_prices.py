@@ -474,6 +474,22 @@ def test_an_override_and_its_early_end_are_told_with_when_and_why(prices: Prices
     assert [(row["price_per_kwh"], row["from"]) for row in others] == [("0.5", "2026-03-10T12:45:00+00:00")]
 
 
+def test_what_a_kwh_costs_after_an_override_is_told_when_that_ends_by_itself(prices: Prices) -> None:
+    """Once, with the price that the load made beneath it; not where another one follows at once."""
+    _dynamic(prices, 1)
+    prices.override(NOON + QUARTER, NOON + 5 * QUARTER, price=3)
+    prices.override(NOON + 5 * QUARTER, NOON + 7 * QUARTER, price=4)
+    prices.see(95, 95, 95, 95, 95)
+    assert [row["payload"]["price_per_kwh"] for row in prices.told()] == ["3", "4"]
+
+    prices.see(95, 95, 95)
+    prices.see(95, 95)
+
+    *_, last = [row["payload"] for row in prices.told()]
+    assert len(prices.told()) == 3
+    assert (last["price_per_kwh"], last["from"], last["until"]) == ("0.5", "2026-03-10T13:45:00+00:00", None)
+
+
 def test_who_looks_after_a_region_sets_its_price_and_nobody_else(prices: Prices) -> None:
     """D6: a user edits the region that sets the price."""
     people = People(prices.dsn)
@@ -495,6 +511,23 @@ def test_who_looks_after_a_region_sets_its_price_and_nobody_else(prices: Prices)
             people.ask(OPS, "UPDATE price_overrides SET price = 1")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             people.ask(ADA, "SELECT load_percent FROM region_prices")
+
+
+def test_the_worker_decides_and_sets_no_price_by_itself(prices: Prices) -> None:
+    """By the rights of its role: what it is told, it cannot make up."""
+    prices.do("SET ROLE segs_worker")
+    prices.see(95)
+
+    assert prices.rows("SELECT region FROM region_prices_due(%s)", prices.now + QUARTER) == [{"region": "north"}]
+    assert prices.tier == 4
+    for statement in (
+        "SELECT price_override_add('north', 2, NULL, NULL, now(), 'x', now())",
+        "SELECT region_price_set('north', 'EUR', 9, NULL, NULL, NULL, NULL, now())",
+        "SELECT region_price_open('north', 1, 1, now(), 'base', now())",
+        "INSERT INTO region_prices (region) VALUES ('north')",
+        "UPDATE region_price_state SET seen_until = now()",
+    ):
+        assert prices.refusal(statement) == "42501", statement
 
 
 _EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

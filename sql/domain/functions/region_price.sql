@@ -105,6 +105,27 @@ END
 $$;
 COMMENT ON FUNCTION region_price_tell(text, timestamptz, timestamptz) IS 'One message to each customer who has a meter in the region and a tariff by its price, of the price that is in force at p_from; how many';
 
+-- Of several that ended meanwhile the last: what people want to know is what it costs now.
+CREATE OR REPLACE FUNCTION region_price_tell_end(p_region text, p_since timestamptz, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_end timestamptz;
+    v_told integer := 0;
+BEGIN
+    UPDATE region_price_state SET ends_told_until = greatest(ends_told_until, p_now) WHERE region = p_region;
+    -- Whoever ended one before its time has told of it.
+    SELECT max(upper(o.valid)) INTO v_end FROM price_overrides o
+     WHERE o.region = p_region AND o.ended_at IS NULL AND upper(o.valid) > p_since AND upper(o.valid) <= p_now;
+    IF v_end IS NOT NULL AND NOT EXISTS (SELECT FROM price_overrides o WHERE o.region = p_region AND o.in_force @> v_end)
+       AND (SELECT s.price FROM region_price_spans(p_region, v_end, v_end + INTERVAL '1 microsecond') AS s)
+           IS DISTINCT FROM (SELECT s.price FROM region_price_spans(p_region, v_end - INTERVAL '1 microsecond', v_end) AS s) THEN
+        v_told := region_price_tell(p_region, v_end, p_now);
+    END IF;
+    RETURN v_told;
+END
+$$;
+COMMENT ON FUNCTION region_price_tell_end(text, timestamptz, timestamptz) IS 'Tells what a kWh costs since an override ended by itself after p_since and until p_now; how many people';
+
 -- The region's own price from the next quarter-hour on. One that has not begun yet stays for its quarter-hour.
 CREATE OR REPLACE FUNCTION region_price_open(p_region text, p_tier integer, p_load numeric, p_load_at timestamptz, p_reason text, p_now timestamptz)
 RETURNS TABLE (starts_at timestamptz, told integer)
@@ -124,7 +145,7 @@ BEGIN
     INSERT INTO region_prices (region, currency, base_price, factor, tier, load_percent, load_at, reason, valid, decided_at)
     VALUES (p_region, v_terms.currency, v_terms.base_price, CASE WHEN p_tier IS NULL THEN 1 ELSE v_terms.factors[p_tier + 1] END, p_tier, p_load, p_load_at,
             p_reason, tstzrange(starts_at, 'infinity'), p_now);
-    -- Under an override that sets the price itself nothing changes, and it is told when that ends.
+    -- Under an override that sets the price itself nothing changes: the price that then holds is told when that ends.
     IF v_price IS DISTINCT FROM (SELECT s.price FROM region_price_spans(p_region, starts_at, starts_at + INTERVAL '1 microsecond') AS s) THEN
         told := region_price_tell(p_region, starts_at, p_now);
     END IF;
@@ -152,8 +173,8 @@ BEGIN
     ON CONFLICT (region) DO UPDATE
        SET currency = excluded.currency, base_price = excluded.base_price, thresholds_percent = excluded.thresholds_percent,
            factors = excluded.factors, hysteresis_points = excluded.hysteresis_points, coverage_percent = excluded.coverage_percent;
-    INSERT INTO region_price_state (region, seen_until, told_until)
-    VALUES (p_region, date_bin(INTERVAL '15 minutes', p_now, TIMESTAMPTZ '2000-01-01 00:00Z'), p_now) ON CONFLICT (region) DO NOTHING;
+    INSERT INTO region_price_state (region, seen_until, told_until, ends_told_until)
+    VALUES (p_region, date_bin(INTERVAL '15 minutes', p_now, TIMESTAMPTZ '2000-01-01 00:00Z'), p_now, p_now) ON CONFLICT (region) DO NOTHING;
     v_now := region_price_hold(p_region, p_now);
     SELECT t.* INTO v_terms FROM region_price_terms(p_region) AS t;
     IF NOT price_steps_fit(v_terms.thresholds, v_terms.factors, v_terms.hysteresis) THEN
@@ -200,6 +221,7 @@ DECLARE
 BEGIN
     FOR v_state IN SELECT s.* FROM region_price_state s WHERE s.region = ANY (p_regions) ORDER BY s.region FOR UPDATE SKIP LOCKED LOOP
         v_now := region_price_hold(v_state.region, p_now);
+        PERFORM region_price_tell_end(v_state.region, v_state.ends_told_until, v_now);
         SELECT t.* INTO v_terms FROM region_price_terms(v_state.region) AS t;
         SELECT p.* INTO v_open FROM region_prices p WHERE p.region = v_state.region AND upper(p.valid) = 'infinity';
         region := v_state.region;

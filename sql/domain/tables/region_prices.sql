@@ -58,11 +58,13 @@ GRANT SELECT ON region_price_rules TO segs_worker, segs_readonly;
 CREATE TABLE IF NOT EXISTS region_price_state (
     region text PRIMARY KEY REFERENCES region_price_rules ON DELETE RESTRICT,
     seen_until timestamptz NOT NULL,
-    told_until timestamptz NOT NULL
+    told_until timestamptz NOT NULL,
+    ends_told_until timestamptz NOT NULL
 );
 COMMENT ON TABLE region_price_state IS 'How far the worker of prices is with each region; whoever changes its price holds the row';
 COMMENT ON COLUMN region_price_state.region IS 'The region';
 COMMENT ON COLUMN region_price_state.seen_until IS 'Quarter-hours before this were looked at: what comes of them later changes no price';
+COMMENT ON COLUMN region_price_state.ends_told_until IS 'Overrides that ended by themselves until then were told of';
 COMMENT ON COLUMN region_price_state.told_until IS 'The latest time at which its price was decided on: nothing is decided for times before, whatever a clock says';
 GRANT SELECT ON region_price_state TO segs_worker, segs_readonly;
 

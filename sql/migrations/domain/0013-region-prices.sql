@@ -46,7 +46,8 @@ CREATE TABLE region_price_rules (
 CREATE TABLE region_price_state (
     region text PRIMARY KEY REFERENCES region_price_rules ON DELETE RESTRICT,
     seen_until timestamptz NOT NULL,
-    told_until timestamptz NOT NULL
+    told_until timestamptz NOT NULL,
+    ends_told_until timestamptz NOT NULL
 );
 
 CREATE TABLE region_prices (

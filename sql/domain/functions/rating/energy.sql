@@ -6,7 +6,7 @@ BEGIN
            sum(CASE WHEN t.rule = 'buy_all_sell_all' THEN i.gross_load_wh ELSE i.import_wh END),
            sum(CASE WHEN t.rule = 'buy_all_sell_all' THEN i.pv_gen_wh ELSE i.export_wh END),
            sum(CASE WHEN NOT t.price_series THEN 0 WHEN t.rule = 'buy_all_sell_all' THEN i.gross_load_wh * i.buy_per_kwh ELSE i.import_wh * i.buy_per_kwh END) * 0.001,
-           sum(CASE WHEN NOT t.price_series THEN 0 WHEN t.regional THEN NULL WHEN t.rule = 'buy_all_sell_all' THEN i.pv_gen_wh * i.sell_per_kwh ELSE i.export_wh * i.sell_per_kwh END) * 0.001,
+           sum(CASE WHEN NOT t.price_series THEN 0 WHEN t.rule = 'buy_all_sell_all' THEN i.pv_gen_wh * i.sell_per_kwh ELSE i.export_wh * i.sell_per_kwh END) * 0.001,
            sum(i.import_varh),
            max(coalesce(i.peak_wh, CASE WHEN t.rule = 'buy_all_sell_all' THEN i.gross_load_wh ELSE i.import_wh END)),
            max(quality_rank(i.quality)), sum(i.version), min(i.starts_at),
