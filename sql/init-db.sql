@@ -15,6 +15,9 @@ BEGIN;
 \ir domain/functions/invoice_guard.sql
 \ir domain/functions/ledger_guard.sql
 \ir domain/functions/tariff_guard.sql
+\ir domain/functions/quarter.sql
+\ir domain/functions/price_steps.sql
+\ir domain/functions/price_guard.sql
 \ir domain/tables/audit_logs.sql
 \ir domain/tables/regions.sql
 \ir domain/tables/region_capacities.sql
@@ -41,6 +44,9 @@ BEGIN;
 \ir domain/tables/tariffs.sql
 \ir domain/tables/tariff_holidays.sql
 \ir domain/tables/meter_tariffs.sql
+\ir domain/tables/meter_generators.sql
+\ir domain/tables/region_prices.sql
+\ir domain/tables/tariff_prices.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -54,6 +60,7 @@ BEGIN;
 \ir domain/functions/meter_move.sql
 \ir domain/functions/meter_exchange.sql
 \ir domain/functions/meter_registers.sql
+\ir domain/functions/meter_generator.sql
 \ir domain/functions/meter_owner.sql
 \ir domain/functions/caller.sql
 \ir domain/functions/audit_access.sql
@@ -85,8 +92,11 @@ BEGIN;
 \ir domain/functions/rating/charges.sql
 \ir domain/functions/rating/taxes.sql
 \ir domain/functions/rating/rate.sql
+\ir domain/functions/region_price.sql
+\ir domain/functions/tariff_price.sql
 \ir domain/functions/billing/periods.sql
 \ir domain/functions/billing/draft.sql
+\ir domain/functions/price_override.sql
 \ir domain/functions/billing/finalise.sql
 \ir domain/functions/billing/credit.sql
 \ir domain/functions/billing/correct.sql
@@ -102,6 +112,7 @@ BEGIN;
 \ir domain/policies/gateways.sql
 \ir domain/policies/regions.sql
 \ir domain/policies/bills.sql
+\ir domain/policies/prices.sql
 \ir domain/policies/alerts.sql
 \ir domain/policies/watched.sql
 \ir lockdown.sql

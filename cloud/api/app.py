@@ -27,11 +27,11 @@ from cloud.api.people import (
     sessions,
     users,
 )
-from cloud.api.registry import claims, devices, gateways, meter_history, meter_import, meters, regions
+from cloud.api.registry import claims, devices, gateways, meter_history, meter_import, meters, region_prices, regions
 from cloud.api.registry.importing import MOST_BYTES
 
 _PEOPLE = (registration, login, passwords, second_factor, sessions, users, preferences, accounts)
-_REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions)
+_REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions, region_prices)
 _MEASURED = (latest, telemetry, region_reads, exports, live)
 _BILLING = (invoices, payments, settling, forecast, runs, webhooks)
 _RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, *_BILLING, audit)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -25,7 +25,9 @@ _OF_SEGMENT = (
     "version",
     "estimated",
 )
+_OF_GENERATION = ("gross_load_wh", "pv_gen_wh", "peak_wh", "quality", "version", "estimated")
 _OF_DAY = ("import_wh", "export_wh", "estimated")
+_QUARTER = timedelta(minutes=15)
 _GAPS = 5
 """So many gaps are named one by one."""
 
@@ -43,6 +45,7 @@ class Energy:
         segments = [
             {name: written(segment[name]) for name in ("starts_at", "ends_at")}
             | {name: segment[name] for name in _OF_SEGMENT}
+            | {name: segment[name] for name in _OF_GENERATION if name in segment}
             for segment in self.segments
         ]
         days = [{"day": str(day["day"]), **{name: day[name] for name in _OF_DAY}} for day in self.days]
@@ -78,6 +81,17 @@ def energy(
     failed = [one["failed_at"] for one in found if one["failed"]]
     if failed and not bill_failed:
         findings.append(Finding("failed", min(failed), spanned["to"]))
+    gross = [number for number, segment in enumerate(segments) if segment["gross"]]
+    told = _generation(telemetry, meter_id, [segments[number] for number in gross])
+    for number, one in zip(gross, told, strict=True):
+        findings += _contradictions(telemetry, meter_id, segments[number], one)
+        if one["failed"] and not bill_failed:
+            findings.append(Finding("failed", one["failed_at"], one["ends_at"]))
+        found[number] |= {name: one[name] for name in _OF_GENERATION}
+    for generator in sorted({segments[number]["generator_id"] for number in gross}):
+        [waiting] = rows(telemetry, _QUERIES["unfinished"], {**spanned, "meter": generator})
+        if waiting["waiting"]:
+            findings.append(Finding("unfinished", spanned["from"], spanned["to"]))
     return Energy(
         [{**dict(segment), **one} for segment, one in zip(segments, found, strict=True)],
         [{**dict(day), **one} for day, one in zip(days, _spans(telemetry, meter_id, days), strict=True)],
@@ -85,9 +99,38 @@ def energy(
     )
 
 
-def version(telemetry: psycopg.Connection, meter_id: int, span: Row) -> list[Row]:
-    """The one span's `version`, the sum of its quarter-hours', and how many are `missing`."""
-    return _spans(telemetry, meter_id, [span])
+def version(telemetry: psycopg.Connection, meter_id: int, span: Row, generated: Sequence[Row]) -> Row:
+    """The one span's `version`, the sum of its quarter-hours', and how many are `missing`; `generated` are those of
+    other meters that are behind it too."""
+    found = _spans(telemetry, meter_id, [span])
+    for one in generated:
+        found += _spans(telemetry, one["meter"], [one])
+    return {name: sum(one[name] for one in found) for name in ("version", "missing")}
+
+
+def _generation(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:
+    if not spans:
+        return []
+    asked = {
+        "meter": meter_id,
+        "starts": [span["starts_at"] for span in spans],
+        "ends": [span["ends_at"] for span in spans],
+        "generators": [span["generator_id"] for span in spans],
+    }
+    return rows(telemetry, _QUERIES["generation"], asked)
+
+
+def _contradictions(telemetry: psycopg.Connection, meter_id: int, segment: Row, told: Row) -> list[Finding]:
+    quarters = (segment["ends_at"] - segment["starts_at"]) / _QUARTER
+    if told["known"] == quarters and not told["contradicted"]:
+        return []
+    asked = {
+        "meter": meter_id,
+        "generator": segment["generator_id"],
+        "from": segment["starts_at"],
+        "to": segment["ends_at"],
+    }
+    return [Finding("generation", gap["from"], gap["to"]) for gap in rows(telemetry, _QUERIES["ungenerated"], asked)]
 
 
 def _spans(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:

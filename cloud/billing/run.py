@@ -20,6 +20,8 @@ from cloud.instant import written
 from cloud.operator import Row, actor, rows
 
 _QUERIES = Queries("billing")
+_MOST = 10
+"""Of what lacks a price, so many spans are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Run:
         """Looks at what was billed in the months before; the bills that stand in for such as had to go."""
         made = []
         for bill in rows(self._domain, _QUERIES["earlier"], meter):
-            [now] = version(self._telemetry, meter["meter"], bill)
+            generated = rows(self._domain, _QUERIES["generators"], {"meter": meter["meter"], **bill})
+            now = version(self._telemetry, meter["meter"], bill, generated)
             # What retention has dropped is no change, and what is not all there yet will be.
             if now["missing"] or now["version"] == bill["version"]:
                 continue
@@ -156,6 +159,10 @@ class Run:
         plan = rows(self._domain, _QUERIES["plan"], span)
         if unpriced := [segment for segment in plan if segment["tariff_id"] is None]:
             return [], [Finding("no_tariff", one["starts_at"], one["ends_at"]) for one in unpriced]
+        if unpriced := [segment for segment in plan if not segment["priced"]]:
+            return [], [Finding("no_prices", one["starts_at"], one["ends_at"]) for one in unpriced[:_MOST]]
+        if unknown := [segment for segment in plan if segment["gross"] and segment["generator_id"] is None]:
+            return [], [Finding("no_generation", one["starts_at"], one["ends_at"]) for one in unknown[:_MOST]]
         taken = self._energy(span, plan, settings)
         if taken.findings:
             return [], taken.findings

@@ -66,6 +66,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG032": ImmutableError,  # price table, or what was billed by it
     "SG033": ImmutableError,  # ledger, series of numbers, a payment that is settled
     "SG034": ConflictError,  # books that do not balance
+    "SG035": ImmutableError,  # a price that was in force
     "SG040": InvalidError,  # no such resolution
     "SG041": InvalidError,  # no quarter-hours
     "SG042": NotFoundError,  # nothing was edited
@@ -95,6 +96,12 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG090": NotFoundError,  # no such tariff
     "SG091": ConflictError,  # prices from then on already
     "SG092": ConflictError,  # tariff assigned at that time or later already
+    "SG093": NotFoundError,  # a region without a price of its own
+    "SG094": InvalidError,  # a price, its rules or its time that cannot be
+    "SG095": ConflictError,  # another override then
+    "SG096": NotFoundError,  # no such override
+    "SG097": ConflictError,  # an override that is over
+    "SG098": ConflictError,  # another price of a series then already
     "SG100": NotFoundError,  # no such invoice
     "SG101": ConflictError,  # the invoice is not in a state for it
     "SG102": ForbiddenError,  # one's own invoice
@@ -133,6 +140,8 @@ _ADVICE = {
     "SG042": "segs-cloud vee show --history tells what was ever edited",
     "SG046": "look at unit and decimals; --beyond-limit takes it all the same, and the reason then says so",
     "SG090": "segs-cloud tariff list names them, and when they hold",
+    "SG093": "segs-cloud tariff regional gives it one",
+    "SG096": "segs-cloud tariff override list names them",
     "SG100": "segs-cloud billing list names them",
     "SG108": "segs-cloud billing address sets name and address for the bills of who left",
     "3F000": "segs-cloud schema apply brings the database to this release",

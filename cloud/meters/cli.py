@@ -103,6 +103,30 @@ def move(
 
 
 @app.command()
+def generation(
+    code: Code,
+    generator: Annotated[
+        str | None, typer.Argument(help="Code of the meter that feeds in what is generated; none without one.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
+    ] = None,
+) -> None:
+    """What is generated behind a meter, another one measures: for tariffs that buy all and sell all."""
+    now = _now()
+    with domain_transaction() as domain:
+        domain.execute(_QUERIES["generation"], {"code": code, "generator": generator, "from": since or now, "now": now})
+        found = rows(domain, _QUERIES["generators"], {"code": code})
+    for one in found:
+        begin = "always" if one["from"] is None else f"from {written(one['from'])}"
+        end = f" to {written(one['to'])}" if one["to"] else " on"
+        tell(f"{code}: {one['generator']} {begin}{end}.")
+    if not found:
+        tell(f"{code}: nothing measures what is generated.")
+
+
+@app.command()
 def give(
     code: Code,
     email: Annotated[str | None, typer.Argument(help="Address of the user whose it is; nobody's without one.")] = None,

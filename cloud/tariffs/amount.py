@@ -4,6 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
+import typer
 from pydantic import BeforeValidator, Field
 
 PLACES = 8
@@ -24,7 +25,8 @@ def _decimal(value: object) -> Decimal:
     return value
 
 
-def _price(value: object) -> Decimal:
+def price_of(value: object) -> Decimal:
+    """`value` as a price that the databases have room for. Raises ValueError, which says what to give."""
     found = _decimal(value)
     if abs(found) >= _LARGEST:
         raise ValueError("give a number below 10000000000")
@@ -33,7 +35,20 @@ def _price(value: object) -> Decimal:
     return found
 
 
-Amount = Annotated[Decimal, BeforeValidator(_price)]
+def a_price(text: str) -> Decimal:
+    """Parser of an option that takes a price or a factor."""
+    try:
+        return price_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}; {error}") from None
+
+
+def some(text: str) -> list[Decimal]:
+    """Parser of an option that takes several, with commas between."""
+    return [a_price(one.strip()) for one in text.split(",")]
+
+
+Amount = Annotated[Decimal, BeforeValidator(price_of)]
 """Any amount, credits too."""
 NotNegative = Annotated[Amount, Field(ge=0)]
 Share = Annotated[Amount, Field(ge=0, le=1)]

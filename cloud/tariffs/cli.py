@@ -16,16 +16,22 @@ from cloud.instant import written
 from cloud.operator import Row, domain_transaction, rows
 from cloud.printable import printable
 from cloud.settings import Settings
+from cloud.tariffs import override
 from cloud.tariffs.amount import plain
 from cloud.tariffs.answer import answer, shown
 from cloud.tariffs.load import load
 from cloud.tariffs.normal import settled
+from cloud.tariffs.prices import put_in
 from cloud.tariffs.problem import Problem, TariffError
 from cloud.tariffs.rate import rate as rate_series
+from cloud.tariffs.regional import regional
 from cloud.tariffs.series import COLUMNS, parse
 
 app = group(help="Tariffs: what energy and power cost, and by which a meter is billed.")
 
+app.add_typer(override.app, name="override")
+app.command()(regional)
+app.command("prices")(put_in)
 _QUERIES = Queries("tariff")
 Code = Annotated[str, typer.Argument(help="Code of the tariff: lower-case letters, digits, hyphen and underscore.")]
 Document = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True, help="The tariff, JSON.")]

@@ -44,8 +44,10 @@ def _frame(document: Document) -> Iterator[Problem]:
 
 def _energy(document: Document) -> Iterator[Problem]:
     periods = document.energyratestructure
-    if periods is None and not document.price_series:
-        yield Problem("energyratestructure", "is missing; give it, or price_series")
+    if document.price_series and document.regional_price:
+        yield Problem("regional_price", "price_series brings prices too; leave one out")
+    if periods is None and not document.price_series and not document.regional_price:
+        yield Problem("energyratestructure", "is missing; give it, price_series or regional_price")
     for p, tiers in enumerate(periods or ()):
         yield from _tiers(f"energyratestructure[{p}]", tiers)
         if len({tier.unit for tier in tiers}) > 1:
@@ -143,8 +145,9 @@ def _metering(document: Document) -> Iterator[Problem]:
     for key in ("credit_month", "yearend_sell_rate"):
         if not netted and getattr(metering, key) is not None:
             yield Problem(f"metering.{key}", f"{metering.rule} has no year's end; leave it out")
-    if netted and document.price_series:
-        yield Problem("price_series", "what net_metering nets over a month has no price of an interval; leave one out")
+    for key in ("price_series", "regional_price"):
+        if netted and getattr(document, key):
+            yield Problem(key, "what net_metering nets over a month has no price of an interval; leave one out")
     periods = document.energyratestructure or []
     if netted and document.tier_allocation == "chronological" and len(periods) > 1 and any(len(p) > 1 for p in periods):
         yield Problem(

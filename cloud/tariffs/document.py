@@ -130,6 +130,7 @@ class Document(_Part):
     baseline: Baseline | None = None
     metering: Metering | None = None
     price_series: StrictBool = False
+    regional_price: StrictBool = False
     power_factor: list[Band] = []
     taxes: Annotated[list[Tax], Field(max_length=30)] = []
     proration: Literal["days", "none"] = "none"

@@ -42,6 +42,7 @@ def settled(document: Document) -> dict[str, Any]:
         },
         "metering": _metering(document),
         "price_series": document.price_series,
+        "regional_price": document.regional_price,
         "power_factor": [
             _said(below=_text(band.below), above=_text(band.above), percent_per_0_01=_text(band.percent_per_0_01))
             for band in document.power_factor

@@ -66,6 +66,7 @@ def _needed(document: Document) -> dict[str, str]:
         **({"gross_load_wh": metering, "pv_gen_wh": metering} if rule == "buy_all_sell_all" else {}),
         **({"import_varh": "power_factor"} if document.power_factor else {}),
         **({"buy_per_kwh": "price_series"} if document.price_series else {}),
+        **({"buy_per_kwh": "regional_price"} if document.regional_price else {}),
         **({"sell_per_kwh": "price_series"} if document.price_series and rule is not None else {}),
     }
 

@@ -12,6 +12,7 @@ RECONCILED = Counter("segs_worker_reconciled_minutes", "Minutes compared with ca
 MISMATCHES = Counter("segs_worker_mismatches", "Minutes that differed from cagg_1m and were marked again")
 DROPPED_CHUNKS = Counter("segs_worker_dropped_chunks", "Chunks dropped by retention")
 CLEARED = Counter("segs_worker_cleared_rows", "Rows of the domain database that were over and were deleted", ["table"])
+PRICES = Counter("segs_worker_price_changes", "Prices of regions that their load changed")
 RETRIES = Counter("segs_worker_retries", "Steps repeated after the database failed them", ["loop"])
 FAILURES = Counter(
     "segs_worker_failures", "Steps that failed for another reason than a busy or absent database", ["loop"]

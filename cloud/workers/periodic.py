@@ -12,6 +12,17 @@ _QUERIES = Queries("periodic")
 _TIMEOUT_S = 20
 
 
+async def connected(dsn: str) -> AsyncConnection:
+    """The domain database, for a step: none of them waits for it longer than for its own turn."""
+    return await AsyncConnection.connect(
+        dsn,
+        connect_timeout=_TIMEOUT_S,
+        tcp_user_timeout=_TIMEOUT_S * 1000,
+        application_name="segs-worker",
+        options=f"-c statement_timeout={_TIMEOUT_S * 1000}",
+    )
+
+
 class Periodic(ABC):
     """`dsn` is the domain database's. While it is away, this waits and nothing else does. Some is done at a time,
     `at_once` rows at most."""
@@ -25,13 +36,7 @@ class Periodic(ABC):
 
     async def step(self, _: AsyncConnection | None, now: datetime) -> bool:
         """A bounded number of rows in one transaction; whether there are more. Who begins goes on."""
-        async with await AsyncConnection.connect(
-            self._dsn,
-            connect_timeout=_TIMEOUT_S,
-            tcp_user_timeout=_TIMEOUT_S * 1000,
-            application_name="segs-worker",
-            options=f"-c statement_timeout={_TIMEOUT_S * 1000}",
-        ) as domain:
+        async with await connected(self._dsn) as domain:
             claim = {"name": self.name, "every": timedelta(0) if self._more else self.every, "now": now}
             self._more = False
             if await (await domain.execute(_QUERIES["claim"], claim)).fetchone() != (True,):

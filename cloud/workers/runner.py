@@ -16,7 +16,19 @@ from cloud.db.pool import make_pool
 from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
-from cloud.workers import aggregate, cleanup, overdue, quarantine, reconcile, registry, retention, silence, tally, vee
+from cloud.workers import (
+    aggregate,
+    cleanup,
+    overdue,
+    prices,
+    quarantine,
+    reconcile,
+    registry,
+    retention,
+    silence,
+    tally,
+    vee,
+)
 from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
@@ -44,6 +56,7 @@ def kinds(settings: WorkerSettings) -> list[Work]:
         *quarantine.works(ACCEPTANCE),
         *cleanup.works(domain_dsn=settings.domain_dsn),
         *overdue.works(domain_dsn=settings.domain_dsn),
+        *prices.works(domain_dsn=settings.domain_dsn),
         *registry.works(domain_dsn=settings.domain_dsn, telemetry_dsn=settings.dsn),
         *retention.works(),
         *reconcile.works(),

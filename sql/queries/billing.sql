@@ -33,7 +33,13 @@ ORDER BY p.first_day;
 
 -- name: plan
 -- The segments of a bill.
-SELECT p.account, p.tariff_id, p.starts_at, p.ends_at FROM billing_plan(%(meter)s, %(first)s, %(end)s) AS p ORDER BY p.starts_at;
+SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.priced, p.gross, p.generator_id FROM billing_plan(%(meter)s, %(first)s, %(end)s) AS p
+ORDER BY p.starts_at;
+
+-- name: generators
+-- Of which of its segments the intervals of another meter are behind it too.
+SELECT p.generator_id AS meter, p.starts_at, p.ends_at FROM billing_plan(%(meter)s, %(first_day)s, %(end_day)s) AS p
+WHERE EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = %(meter)s) AND p.generator_id IS NOT NULL ORDER BY p.starts_at;
 
 -- name: days
 -- Its days.

@@ -62,6 +62,16 @@ WHERE k.meter_id = %(meter_id)s ORDER BY k.register;
 -- A meter is in another region from an instant on.
 SELECT meter_move(%(code)s, %(region)s, %(timezone)s, %(from)s, %(now)s);
 
+-- name: generation
+-- What is generated behind a meter, another one measures from an instant on.
+SELECT meter_generator_set(%(code)s, %(generator)s, %(from)s, %(now)s);
+
+-- name: generators
+-- Which did, does and will.
+SELECT g.meter_code AS generator, nullif(lower(v.valid), '-infinity') AS "from", nullif(upper(v.valid), 'infinity') AS "to"
+FROM meter_generators AS v JOIN meters AS m USING (meter_id) JOIN meters AS g ON g.meter_id = v.generator_id
+WHERE m.meter_code = %(code)s ORDER BY v.valid;
+
 -- name: exchange_reads
 -- Telemetry database: what the readings around an exchange say of its reads.
 SELECT register, read, given, near_at, near_value, most, fault,

@@ -46,3 +46,7 @@ SELECT meter_assign(%(meter)s, %(code)s, %(from)s, %(now)s);
 -- By which tariffs a meter was, is and will be billed.
 SELECT t.code, nullif(lower(t.valid), '-infinity') AS "from", nullif(upper(t.valid), 'infinity') AS "to"
 FROM meter_tariffs AS t JOIN meters AS m USING (meter_id) WHERE m.meter_code = %(meter)s ORDER BY t.valid;
+
+-- name: prices
+-- Prices of intervals, of a tariff that has a series.
+SELECT added, known FROM tariff_prices_add(%(code)s, %(prices)s, %(now)s);

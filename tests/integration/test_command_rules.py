@@ -26,6 +26,7 @@ SHOWING = [
     ("meter", "list"),
     ("meter", "show", METER),
     ("tariff", "list"),
+    ("tariff", "override", "list", "--region", "north"),
     ("billing", "list"),
     ("billing", "overdue"),
     ("billing", "settings"),
@@ -139,7 +140,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "require-second-factor",
         "forget-second-factor",
     }
-    changing |= {"set", "capacity", "assign", "holiday"}
+    changing |= {"set", "capacity", "assign", "holiday", "prices", "end", "generation"}
     changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund", "simulate"}
     # What it writes is JSON, and nothing else.
     changing |= {"openapi"}

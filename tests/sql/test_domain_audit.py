@@ -25,9 +25,13 @@ UNAUDITED = {
     "schema_version",
     "sessions",
     "token_blacklist",
+    # How far a worker is.
+    "region_price_state",
     # What a bill has besides its lines: written with its row, which is audited, and kept with it.
     "invoice_banks",
     "invoice_days",
+    # Prices of intervals only grow and say themselves by whom.
+    "tariff_prices",
     # The ledger only grows and says itself by whom; the other two are compared with it in each transaction.
     "credit_balances",
     "invoice_series",

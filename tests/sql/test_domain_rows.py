@@ -42,6 +42,8 @@ SEEN: dict[str, tuple[set[object], ...]] = {
     "region_capacities": (NOTHING, NOTHING, NOTHING, {1}, {2}, {1, 2}, NOTHING),
     "tariffs": (NOTHING, *[{1, 2}] * 5, NOTHING),
     "tariff_rules": (NOTHING, *[{1, 2}] * 5, NOTHING),
+    "region_prices": (NOTHING, *[{1}] * 5, NOTHING),
+    "price_overrides": (NOTHING, NOTHING, NOTHING, {1}, NOTHING, {1}, NOTHING),
     "tariff_holidays": (NOTHING, *[{1}] * 5, NOTHING),
     "meter_tariffs": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
     "invoices": (NOTHING, {1}, {2, 3}, {1, 2}, {3}, ALL, NOTHING),
@@ -72,11 +74,18 @@ CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
+PRICES: LiteralString = """
+SELECT region_price_set('north', 'EUR', 0.4, NULL, NULL, NULL, NULL, '2026-01-01Z');
+SELECT price_override_add('north', 2, NULL, '2026-01-02Z', '2026-01-03Z', 'Storm', '2026-01-01Z');
+"""
+
+
 @pytest.fixture
 def people(domain_db: str) -> Iterator[People]:
     found = People(domain_db)
     with found.owner:
         found.owner.execute(SEED)
+        found.owner.execute(PRICES)
         yield found
 
 
@@ -132,6 +141,9 @@ INSERTED = {
     " VALUES (1, 1, '2026-02-01', '2026-03-01', 'UTC', 'EUR', 1, 0)": set(),
     "UPDATE invoices SET status = 'paid'": set(),
     "UPDATE payment_transactions SET status = 'succeeded', settled_at = now()": set(),
+    "INSERT INTO price_overrides (region, factor, valid, reason, made_by, created_at)"
+    " VALUES ('north', 2, '[2027-01-01Z, 2027-01-02Z)', 'x', 'x', now())": set(),
+    "SELECT price_override_add('north', 2, NULL, '2027-01-01Z', '2027-01-02Z', 'x', now())": set(),
     "SELECT payment_record(1, 'manual', 'x', 10, 'EUR', 'succeeded', NULL, 5, now(), now())": set(),
     "SELECT bill_credit(1, NULL, 'x', now())": set(),
 }
@@ -160,6 +172,7 @@ INSERT INTO invoices (meter_id, user_id, period_start, period_end, timezone, spa
 INSERT INTO invoice_line_items (invoice_id, position, component, description, tariff_id, quantity, unit, unit_price,
         amount) SELECT i, 1, 'fixed', 'Basic charge', 1, 31, 'day', 1, 10 FROM generate_series(4, 5) AS i;
 SELECT bill_finalise(5, '2026-04-02Z');
+SELECT price_override_add('north', 2, NULL, '2030-01-02Z', '2030-01-03Z', 'Storm', '2026-01-01Z');
 SELECT payment_record(5, 'simulated', 'more', 15, 'EUR', 'succeeded', NULL, NULL, '2026-04-03Z', '2026-04-03Z');
 """
 DONE = {
@@ -170,6 +183,11 @@ DONE = {
     "SELECT meter_claim_withdraw('MTR-00000001', now())": {"the operator", "the admin"},
     "SELECT meter_claim_use(sha256('x'), now())": {"Ada", "Bob"},
     "SELECT caller_sets_capacity('north', 5e6, now(), now())": {"the admin"},
+    "SELECT caller_overrides_price('north', 2, NULL, '2027-01-01Z', '2027-01-02Z', 'x', now())": {
+        "the operator",
+        "the admin",
+    },
+    "SELECT caller_ends_override('north', 2, 'x', '2026-01-02Z')": {"the operator", "the admin"},
     "SELECT meter_add('north', NULL, 'x', 'y', NULL, now())": {"the operator", "the admin"},
     "SELECT meter_move('MTR-00000001', 'north', 'Europe/Berlin', now(), now())": {"the operator", "the admin"},
     "SELECT meter_move('MTR-00000001', 'south', NULL, now(), now())": {"the admin"},

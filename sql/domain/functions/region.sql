@@ -82,6 +82,7 @@ EXCEPTION WHEN foreign_key_violation THEN
       FROM (SELECT count(DISTINCT meter_id), 'meters that are or were there' FROM meter_locations WHERE region = p_region
             UNION ALL SELECT count(*), 'gateways' FROM gateways WHERE region = p_region
             UNION ALL SELECT count(*), 'tariffs' FROM tariffs WHERE region = p_region
+            UNION ALL SELECT count(*), 'prices' FROM region_prices WHERE region = p_region
             UNION ALL SELECT count(*), 'people' FROM users WHERE region = p_region
             UNION ALL SELECT count(*), 'alerts' FROM alerts WHERE region = p_region) AS n (count, what)
      WHERE n.count > 0;

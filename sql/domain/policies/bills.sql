@@ -43,6 +43,10 @@ CREATE POLICY meter_tariffs_seen ON meter_tariffs FOR SELECT TO segs_api
                        WHERE l.meter_id = meter_tariffs.meter_id AND l.region = ANY ((SELECT caller_regions())::text[])
                          AND l.valid @> statement_timestamp()));
 
+ALTER TABLE meter_generators ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS meter_generators_services ON meter_generators;
+CREATE POLICY meter_generators_services ON meter_generators TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS invoices_services ON invoices;
 CREATE POLICY invoices_services ON invoices TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

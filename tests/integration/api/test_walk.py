@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -55,6 +56,12 @@ class Asked:
     table: str | None = None
 
 
+def _quarter() -> dict[str, str]:
+    """One far ahead that nobody else has."""
+    begin = datetime(2040, 1, 1, tzinfo=UTC) + next(_NUMBERS) * timedelta(minutes=15)
+    return {"from": begin.isoformat(), "until": (begin + timedelta(minutes=15)).isoformat()}
+
+
 def asked(name: str, caller: Caller) -> Asked:
     """By operationId. Nobody has the codes and tokens of the examples."""
     fresh = f"walk-{next(_NUMBERS)}"
@@ -96,6 +103,7 @@ def asked(name: str, caller: Caller) -> Asked:
         "billing_what_if": Asked(status=404),
         "billing_webhook": Asked(status=403),
         "regions_make": Asked(body={"region": fresh}),
+        "regions_override": Asked(body={"price_per_kwh": None, **_quarter()}),
         "telemetry_compare": Asked(
             query={
                 "before_from": "2026-03-01T00:00:00Z",

@@ -48,6 +48,8 @@ class World:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.domain = psycopg.connect(api.domain, autocommit=True)
+        for region in ("north", "south"):
+            self.one("SELECT region_price_set(%s, 'EUR', 0.4, NULL, NULL, NULL, NULL, now())", region)
         self._hash = self.one("SELECT password_hash FROM users WHERE email = 'hash@example.net'")
 
     def one(self, statement: str, *parameters: object) -> Any:
@@ -137,6 +139,14 @@ def _gateway(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]
     return {"name": name, "device": "m", "key_id": world.one(key, name)}
 
 
+def _override(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """Of a quarter-hour far ahead."""
+    region = "south" if whose == "far" else "north"
+    add = "SELECT price_override_add(%s, 2, NULL, %s, %s, 'Storm', now())"
+    begin = datetime(2050, 1, 1, tzinfo=UTC) + next(_NUMBERS) * timedelta(minutes=15)
+    return {"region": region, "override_id": world.one(add, region, begin, begin + timedelta(minutes=15))}
+
+
 def _invoice(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
     """A final one over January, of 119.00 EUR of which nothing is paid."""
     code = str(_meter(world, whose, caller)["code"])
@@ -169,6 +179,7 @@ KINDS: dict[str, Callable[[World, Whose, Caller], Mapping[str, object]]] = {
     "gateway": _gateway,
     "invoice": _invoice,
     "meter": _meter,
+    "override": _override,
     "user": _user,
     "region": _region,
 }

@@ -32,7 +32,8 @@ def _problems(changed: dict[str, Any]) -> list[str]:
         ({"timezone": "Berlin"}, "timezone: 'Berlin'; give the name of an IANA zone: Europe/Berlin, or UTC"),
         ({"interval_s": 7000}, "interval_s: 7000; a day has to be whole intervals: give a divisor of 86400"),
         ({"interval_s": "900"}, "interval_s: '900'; give a whole number"),
-        ({"energyratestructure": "absent"}, "energyratestructure: is missing; give it, or price_series"),
+        ({"energyratestructure": "absent"}, "energyratestructure: is missing; give it, price_series or regional_price"),
+        ({"price_series": True, "regional_price": True}, "regional_price: price_series brings prices too"),
         ({"energyratestructure": []}, "energyratestructure: has 0 elements; give at least 1"),
         ({"energyratestructure": [[{}]]}, "energyratestructure[0][0].rate: is missing; give it"),
         (
@@ -92,6 +93,7 @@ def _problems(changed: dict[str, Any]) -> list[str]:
             "metering.credit_month: net_billing has no year's end",
         ),
         ({"metering": {"rule": "net_metering"}, "price_series": True}, "price_series: what net_metering nets"),
+        ({"metering": {"rule": "net_metering"}, "regional_price": True}, "regional_price: what net_metering nets"),
         ({"power_factor": [{"percent_per_0_01": 1}]}, "power_factor[0]: has neither below nor above; give one or both"),
         (
             {"power_factor": [{"below": "0.9", "percent_per_0_01": 1}, {"above": "0.8", "percent_per_0_01": 1}]},

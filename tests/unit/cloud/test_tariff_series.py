@@ -47,6 +47,7 @@ def test_a_wrong_value_is_told_by_row_and_column(row: str, told: str) -> None:
     ("more", "missing"),
     [
         ({"price_series": True}, "buy_per_kwh (buy_per_kwh by price_series)"),
+        ({"regional_price": True}, "buy_per_kwh (buy_per_kwh by regional_price)"),
         ({"metering": {"rule": "net_metering"}}, "export_wh (export_wh by metering.rule net_metering)"),
         ({"metering": {"rule": "buy_all_sell_all"}}, "gross_load_wh,pv_gen_wh"),
         ({"power_factor": [{"below": "0.9", "percent_per_0_01": 1}]}, "import_varh (import_varh by power_factor)"),

@@ -25,7 +25,8 @@ BEGIN
     SELECT date_trunc('month', p_now AT TIME ZONE l.timezone)::date INTO v_month FROM meter_locations l WHERE l.meter_id = v_meter_id AND l.valid @> p_now;
     RETURN QUERY
     SELECT v_meter_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.timezone, p.user_id, p.currency, minor_digits(p.currency),
-           coalesce(p.reason, CASE WHEN EXISTS (SELECT FROM billing_plan(v_meter_id, p.first_day, p.end_day) AS s WHERE s.tariff_id IS NULL) THEN 'no_tariff' END)
+           coalesce(p.reason, (SELECT CASE WHEN bool_or(s.tariff_id IS NULL) THEN 'no_tariff' WHEN bool_or(s.gross) THEN 'no_generation' WHEN bool_or(NOT s.priced AND s.starts_at < date_bin(INTERVAL '15 minutes', p_now, '2000-01-01 00:00Z')) THEN 'no_prices' END
+                                 FROM billing_plan(v_meter_id, p.first_day, p.end_day) AS s))
       FROM billing_parts(v_meter_id, v_month, (v_month + INTERVAL '1 month')::date) AS p
      WHERE p.starts_at <= p_now AND p.ends_at > p_now AND (caller_role() <> 'USER' OR p.user_id = caller_id());
     IF NOT FOUND THEN
@@ -53,8 +54,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_cycle record;
     v_energy jsonb;
+    v_mean record;
 BEGIN
     SELECT c.* INTO v_cycle FROM billing_cycle(p_meter_code, p_now) AS c;
+    -- What a kWh will cost that has no price yet is what it cost on the average.
+    SELECT avg(p.buy_per_kwh) AS buy, avg(p.sell_per_kwh) AS sell INTO v_mean
+      FROM billing_plan(v_cycle.meter_id, v_cycle.first_day, v_cycle.end_day) AS p
+     CROSS JOIN generate_series(1, (EXTRACT(epoch FROM p.ends_at - p.starts_at) / 900)::integer) AS q WHERE p.priced;
     WITH segment AS (
         SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.period, (EXTRACT(epoch FROM p.ends_at - p.starts_at) / 900)::bigint AS quarters,
                coalesce(e.known, 0) AS known, coalesce(e.import_wh, 0) AS import_wh, coalesce(e.export_wh, 0) AS export_wh, coalesce(e.import_varh, 0) AS import_varh,
@@ -75,7 +81,7 @@ BEGIN
                'export_wh', a.export_wh + round(coalesce(f.quarters * a.of_export / a.of_quarters, 0))::bigint,
                'import_varh', a.import_varh + round(coalesce(f.quarters * a.of_varh / a.of_quarters, 0))::bigint,
                'peak_wh', coalesce(CASE WHEN f.quarters > 0 THEN greatest(a.peak_wh, a.of_peak) ELSE a.peak_wh END, 0),
-               'quality', coalesce(a.quality, 8), 'version', 1, 'estimated', a.estimated OR f.quarters > 0))
+               'quality', coalesce(a.quality, 8), 'version', 1, 'buy_per_kwh', v_mean.buy, 'sell_per_kwh', v_mean.sell, 'estimated', a.estimated OR f.quarters > 0))
       INTO v_energy
       FROM alike AS a CROSS JOIN LATERAL (SELECT CASE WHEN p_projected THEN a.quarters - a.known ELSE 0 END AS quarters) AS f;
     PERFORM bill_rate(v_cycle.meter_id, v_cycle.user_id, v_cycle.first_day, v_cycle.end_day, v_energy);

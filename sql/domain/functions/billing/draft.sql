@@ -5,7 +5,8 @@ $$;
 COMMENT ON FUNCTION bill_actor() IS 'Who acts, as the audit log names them';
 
 -- p_energy has an object for every segment of billing_plan(): account, starts_at, ends_at, tariff_id, and of the energy in it
--- import_wh, export_wh, import_varh, peak_wh (of a quarter-hour), quality (the worst), version, estimated. p_days has day,
+-- import_wh, export_wh, import_varh, peak_wh (of a quarter-hour), quality (the worst), version, estimated; of one that buys and
+-- sells all, gross_load_wh and pv_gen_wh, and the peak of the former; of one for which there is no price yet, buy_per_kwh and sell_per_kwh that are expected. p_days has day,
 -- import_wh, export_wh, estimated of each local day. What does not fit together is refused.
 CREATE OR REPLACE FUNCTION bill_rate(p_meter_id integer, p_user_id integer, p_first date, p_end date, p_energy jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -15,13 +16,17 @@ BEGIN
     PERFORM rating_open();
     DROP TABLE IF EXISTS pg_temp.bill_segments;
     CREATE TEMP TABLE bill_segments ON COMMIT DROP AS
-    SELECT p.*, e.import_wh, e.export_wh, e.import_varh, e.peak_wh, e.quality, e.version, e.estimated
+    SELECT p.*, e.buy_per_kwh AS expected_buy, e.sell_per_kwh AS expected_sell, e.import_wh, e.export_wh, e.import_varh, e.gross_load_wh, e.pv_gen_wh,
+           e.peak_wh, e.quality, e.version, e.estimated
       FROM billing_plan(p_meter_id, p_first, p_end) AS p
       FULL JOIN jsonb_to_recordset(p_energy) AS e (account integer, tariff_id integer, starts_at timestamptz, ends_at timestamptz, import_wh bigint,
-               export_wh bigint, import_varh bigint, peak_wh bigint, quality smallint, version bigint, estimated boolean)
+               export_wh bigint, import_varh bigint, peak_wh bigint, quality smallint, version bigint, estimated boolean,
+               buy_per_kwh numeric, sell_per_kwh numeric, gross_load_wh bigint, pv_gen_wh bigint)
         ON (e.account, e.tariff_id, e.starts_at, e.ends_at) = (p.account, p.tariff_id, p.starts_at, p.ends_at);
     SELECT s.starts_at, s.ends_at INTO v_missing FROM bill_segments AS s
-     WHERE s.account IS NULL OR s.tariff_id IS NULL OR s.import_wh IS NULL OR s.export_wh IS NULL OR s.version IS NULL LIMIT 1;
+     WHERE s.account IS NULL OR s.tariff_id IS NULL OR s.import_wh IS NULL OR s.export_wh IS NULL OR s.version IS NULL
+        OR s.gross AND num_nulls(s.gross_load_wh, s.pv_gen_wh) > 0
+        OR NOT s.priced AND s.expected_buy IS NULL AND (s.import_wh, s.export_wh) <> (0, 0) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'tariff, owner or place of meter % changed while it was billed', p_meter_id
             USING ERRCODE = 'SG103', HINT = 'Bill it again.';
@@ -32,8 +37,10 @@ BEGIN
       FROM bill_segments AS s, (SELECT count(DISTINCT w.account) AS accounts FROM bill_segments AS w WHERE w.whole) AS w;
     INSERT INTO rating_accounts (account_id, tariff_id, first_day, end_day)
     SELECT DISTINCT ON (s.account) s.account, s.account, s.first_day, s.end_day FROM bill_segments AS s;
-    INSERT INTO rating_intervals (account_id, starts_at, ends_at, import_wh, export_wh, import_varh, peak_wh, quality, version)
-    SELECT s.account, s.starts_at, s.ends_at, s.import_wh, s.export_wh, coalesce(s.import_varh, 0), s.peak_wh, s.quality, s.version FROM bill_segments AS s;
+    INSERT INTO rating_intervals (account_id, starts_at, ends_at, import_wh, export_wh, import_varh, gross_load_wh, pv_gen_wh, buy_per_kwh, sell_per_kwh, price_tier, peak_wh, quality, version)
+    SELECT s.account, s.starts_at, s.ends_at, s.import_wh, s.export_wh, coalesce(s.import_varh, 0), s.gross_load_wh, s.pv_gen_wh,
+           CASE WHEN s.priced THEN s.buy_per_kwh ELSE s.expected_buy END, CASE WHEN s.priced THEN s.sell_per_kwh ELSE s.expected_sell END, s.price_tier,
+           s.peak_wh, s.quality, s.version FROM bill_segments AS s;
     INSERT INTO rating_peaks (account_id, months_before, peak_kw)
     SELECT a.account_id, m.n, coalesce(i.peak_kw, g.peak_kw)
       FROM rating_accounts AS a
@@ -76,11 +83,11 @@ BEGIN
     RETURN QUERY
     WITH line AS (
         SELECT l.account_id, l.component, l.label, l.period, l.tier, l.quantity, l.unit, l.unit_price, round(whole_of(l.billed), t.digits) AS amount,
-               l.quality, l.version, l.first_at, l.last_at
+               l.quality, l.version, l.first_at, l.last_at, t.regional
           FROM rating_lines AS l JOIN rating_accounts AS a USING (account_id) JOIN rating_terms AS t ON t.tariff_id = a.tariff_id
         UNION ALL
         -- Rounded one by one they may be a cent from the bill, which is rounded once.
-        SELECT m.account_id, 'rounding', NULL, NULL, NULL, 1, 'bill', s.rest, s.rest, NULL, NULL, NULL, NULL
+        SELECT m.account_id, 'rounding', NULL, NULL, NULL, 1, 'bill', s.rest, s.rest, NULL, NULL, NULL, NULL, false
           FROM rating_months AS m JOIN rating_terms AS t USING (tariff_id)
          CROSS JOIN LATERAL (
             SELECT round(m.bill, t.digits) - coalesce(sum(round(whole_of(l.billed), t.digits)), 0) AS rest
@@ -91,13 +98,14 @@ BEGIN
     )
     SELECT row_number() OVER (ORDER BY l.component = 'tax', l.account_id, array_position(
                ARRAY['energy', 'power_factor', 'demand_flat', 'demand_tou', 'fixed', 'baseline', 'export', 'minimum', 'rounding', 'tax'], l.component),
-               l.period, l.tier, l.label),
+               l.period, l.tier, l.label, l.first_at, l.unit_price),
            l.component,
            coalesce(l.label, CASE l.component WHEN 'energy' THEN 'Energy' WHEN 'power_factor' THEN 'Power factor' WHEN 'demand_flat' THEN 'Demand'
                WHEN 'demand_tou' THEN 'Demand by period' WHEN 'fixed' THEN 'Fixed charge' WHEN 'baseline' THEN 'Baseline credit' WHEN 'export' THEN 'Export'
                WHEN 'minimum' THEN 'To the minimum' WHEN 'rounding' THEN 'Rounding' END),
            o.tariff_id, l.period, l.tier, tstzrange(l.first_at, l.last_at), round(l.quantity, 6), l.unit, round(l.unit_price, 8), l.amount, l.quality, l.version::bigint,
-           l.component IN ('energy', 'export') AND coalesce((SELECT bool_or(s.estimated) FROM bill_segments AS s WHERE s.account = l.account_id AND s.period = l.period), false)
+           l.component IN ('energy', 'export') AND coalesce((SELECT bool_or(s.estimated) FROM bill_segments AS s WHERE s.account = l.account_id AND s.period = l.period
+                                                                              AND (NOT l.regional OR s.buy_per_kwh = l.unit_price OR l.component = 'export')), false)
       FROM line AS l JOIN of AS o ON o.account = l.account_id;
 END
 $$;

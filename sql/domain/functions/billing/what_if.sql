@@ -19,7 +19,7 @@ BEGIN
     SELECT t.tariff_id, t.code, t.name, t.currency, minor_digits(t.currency), t.timezone,
            EXISTS (SELECT FROM meter_tariffs a WHERE a.meter_id = v_meter_id AND a.code = t.code AND a.valid @> p_now),
            CASE WHEN t.timezone <> v_place.timezone THEN 'tariff_zone'
-                WHEN (t.document ->> 'price_series')::boolean THEN 'no_prices'
+                WHEN (t.document ->> 'price_series')::boolean OR (t.document ->> 'regional_price')::boolean THEN 'no_prices'
                 WHEN t.document #>> '{metering,rule}' = 'buy_all_sell_all' THEN 'no_generation' END
       FROM tariffs t
      WHERE t.origin = 'base' AND t.valid @> p_now

@@ -124,7 +124,22 @@ BEGIN
            CASE WHEN p_sold THEN -1 ELSE 1 END * round(f.dynamic * 1000 / f.wh, 8), CASE WHEN p_sold THEN -1 ELSE 1 END * f.dynamic,
            f.quality, f.version, f.first_at, f.last_at
       FROM rating_flow AS f
-     WHERE f.price_series AND f.wh > 0 AND f.dynamic IS NOT NULL;
+      JOIN rating_terms AS t USING (tariff_id)
+     WHERE f.price_series AND NOT t.regional AND f.wh > 0 AND f.dynamic IS NOT NULL;
+    IF p_sold OR NOT EXISTS (SELECT FROM rating_terms AS t WHERE t.regional) THEN
+        RETURN;
+    END IF;
+    -- Prices of a region are few: each is a line, with what was taken at it.
+    INSERT INTO rating_lines (account_id, month, component, period, tier, quantity, unit, unit_price, amount, quality, version, first_at, last_at)
+    SELECT i.account_id, c.month, 'energy', c.period, i.price_tier, sum(x.wh) * 0.001, 'kWh', i.buy_per_kwh, sum(x.wh) * 0.001 * i.buy_per_kwh,
+           quality_of_rank(max(quality_rank(i.quality))), sum(i.version), min(i.starts_at), max(coalesce(i.ends_at, i.starts_at + make_interval(secs => t.interval_s)))
+      FROM rating_intervals AS i
+      JOIN rating_accounts AS a USING (account_id)
+      JOIN rating_terms AS t ON t.tariff_id = a.tariff_id AND t.regional
+      JOIN rating_calendar AS c ON c.tariff_id = a.tariff_id AND c.starts_at = i.starts_at
+     CROSS JOIN LATERAL (SELECT CASE WHEN t.rule = 'buy_all_sell_all' THEN i.gross_load_wh ELSE i.import_wh END AS wh) AS x
+     WHERE c.day >= a.first_day AND c.day < a.end_day AND x.wh > 0
+     GROUP BY i.account_id, c.month, c.period, i.price_tier, i.buy_per_kwh;
 END
 $$;
 COMMENT ON FUNCTION rate_energy(boolean) IS 'Fifth step of rate(): the lines of the energy bought, or sold, in each period and tier';

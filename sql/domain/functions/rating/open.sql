@@ -16,7 +16,7 @@ BEGIN
     CREATE TEMP TABLE rating_intervals (
         account_id bigint NOT NULL, starts_at timestamptz NOT NULL, ends_at timestamptz,
         import_wh numeric NOT NULL, export_wh numeric NOT NULL DEFAULT 0, gross_load_wh numeric, pv_gen_wh numeric,
-        import_varh numeric, buy_per_kwh numeric, sell_per_kwh numeric, peak_wh numeric,
+        import_varh numeric, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint, peak_wh numeric,
         quality smallint, version bigint) ON COMMIT DROP;
     -- The months before the first one, 1 being the last of them, where a ratchet looks back.
     CREATE TEMP TABLE rating_peaks (account_id bigint, months_before integer, peak_kw numeric NOT NULL,
@@ -27,7 +27,7 @@ BEGIN
     -- What rate() makes of it.
     CREATE TEMP TABLE rating_terms (
         tariff_id integer PRIMARY KEY, timezone text, interval_s integer, demand_s integer, digits integer, rounding text,
-        prorated boolean, rule text, price_series boolean, is_volume boolean, buy_ordered boolean, sell_ordered boolean,
+        prorated boolean, rule text, price_series boolean, regional boolean, is_volume boolean, buy_ordered boolean, sell_ordered boolean,
         credit_month integer, yearend_sell_rate numeric, fixed numeric, fixed_unit text, minimum numeric, minimum_unit text,
         ratchet numeric, lookback integer, lookback_months integer[], flat_periods integer[], baseline_kwh numeric[],
         baseline_credit numeric, document jsonb) ON COMMIT DROP;

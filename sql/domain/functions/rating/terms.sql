@@ -7,7 +7,8 @@ BEGIN
     INSERT INTO rating_terms
     SELECT t.tariff_id, d ->> 'timezone', s.interval_s, CASE WHEN 900 % s.interval_s = 0 THEN 900 ELSE s.interval_s END,
            minor_digits(d ->> 'currency'), d ->> 'rounding', d ->> 'proration' = 'days', d #>> '{metering,rule}',
-           (d ->> 'price_series')::boolean, d ->> 'tier_basis' = 'volume',
+           (d ->> 'price_series')::boolean OR coalesce((d ->> 'regional_price')::boolean, false), coalesce((d ->> 'regional_price')::boolean, false),
+           d ->> 'tier_basis' = 'volume',
            -- Where an interval is priced by what came before it, intervals are needed; otherwise sums of periods are.
            s.chronological AND r.tiers > 1, s.chronological AND r.sells > 1,
            (d #>> '{metering,credit_month}')::integer, (d #>> '{metering,yearend_sell_rate}')::numeric,
