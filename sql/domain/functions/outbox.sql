@@ -77,10 +77,17 @@ BEGIN
         SELECT o.* INTO v_found FROM outbox o
          WHERE o.channel = p_channel AND o.delivered_at IS NULL AND o.closed_at IS NULL AND coalesce(o.due_at, o.created_at) <= p_now
            AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
-           AND (NOT p_codes OR o.sealed_secret IS NOT NULL)
-           AND NOT outbox_is_over(o, p_now)
-         ORDER BY o.sealed_secret IS NULL, coalesce(o.due_at, o.created_at), o.outbox_id
+           AND o.sealed_secret IS NOT NULL AND NOT outbox_is_over(o, p_now)
+         ORDER BY coalesce(o.due_at, o.created_at), o.outbox_id
          LIMIT 1 FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND AND NOT p_codes THEN
+            SELECT o.* INTO v_found FROM outbox o
+             WHERE o.channel = p_channel AND o.delivered_at IS NULL AND o.closed_at IS NULL AND coalesce(o.due_at, o.created_at) <= p_now
+               AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
+               AND o.sealed_secret IS NULL AND NOT outbox_is_over(o, p_now)
+             ORDER BY coalesce(o.due_at, o.created_at), o.outbox_id
+             LIMIT 1 FOR UPDATE SKIP LOCKED;
+        END IF;
         IF NOT FOUND THEN
             RETURN;
         END IF;
@@ -191,7 +198,8 @@ BEGIN
                           LIMIT p_limit FOR UPDATE SKIP LOCKED);
     FOR v_found IN
         SELECT o.* FROM outbox o
-         WHERE o.delivered_at IS NULL AND o.closed_at IS NULL AND outbox_is_over(o, p_now)
+         WHERE o.delivered_at IS NULL AND o.closed_at IS NULL
+           AND (o.expires_at <= p_now OR o.created_at <= p_now - INTERVAL '3 days') AND outbox_is_over(o, p_now)
            AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
          LIMIT p_limit FOR UPDATE SKIP LOCKED
     LOOP

@@ -24,8 +24,11 @@ CREATE TABLE IF NOT EXISTS outbox (
     CONSTRAINT outbox_closed_as_something CHECK ((closed_at IS NULL) = (closed_as IS NULL)),
     CONSTRAINT outbox_ends_once CHECK (delivered_at IS NULL OR closed_at IS NULL)
 );
-CREATE INDEX IF NOT EXISTS outbox_waiting_idx ON outbox (channel, (sealed_secret IS NULL), (coalesce(due_at, created_at)), outbox_id)
-    WHERE delivered_at IS NULL AND closed_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_waiting_idx ON outbox (channel, (coalesce(due_at, created_at)), outbox_id)
+    WHERE delivered_at IS NULL AND closed_at IS NULL AND sealed_secret IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_codes_idx ON outbox (channel, (coalesce(due_at, created_at)), outbox_id)
+    WHERE delivered_at IS NULL AND closed_at IS NULL AND sealed_secret IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_open_idx ON outbox (created_at) WHERE delivered_at IS NULL AND closed_at IS NULL;
 CREATE INDEX IF NOT EXISTS outbox_sealed_idx ON outbox (expires_at) WHERE sealed_secret IS NOT NULL;
 CREATE INDEX IF NOT EXISTS outbox_user_idx ON outbox (user_id, template, created_at);
 CREATE INDEX IF NOT EXISTS outbox_done_idx ON outbox (coalesce(delivered_at, closed_at, expires_at));
@@ -47,7 +50,9 @@ COMMENT ON COLUMN outbox.leased_until IS 'Until then a worker has it, and no oth
 COMMENT ON COLUMN outbox.for_digest IS 'It was held back, and goes together with others of its kind';
 COMMENT ON COLUMN outbox.closed_at IS 'When it was given up';
 COMMENT ON COLUMN outbox.closed_as IS 'dead (refused for good; last_error says why), expired, unwanted (the person does not want it) or digested (another message has what it says)';
-COMMENT ON INDEX outbox_waiting_idx IS 'What is still to be delivered, codes first';
+COMMENT ON INDEX outbox_waiting_idx IS 'What is still to be delivered, but for codes';
+COMMENT ON INDEX outbox_codes_idx IS 'Codes that are still to be delivered';
+COMMENT ON INDEX outbox_open_idx IS 'All that is still to be delivered, by age';
 COMMENT ON INDEX outbox_sealed_idx IS 'Secrets, which go when their time is over';
 COMMENT ON INDEX outbox_done_idx IS 'Messages that were delivered, or are of no use any more, and may go';
 COMMENT ON INDEX outbox_user_idx IS 'How much a person was sent lately';

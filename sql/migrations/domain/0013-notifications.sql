@@ -19,8 +19,11 @@ ALTER TABLE outbox
     ADD CONSTRAINT outbox_closed_as_something CHECK ((closed_at IS NULL) = (closed_as IS NULL)),
     ADD CONSTRAINT outbox_ends_once CHECK (delivered_at IS NULL OR closed_at IS NULL);
 DROP INDEX outbox_waiting_idx, outbox_done_idx;
-CREATE INDEX outbox_waiting_idx ON outbox (channel, (sealed_secret IS NULL), (coalesce(due_at, created_at)), outbox_id)
-    WHERE delivered_at IS NULL AND closed_at IS NULL;
+CREATE INDEX outbox_waiting_idx ON outbox (channel, (coalesce(due_at, created_at)), outbox_id)
+    WHERE delivered_at IS NULL AND closed_at IS NULL AND sealed_secret IS NULL;
+CREATE INDEX outbox_codes_idx ON outbox (channel, (coalesce(due_at, created_at)), outbox_id)
+    WHERE delivered_at IS NULL AND closed_at IS NULL AND sealed_secret IS NOT NULL;
+CREATE INDEX outbox_open_idx ON outbox (created_at) WHERE delivered_at IS NULL AND closed_at IS NULL;
 CREATE INDEX outbox_sealed_idx ON outbox (expires_at) WHERE sealed_secret IS NOT NULL;
 CREATE INDEX outbox_done_idx ON outbox (coalesce(delivered_at, closed_at, expires_at));
 REVOKE UPDATE (sealed_secret, delivered_at, attempts, last_error), DELETE ON outbox FROM segs_worker;

@@ -110,7 +110,7 @@ async def test_a_receiver_knows_who_sent_it_and_when(world: World, webhook: Chan
     ("status", "state"),
     [
         *((200, "delivered"), (400, "dead"), (410, "dead"), (422, "dead")),
-        *((302, "waiting"), (401, "waiting"), (404, "waiting"), (429, "waiting"), (500, "waiting"), (503, "waiting")),
+        *((307, "waiting"), (401, "waiting"), (404, "waiting"), (429, "waiting"), (500, "waiting"), (503, "waiting")),
         (0, "waiting"),
     ],
 )

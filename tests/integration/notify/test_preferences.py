@@ -142,6 +142,21 @@ async def test_loops_that_work_together_send_no_more_than_one_alone(
     assert len(mail_server.accepted) == 5
 
 
+async def test_what_another_worker_has_in_hand_is_counted(world: World) -> None:
+    """C11: also before its claim is committed."""
+    for number in range(2):
+        _alert(world, number)
+    claim = "SELECT outbox_id FROM outbox_claim('email', false, '1 min', 1, %s)"
+    async with world.pool.connection() as one, world.pool.connection() as two:
+        async with one.transaction():
+            [_] = await (await one.execute(claim, [world.now])).fetchall()
+            async with two.transaction():
+                assert await (await two.execute(claim, [world.now])).fetchall() == []
+        async with two.transaction():
+            later = world.now + timedelta(seconds=2)
+            assert await (await two.execute(claim, [later])).fetchall() == []
+
+
 async def test_a_digest_that_was_refused_for_now_loses_nobody(
     world: World, mail: Mail, mail_server: MailServer
 ) -> None:
