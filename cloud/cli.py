@@ -21,6 +21,7 @@ from cloud.identity.cli import app as keys_app
 from cloud.intervals.cli import command as intervals
 from cloud.log import configure
 from cloud.meters.cli import app as meter_app
+from cloud.notify.cli import app as notify_app
 from cloud.payments.cli import app as payment_app
 from cloud.regions.cli import app as region_app
 from cloud.schema.cli import app as schema_app
@@ -36,6 +37,7 @@ app.add_typer(billing_app, name="billing")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(keys_app, name="keys")
 app.add_typer(meter_app, name="meter")
+app.add_typer(notify_app, name="notify")
 app.add_typer(payment_app, name="payment")
 app.add_typer(region_app, name="region")
 app.add_typer(schema_app, name="schema")

@@ -32,6 +32,7 @@ BEGIN;
 \ir domain/tables/idempotency_keys.sql
 \ir domain/tables/operator_regions.sql
 \ir domain/tables/outbox.sql
+\ir domain/tables/deliveries.sql
 \ir domain/tables/rate_buckets.sql
 \ir domain/tables/gateways.sql
 \ir domain/tables/meters.sql
@@ -79,6 +80,7 @@ BEGIN;
 \ir domain/functions/user.sql
 \ir domain/functions/account.sql
 \ir domain/functions/idempotency.sql
+\ir domain/functions/outbox.sql
 \ir claim_periodic_work.sql
 \ir domain/functions/clear_expired.sql
 \ir quality.sql

@@ -76,13 +76,23 @@ class Keys:
 
     def unseal(self, sealed: bytes, place: str) -> bytes:
         """What was sealed for `place`; raises SealError."""
-        version, nonce, rest = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        if version != _SEAL_VERSION or len(nonce) != _NONCE_BYTES:
-            raise SealError(f"a secret at rest, {place}, has no form that this release knows")
-        try:
-            return AESGCM(self.sealing).decrypt(nonce, rest, version + place.encode())
-        except InvalidTag:
-            raise SealError(f"a secret at rest, {place}, is not sealed with {SEALING}, or was changed") from None
+        return unseal(self.sealing, sealed, place)
+
+
+def unseal(sealing: bytes, sealed: bytes, place: str) -> bytes:
+    """What was sealed with the key for `place`; raises SealError."""
+    version, nonce, rest = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    if version != _SEAL_VERSION or len(nonce) != _NONCE_BYTES:
+        raise SealError(f"a secret at rest, {place}, has no form that this release knows")
+    try:
+        return AESGCM(sealing).decrypt(nonce, rest, version + place.encode())
+    except InvalidTag:
+        raise SealError(f"a secret at rest, {place}, is not sealed with {SEALING}, or was changed") from None
+
+
+def sealing_key(file: Path) -> bytes:
+    """The key of secrets at rest alone, for who opens them and signs nothing. Raises KeysError."""
+    return _secret(file)
 
 
 class KeyFolder:

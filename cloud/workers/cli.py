@@ -17,15 +17,20 @@ def worker(
     metrics_port: Annotated[int, typer.Option(help="Port on 127.0.0.1 for Prometheus; 0 for none.")] = 0,
     pause_s: Annotated[float, typer.Option(min=0.05, help="Pause between two looks at the queues, seconds.")] = 0.5,
 ) -> None:
-    """Compute aggregates, keep retention, reconcile. Run any number, on any number of hosts."""
+    """Compute aggregates, keep retention, deliver messages. Run any number, on any number of hosts."""
     # numpy and what else the work needs takes a moment to load, which other commands need not wait for.
+    from cloud.notify.settings import NotifySettings
     from cloud.workers.runner import WorkerSettings
 
     databases = Settings()
     uvloop.run(
         _until_told(
             WorkerSettings(
-                dsn=databases.telemetry, domain_dsn=databases.domain, metrics_port=metrics_port, pause_s=pause_s
+                dsn=databases.telemetry,
+                domain_dsn=databases.domain,
+                metrics_port=metrics_port,
+                pause_s=pause_s,
+                notify=NotifySettings.load(),
             )
         )
     )

@@ -92,6 +92,10 @@ class Loop:
     ) -> None:
         self._work, self._pool, self._clock, self._pulse, self._stop = work, pool, clock, pulse, stop
 
+    @property
+    def name(self) -> str:
+        return self._work.name
+
     async def run(self) -> None:
         while not self._stop.is_set():
             pause_s = self._work.pause_s

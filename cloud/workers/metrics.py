@@ -13,6 +13,11 @@ MISMATCHES = Counter("segs_worker_mismatches", "Minutes that differed from cagg_
 DROPPED_CHUNKS = Counter("segs_worker_dropped_chunks", "Chunks dropped by retention")
 CLEARED = Counter("segs_worker_cleared_rows", "Rows of the domain database that were over and were deleted", ["table"])
 PRICES = Counter("segs_worker_price_changes", "Prices of regions that their load changed")
+MESSAGES = Counter("segs_worker_messages", "Attempts to deliver messages, by how they ended", ["channel", "outcome"])
+WAITING = Gauge("segs_worker_messages_waiting", "Messages that wait", ["channel"])
+OLDEST_SECONDS = Gauge(
+    "segs_worker_oldest_message_seconds", "How long the oldest message has waited since it was due", ["channel"]
+)
 RETRIES = Counter("segs_worker_retries", "Steps repeated after the database failed them", ["loop"])
 FAILURES = Counter(
     "segs_worker_failures", "Steps that failed for another reason than a busy or absent database", ["loop"]
@@ -24,3 +29,9 @@ for _queue in ("minutes", "quarters", "regions", "intervals"):
     FAILED.labels(_queue)
 for _table in ("aggregates_1m", "aggregates_15m", "regional_15m"):
     BUCKETS.labels(_table)
+CHANNELS = ("email", "sms", "push", "web", "webhook")
+for _channel in CHANNELS:
+    WAITING.labels(_channel).set(0)
+    OLDEST_SECONDS.labels(_channel).set(0)
+    for _outcome in ("delivered", "deferred", "dead"):
+        MESSAGES.labels(_channel, _outcome)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -14,12 +14,14 @@ from psycopg_pool import AsyncConnectionPool
 
 from cloud.db.pool import make_pool
 from cloud.ingest.acceptance import ACCEPTANCE
+from cloud.notify.settings import NotifySettings
 from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
 from cloud.workers import (
     aggregate,
     cleanup,
     overdue,
+    post,
     prices,
     quarantine,
     reconcile,
@@ -33,11 +35,12 @@ from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
 _STATEMENT_TIMEOUT_S = 120.0
+_POST_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """`dsn` is the telemetry database's, `domain_dsn` the domain database's.
+    """`dsn` is the telemetry database's, `domain_dsn` the domain database's, `notify` how messages are sent.
 
     `metrics_port` is on loopback, 0 for none; `pause_s` is between two looks at the queues.
     """
@@ -46,6 +49,7 @@ class WorkerSettings:
     domain_dsn: str
     metrics_port: int = 0
     pause_s: float = 0.5
+    notify: NotifySettings = field(default_factory=lambda: NotifySettings.model_construct())
     stop_within_s: float = 10.0
 
 
@@ -73,23 +77,36 @@ async def run(
 
     The database may be away, at the start and later. Raises the schema's VersionError (in an ExceptionGroup) when the
     database has a schema that this release does not know, its EditionError when the server cannot read all of the
-    database, OSError when the metrics port is taken.
+    database, OSError when the metrics port is taken, SettingsError or KeysError where messages could not be sent.
     """
     pulse = Pulse(monotonic_s=time.monotonic)
     work = kinds(settings)
+    channels = settings.notify.channels()
     pool = make_pool(settings.dsn, name="segs-worker", size=len(work), statement_timeout_s=_STATEMENT_TIMEOUT_S)
+    domain = make_pool(
+        settings.domain_dsn, name="segs-worker", size=post.connections(channels), statement_timeout_s=_POST_TIMEOUT_S
+    )
+    posts = post.works(
+        channels=channels,
+        pool=domain,
+        sealing=settings.notify.sealing() if channels else b"",
+        per_hour=settings.notify.notify_per_hour,
+        pause_s=max(settings.pause_s, 1.0),
+    )
     notifier = Notifier()
     with _metrics(settings.metrics_port):
-        async with pool:
+        async with pool, domain:
             notifier.status("waiting for the telemetry database")
             notifier.ready()
-            await _begin(work, pool, clock, pulse, stop, notifier, settings)
+            loops = [Loop(work=kind, pool=domain, clock=clock, pulse=pulse, stop=stop) for kind in posts]
+            await _begin(work, pool, loops, clock, pulse, stop, notifier, settings)
             notifier.stopping()
 
 
 async def _begin(
     work: list[Work],
     pool: AsyncConnectionPool[AsyncConnection],
+    posts: list[Loop],
     clock: Callable[[], datetime],
     pulse: Pulse,
     stop: asyncio.Event,
@@ -105,6 +122,8 @@ async def _begin(
 
     async with asyncio.TaskGroup() as group:
         watch = group.create_task(_watch(pulse, notifier, stop), name="watchdog")
+        # Codes reach people whether or not there are readings.
+        tasks = [group.create_task(loop.run(), name=loop.name) for loop in posts]
         schema = Loop(
             work=Work(name="schema", step=look_at_schema, pause_s=1), pool=pool, clock=clock, pulse=pulse, stop=stop
         )
@@ -113,7 +132,7 @@ async def _begin(
         pulse.forget("schema")
         _LOG.info("working", kinds=[kind.name for kind in work])
         notifier.status("working")
-        tasks = [
+        tasks += [
             group.create_task(Loop(work=kind, pool=pool, clock=clock, pulse=pulse, stop=stop).run(), name=kind.name)
             for kind in work
         ]

@@ -73,6 +73,8 @@ def instead(home: Path) -> Iterator[list[tuple[str, str]]]:
                 ('host = "192.0.2.20"\nport = 1883\n', f'host = "127.0.0.1"\nport = {broker.port}\n'),
                 ("127.0.0.1:8080", f"127.0.0.1:{(receiver := free_port())}"),
                 ("--port 8080", f"--port {receiver}"),
+                ("127.0.0.1:2525", f"127.0.0.1:{(post := free_port())}"),
+                ("SMTP_PORT=2525", f"SMTP_PORT={post}"),
                 ("--metrics-port 9471", f"--metrics-port {free_port()}"),
                 ("port = 9464", f"port = {free_port()}"),
                 ("port = 9465", f"port = {free_port()}"),

@@ -116,6 +116,33 @@ def test_whose_a_meter_was_before_domain_version_4_is_kept_and_the_api_loses_its
     assert hashes == (False, False, False)
 
 
+def test_what_waited_before_anybody_delivered_messages_is_not_sent_after_all(empty_db: str) -> None:
+    migrations = load("domain").migrations
+    [step] = [m.version for m in migrations if m.script.name.endswith("-notifications.sql")]
+    before = [m for m in migrations if m.version < step]
+    with connect(empty_db) as connection:
+        run(connection, [Script("domain-1.sql", (BASELINE / "domain-1.sql").read_text())])
+        connection.execute("INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC')")
+        connection.execute("INSERT INTO users (email, name) VALUES ('ada@example.org', 'Ada')")
+        run(connection, [m.script for m in before])
+        connection.execute("INSERT INTO schema_version (version, master) VALUES (%s, 'domain')", [step - 1])
+        connection.execute(
+            "INSERT INTO outbox (user_id, channel, template, sealed_secret, created_at, delivered_at) VALUES"
+            " (1, 'email', 'verify_email', 'x', now() - INTERVAL '1 year', NULL),"
+            " (1, 'email', 'password_changed', NULL, now() - INTERVAL '1 year', now())"
+        )
+
+    apply(empty_db, "domain")
+
+    with connect(empty_db) as connection:
+        found = connection.execute(
+            "SELECT closed_as, sealed_secret, delivered_at IS NULL FROM outbox ORDER BY 1"
+        ).fetchall()
+        left = connection.execute("SELECT count(*) FROM outbox_claim('email', false, '1 min', 5, now())").fetchone()
+    assert found == [("expired", None, True), (None, None, False)]
+    assert left == (0,)
+
+
 def test_an_older_database_gets_the_migration_and_is_then_the_new_master(tree: Tree, live: str) -> None:
     tree.add_column_to_master()
     tree.raise_version()

@@ -90,7 +90,14 @@ def test_a_reader_that_tries_is_refused(telemetry: psycopg.Connection, statement
     "table",
     [
         *("otp_verifications", "token_blacklist", "password_proofs", "outbox", "rate_buckets"),
-        *("second_factors", "recovery_codes", "second_factor_roles", "login_networks", "idempotency_keys"),
+        *(
+            "second_factors",
+            "recovery_codes",
+            "second_factor_roles",
+            "login_networks",
+            "idempotency_keys",
+            "deliveries",
+        ),
     ],
 )
 def test_codes_and_proofs_are_for_functions_alone(domain: psycopg.Connection, table: str) -> None:

@@ -20,7 +20,7 @@ BEGIN
                 EXISTS (SELECT FROM sessions f WHERE f.family_id = t.family_id AND f.session_id < t.session_id)
                 OR NOT EXISTS (SELECT FROM sessions l WHERE l.family_id = t.family_id AND l.expires_at > $1 - INTERVAL '1 day'))$sql$),
             -- Somebody may ask what they were told; what was not delivered in time is of no use.
-            ('outbox', 'coalesce(t.delivered_at, t.expires_at) <= $1 - INTERVAL ''30 days'''),
+            ('outbox', 'coalesce(t.delivered_at, t.closed_at, t.expires_at) <= $1 - INTERVAL ''30 days'''),
             ('idempotency_keys', 't.expires_at <= $1'),
             ('login_networks', 't.last_at <= $1 - INTERVAL ''90 days''')) AS v (name, is_over)
          WHERE to_regclass(v.name) IS NOT NULL

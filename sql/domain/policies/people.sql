@@ -52,6 +52,10 @@ ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS outbox_services ON outbox;
 CREATE POLICY outbox_services ON outbox TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
 
+ALTER TABLE deliveries ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS deliveries_services ON deliveries;
+CREATE POLICY deliveries_services ON deliveries TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
+
 ALTER TABLE second_factors ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS second_factors_services ON second_factors;
 CREATE POLICY second_factors_services ON second_factors TO segs_worker, segs_readonly USING (true) WITH CHECK (true);

@@ -1,0 +1,41 @@
+"""A message that a worker has in hand."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A row of outbox_claim(). `others` are payloads of messages that go with it, `members` their numbers.
+
+    `sealed_secret` is a code that is opened for the time of the attempt, and kept nowhere.
+    """
+
+    outbox_id: int
+    message_key: UUID
+    user_id: int
+    template: str
+    payload: Mapping[str, Any]
+    sealed_secret: bytes | None
+    attempt: int
+    leased_until: datetime
+    name: str | None
+    email: str | None
+    phone: str | None
+    language: str | None
+    timezone: str | None
+    members: Sequence[int]
+    others: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """What a message says: `short` for displays of telephones, `plain` and `html` for mail."""
+
+    subject: str
+    short: str
+    plain: str
+    html: str
