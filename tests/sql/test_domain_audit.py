@@ -17,6 +17,8 @@ UNAUDITED = {
     "recovery_codes",
     "audit_logs",
     "otp_verifications",
+    # Messages, and how each attempt to send one ended.
+    "deliveries",
     "outbox",
     "password_proofs",
     "periodic_work",
