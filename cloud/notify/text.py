@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from string import Template
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cloud.notify.message import Message, Text
 from cloud.notify.outcome import Undeliverable
@@ -71,7 +71,11 @@ def _items(message: Message, words: Words, language: str) -> Iterator[str]:
 
 
 def _values(message: Message, payload: Mapping[str, Any], language: str) -> dict[str, str]:
-    zone = ZoneInfo(message.timezone or "UTC")
+    try:
+        zone = ZoneInfo(message.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        # The database may know zones that this host does not.
+        zone = ZoneInfo("UTC")
     return {name: _value(value, zone, language) for name, value in payload.items() if value is not None}
 
 
@@ -79,10 +83,10 @@ def _value(value: object, zone: ZoneInfo, language: str) -> str:
     if isinstance(value, str) and len(value) >= 20 and value[4:5] == "-" and value[10:11] in ("T", " "):
         try:
             at = datetime.fromisoformat(value)
-        except ValueError:
+            if at.tzinfo is not None:
+                return at.astimezone(zone).strftime(_TIMES[language])
+        except (ValueError, OverflowError):
             return clean(value)
-        if at.tzinfo is not None:
-            return at.astimezone(zone).strftime(_TIMES[language])
     return clean(value)
 
 

@@ -29,6 +29,7 @@ _LOOPS = 4
 _MARGIN_S = 30.0
 _FIRST_S, _LONGEST_S = 5.0, 1800.0
 _AT_ONCE = 500
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 Pool = AsyncConnectionPool[AsyncConnection]
 
 
@@ -75,6 +76,10 @@ class Round:
             outcome = await self._channel.deliver(message, fill(message, secret), now)
         except (Undeliverable, SealError) as error:
             outcome = Outcome(Result.DEAD, str(error))
+        except _UNFORESEEN as error:
+            # It would end the worker, and the next one. Its text may have what the message says.
+            _LOG.error("message_not_made", outbox_id=message.outbox_id, error=type(error).__name__)
+            outcome = Outcome(Result.DEAD, f"it could not be made: {type(error).__name__}; tell us")
         return Outcome(outcome.result, outcome.told(secret), outcome.after_s)
 
     async def _tell(self, connection: AsyncConnection, message: Message, outcome: Outcome, now: datetime) -> None:

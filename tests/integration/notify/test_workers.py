@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from cloud.db.queries import Queries
 from cloud.notify.mail import Mail
+from cloud.notify.message import Message, Text
 from cloud.workers import post
 from tests.integration.notify.conftest import CODE, MailServer, World
 
@@ -194,3 +195,37 @@ async def test_the_workers_role_is_enough(role: str, world: World, mail: Mail, m
         await post._Sweep([mail]).step(connection, world.now)
         await connection.execute("RESET ROLE")
     assert world.message(code)["delivered_at"] is not None
+
+
+async def test_a_database_that_was_away_while_the_server_took_it_hears_of_it(
+    world: World, mail: Mail, mail_server: MailServer
+) -> None:
+    code = world.put_code()
+
+    def restart(*_: object) -> None:
+        world.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'segs-worker'")
+
+    mail_server.before_answer = restart
+    one = post.Round(channel=mail, pool=world.pool, sealing=world.keys.sealing, per_hour=5)
+    async with world.pool.connection() as connection:
+        assert await one.step(connection, world.now)
+    assert world.states() == {"delivered": 1}
+    assert [(attempt, outcome) for attempt, outcome, _ in world.log(code)] == [(1, "delivered")]
+
+
+async def test_a_message_that_breaks_what_nobody_thought_of_is_a_dead_letter_and_others_go_on(
+    world: World, mail: Mail, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C12, D14."""
+    broken, other = world.put(), world.put(user=2)
+    whole = post.fill
+
+    def fill(message: Message, secret: str) -> Text:
+        if message.user_id == 1:
+            raise TypeError("Ada lives at 7 Mill Lane")
+        return whole(message, secret)
+
+    monkeypatch.setattr(post, "fill", fill)
+    await world.work(mail)
+    assert world.log(broken) == [(1, "dead", "it could not be made: TypeError; tell us")]
+    assert world.log(other) == [(1, "delivered", "250 Accepted")]
