@@ -56,9 +56,9 @@ def test_all_that_make_something_take_a_key() -> None:
         if method == "POST"
         and any(parameter["name"].lower() == "idempotency-key" for parameter in operation.get("parameters", []))
     }
-    # Of bills test_billing.py sends each of these twice.
+    # Of bills test_billing.py sends each of these twice, test_region_prices.py what is set in the place of a price.
     bills = {f"/billing/invoices/{{invoice_id}}/{of}" for of in KEYED}
-    assert taking == {"/auth/register", *MAKING, *bills}
+    assert taking == {"/auth/register", *MAKING, *bills, "/regions/{region}/overrides"}
 
 
 @pytest.mark.parametrize("path", MAKING)
