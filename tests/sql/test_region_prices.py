@@ -214,6 +214,21 @@ def test_no_data_is_not_load_0(prices: Prices, nothing: dict[str, Any]) -> None:
     assert prices.history() == before
 
 
+def test_what_is_not_a_number_is_neither_a_load_nor_a_price(prices: Prices) -> None:
+    until = NOON + timedelta(hours=9)
+    with pytest.raises(psycopg.Error) as base:
+        prices.set(base="NaN")
+    with pytest.raises(psycopg.Error) as override:
+        prices.override(None, until, price="NaN")
+    changed = prices.decide(
+        [{"region": "north", "bucket": NOON.isoformat(), "load_percent": "NaN", "coverage": 100}],
+        NOON + QUARTER + _SETTLED,
+    )
+
+    assert (base.value.sqlstate, override.value.sqlstate) == ("SG094", "SG094")
+    assert changed == []
+
+
 def test_a_quarter_hour_that_is_not_known_yet_is_waited_for_and_then_passed_over(prices: Prices) -> None:
     prices.see(95)
     seen: LiteralString = "SELECT seen_until FROM region_price_state"

@@ -175,6 +175,10 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
     END IF;
+    -- NaN is greater than 0, and than all else.
+    IF p_base_price = 'NaN' THEN
+        RAISE EXCEPTION 'a base price is a number' USING ERRCODE = 'SG094', HINT = 'Give what a kWh costs at factor 1.';
+    END IF;
     -- First of all, where there is a price: who waits for the row of rules instead does not know how long.
     IF EXISTS (SELECT FROM region_price_state s WHERE s.region = p_region) THEN
         v_now := region_price_hold(p_region, p_now);
@@ -245,7 +249,7 @@ BEGIN
         WHILE v_bucket + v_quarter + v_terms.settles <= p_looked_at LOOP
             SELECT round(l.load_percent, 6) AS load_percent INTO v_load
               FROM jsonb_to_recordset(p_loads) AS l (region text, bucket timestamptz, load_percent numeric, coverage numeric)
-             WHERE l.region = v_state.region AND l.bucket = v_bucket AND l.load_percent IS NOT NULL AND l.coverage >= v_terms.coverage;
+             WHERE l.region = v_state.region AND l.bucket = v_bucket AND l.load_percent <> 'NaN' AND l.coverage >= v_terms.coverage AND l.coverage <> 'NaN';
             IF FOUND THEN
                 load_percent := greatest(-99999, least(99999, v_load.load_percent));
                 v_at := v_bucket;
