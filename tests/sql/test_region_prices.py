@@ -1,7 +1,9 @@
 """Prices by regional load: tiers with hysteresis, overrides that come and go, and a history that nobody alters."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -212,6 +214,21 @@ def test_no_data_is_not_load_0(prices: Prices, nothing: dict[str, Any]) -> None:
     assert prices.history() == before
 
 
+def test_what_is_not_a_number_is_neither_a_load_nor_a_price(prices: Prices) -> None:
+    until = NOON + timedelta(hours=9)
+    with pytest.raises(psycopg.Error) as base:
+        prices.set(base="NaN")
+    with pytest.raises(psycopg.Error) as override:
+        prices.override(None, until, price="NaN")
+    changed = prices.decide(
+        [{"region": "north", "bucket": NOON.isoformat(), "load_percent": "NaN", "coverage": 100}],
+        NOON + QUARTER + _SETTLED,
+    )
+
+    assert (base.value.sqlstate, override.value.sqlstate) == ("SG094", "SG094")
+    assert changed == []
+
+
 def test_a_quarter_hour_that_is_not_known_yet_is_waited_for_and_then_passed_over(prices: Prices) -> None:
     prices.see(95)
     seen: LiteralString = "SELECT seen_until FROM region_price_state"
@@ -283,6 +300,27 @@ def test_a_clock_that_is_behind_decides_for_no_time_that_was_told_of(prices: Pri
 
     begin = prices.one("SELECT lower(in_force) FROM price_overrides WHERE price_override_id = %s", override)
     assert begin >= NOON + timedelta(hours=3)
+
+
+@pytest.mark.parametrize("what", ["override", "set"])
+def test_who_waited_past_a_quarter_hour_sets_no_price_for_what_has_begun(prices: Prices, what: str) -> None:
+    prices.now = NOON + QUARTER - timedelta(seconds=0.3)
+    order: LiteralString = (
+        "SELECT price_override_add('north', NULL, 9, NULL, '2026-03-10 21:00Z', 'Storm', %s)"
+        if what == "override"
+        else "SELECT region_price_set('north', 'EUR', 9, NULL, NULL, NULL, NULL, %s)"
+    )
+    with psycopg.connect(prices.dsn) as first, ThreadPoolExecutor(1) as other:
+        # Who sets rules holds both rows: those of the rules and of the price.
+        first.execute("SELECT region_price_set('north', 'EUR', 0.4, NULL, NULL, NULL, NULL, %s)", [prices.now])
+        waiting = other.submit(prices.do, order, prices.now)
+        time.sleep(1)
+        assert not waiting.done()
+        first.commit()
+        waiting.result()
+
+    assert prices.price(NOON + QUARTER) == BASE
+    assert prices.price(NOON + 2 * QUARTER) == 9
 
 
 def test_another_base_price_holds_from_the_next_quarter_hour_on_by_the_same_load(prices: Prices) -> None:

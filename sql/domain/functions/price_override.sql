@@ -14,7 +14,7 @@ BEGIN
         RAISE EXCEPTION 'from % to % no price can be set', v_from, p_until
             USING ERRCODE = 'SG094', HINT = 'Give quarter-hours, at minute 0, 15, 30 or 45, that have not begun, the later one last.';
     END IF;
-    IF num_nonnulls(p_factor, p_price) <> 1 THEN
+    IF num_nonnulls(p_factor, p_price) <> 1 OR 'NaN' IN (coalesce(p_factor, 0), coalesce(p_price, 0)) THEN
         RAISE EXCEPTION 'an override has a factor or a price' USING ERRCODE = 'SG094', HINT = 'Give one of them.';
     END IF;
     SELECT o.* INTO v_there FROM price_overrides o WHERE o.region = p_region AND o.in_force && tstzrange(v_from, p_until) ORDER BY o.in_force LIMIT 1;

@@ -56,9 +56,16 @@ COMMENT ON FUNCTION region_price_segments(text, text, timestamptz, timestamptz) 
 CREATE OR REPLACE FUNCTION region_price_hold(p_region text, p_now timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    v_now timestamptz;
+    v_now timestamptz := p_now;
+    v_began CONSTANT timestamptz := clock_timestamp();
 BEGIN
-    UPDATE region_price_state SET told_until = greatest(told_until, p_now) WHERE region = p_region RETURNING told_until INTO v_now;
+    -- Whoever waits for another decision has p_now from before: a quarter-hour may have begun meanwhile.
+    PERFORM FROM region_price_state WHERE region = p_region FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        PERFORM FROM region_price_state WHERE region = p_region FOR UPDATE;
+        v_now := p_now + greatest(clock_timestamp() - v_began, INTERVAL '0');
+    END IF;
+    UPDATE region_price_state SET told_until = greatest(told_until, v_now) WHERE region = p_region RETURNING told_until INTO v_now;
     IF NOT FOUND THEN
         IF NOT EXISTS (SELECT FROM regions r WHERE r.region = p_region) THEN
             RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
@@ -68,7 +75,7 @@ BEGIN
     RETURN v_now;
 END
 $$;
-COMMENT ON FUNCTION region_price_hold(text, timestamptz) IS 'Holds a region''s price until the transaction ends; the time that it is, and never one before the decision before. Raises SG024 no such region, SG093 no price';
+COMMENT ON FUNCTION region_price_hold(text, timestamptz) IS 'Holds a region''s price until the transaction ends; the time that it is, after what was waited for it, and never one before the decision before. Raises SG024 no such region, SG093 no price';
 
 CREATE OR REPLACE FUNCTION region_price_tell(p_region text, p_from timestamptz, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -159,7 +166,7 @@ CREATE OR REPLACE FUNCTION region_price_set(
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    v_now timestamptz;
+    v_now timestamptz := p_now;
     v_terms record;
     v_open region_prices;
     v_tier integer;
@@ -168,6 +175,14 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
     END IF;
+    -- NaN is greater than 0, and than all else.
+    IF p_base_price = 'NaN' THEN
+        RAISE EXCEPTION 'a base price is a number' USING ERRCODE = 'SG094', HINT = 'Give what a kWh costs at factor 1.';
+    END IF;
+    -- First of all, where there is a price: who waits for the row of rules instead does not know how long.
+    IF EXISTS (SELECT FROM region_price_state s WHERE s.region = p_region) THEN
+        v_now := region_price_hold(p_region, p_now);
+    END IF;
     INSERT INTO region_price_rules AS r (region, currency, base_price, thresholds_percent, factors, hysteresis_points, coverage_percent)
     VALUES (p_region, p_currency, p_base_price, p_thresholds, p_factors, p_hysteresis, p_coverage)
     ON CONFLICT (region) DO UPDATE
@@ -175,7 +190,7 @@ BEGIN
            factors = excluded.factors, hysteresis_points = excluded.hysteresis_points, coverage_percent = excluded.coverage_percent;
     INSERT INTO region_price_state (region, seen_until, told_until, ends_told_until)
     VALUES (p_region, date_bin(INTERVAL '15 minutes', p_now, TIMESTAMPTZ '2000-01-01 00:00Z'), p_now, p_now) ON CONFLICT (region) DO NOTHING;
-    v_now := region_price_hold(p_region, p_now);
+    v_now := region_price_hold(p_region, v_now);
     SELECT t.* INTO v_terms FROM region_price_terms(p_region) AS t;
     IF NOT price_steps_fit(v_terms.thresholds, v_terms.factors, v_terms.hysteresis) THEN
         RAISE EXCEPTION 'thresholds %, factors % and hysteresis % do not fit together', v_terms.thresholds, v_terms.factors, v_terms.hysteresis
@@ -234,7 +249,7 @@ BEGIN
         WHILE v_bucket + v_quarter + v_terms.settles <= p_looked_at LOOP
             SELECT round(l.load_percent, 6) AS load_percent INTO v_load
               FROM jsonb_to_recordset(p_loads) AS l (region text, bucket timestamptz, load_percent numeric, coverage numeric)
-             WHERE l.region = v_state.region AND l.bucket = v_bucket AND l.load_percent IS NOT NULL AND l.coverage >= v_terms.coverage;
+             WHERE l.region = v_state.region AND l.bucket = v_bucket AND l.load_percent <> 'NaN' AND l.coverage >= v_terms.coverage AND l.coverage <> 'NaN';
             IF FOUND THEN
                 load_percent := greatest(-99999, least(99999, v_load.load_percent));
                 v_at := v_bucket;
