@@ -58,12 +58,12 @@ _BENCHMARKS: dict[str, _Run] = {
     "queries": lambda asked: queries.run(
         meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 3600, home=asked.home
     ),
-    "billing": lambda asked: billing.run(meters=asked.meters or 100, rounds=asked.rounds, home=asked.home),
+    "billing": lambda asked: billing.run(meters=asked.meters or 40, rounds=asked.rounds, home=asked.home),
     "api": lambda asked: api.run(seconds=4, rounds=asked.rounds, home=asked.home),
     "mqtt": lambda asked: [mqtt.run(messages=50_000, rounds=asked.rounds, home=asked.home)],
     "login": lambda asked: login.run(logins=40, rounds=asked.rounds, home=asked.home),
-    "requests": lambda asked: requests.run(seconds=3, rounds=asked.rounds, home=asked.home),
-    "polling": lambda asked: polling.punctuality(seconds=30, home=asked.home),
+    "requests": lambda asked: requests.run(seconds=2.5, rounds=asked.rounds, home=asked.home),
+    "polling": lambda asked: polling.punctuality(seconds=25, home=asked.home),
     "thingsboard": lambda asked: [polling.against_thingsboard(seconds=10, rounds=asked.rounds, home=asked.home)],
     "line": lambda asked: [line.run(seconds=30, home=asked.home)],
 }
