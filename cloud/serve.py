@@ -1,7 +1,6 @@
 """`segs-cloud serve`: one receiver process. Stateless; run as many as there are cores or hosts."""
 
 import asyncio
-import gc
 from datetime import UTC, datetime
 
 import structlog
@@ -19,13 +18,12 @@ from cloud.ingest.admission import Admission
 from cloud.ingest.receiver import Limits, Receiver
 from cloud.schema.errors import SchemaError
 from cloud.schema.version import require_schema
-from cloud.service import BACKLOG, Server, listen, watch
+from cloud.service import BACKLOG, Server, listen, settle, watch
 from cloud.systemd import Notifier
 
 _LOG = structlog.get_logger("segs.serve")
 _DATABASE_CONNECTIONS = 8
 _HTTP_CONNECTIONS = 2000
-_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 async def serve(*, dsn: str, host: str, port: int) -> None:
@@ -63,10 +61,7 @@ async def serve(*, dsn: str, host: str, port: int) -> None:
             lifespan="off",
         )
         server = Server(config)
-        # What is here now stays; looking for cycles in it again and again took a tenth of the receiver's time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+        settle()
         notifier = Notifier()
         async with asyncio.TaskGroup() as group:
             check = group.create_task(_refuse_unknown_schema(pool, server), name="schema")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import uvicorn
 from cloud.systemd import Notifier
 
 BACKLOG = 256
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 class Server(uvicorn.Server):
@@ -42,6 +44,14 @@ class Server(uvicorn.Server):
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
+
+
+def settle() -> None:
+    """Once all is there that stays: the collector looks for cycles in it no more, which took a tenth of a receiver's
+    time, and less often in the rest."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,6 @@
 """`segs-cloud api`: one process of the API. Stateless; run as many as there are cores or hosts."""
 
 import asyncio
-import gc
 from datetime import UTC, datetime
 
 import structlog
@@ -34,14 +33,13 @@ from cloud.identity.tokens import AccessTokens
 from cloud.payments.settings import PaymentSettings
 from cloud.schema.errors import Database, SchemaError
 from cloud.schema.version import require_schema
-from cloud.service import BACKLOG, Server, listen, watch
+from cloud.service import BACKLOG, Server, listen, settle, watch
 from cloud.systemd import Notifier
 
 _LOG = structlog.get_logger("segs.api")
 _QUERIES = Queries("session")
 _DATABASE_CONNECTIONS = 8
 _LANES = 2
-_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 _HTTP_CONNECTIONS = 2000
 # Whoever waits for a database that is away, or too slow, waits so long, and no more of them than that.
 _WAIT_S, _WAITING = 4.0, 200
@@ -121,10 +119,7 @@ async def serve(
                 lifespan="off",
             )
             server = Server(config, stopping=parts.stopping)
-            # What is here now stays; looking for cycles in it again and again takes time from every answer.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+            settle()
             notifier = Notifier()
             async with asyncio.TaskGroup() as group:
                 tasks = [

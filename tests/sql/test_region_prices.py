@@ -469,7 +469,7 @@ def test_a_change_is_told_once_to_each_customer_of_the_region_who_is_priced_by_i
     prices.see(95)
 
     told = prices.told()
-    assert [(row["user_id"], row["channel"]) for row in told] == [(ADA, "web"), (BOB, "web")]
+    assert [(row["user_id"], row["channel"]) for row in told] == [(ADA, "email"), (BOB, "email")]
     assert told[0]["payload"] == {
         "region": "north",
         "currency": "EUR",
@@ -487,9 +487,8 @@ def test_a_change_is_told_once_to_each_customer_of_the_region_who_is_priced_by_i
 def test_who_has_another_tariff_or_wants_no_messages_is_told_nothing(prices: Prices) -> None:
     """D15: preferences are stored and never consulted."""
     _dynamic(prices, 2)
-    prices.do(
-        "UPDATE user_preferences SET notify_web = false, notify_push = false, notify_email = false WHERE user_id = 2"
-    )
+    # Nothing brings messages to the web page: that somebody wants them there is no way for them to go.
+    prices.do("UPDATE user_preferences SET notify_web = true, notify_push = false, notify_email = false")
 
     prices.see(95)
     assert prices.told() == []

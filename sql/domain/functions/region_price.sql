@@ -103,8 +103,8 @@ BEGIN
       JOIN users AS u ON u.user_id = c.user_id AND u.deleted_at IS NULL AND u.suspended_at IS NULL
       JOIN user_preferences AS n ON n.user_id = c.user_id
      CROSS JOIN price AS p
-      -- One message, by the way that they want most.
-     CROSS JOIN LATERAL (SELECT CASE WHEN n.notify_push THEN 'push' WHEN n.notify_web THEN 'web' WHEN n.notify_email THEN 'email' WHEN n.notify_sms THEN 'sms' END AS channel) AS w
+      -- One message, by a way that somebody delivers: the first is there wherever codes reach people, and web is none yet.
+     CROSS JOIN LATERAL (SELECT CASE WHEN n.notify_email THEN 'email' WHEN n.notify_push THEN 'push' WHEN n.notify_sms THEN 'sms' END AS channel) AS w
      WHERE w.channel IS NOT NULL;
     GET DIAGNOSTICS v_told = ROW_COUNT;
     RETURN v_told;
