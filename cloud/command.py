@@ -1,8 +1,10 @@
 """What all commands of `segs-cloud` have in common: how times are given, how results are shown and deeds are told."""
 
 import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from math import inf, nan
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,6 +39,12 @@ def a_time(text: str) -> datetime:
         return parse(text)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+Since = Annotated[
+    datetime | None, typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now.")
+]
+"""From when something holds."""
 
 
 def a_day(text: str) -> date:
@@ -76,6 +84,12 @@ def require_span(first: datetime, last: datetime) -> None:
         raise typer.BadParameter(
             f"--from {written(first)} is not before --to {written(last)}; give the earlier one first"
         )
+
+
+def span(one: Mapping[str, Any]) -> str:
+    """From when to when a row with `from` and `to` holds, None where it has no such end."""
+    begin = "always" if one["from"] is None else f"from {written(one['from'])}"
+    return f"{begin} to {written(one['to'])}" if one["to"] else f"{begin} on"
 
 
 def show_json(document: object) -> None:

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloud.errors import InputError
@@ -18,6 +19,11 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\
 
 class SettingsError(InputError):
     """The databases cannot be told; the message says which variable to set."""
+
+
+def faults(error: ValidationError) -> str:
+    """Each variable of the environment that makes no sense, and why."""
+    return "; ".join(f"SEGS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors())
 
 
 class Settings(BaseSettings):

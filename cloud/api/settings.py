@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cloud.errors import InputError
+from cloud.settings import faults
 
 Network = IPv4Network | IPv6Network
 
@@ -39,5 +40,4 @@ class ApiSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = [f"SEGS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
-            raise ApiSettingsError("; ".join(faults)) from None
+            raise ApiSettingsError(faults(error)) from None

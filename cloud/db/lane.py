@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, pq
 from psycopg.errors import error_from_result
 from psycopg_pool import TooManyRequests
 
+from cloud.db.alive import ALIVE
 from cloud.db.patience import Patience
 
 # What was prepared is no longer what the database has: a plan of other columns, or nothing of that name.
@@ -237,9 +238,7 @@ class Lane:
             autocommit=True,
             application_name=self._name,
             connect_timeout=5,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
+            **ALIVE,
             # To plan anew for what a statement is asked with takes longer than to run it.
             options="-c timezone=UTC -c plan_cache_mode=force_generic_plan"
             f" -c statement_timeout={round(self._statement_timeout_s * 1000)}",

@@ -17,6 +17,7 @@ import structlog
 from psycopg import AsyncConnection, pq, sql
 from psycopg.errors import error_from_result
 
+from cloud.db.alive import ALIVE
 from cloud.db.patience import Patience
 
 _LOG = structlog.get_logger("segs.db.listener")
@@ -87,9 +88,7 @@ class Listener:
             autocommit=True,
             application_name=self._name,
             connect_timeout=5,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
+            **ALIVE,
         )
         try:
             with Patience(connection, self._timeout_s):

@@ -3,6 +3,7 @@
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from cloud.db.alive import ALIVE
 from cloud.db.patience import Patience
 
 _CHECK_S = 1.5
@@ -25,14 +26,7 @@ def make_pool(
     before it is handed out, and none grows older than an hour. With `utc` times come in UTC. At most `waiting` wait
     for a connection (psycopg_pool.TooManyRequests), 0 for any number.
     """
-    # A host that is gone is noticed within a minute, instead of the system's two hours.
-    kwargs: dict[str, object] = {
-        "application_name": name,
-        "connect_timeout": 10,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-    }
+    kwargs: dict[str, object] = {"application_name": name, "connect_timeout": 10, **ALIVE}
     options = ["-c timezone=UTC"] if utc else []
     if statement_timeout_s is not None:
         options.append(f"-c statement_timeout={round(statement_timeout_s * 1000)}")

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloud.identity.errors import SettingsError
+from cloud.settings import faults
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -41,8 +42,7 @@ class IdentitySettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = [f"SEGS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
-            raise SettingsError("; ".join(faults)) from None
+            raise SettingsError(faults(error)) from None
 
     @property
     def development(self) -> bool:

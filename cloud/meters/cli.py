@@ -7,7 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cloud.command import a_time, group, modulus, show_json, tell, watt_hours
+from cloud.command import Since, a_time, group, modulus, show_json, span, tell, watt_hours
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownGateway, UnknownMeter, UnknownRegion
@@ -75,10 +75,7 @@ def move(
     code: Code,
     region: Annotated[str, typer.Option(help="Region that it counts in from then on.")],
     timezone: Annotated[str | None, typer.Option(help="IANA zone of its days and bills; else the region's.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
-    ] = None,
+    since: Since = None,
 ) -> None:
     """A meter is in another region. What was before stays as it was; the regions' sums since then are made again."""
     now = _now()
@@ -108,32 +105,22 @@ def generation(
     generator: Annotated[
         str | None, typer.Argument(help="Code of the meter that feeds in what is generated; none without one.")
     ] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
-    ] = None,
+    since: Since = None,
 ) -> None:
     """What is generated behind a meter, another one measures: for tariffs that buy all and sell all."""
     now = _now()
     with domain_transaction() as domain:
         domain.execute(_QUERIES["generation"], {"code": code, "generator": generator, "from": since or now, "now": now})
         found = rows(domain, _QUERIES["generators"], {"code": code})
-    for one in found:
-        begin = "always" if one["from"] is None else f"from {written(one['from'])}"
-        end = f" to {written(one['to'])}" if one["to"] else " on"
-        tell(f"{code}: {one['generator']} {begin}{end}.")
-    if not found:
-        tell(f"{code}: nothing measures what is generated.")
+    told = "\n".join(f"{code}: {one['generator']} {span(one)}." for one in found)
+    tell(told or f"{code}: nothing measures what is generated.")
 
 
 @app.command()
 def give(
     code: Code,
     email: Annotated[str | None, typer.Argument(help="Address of the user whose it is; nobody's without one.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
-    ] = None,
+    since: Since = None,
 ) -> None:
     """A meter is a user's from then on. What it measured before is for nobody to see but who had it."""
     now = _now()

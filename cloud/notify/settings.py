@@ -18,7 +18,7 @@ from cloud.notify.outcome import Undeliverable
 from cloud.notify.provider import Provider
 from cloud.notify.webhook import Webhook
 from cloud.secret_file import read
-from cloud.settings import SettingsError
+from cloud.settings import SettingsError, faults
 
 _SHORTEST = 32
 
@@ -71,8 +71,7 @@ class NotifySettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = [f"SEGS_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
-            raise SettingsError("; ".join(faults)) from None
+            raise SettingsError(faults(error)) from None
 
     def channels(self) -> list[Channel]:
         """Those that there are settings for. Raises SettingsError."""

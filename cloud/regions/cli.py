@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cloud.command import a_time, group, show_json, table, tell, watts
+from cloud.command import Since, group, show_json, table, tell, watts
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.instant import written
@@ -60,10 +60,7 @@ def capacity(
     capacity_w: Annotated[
         float | None, typer.Argument(parser=watts, metavar="W", help="What its supply can carry; unknown without one.")
     ] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now."),
-    ] = None,
+    since: Since = None,
 ) -> None:
     """Say what a region's supply can carry from then on. What was before stays; loads since then are computed anew."""
     now = _now()

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cloud.command import a_day, a_time, group, show_json, table, tell
+from cloud.command import Since, a_day, a_time, group, show_json, span, table, tell
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import CloudError
 from cloud.instant import written
-from cloud.operator import Row, domain_transaction, rows
+from cloud.operator import domain_transaction, rows
 from cloud.printable import printable
 from cloud.settings import Settings
 from cloud.tariffs import override
@@ -35,9 +35,6 @@ app.command("prices")(put_in)
 _QUERIES = Queries("tariff")
 Code = Annotated[str, typer.Argument(help="Code of the tariff: lower-case letters, digits, hyphen and underscore.")]
 Document = Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True, help="The tariff, JSON.")]
-From = Annotated[
-    datetime | None, typer.Option("--from", parser=a_time, metavar="TIME", help="When, 2026-11-27T10:00Z; else now.")
-]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -55,7 +52,7 @@ def add(
     tariff: Document,
     region: Annotated[str | None, typer.Option(help="Region that it is offered in; everywhere without one.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
-    since: From = None,
+    since: Since = None,
 ) -> None:
     """Add a tariff, or prices that a tariff has from then on. Prices that were there before end then, and stay."""
     now = datetime.now(UTC)
@@ -66,7 +63,7 @@ def add(
     with domain_transaction() as domain:
         domain.execute(_QUERIES["add"], {**what, "from": since or now, "now": now})
         found = rows(domain, _QUERIES["tables"], {"code": code})
-    tell("\n".join(f"{code}: {printable(one['name'])}, {_span(one)}." for one in found))
+    tell("\n".join(f"{code}: {printable(one['name'])}, {span(one)}." for one in found))
 
 
 @app.command("list")
@@ -80,7 +77,7 @@ def list_(as_json: Json = False) -> None:
     made = table(f"{len(found)} tariffs", "tariff", "name", "region", "of", "currency", "zone", "holds", "meters")
     for one in found:
         about = (one["code"], escape(printable(one["name"])), one["region"] or "-", one["origin"])
-        made.add_row(*about, one["currency"], one["timezone"], _span(one), str(one["meters"]))
+        made.add_row(*about, one["currency"], one["timezone"], span(one), str(one["meters"]))
     show_parts(made)
 
 
@@ -106,9 +103,7 @@ def show(
         return
     spans = table(f"{code}: {len(tables)} price tables", "name", "of", "holds", "reason")
     for one in tables:
-        spans.add_row(
-            escape(printable(one["name"])), one["origin"], _span(one), escape(printable(one["reason"] or "-"))
-        )
+        spans.add_row(escape(printable(one["name"])), one["origin"], span(one), escape(printable(one["reason"] or "-")))
     prices = table(f"prices at {written(when)}", "of", "period", "tier", "up to", "price", "sell")
     for one in rates:
         end = "-" if one["tier_max"] is None else f"{plain(one['tier_max'])} {one['unit']}"
@@ -136,14 +131,14 @@ def holiday(
 def assign(
     meter: Annotated[str, typer.Argument(help="Code of the meter, MTR-00000001.")],
     code: Annotated[str | None, typer.Argument(help="Code of the tariff; none without one.")] = None,
-    since: From = None,
+    since: Since = None,
 ) -> None:
     """A meter is billed by a tariff from then on. What was billed before stays as it is."""
     now = datetime.now(UTC)
     with domain_transaction() as domain:
         domain.execute(_QUERIES["assign"], {"meter": meter, "code": code, "from": since or now, "now": now})
         found = rows(domain, _QUERIES["assignments"], {"meter": meter})
-    tell("\n".join(f"{meter}: tariff {one['code']}, {_span(one)}." for one in found) or f"{meter}: no tariff.")
+    tell("\n".join(f"{meter}: tariff {one['code']}, {span(one)}." for one in found) or f"{meter}: no tariff.")
 
 
 @app.command()
@@ -171,8 +166,3 @@ def rate(
         show_parts(shown(rated))
     for gap in series.missing:
         tell(f"{gap}: nothing is charged for them.")
-
-
-def _span(one: Row) -> str:
-    begin = "always" if one["from"] is None else f"from {written(one['from'])}"
-    return f"{begin} to {written(one['to'])}" if one["to"] else f"{begin} on"
