@@ -48,6 +48,7 @@ BEGIN;
 \ir domain/tables/meter_generators.sql
 \ir domain/tables/region_prices.sql
 \ir domain/tables/tariff_prices.sql
+\ir domain/tables/alert_rules.sql
 \ir domain/tables/alerts.sql
 \ir domain/tables/invoices.sql
 \ir domain/tables/payment_transactions.sql
@@ -107,6 +108,13 @@ BEGIN;
 \ir domain/functions/billing/caller.sql
 \ir domain/functions/billing/cycle.sql
 \ir domain/functions/billing/what_if.sql
+\ir alert_step.sql
+\ir domain/functions/alerts/terms.sql
+\ir domain/functions/alerts/fire.sql
+\ir domain/functions/alerts/groups.sql
+\ir domain/functions/alerts/advance.sql
+\ir domain/functions/alerts/silence.sql
+\ir domain/functions/alerts/tell.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

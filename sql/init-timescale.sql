@@ -19,6 +19,7 @@ BEGIN;
 \ir periodic_work.sql
 \ir telemetry/tables/interval_versions.sql
 \ir telemetry/tables/vee.sql
+\ir telemetry/tables/alerts.sql
 -- Functions, views and policies stand below this line, lockdown.sql stays last.
 \ir telemetry/functions/is_community.sql
 \ir telemetry/functions/require_readable_chunks.sql
@@ -30,6 +31,7 @@ BEGIN;
 \ir telemetry/functions/register_reads.sql
 \ir telemetry/functions/minute_readings.sql
 \ir telemetry/functions/reads_beside.sql
+\ir telemetry/functions/alerts/marks.sql
 \ir telemetry/functions/summarise_minutes.sql
 \ir telemetry/functions/summarise_quarters.sql
 \ir telemetry/functions/judged_reads.sql
@@ -47,6 +49,14 @@ BEGIN;
 \ir telemetry/functions/validate_day.sql
 \ir telemetry/functions/edit_intervals.sql
 \ir telemetry/functions/exchange_reads.sql
+\ir alert_step.sql
+\ir telemetry/functions/alerts/phases.sql
+\ir telemetry/functions/alerts/usual.sql
+\ir telemetry/functions/alerts/minutes.sql
+\ir telemetry/functions/alerts/quarters.sql
+\ir telemetry/functions/alerts/samples.sql
+\ir telemetry/functions/alerts/silence.sql
+\ir telemetry/functions/alerts/heard.sql
 \ir telemetry/views/cagg_1m.sql
 \ir telemetry/functions/reconcile_minutes.sql
 \ir claim_periodic_work.sql

@@ -13,6 +13,7 @@ MISMATCHES = Counter("segs_worker_mismatches", "Minutes that differed from cagg_
 DROPPED_CHUNKS = Counter("segs_worker_dropped_chunks", "Chunks dropped by retention")
 CLEARED = Counter("segs_worker_cleared_rows", "Rows of the domain database that were over and were deleted", ["table"])
 PRICES = Counter("segs_worker_price_changes", "Prices of regions that their load changed")
+ALERTS = Counter("segs_worker_alerts", "Alerts, by what became of them", ["event"])
 MESSAGES = Counter("segs_worker_messages", "Attempts to deliver messages, by how they ended", ["channel", "outcome"])
 WAITING = Gauge("segs_worker_messages_waiting", "Messages that wait", ["channel"])
 OLDEST_SECONDS = Gauge(

@@ -19,6 +19,7 @@ from cloud.schema.version import require_schema
 from cloud.systemd import Notifier
 from cloud.workers import (
     aggregate,
+    alerts,
     cleanup,
     overdue,
     post,
@@ -57,6 +58,7 @@ def kinds(settings: WorkerSettings) -> list[Work]:
     """All the work there is."""
     return [
         *aggregate.works(pause_s=settings.pause_s),
+        *alerts.works(domain_dsn=settings.domain_dsn, pause_s=settings.pause_s),
         *quarantine.works(ACCEPTANCE),
         *cleanup.works(domain_dsn=settings.domain_dsn),
         *overdue.works(domain_dsn=settings.domain_dsn),

@@ -57,12 +57,20 @@ SELECT bill_dispute(i, 'Too much', '2026-02-03Z') FROM generate_series(1, 3) AS 
 INSERT INTO billing_work (month, meter_id) SELECT '2026-01-01', m FROM generate_series(1, 3) AS m;
 INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, occurred_at)
     SELECT i, 'payment', 'simulated', i::text, 10, 'EUR', 'pending', '2026-02-10Z' FROM generate_series(1, 3) AS i;
-INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)
-    SELECT 'undervoltage', m, 'warning', 'pending', 'Low', '2026-01-10Z' FROM generate_series(1, 3) AS m;
-INSERT INTO alerts (rule, region, severity, state, message, started_at) VALUES ('overload', 'south', 'high',
-        'pending', 'Full', '2026-01-10Z');
-INSERT INTO alerts (rule, gateway_id, severity, state, message, started_at) VALUES ('silent', 1, 'high', 'pending',
-        'Silent', '2026-01-10Z');
+INSERT INTO alerts (rule, meter_id, category, severity, state, message, started_at, fired_at)
+    SELECT 'under_voltage', m, 'supply', 'warning', 'firing', 'Low', '2026-01-10Z', '2026-01-10Z'
+    FROM generate_series(1, 3) AS m;
+INSERT INTO alerts (rule, region, category, severity, state, message, started_at, fired_at) VALUES ('region_overload',
+        'south', 'load', 'high', 'firing', 'Full', '2026-01-10Z', '2026-01-10Z');
+INSERT INTO alerts (rule, gateway_id, category, severity, state, message, started_at, fired_at) VALUES
+        ('gateway_silent', 1, 'data', 'high', 'firing', 'Silent', '2026-01-10Z', '2026-01-10Z');
+INSERT INTO alert_events (alert_id, kind, event_at) SELECT a, 'fired', '2026-01-10Z' FROM generate_series(1, 5) AS a;
+INSERT INTO alert_rules (rule, meter_id, metric, above, raise_at, clear_at, severity, window_min, category)
+    SELECT 'over_voltage', m, 'voltage_percent', true, 120, 119, 'high', 10, 'supply' FROM generate_series(1, 3) AS m;
+INSERT INTO maintenance_windows (meter_id, gateway_id, site, region, valid, reason) VALUES
+    (1, NULL, NULL, NULL, '[2026-01-01Z, 2026-01-02Z)', 'x'), (NULL, 2, NULL, NULL, '[2026-01-01Z, 2026-01-02Z)', 'x'),
+    (NULL, NULL, 'barn', NULL, '[2026-01-01Z, 2026-01-02Z)', 'x'),
+    (NULL, NULL, NULL, 'south', '[2026-01-01Z, 2026-01-02Z)', 'x');
 INSERT INTO sessions (user_id, token_hash, created_at, expires_at)
     SELECT u, sha256(u::text::bytea), '2026-01-01Z', '2027-01-01Z' FROM generate_series(1, 6) AS u;
 """

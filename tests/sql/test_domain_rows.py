@@ -22,6 +22,29 @@ WHO = {
 }
 NOTHING: set[object] = set()
 MONTH = date(2026, 1, 1)
+# Rules that come with the release; those after them are of one meter each.
+RULES: set[object] = set(range(1, 22))
+METRICS: set[object] = {
+    "voltage_percent",
+    "frequency_hz",
+    "phase_lost_s",
+    "unbalance_percent",
+    "power_factor",
+    "load_percent",
+    "power_w",
+    "reverse_power_w",
+    "register_backwards",
+    "stuck_power_w",
+    "stuck_register_wh",
+    "day_energy_wh",
+    "idle_h",
+    "usage_percent",
+    "silent_intervals",
+    "clock_off_s",
+    "gateway_troubles",
+    "region_load_percent",
+}
+GROUPED: set[object] = {"no_data", "under_frequency", "over_frequency"}
 # What nobody, Ada, Bob, the operator of the north, that of the south, the admin and a suspended admin see.
 SEEN: dict[str, tuple[set[object], ...]] = {
     "users": (NOTHING, {1}, {2}, {1, 2, 3}, {4}, {1, 2, 3, 4, 5, 6}, NOTHING),
@@ -57,6 +80,14 @@ SEEN: dict[str, tuple[set[object], ...]] = {
     "credit_balances": (NOTHING, {1}, {2}, NOTHING, NOTHING, {1, 2}, NOTHING),
     "billing_work": (NOTHING, NOTHING, NOTHING, {MONTH}, {MONTH}, {MONTH}, NOTHING),
     "alerts": (NOTHING, {1}, {2, 3}, {1, 2, 5}, {3, 4}, {1, 2, 3, 4, 5}, NOTHING),
+    "alert_events": (NOTHING, {1}, {2, 3}, {1, 2, 5}, {3, 4}, {1, 2, 3, 4, 5}, NOTHING),
+    "alert_rules": (
+        *(NOTHING, RULES | {22}, RULES | {23, 24}, RULES | {22, 23}, RULES | {24}, RULES | {22, 23, 24}),
+        NOTHING,
+    ),
+    "alert_metrics": (NOTHING, *[METRICS] * 5, NOTHING),
+    "alert_groups": (NOTHING, *[GROUPED] * 5, NOTHING),
+    "maintenance_windows": (NOTHING, NOTHING, NOTHING, {1}, {2, 4}, {1, 2, 3, 4}, NOTHING),
 }
 # A change of every row that one sees, and of how many it is one.
 CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -70,7 +101,6 @@ CHANGED: dict[str, tuple[str, tuple[int, ...]]] = {
     "gateway_keys": ("UPDATE gateway_keys SET revoked_at = now() + INTERVAL '1 day'", (0, 0, 0, 1, 1, 3, 0)),
     "regions": ("UPDATE regions SET capacity_w = 2e6", (0, 0, 0, 0, 0, 2, 0)),
     "tariffs": ("UPDATE tariffs SET reason = 'x'", (0, 0, 0, 1, 1, 2, 0)),
-    "alerts": ("UPDATE alerts SET severity = 'low'", (0, 0, 0, 3, 2, 5, 0)),
 }
 
 
@@ -94,6 +124,12 @@ def test_everybody_sees_their_own_rows_and_no_others(people: People) -> None:
     found = {table: tuple(people.keys(caller, table) for caller in WHO.values()) for table in SEEN}
 
     assert found == SEEN
+
+
+def test_a_customer_does_not_see_that_their_meter_may_have_been_tampered_with(people: People) -> None:
+    people.owner.execute("UPDATE alerts SET category = 'tamper' WHERE alert_id <= 3")
+
+    assert [people.keys(caller, "alerts") for caller in (ADA, BOB, OPS)] == [NOTHING, NOTHING, {1, 2, 5}]
 
 
 def test_everybody_changes_their_own_rows_and_no_others(people: People) -> None:
@@ -280,10 +316,10 @@ def test_a_tenant_who_follows_another_sees_nothing_of_before(people: People) -> 
     people.owner.execute("SELECT meter_give('MTR-00000001', %s, %s, %s)", [BOB, NOW - DAY, NOW])
     people.owner.execute("INSERT INTO meter_exchanges (meter_id, exchanged_at) VALUES (1, %s)", [NOW - HOUR])
     alert = (
-        "INSERT INTO alerts (rule, meter_id, severity, state, message, started_at)"
-        " VALUES ('x', 1, 'low', 'pending', 'x', %s)"
+        "INSERT INTO alerts (rule, meter_id, category, severity, state, message, started_at, fired_at)"
+        " VALUES ('x', 1, 'supply', 'low', 'firing', 'x', %s, %s)"
     )
-    people.owner.execute(alert, [NOW - HOUR])
+    people.owner.execute(alert, [NOW - HOUR, NOW - HOUR])
 
     of_meter_1 = "SELECT {} AS key FROM {} WHERE meter_id = 1 ORDER BY 1"
     seen = {

@@ -23,6 +23,14 @@ $$;
 COMMENT ON FUNCTION caller_regions() IS 'Regions that the caller looks after as an operator; none for anybody else';
 GRANT EXECUTE ON FUNCTION caller_regions() TO segs_api;
 
+CREATE OR REPLACE FUNCTION caller_sites() RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT ARRAY(SELECT DISTINCT m.site FROM meters m JOIN meter_locations l USING (meter_id)
+                  WHERE m.site IS NOT NULL AND l.region = ANY (caller_regions()) AND l.valid @> statement_timestamp())
+$$;
+COMMENT ON FUNCTION caller_sites() IS 'Sites with a meter in a region that the caller looks after as an operator; none for anybody else';
+GRANT EXECUTE ON FUNCTION caller_sites() TO segs_api;
+
 CREATE OR REPLACE FUNCTION caller_meters() RETURNS integer[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT CASE WHEN caller_role() IS NULL THEN '{}' ELSE

@@ -7,7 +7,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         WHEN p_template IN ('verify_email', 'reset_password', 'change_email') THEN 'code'
         WHEN p_template IN ('already_registered', 'password_changed', 'second_factor_on', 'second_factor_off', 'second_factor_refused',
                             'test') THEN 'account'
-        WHEN p_template IN ('alert', 'alert_resolved') THEN 'alert'
+        WHEN p_template IN ('alert', 'alert_resolved', 'alert_escalated') THEN 'alert'
         ELSE 'notice' END
 $$;
 COMMENT ON FUNCTION message_kind(text) IS 'code and account are sent whatever a person prefers, and at once; alert and notice may wait';

@@ -11,6 +11,10 @@ CREATE TABLE IF NOT EXISTS meters (
     max_power_w double precision NOT NULL DEFAULT 1000000 CHECK (max_power_w > 0 AND max_power_w < 'infinity'),
     register_modulus_wh bigint CHECK (register_modulus_wh > 0),
     register_resets boolean NOT NULL DEFAULT false,
+    nominal_voltage_v double precision NOT NULL DEFAULT 230 CHECK (nominal_voltage_v > 0 AND nominal_voltage_v < 'infinity'),
+    phases smallint CHECK (phases BETWEEN 1 AND 7),
+    rated_power_w double precision CHECK (rated_power_w > 0 AND rated_power_w < 'infinity'),
+    exports boolean,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT meters_location_has_both_coordinates CHECK ((latitude_deg IS NULL) = (longitude_deg IS NULL)),
@@ -30,6 +34,10 @@ COMMENT ON COLUMN meters.longitude_deg IS 'Longitude, degrees east, WGS 84';
 COMMENT ON COLUMN meters.max_power_w IS 'Highest power the connection can carry, W: a register that grows faster is not believed';
 COMMENT ON COLUMN meters.register_modulus_wh IS 'Where the energy registers roll over, Wh; NULL where it is unknown';
 COMMENT ON COLUMN meters.register_resets IS 'Whether the registers may begin again at any time, as those of plugs do when they lose power';
+COMMENT ON COLUMN meters.nominal_voltage_v IS 'Nominal voltage between phase and neutral, V';
+COMMENT ON COLUMN meters.phases IS 'Phases that are connected, as bits: 1 phase 1, 2 phase 2, 4 phase 3; NULL for those that ever had voltage';
+COMMENT ON COLUMN meters.rated_power_w IS 'Power that the connection is rated for, W; NULL where it is unknown, and no load is too high';
+COMMENT ON COLUMN meters.exports IS 'Whether it may feed in; NULL where its tariff and its generators say so';
 COMMENT ON COLUMN meters.created_at IS 'When the row was made';
 COMMENT ON COLUMN meters.updated_at IS 'When the row changed last';
 COMMENT ON INDEX meters_model_serial_key IS 'A meter is registered once';

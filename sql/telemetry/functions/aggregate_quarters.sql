@@ -47,6 +47,7 @@ BEGIN
         GROUP BY s.lo, s.hi ORDER BY s.lo, s.hi
     LOOP
         v_quarters := v_quarters + summarise_quarters(v_part.meters, v_part.lo, v_part.hi, p_now);
+        PERFORM mark_alerts(15, v_part.meters, v_part.lo, v_part.hi - v_quarter, p_now);
         -- Of a quarter-hour that has just ended other meters will follow: a region waits for them a moment.
         INSERT INTO dirty_regions (region, bucket, due_at)
         SELECT DISTINCT d.region, b.bucket, CASE WHEN b.bucket < p_now - INTERVAL '20 minutes' THEN p_now ELSE p_now + INTERVAL '10 seconds' END

@@ -66,6 +66,7 @@ BEGIN
         v_minutes := v_minutes + v_done.minutes;
         IF v_done.touched_to IS NOT NULL THEN
             PERFORM mark_meters(15, v_part.meters, v_done.touched_from, v_done.touched_to - v_minute, p_now);
+            PERFORM mark_alerts(1, v_part.meters, v_done.touched_from, v_done.touched_to - v_minute, p_now);
         END IF;
         IF v_done.suspects IS NOT NULL THEN
             SELECT * INTO v_energy FROM book_energy(v_done.suspects, v_part.lo, v_part.hi, p_now);

@@ -1,0 +1,127 @@
+"""Alerts: telemetry measures what rules are about, the domain decides what becomes of it, and who is told."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+
+from cloud.db.queries import Queries
+from cloud.workers import metrics
+from cloud.workers.loop import Work
+from cloud.workers.periodic import connected
+
+_LOG = structlog.get_logger("segs.worker.alerts")
+_QUERIES = Queries("alerts")
+_AT_ONCE = 500
+_MOST_BUCKETS = 500_000
+"""So many minutes or quarter-hours of meters are looked at by one statement."""
+_SILENCE_EVERY = timedelta(seconds=9)
+_HEARD_EVERY = timedelta(seconds=25)
+
+
+class Alerts:
+    """`dsn` is the domain database's. Marks are given back unless the domain has taken note of what was found, and
+    taking note of it twice changes nothing: who dies in between has lost nothing, and told nobody twice."""
+
+    def __init__(self, *, dsn: str) -> None:
+        self._dsn = dsn
+
+    async def look(self, telemetry: AsyncConnection, now: datetime) -> bool:
+        """The marks of one block; whether there may be more."""
+        async with telemetry.transaction():
+            spans = await _all(telemetry, "claim", {"limit": _AT_ONCE, "now": now})
+            if not spans:
+                return False
+            async with await connected(self._dsn) as domain:
+                for step_min, late, meters, since, until in spans:
+                    step = timedelta(minutes=step_min)
+                    some = max(1, _MOST_BUCKETS // ((until - since) // step or 1))
+                    for first in range(0, len(meters), some):
+                        asked = {"meters": meters[first : first + some], "from": since, "to": until}
+                        await self._meters(telemetry, domain, asked | {"step_min": step_min, "late": late, "now": now})
+        return True
+
+    async def _meters(self, telemetry: AsyncConnection, domain: AsyncConnection, asked: dict[str, Any]) -> None:
+        terms = await _one(domain, "terms", asked)
+        # Telemetry is waited for without a transaction of the domain.
+        await domain.commit()
+        samples = await _one(telemetry, "samples", asked | {"terms": terms})
+        if samples == "[]":
+            return
+        if asked["late"]:
+            kept = await _one(domain, "remember", {"samples": samples, "now": asked["now"]})
+            metrics.ALERTS.labels("late").inc(kept)
+        else:
+            _tell(await _row(domain, "advance", {"samples": samples, "now": asked["now"]}))
+        await domain.commit()
+
+    async def silence(self, telemetry: AsyncConnection, now: datetime) -> bool:
+        """All meters that are not heard; by one worker at a time, and the clock."""
+        if not await self._claim(telemetry, "alerts_silence", _SILENCE_EVERY, now):
+            return False
+        async with telemetry.transaction():
+            silent = await _one(telemetry, "silent", {"now": now})
+        async with await connected(self._dsn) as domain:
+            _tell(await _row(domain, "silence", {"silent": silent, "now": now}))
+        return False
+
+    async def heard(self, telemetry: AsyncConnection, now: datetime) -> bool:
+        """What gateways and regions told last."""
+        if not await self._claim(telemetry, "alerts_heard", _HEARD_EVERY, now):
+            return False
+        async with await connected(self._dsn) as domain:
+            for subject in ("gateway", "region"):
+                terms = await _one(domain, "terms_of", {"subject": subject, "now": now})
+                await domain.commit()
+                async with telemetry.transaction():
+                    samples = await _one(telemetry, f"samples_of_{subject}s", {"terms": terms, "now": now})
+                _tell(await _row(domain, "advance", {"samples": samples, "now": now}))
+                await domain.commit()
+        return False
+
+    async def tell(self, _: AsyncConnection, now: datetime) -> bool:
+        """Messages of alerts that are due; whether there may be more."""
+        async with await connected(self._dsn) as domain:
+            told, escalated = await _row(domain, "tell", {"limit": _AT_ONCE, "now": now})
+        metrics.ALERTS.labels("told").inc(told)
+        metrics.ALERTS.labels("escalated").inc(escalated)
+        return bool(told == _AT_ONCE)
+
+    @staticmethod
+    async def _claim(telemetry: AsyncConnection, kind: str, every: timedelta, now: datetime) -> bool:
+        async with telemetry.transaction():
+            return bool(await _one(telemetry, "turn", {"kind": kind, "every": every, "now": now}))
+
+
+def _tell(found: tuple[int, int]) -> None:
+    fired, resolved = found
+    metrics.ALERTS.labels("fired").inc(fired)
+    metrics.ALERTS.labels("resolved").inc(resolved)
+    if fired or resolved:
+        _LOG.info("alerts_changed", fired=fired, resolved=resolved)
+
+
+async def _all(connection: AsyncConnection, name: str, values: dict[str, Any]) -> list[Any]:
+    return await (await connection.execute(_QUERIES[name], values)).fetchall()
+
+
+async def _row(connection: AsyncConnection, name: str, values: dict[str, Any]) -> Any:
+    row = await (await connection.execute(_QUERIES[name], values)).fetchone()
+    assert row is not None
+    return row
+
+
+async def _one(connection: AsyncConnection, name: str, values: dict[str, Any]) -> Any:
+    return (await _row(connection, name, values))[0]
+
+
+def works(*, domain_dsn: str, pause_s: float) -> list[Work]:
+    """`pause_s` is the time that marks gather before they are looked for again."""
+    alerts = Alerts(dsn=domain_dsn)
+    return [
+        Work(name="alerts", step=alerts.look, pause_s=max(pause_s, 1)),
+        Work(name="alerts_silence", step=alerts.silence, pause_s=5),
+        Work(name="alerts_heard", step=alerts.heard, pause_s=10),
+        Work(name="alerts_tell", step=alerts.tell, pause_s=max(pause_s, 1)),
+    ]

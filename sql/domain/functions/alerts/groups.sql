@@ -1,0 +1,107 @@
+-- Many alerts of one rule that have a gateway, a site or a region in common are one alert of that.
+
+CREATE OR REPLACE FUNCTION alert_group_sizes(p_rule text, p_scope text, p_now timestamptz)
+RETURNS TABLE (name text, affected integer, sites integer, members integer, since timestamptz, states bigint[])
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH raised AS (
+        SELECT s.alert_state_id, s.meter_id, s.since,
+               CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name, coalesce(m.site, m.meter_code) AS site
+          FROM alert_states s
+          JOIN meters m USING (meter_id)
+          LEFT JOIN meter_locations l ON l.meter_id = s.meter_id AND l.valid @> p_now
+          LEFT JOIN devices d ON d.meter_id = s.meter_id AND d.valid @> p_now
+         WHERE s.rule = p_rule AND s.state IN ('pending', 'firing') AND s.level >= 1
+    ), latest AS (
+        SELECT r.name, max(r.since) AS since FROM raised AS r WHERE r.name IS NOT NULL GROUP BY r.name
+    ), together AS (
+        SELECT r.name, r.alert_state_id, r.site, r.since, g.within_s IS NULL OR r.since >= t.since - make_interval(secs => g.within_s) AS counts
+          FROM raised AS r JOIN latest AS t USING (name) JOIN alert_groups g ON g.rule = p_rule AND g.scope = p_scope
+    )
+    SELECT t.name, count(*) FILTER (WHERE t.counts)::integer, count(DISTINCT t.site) FILTER (WHERE t.counts)::integer, n.members,
+           min(t.since) FILTER (WHERE t.counts), array_agg(t.alert_state_id)
+      FROM together AS t
+     CROSS JOIN LATERAL (
+           SELECT count(*)::integer AS members
+             FROM devices d JOIN meters m USING (meter_id) JOIN meter_locations l ON l.meter_id = d.meter_id AND l.valid @> p_now
+            WHERE d.valid @> p_now AND m.status IN ('registered', 'active', 'faulty')
+              AND CASE p_scope WHEN 'region' THEN l.region = t.name WHEN 'site' THEN m.site = t.name ELSE d.gateway_id::text = t.name END) AS n
+     GROUP BY t.name, n.members
+$$;
+COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together; of how many, since when, and their states';
+
+CREATE OR REPLACE FUNCTION alerts_group(p_rule text, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_group alert_groups;
+    v_found record;
+    v_open alerts;
+    v_alert_id bigint;
+    v_opened integer := 0;
+BEGIN
+    IF NOT EXISTS (SELECT FROM alert_groups g WHERE g.rule = p_rule) THEN
+        RETURN 0;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('segs.alerts_group.' || p_rule, 0));
+    FOR v_group IN SELECT g.* FROM alert_groups g WHERE g.rule = p_rule ORDER BY array_position(ARRAY['region', 'site', 'gateway'], g.scope) LOOP
+        FOR v_found IN
+            SELECT n.name AS of, z.*, a.alert_id AS open_id
+              FROM (SELECT a.* FROM alerts a WHERE a.rule = v_group.group_rule AND a.state <> 'resolved') AS a
+              FULL JOIN alert_group_sizes(p_rule, v_group.scope, p_now) AS z ON z.name = coalesce(a.region, a.site, a.gateway_id::text)
+             CROSS JOIN LATERAL (SELECT coalesce(z.name, a.region, a.site, a.gateway_id::text) AS name) AS n
+        LOOP
+            IF v_found.open_id IS NULL AND (CASE WHEN v_group.by_site THEN v_found.sites ELSE v_found.affected END) >= v_group.at_least
+               AND v_found.affected * 100.0 >= v_group.share_percent * v_found.members
+               -- One of them has to have lasted long enough, and none be part of something larger.
+               AND EXISTS (SELECT FROM alert_states s WHERE s.alert_state_id = ANY (v_found.states) AND s.state = 'firing'
+                                                        AND alert_covering(p_rule, s.meter_id, p_now) IS NULL) THEN
+                INSERT INTO alerts (rule, gateway_id, site, region, category, severity, state, value, threshold, unit, message, started_at, fired_at, tell_at, created_at, updated_at)
+                SELECT v_group.group_rule, CASE WHEN v_group.scope = 'gateway' THEN v_found.of::integer END, CASE WHEN v_group.scope = 'site' THEN v_found.of END,
+                       CASE WHEN v_group.scope = 'region' THEN v_found.of END, r.category, v_group.severity, 'firing', v_found.affected, v_found.members, 'meters',
+                       format('%s: %s of %s', v_group.title, v_found.affected, v_found.members), v_found.since, greatest(p_now, v_found.since), p_now, p_now, p_now
+                  FROM alert_rules r WHERE r.rule = p_rule AND num_nonnulls(r.region, r.meter_id) = 0 ORDER BY r.valid DESC LIMIT 1
+                ON CONFLICT DO NOTHING RETURNING alert_id INTO v_alert_id;
+                CONTINUE WHEN v_alert_id IS NULL;
+                INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert_id, 'fired', p_now, p_now);
+                PERFORM alerts_join(v_alert_id, p_rule, v_group.scope, v_found.states, p_now);
+                v_opened := v_opened + 1;
+            ELSIF v_found.open_id IS NOT NULL THEN
+                -- It is over when few are left; half as many, so that it does not come and go.
+                IF coalesce(CASE WHEN v_group.by_site THEN v_found.sites ELSE cardinality(v_found.states) END, 0) < v_group.at_least
+                   OR coalesce(cardinality(v_found.states), 0) * 100.0 < v_group.share_percent / 2 * coalesce(v_found.members, 0) THEN
+                    PERFORM alerts_resolve(ARRAY[v_found.open_id], ARRAY[p_now], p_now);
+                ELSE
+                    PERFORM alerts_join(v_found.open_id, p_rule, v_group.scope, v_found.states, p_now);
+                END IF;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN v_opened;
+END
+$$;
+COMMENT ON FUNCTION alerts_group(text, timestamptz) IS 'Opens and resolves the alerts that stand for many of this rule, one transaction at a time; how many were opened';
+
+CREATE OR REPLACE FUNCTION alerts_join(p_alert_id bigint, p_rule text, p_scope text, p_states bigint[], p_now timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH smaller AS (
+        SELECT a.alert_id FROM alert_states s JOIN alerts a USING (alert_id) WHERE s.alert_state_id = ANY (p_states) AND a.state <> 'resolved'
+        UNION ALL
+        -- A site and a gateway of which all meters are among them.
+        SELECT a.alert_id
+          FROM alert_groups g JOIN alerts a ON a.rule = g.group_rule AND a.state <> 'resolved'
+         WHERE g.rule = p_rule AND a.alert_id <> p_alert_id AND (p_scope = 'region' AND g.scope <> 'region' OR p_scope = 'site' AND g.scope = 'gateway')
+           AND NOT EXISTS (SELECT FROM alert_states s
+                             JOIN meters m USING (meter_id)
+                             LEFT JOIN devices d ON d.meter_id = s.meter_id AND d.valid @> p_now
+                            WHERE s.rule = p_rule AND (m.site = a.site OR d.gateway_id = a.gateway_id) AND s.alert_state_id <> ALL (p_states))
+    ), joined AS (
+        UPDATE alerts a
+           SET state = 'resolved', resolved_at = greatest(p_now, a.started_at), part_of = p_alert_id, tell_at = NULL
+          FROM smaller AS w WHERE a.alert_id = w.alert_id
+        RETURNING a.alert_id
+    ), left_behind AS (
+        UPDATE alert_states s SET alert_id = NULL FROM joined AS j WHERE s.alert_id = j.alert_id
+    )
+    INSERT INTO alert_events (alert_id, kind, event_at, text, created_at)
+    SELECT j.alert_id, 'joined', p_now, 'part of alert ' || p_alert_id, p_now FROM joined AS j
+$$;
+COMMENT ON FUNCTION alerts_join(bigint, text, text, bigint[], timestamptz) IS 'One alert stands from now on for those of these states, and for smaller groups of them';

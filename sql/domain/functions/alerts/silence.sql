@@ -1,0 +1,54 @@
+-- Meters of which nothing is heard. By the clock, and not by what arrives: a blackout sends nothing.
+
+CREATE OR REPLACE FUNCTION alerts_silence(p_silent jsonb, p_now timestamptz, OUT fired integer, OUT resolved integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_rule CONSTANT text := 'no_data';
+    v_meters integer[];
+    v_since timestamptz[];
+    v_intervals double precision[];
+    v_rules integer[];
+    v_raise double precision[];
+    v_alerts bigint[];
+    v_worse bigint[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('segs.alerts_silence', 0));
+    SELECT coalesce(array_agg(s.meter), '{}'), array_agg(s.since), array_agg(s.intervals), array_agg(r.alert_rule_id), array_agg(r.raise_at)
+      INTO v_meters, v_since, v_intervals, v_rules, v_raise
+      FROM jsonb_to_recordset(p_silent) AS s (meter integer, since timestamptz, intervals double precision)
+      JOIN meters m ON m.meter_id = s.meter AND m.status IN ('registered', 'active', 'faulty')
+      JOIN meter_locations l ON l.meter_id = s.meter AND l.valid @> p_now
+     CROSS JOIN LATERAL (
+           SELECT r.alert_rule_id, r.raise_at, r.enabled FROM alert_rules r
+            WHERE r.rule = v_rule AND r.valid @> p_now AND coalesce(r.meter_id, s.meter) = s.meter AND coalesce(r.region, l.region) = l.region
+            ORDER BY r.meter_id NULLS LAST, r.region NULLS LAST LIMIT 1) AS r
+     WHERE r.enabled AND r.raise_at IS NOT NULL;
+    WITH gone AS (
+        DELETE FROM alert_states s WHERE s.rule = v_rule AND s.seen_until <= p_now AND s.meter_id NOT IN (SELECT u FROM unnest(v_meters) AS u)
+        RETURNING s.alert_id
+    )
+    SELECT array_agg(g.alert_id) INTO v_alerts FROM gone AS g WHERE g.alert_id IS NOT NULL;
+    resolved := alerts_resolve(v_alerts, array_fill(p_now, ARRAY[coalesce(cardinality(v_alerts), 0)]), p_now);
+    -- One that is not silent for long enough waits, and is counted with the others of its site and region.
+    INSERT INTO alert_states AS s (rule, alert_rule_id, meter_id, state, since, seen_until, level, value, threshold)
+    SELECT v_rule, q.rule_id, q.meter_id, CASE WHEN q.intervals > q.raise_at THEN 'firing' ELSE 'pending' END, least(q.since, p_now), p_now, 2, q.intervals, q.raise_at
+      FROM unnest(v_meters, v_since, v_intervals, v_rules, v_raise) AS q (meter_id, since, intervals, rule_id, raise_at)
+    ON CONFLICT (subject, rule, phase) DO UPDATE
+       SET state = excluded.state, seen_until = excluded.seen_until, value = excluded.value, threshold = excluded.threshold, alert_rule_id = excluded.alert_rule_id
+     WHERE s.state = 'pending' AND excluded.state = 'firing';
+    PERFORM alerts_group(v_rule, p_now);
+    fired := alerts_fire(ARRAY(SELECT s.alert_state_id FROM alert_states s WHERE s.rule = v_rule AND s.state = 'firing' AND s.alert_id IS NULL), p_now);
+    -- What has lasted so long that it is worse.
+    WITH worse AS (
+        UPDATE alert_states s SET seen_until = p_now, value = q.intervals
+          FROM alerts a, alert_rules r, unnest(v_meters, v_intervals) AS q (meter_id, intervals)
+         WHERE s.rule = v_rule AND s.meter_id = q.meter_id AND a.alert_id = s.alert_id AND r.alert_rule_id = s.alert_rule_id
+           AND r.worse_after_s <= EXTRACT(epoch FROM p_now - s.since) AND severity_rank(r.worse_severity) > severity_rank(a.severity)
+        RETURNING s.alert_state_id
+    )
+    SELECT array_agg(w.alert_state_id) INTO v_worse FROM worse AS w;
+    PERFORM alerts_follow(v_worse, p_now);
+END
+$$;
+COMMENT ON FUNCTION alerts_silence(jsonb, timestamptz) IS 'Takes note of all meters that are silent: objects of meter, since (its last reading) and intervals. Who is not among them was heard. How many alerts fired and were resolved';
+GRANT EXECUTE ON FUNCTION alerts_silence(jsonb, timestamptz) TO segs_worker;

@@ -1,0 +1,127 @@
+-- Who is told of alerts, and when: messages go into the outbox in the transaction that notes that they were written. What people
+-- want to hear of, by which way and at what hours, is looked at when they are delivered.
+
+CREATE OR REPLACE FUNCTION alert_regions(p_alert alerts, p_now timestamptz) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT ARRAY(
+        SELECT p_alert.region WHERE p_alert.region IS NOT NULL
+        UNION
+        SELECT g.region FROM gateways g WHERE g.gateway_id = p_alert.gateway_id AND g.region IS NOT NULL
+        UNION
+        SELECT l.region FROM devices d JOIN meter_locations l ON l.meter_id = d.meter_id AND l.valid @> p_now
+         WHERE d.gateway_id = p_alert.gateway_id AND d.valid @> p_now
+        UNION
+        SELECT l.region FROM meters m JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
+         WHERE m.meter_id = p_alert.meter_id OR m.site = p_alert.site)
+$$;
+COMMENT ON FUNCTION alert_regions(alerts, timestamptz) IS 'The regions that an alert is about';
+
+CREATE OR REPLACE FUNCTION alert_muted_until(p_alert alerts, p_now timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT max(upper(w.valid))
+      FROM maintenance_windows w
+     WHERE w.valid @> p_now
+       AND (w.meter_id = p_alert.meter_id OR w.gateway_id = p_alert.gateway_id OR w.site = p_alert.site OR w.region = ANY (alert_regions(p_alert, p_now))
+            OR w.site = (SELECT m.site FROM meters m WHERE m.meter_id = p_alert.meter_id)
+            OR w.gateway_id IN (SELECT d.gateway_id FROM devices d WHERE d.meter_id = p_alert.meter_id AND d.valid @> p_now))
+$$;
+COMMENT ON FUNCTION alert_muted_until(alerts, timestamptz) IS 'When the maintenance ends that an alert falls into; NULL where there is none';
+
+CREATE OR REPLACE FUNCTION alert_recipients(p_alert alerts, p_admins boolean, p_now timestamptz) RETURNS SETOF integer
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH says AS (
+        SELECT coalesce(r.tells_owner, p_alert.site IS NOT NULL OR p_alert.gateway_id IS NOT NULL) AS owner, coalesce(r.tells_operators, true) AS operators
+          FROM (SELECT) AS one LEFT JOIN alert_rules r ON r.alert_rule_id = p_alert.alert_rule_id
+    ), operator AS (
+        SELECT o.user_id FROM operator_regions o JOIN users u USING (user_id), says AS s
+         WHERE s.operators AND u.role = 'OPERATOR' AND u.suspended_at IS NULL AND u.deleted_at IS NULL AND o.region = ANY (alert_regions(p_alert, p_now))
+    )
+    SELECT o.user_id FROM operator AS o
+    UNION
+    -- Where nobody looks after a region, admins do.
+    SELECT u.user_id FROM users u, says AS s
+     WHERE u.role = 'ADMIN' AND u.suspended_at IS NULL AND u.deleted_at IS NULL AND s.operators AND (p_admins OR NOT EXISTS (SELECT FROM operator))
+    UNION
+    SELECT o.user_id FROM meter_owners o JOIN users u USING (user_id), says AS s
+     WHERE s.owner AND u.suspended_at IS NULL AND u.deleted_at IS NULL AND o.valid @> p_now
+       AND o.meter_id IN (SELECT p_alert.meter_id
+                          UNION ALL SELECT m.meter_id FROM meters m WHERE m.site = p_alert.site
+                          UNION ALL SELECT d.meter_id FROM devices d WHERE d.gateway_id = p_alert.gateway_id AND d.valid @> p_now)
+$$;
+COMMENT ON FUNCTION alert_recipients(alerts, boolean, timestamptz) IS 'Who is told of an alert: whose meter it is, and operators of its region, as its rule says; admins too with p_admins, and where there is no operator';
+
+CREATE OR REPLACE FUNCTION alert_post(p_alert alerts, p_template text, p_admins boolean, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_written integer;
+BEGIN
+    INSERT INTO outbox (user_id, channel, template, payload, created_at, expires_at)
+    SELECT r.user_id, w.channel, p_template,
+           jsonb_strip_nulls(jsonb_build_object('alert_id', p_alert.alert_id, 'rule', p_alert.rule, 'severity', p_alert.severity, 'message', p_alert.message,
+               'subject', coalesce((SELECT m.meter_code FROM meters m WHERE m.meter_id = p_alert.meter_id), (SELECT g.name FROM gateways g WHERE g.gateway_id = p_alert.gateway_id),
+                                   p_alert.site, (SELECT g.name FROM regions g WHERE g.region = p_alert.region)),
+               'started_at', p_alert.started_at, 'resolved_at', p_alert.resolved_at)),
+           p_now, p_now + INTERVAL '1 day'
+      FROM alert_recipients(p_alert, p_admins, p_now) AS r (user_id)
+      JOIN users u USING (user_id)
+      JOIN user_preferences n USING (user_id)
+     CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push)) AS w (channel, wanted)
+     WHERE w.wanted;
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    RETURN v_written;
+END
+$$;
+COMMENT ON FUNCTION alert_post(alerts, text, boolean, timestamptz) IS 'Writes the messages of an alert to those who are told of it, by each way that they want; how many';
+
+CREATE OR REPLACE FUNCTION alerts_tell(p_limit integer, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_alert alerts;
+    v_muted timestamptz;
+    v_told integer := 0;
+BEGIN
+    FOR v_alert IN
+        SELECT a.* FROM alerts a WHERE a.tell_at <= p_now ORDER BY a.tell_at, a.alert_id LIMIT p_limit FOR UPDATE SKIP LOCKED
+    LOOP
+        v_told := v_told + 1;
+        v_muted := alert_muted_until(v_alert, p_now);
+        IF v_muted IS NOT NULL AND v_alert.state <> 'resolved' THEN
+            UPDATE alerts SET tell_at = v_muted WHERE alert_id = v_alert.alert_id;
+            INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'muted', p_now, p_now);
+            CONTINUE;
+        END IF;
+        UPDATE alerts
+           SET tell_at = NULL, told_at = coalesce(told_at, greatest(p_now, fired_at)), told_severity = severity
+         WHERE alert_id = v_alert.alert_id;
+        -- Who closed one knows; the others hear that it is over.
+        PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, false, p_now);
+        INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'told', p_now, p_now);
+    END LOOP;
+    RETURN v_told;
+END
+$$;
+COMMENT ON FUNCTION alerts_tell(integer, timestamptz) IS 'Tells people of at most p_limit alerts that are due: that they began, got worse, or are over. In a maintenance window nobody is told before its end, and of what is over by then not at all. How many were looked at';
+GRANT EXECUTE ON FUNCTION alerts_tell(integer, timestamptz) TO segs_worker;
+
+CREATE OR REPLACE FUNCTION alerts_escalate(p_limit integer, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_alert alerts;
+    v_escalated integer := 0;
+BEGIN
+    FOR v_alert IN
+        SELECT a.* FROM alerts a
+         WHERE a.state <> 'resolved' AND a.severity = 'critical' AND a.acknowledged_at IS NULL AND a.escalations < 2
+           AND a.told_at <= p_now - make_interval(mins => 15 * (a.escalations + 1)) AND alert_muted_until(a, p_now) IS NULL
+         ORDER BY a.told_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+    LOOP
+        UPDATE alerts SET escalations = escalations + 1 WHERE alert_id = v_alert.alert_id;
+        PERFORM alert_post(v_alert, 'alert_escalated', v_alert.escalations = 1, p_now);
+        INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'escalated', p_now, p_now);
+        v_escalated := v_escalated + 1;
+    END LOOP;
+    RETURN v_escalated;
+END
+$$;
+COMMENT ON FUNCTION alerts_escalate(integer, timestamptz) IS 'Tells again of critical alerts that nobody took on within 15 minutes, and after 30 admins as well; how many';
+GRANT EXECUTE ON FUNCTION alerts_escalate(integer, timestamptz) TO segs_worker;

@@ -1,0 +1,58 @@
+-- Marks go into dirty_alerts with what was computed, and come out a block at a time.
+
+CREATE OR REPLACE FUNCTION mark_alerts(p_step_min integer, p_meters integer[], p_first timestamptz, p_last timestamptz, p_now timestamptz) RETURNS void
+LANGUAGE sql
+SET search_path = public, pg_temp
+AS $$
+    INSERT INTO dirty_alerts (step_min, block, meters, first_bucket, last_bucket, due_at)
+    SELECT p_step_min, meter_block(m), array_agg(DISTINCT m), p_first, p_last,
+           CASE WHEN p_last + make_interval(mins => p_step_min) <= p_now THEN p_now ELSE settles_at(p_last, p_step_min, p_now) END
+    FROM unnest(p_meters) AS m GROUP BY meter_block(m)
+$$;
+COMMENT ON FUNCTION mark_alerts(integer, integer[], timestamptz, timestamptz, timestamptz) IS
+    'Marks minutes (p_step_min 1) or quarter-hours (15) of meters from p_first to p_last, inclusive, to be looked at by rules';
+GRANT EXECUTE ON FUNCTION mark_alerts(integer, integer[], timestamptz, timestamptz, timestamptz) TO segs_worker;
+
+CREATE OR REPLACE FUNCTION claim_alerts(p_limit integer, p_now timestamptz)
+RETURNS TABLE (step_min integer, late boolean, meters integer[], first_bucket timestamptz, end_bucket timestamptz)
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_lock CONSTANT integer := hashtext('segs.alerts');
+    v_recent CONSTANT timestamptz := date_bin('15 minutes', p_now - INTERVAL '15 minutes', '2000-01-01 00:00+00');
+    v_block integer;
+    v_marks dirty_alerts[];
+BEGIN
+    FOR v_block IN SELECT d.block FROM dirty_alerts AS d WHERE d.due_at <= p_now GROUP BY d.block ORDER BY min(d.due_at) LOOP
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock(v_lock, v_block);
+        WITH taken AS (
+            DELETE FROM dirty_alerts AS d
+            WHERE d.dirty_id IN (SELECT o.dirty_id FROM dirty_alerts AS o WHERE o.block = v_block AND o.due_at <= p_now ORDER BY o.due_at, o.dirty_id LIMIT p_limit)
+            RETURNING d
+        )
+        SELECT array_agg(t.d) INTO v_marks FROM taken AS t;
+        EXIT WHEN v_marks IS NOT NULL;
+    END LOOP;
+    RETURN QUERY
+    WITH span AS (
+        -- What is older than a quarter of an hour is history; a mark that reaches from there into the present is both.
+        SELECT m.step_min, p.late, m.meters, p.lo, p.hi
+        FROM unnest(v_marks) AS m
+        CROSS JOIN LATERAL (SELECT m.last_bucket + make_interval(mins => m.step_min) AS hi) AS e
+        CROSS JOIN LATERAL (VALUES (true, m.first_bucket, least(e.hi, v_recent)), (false, greatest(m.first_bucket, v_recent), e.hi)) AS p (late, lo, hi)
+        WHERE p.hi > p.lo
+    ), meter AS (
+        -- Spans of one meter that touch are one.
+        SELECT s.step_min, s.late, x.meter_id, unnest(range_agg(tstzrange(s.lo, s.hi))) AS span
+        FROM span AS s CROSS JOIN LATERAL unnest(s.meters) AS x (meter_id)
+        GROUP BY s.step_min, s.late, x.meter_id
+    )
+    SELECT m.step_min::integer, m.late, array_agg(m.meter_id ORDER BY m.meter_id), lower(m.span), upper(m.span)
+    FROM meter AS m GROUP BY m.step_min, m.late, m.span ORDER BY m.late, lower(m.span), m.step_min;
+END
+$$;
+COMMENT ON FUNCTION claim_alerts(integer, timestamptz) IS
+    'Takes up to p_limit marks that are due from the block that has waited longest and that nobody else is at, and locks the block until the transaction ends: meters and spans, half-open, what is recent first';
+GRANT EXECUTE ON FUNCTION claim_alerts(integer, timestamptz) TO segs_worker;
