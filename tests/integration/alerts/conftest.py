@@ -100,8 +100,8 @@ class World:
         names = [f"{name}_{part}" for name in known for part in ("count", "min", "max", "sum")]
         parts = [number for value in known.values() for number in (6, value, value, 6 * value)]
         self.measure_do(
-            "INSERT INTO aggregates_1m (meter_id, bucket, samples, coverage, quality, energy_import_wh, energy_export_wh,"
-            f" {', '.join(names)})"
+            "INSERT INTO aggregates_1m (meter_id, bucket, samples, coverage, quality, energy_import_wh,"
+            f" energy_export_wh, {', '.join(names)})"
             f" SELECT m, b, 6, 100, 14, %s, 0, {', '.join(['%s'] * len(parts))} FROM unnest(%s) AS m,"
             " generate_series(%s::timestamptz, %s, INTERVAL '1 minute') AS b",
             *(round(energy), *parts, meters, first, first + (count - 1) * MINUTE),
