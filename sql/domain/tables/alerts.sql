@@ -76,8 +76,8 @@ COMMENT ON COLUMN alerts.part_of IS 'The alert that stands for this one and othe
 COMMENT ON COLUMN alerts.flapping IS 'It came and went four times within an hour, and stays open until it was over for an hour';
 COMMENT ON COLUMN alerts.late IS 'Found in data that came late: history, which nobody is told of';
 COMMENT ON COLUMN alerts.tell_at IS 'When people are to be told; NULL where nobody is, and once they were';
-COMMENT ON COLUMN alerts.told_at IS 'When people were told first';
-COMMENT ON COLUMN alerts.told_severity IS 'What severity they were told last';
+COMMENT ON COLUMN alerts.told_at IS 'When people were told last, but for being reminded';
+COMMENT ON COLUMN alerts.told_severity IS 'What severity they were told';
 COMMENT ON COLUMN alerts.escalations IS 'How often it was told again because nobody took it on';
 COMMENT ON COLUMN alerts.created_at IS 'When the row was made';
 COMMENT ON COLUMN alerts.updated_at IS 'When the row changed last';

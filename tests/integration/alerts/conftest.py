@@ -96,15 +96,15 @@ class World:
         steady = {name: value for name, value in (dict(NORMAL) | values).items() if value is not None}
         known = {name: value for name, value in steady.items() if name in NORMAL}
         power = steady.get("power_w", 0)
-        energy = steady.get("energy_import_wh", max(power, 0) / 60)
+        energy = [round(steady.get("energy_import_wh", max(power, 0) / 60)), round(max(-power, 0) / 60)]
         names = [f"{name}_{part}" for name in known for part in ("count", "min", "max", "sum")]
         parts = [number for value in known.values() for number in (6, value, value, 6 * value)]
         self.measure_do(
             "INSERT INTO aggregates_1m (meter_id, bucket, samples, coverage, quality, energy_import_wh,"
             f" energy_export_wh, {', '.join(names)})"
-            f" SELECT m, b, 6, 100, 14, %s, 0, {', '.join(['%s'] * len(parts))} FROM unnest(%s) AS m,"
+            f" SELECT m, b, 6, 100, 14, %s, %s, {', '.join(['%s'] * len(parts))} FROM unnest(%s) AS m,"
             " generate_series(%s::timestamptz, %s, INTERVAL '1 minute') AS b",
-            *(round(energy), *parts, meters, first, first + (count - 1) * MINUTE),
+            *(*energy, *parts, meters, first, first + (count - 1) * MINUTE),
         )
         if mark:
             self.mark(meters, first, count)
@@ -143,7 +143,8 @@ class World:
         await self._step("heard", now)
 
     async def tell(self, now: datetime) -> None:
-        await self._step("tell", now)
+        """Of what was looked at by `live` until `now`."""
+        await self._step("tell", now + timedelta(seconds=7))
 
     async def live(self, meters: list[int], first: datetime, count: int = 1, **values: float | None) -> datetime:
         """Minute by minute, each looked at a few seconds after its end; when the last of them was."""

@@ -1,18 +1,19 @@
 -- From states to alerts: what fires, gets worse, clears and is resolved. Meters of one group are looked at by one transaction at a time.
 
-CREATE OR REPLACE FUNCTION alert_covering(p_rule text, p_meter_id integer, p_now timestamptz) RETURNS bigint
+CREATE OR REPLACE FUNCTION alert_covered(p_rules text[], p_now timestamptz) RETURNS TABLE (rule text, meter_id integer)
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT a.alert_id
+    SELECT g.rule, n.meter_id
       FROM alert_groups g
       JOIN alerts a ON a.rule = g.group_rule AND a.state <> 'resolved'
-     WHERE g.rule = p_rule
-       AND CASE g.scope
-           WHEN 'region' THEN EXISTS (SELECT FROM meter_locations l WHERE l.meter_id = p_meter_id AND l.region = a.region AND l.valid @> p_now)
-           WHEN 'site' THEN EXISTS (SELECT FROM meters m WHERE m.meter_id = p_meter_id AND m.site = a.site)
-           ELSE EXISTS (SELECT FROM devices d WHERE d.meter_id = p_meter_id AND d.gateway_id = a.gateway_id AND d.valid @> p_now) END
-     ORDER BY array_position(ARRAY['region', 'site', 'gateway'], g.scope) LIMIT 1
+     CROSS JOIN LATERAL (
+           SELECT l.meter_id FROM meter_locations l WHERE g.scope = 'region' AND l.region = a.region AND l.valid @> p_now
+           UNION ALL
+           SELECT m.meter_id FROM meters m WHERE g.scope = 'site' AND m.site = a.site
+           UNION ALL
+           SELECT d.meter_id FROM devices d WHERE g.scope = 'gateway' AND d.gateway_id = a.gateway_id AND d.valid @> p_now) AS n
+     WHERE g.rule = ANY (p_rules)
 $$;
-COMMENT ON FUNCTION alert_covering(text, integer, timestamptz) IS 'The open alert that stands for those of this rule at this meter, the largest; NULL where there is none';
+COMMENT ON FUNCTION alert_covered(text[], timestamptz) IS 'Meters at which an open alert of something larger stands for alerts of these rules';
 
 CREATE OR REPLACE FUNCTION alerts_fire(p_states bigint[], p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -21,12 +22,13 @@ DECLARE
     v_alert_id bigint;
     v_before integer;
     v_fired integer := 0;
+    v_rules CONSTANT text[] := ARRAY(SELECT DISTINCT s.rule FROM alert_states s WHERE s.alert_state_id = ANY (p_states));
 BEGIN
     FOR v_state IN
         SELECT s.*, c.metric, c.unit, r.above, r.category, r.hold_s, CASE WHEN s.level = 3 THEN r.worse_severity ELSE r.severity END AS severity
           FROM alert_states s JOIN alert_rules r USING (alert_rule_id) JOIN alert_metrics c USING (metric)
          WHERE s.alert_state_id = ANY (p_states) AND s.state = 'firing' AND s.alert_id IS NULL
-           AND (s.meter_id IS NULL OR alert_covering(s.rule, s.meter_id, p_now) IS NULL)
+           AND (s.meter_id IS NULL OR (s.rule, s.meter_id) NOT IN (SELECT v.rule, v.meter_id FROM alert_covered(v_rules, p_now) AS v))
          ORDER BY s.alert_state_id
     LOOP
         -- Coming and going four times within an hour is one alert, that stays.
@@ -96,7 +98,9 @@ BEGIN
         UPDATE alerts a
            SET state = 'resolved', resolved_at = greatest(e.at, a.started_at),
                -- Who was told that it began is told that it is over; what nobody heard of goes without a word.
-               tell_at = CASE WHEN a.told_at IS NOT NULL THEN p_now END
+               tell_at = CASE WHEN a.told_at IS NOT NULL THEN p_now END,
+               -- It was over before anybody could know of it.
+               late = a.told_at IS NULL AND a.created_at >= p_now AND e.at < p_now - INTERVAL '15 minutes'
           FROM unnest(p_alerts, p_ends) AS e (alert_id, at)
          WHERE a.alert_id = e.alert_id AND a.state <> 'resolved'
         RETURNING a.alert_id, a.resolved_at

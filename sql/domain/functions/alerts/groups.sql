@@ -1,33 +1,33 @@
 -- Many alerts of one rule that have a gateway, a site or a region in common are one alert of that.
 
 CREATE OR REPLACE FUNCTION alert_group_sizes(p_rule text, p_scope text, p_now timestamptz)
-RETURNS TABLE (name text, affected integer, sites integer, members integer, since timestamptz, states bigint[])
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    WITH raised AS (
-        SELECT s.alert_state_id, s.meter_id, s.since,
-               CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name, coalesce(m.site, m.meter_code) AS site
-          FROM alert_states s
-          JOIN meters m USING (meter_id)
-          LEFT JOIN meter_locations l ON l.meter_id = s.meter_id AND l.valid @> p_now
-          LEFT JOIN devices d ON d.meter_id = s.meter_id AND d.valid @> p_now
-         WHERE s.rule = p_rule AND s.state IN ('pending', 'firing') AND s.level >= 1
-    ), latest AS (
-        SELECT r.name, max(r.since) AS since FROM raised AS r WHERE r.name IS NOT NULL GROUP BY r.name
+RETURNS TABLE (name text, affected integer, sites integer, members integer, since timestamptz, states bigint[], ripe boolean)
+LANGUAGE sql STABLE SET search_path = public, pg_temp
+-- How many are silent nobody can say beforehand: what is quickest for ten takes for ever for ten thousand.
+SET enable_nestloop = off AS $$
+    WITH member AS MATERIALIZED (
+        SELECT m.meter_id, coalesce(m.site, m.meter_code) AS site, CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name
+          FROM meters m
+          JOIN devices d ON d.meter_id = m.meter_id AND d.valid @> p_now
+          JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
+         WHERE m.status IN ('registered', 'active', 'faulty')
+    ), whole AS (
+        SELECT m.name, count(*)::integer AS members FROM member AS m WHERE m.name IS NOT NULL GROUP BY m.name
+    ), raised AS (
+        SELECT s.alert_state_id, s.since, s.state, m.name, m.site, v.meter_id IS NOT NULL AS covered, max(s.since) OVER (PARTITION BY m.name) AS latest
+          FROM alert_states s JOIN member AS m USING (meter_id)
+          LEFT JOIN alert_covered(ARRAY[p_rule], p_now) AS v ON v.meter_id = s.meter_id
+         WHERE s.rule = p_rule AND s.state IN ('pending', 'firing') AND s.level >= 1 AND m.name IS NOT NULL
     ), together AS (
-        SELECT r.name, r.alert_state_id, r.site, r.since, g.within_s IS NULL OR r.since >= t.since - make_interval(secs => g.within_s) AS counts
-          FROM raised AS r JOIN latest AS t USING (name) JOIN alert_groups g ON g.rule = p_rule AND g.scope = p_scope
+        SELECT r.*, g.within_s IS NULL OR r.since >= r.latest - make_interval(secs => g.within_s) AS counts
+          FROM raised AS r JOIN alert_groups g ON g.rule = p_rule AND g.scope = p_scope
     )
-    SELECT t.name, count(*) FILTER (WHERE t.counts)::integer, count(DISTINCT t.site) FILTER (WHERE t.counts)::integer, n.members,
-           min(t.since) FILTER (WHERE t.counts), array_agg(t.alert_state_id)
-      FROM together AS t
-     CROSS JOIN LATERAL (
-           SELECT count(*)::integer AS members
-             FROM devices d JOIN meters m USING (meter_id) JOIN meter_locations l ON l.meter_id = d.meter_id AND l.valid @> p_now
-            WHERE d.valid @> p_now AND m.status IN ('registered', 'active', 'faulty')
-              AND CASE p_scope WHEN 'region' THEN l.region = t.name WHEN 'site' THEN m.site = t.name ELSE d.gateway_id::text = t.name END) AS n
-     GROUP BY t.name, n.members
+    SELECT w.name, count(*) FILTER (WHERE t.counts)::integer, count(DISTINCT t.site) FILTER (WHERE t.counts)::integer, w.members, min(t.since) FILTER (WHERE t.counts),
+           array_agg(DISTINCT t.alert_state_id), bool_or(t.state = 'firing' AND NOT t.covered)
+      FROM together AS t JOIN whole AS w USING (name)
+     GROUP BY w.name, w.members
 $$;
-COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together; of how many, since when, and their states';
+COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together; of how many, since when, their states, and whether one of them has lasted long enough and is not part of something larger';
 
 CREATE OR REPLACE FUNCTION alerts_group(p_rule text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -51,9 +51,7 @@ BEGIN
         LOOP
             IF v_found.open_id IS NULL AND (CASE WHEN v_group.by_site THEN v_found.sites ELSE v_found.affected END) >= v_group.at_least
                AND v_found.affected * 100.0 >= v_group.share_percent * v_found.members
-               -- One of them has to have lasted long enough, and none be part of something larger.
-               AND EXISTS (SELECT FROM alert_states s WHERE s.alert_state_id = ANY (v_found.states) AND s.state = 'firing'
-                                                        AND alert_covering(p_rule, s.meter_id, p_now) IS NULL) THEN
+               AND v_found.ripe THEN
                 INSERT INTO alerts (rule, gateway_id, site, region, category, severity, state, value, threshold, unit, message, started_at, fired_at, tell_at, created_at, updated_at)
                 SELECT v_group.group_rule, CASE WHEN v_group.scope = 'gateway' THEN v_found.of::integer END, CASE WHEN v_group.scope = 'site' THEN v_found.of END,
                        CASE WHEN v_group.scope = 'region' THEN v_found.of END, r.category, v_group.severity, 'firing', v_found.affected, v_found.members, 'meters',

@@ -91,7 +91,7 @@ BEGIN
             CONTINUE;
         END IF;
         UPDATE alerts
-           SET tell_at = NULL, told_at = coalesce(told_at, greatest(p_now, fired_at)), told_severity = severity
+           SET tell_at = NULL, told_at = greatest(p_now, fired_at), told_severity = severity
          WHERE alert_id = v_alert.alert_id;
         -- Who closed one knows; the others hear that it is over.
         PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, false, p_now);

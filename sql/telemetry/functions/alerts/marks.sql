@@ -21,7 +21,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_lock CONSTANT integer := hashtext('segs.alerts');
-    v_recent CONSTANT timestamptz := date_bin('15 minutes', p_now - INTERVAL '15 minutes', '2000-01-01 00:00+00');
+    v_recent CONSTANT timestamptz := p_now - INTERVAL '15 minutes';
+    v_begun CONSTANT timestamptz := date_bin('1 hour', p_now - INTERVAL '12 hours', '2000-01-01 00:00+00');
     v_block integer;
     v_marks dirty_alerts[];
 BEGIN
@@ -37,20 +38,20 @@ BEGIN
     END LOOP;
     RETURN QUERY
     WITH span AS (
-        -- What is older than a quarter of an hour is history; a mark that reaches from there into the present is both.
-        SELECT m.step_min, p.late, m.meters, p.lo, p.hi
-        FROM unnest(v_marks) AS m
-        CROSS JOIN LATERAL (SELECT m.last_bucket + make_interval(mins => m.step_min) AS hi) AS e
-        CROSS JOIN LATERAL (VALUES (true, m.first_bucket, least(e.hi, v_recent)), (false, greatest(m.first_bucket, v_recent), e.hi)) AS p (late, lo, hi)
-        WHERE p.hi > p.lo
-    ), meter AS (
         -- Spans of one meter that touch are one.
-        SELECT s.step_min, s.late, x.meter_id, unnest(range_agg(tstzrange(s.lo, s.hi))) AS span
-        FROM span AS s CROSS JOIN LATERAL unnest(s.meters) AS x (meter_id)
-        GROUP BY s.step_min, s.late, x.meter_id
+        SELECT m.step_min, x.meter_id, unnest(range_agg(tstzrange(m.first_bucket, m.last_bucket + make_interval(mins => m.step_min)))) AS span
+        FROM unnest(v_marks) AS m CROSS JOIN LATERAL unnest(m.meters) AS x (meter_id)
+        GROUP BY m.step_min, x.meter_id
+    ), meter AS (
+        -- What does not reach into the last quarter of an hour is history; of what does, no more than half a day can still go on.
+        SELECT s.step_min, s.meter_id, p.late, p.lo, p.hi
+        FROM span AS s
+        CROSS JOIN LATERAL (SELECT CASE WHEN upper(s.span) > v_recent THEN least(greatest(lower(s.span), v_begun), upper(s.span)) ELSE upper(s.span) END AS at) AS cut
+        CROSS JOIN LATERAL (VALUES (true, lower(s.span), cut.at), (false, cut.at, upper(s.span))) AS p (late, lo, hi)
+        WHERE p.hi > p.lo
     )
-    SELECT m.step_min::integer, m.late, array_agg(m.meter_id ORDER BY m.meter_id), lower(m.span), upper(m.span)
-    FROM meter AS m GROUP BY m.step_min, m.late, m.span ORDER BY m.late, lower(m.span), m.step_min;
+    SELECT m.step_min::integer, m.late, array_agg(m.meter_id ORDER BY m.meter_id), m.lo, m.hi
+    FROM meter AS m GROUP BY m.step_min, m.late, m.lo, m.hi ORDER BY m.late, m.lo, m.step_min;
 END
 $$;
 COMMENT ON FUNCTION claim_alerts(integer, timestamptz) IS

@@ -49,7 +49,7 @@ AS $$
             ('power_w', w.w),
             ('reverse_power_w', CASE WHEN NOT w.exports THEN -w.w END),
             ('stuck_power_w', CASE WHEN p_minutes >= 15 AND w.known >= p_minutes - 1 THEN
-                CASE WHEN w.w_count >= 5 AND w.w_min = w.w_max
+                CASE WHEN w.w_count >= 5 AND w.w_min = w.w_max AND w.in_wh + w.out_wh > 0
                       -- A register that moves by large steps is now ahead, now behind.
                       AND abs(w.w - mean.w) * w.known / 60 > 2 + 2 * usual_minute_wh(w.id, w.began)
                      THEN abs(w.w - mean.w) ELSE 0 END END),

@@ -1,0 +1,202 @@
+"""Nobody says that nothing comes any more: meters, gateways, sites and regions that go silent, by the clock."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.alerts.conftest import DAY, HOUR, MINUTE, NOON, World
+
+SECOND = timedelta(seconds=1)
+
+
+def heard(world: World, meters: list[int], last: object = NOON) -> None:
+    """The last reading of each was at `last`."""
+    world.measure_do(
+        "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) SELECT %s, m, 1, 100 FROM unnest(%s) AS m"
+        " ON CONFLICT DO NOTHING",
+        *(last, meters),
+    )
+
+
+async def test_a_meter_is_missed_after_three_of_its_intervals(world: World) -> None:
+    """C5 and C10: outages are invisible, and the outage rule can never fire."""
+    [fast], [slow] = world.meters(interval_s=10), world.meters(interval_s=60, gateway=world.gateway("else"))
+    world.meters(3, gateway=world.gateway("others"))
+    heard(world, [fast, slow])
+
+    found = {}
+    for seconds in (29, 31, 170, 181):
+        await world.listen(NOON + seconds * SECOND)
+        found[seconds] = [meter for _, meter, *_ in world.alerts()]
+
+    assert found == {29: [], 31: [fast], 170: [fast], 181: [fast, slow]}
+    assert world.alerts("severity, started_at, message", f"meter_id = {fast}") == [
+        ("warning", NOON, "Time without a reading: 3.1 intervals, above 3")
+    ]
+
+
+async def test_it_is_over_when_the_meter_is_heard_again_and_not_before(world: World) -> None:
+    """C10: a dead meter is forgotten after an hour."""
+    [meter] = world.meters(interval_s=10)
+    heard(world, [meter])
+    for at in (NOON + MINUTE, NOON + 2 * HOUR, NOON + 40 * DAY):
+        world.measure_do(
+            "INSERT INTO vee_meters (meter_id, last_actual, last_day, daily_import_wh)"
+            " VALUES (%s, %s, '2026-06-10', array_fill(NULL::bigint, ARRAY[21])) ON CONFLICT DO NOTHING",
+            *(meter, NOON - 15 * MINUTE),
+        )
+        await world.listen(at)
+    # Its readings are not kept for so long; that it is silent is known all the same.
+    silent = world.alerts("rule, state, severity")
+    heard(world, [meter], NOON + 41 * DAY)
+    await world.listen(NOON + 41 * DAY + SECOND)
+
+    assert silent == [("no_data", "firing", "critical")]
+    assert world.alerts("state, resolved_at") == [("resolved", NOON + 41 * DAY + SECOND)]
+
+
+async def test_after_a_day_it_is_critical_and_told_again(world: World) -> None:
+    [meter] = world.meters(interval_s=10)
+    heard(world, [meter])
+    for at in (NOON + MINUTE, NOON + DAY - SECOND):
+        await world.listen(at)
+        await world.tell(at + 3 * MINUTE)
+    before = world.alerts("severity")
+    await world.listen(NOON + DAY + SECOND)
+    await world.tell(NOON + DAY + SECOND)
+
+    assert (before, world.alerts("severity")) == ([("warning",)], [("critical",)])
+    assert world.messages() == [(1, "alert", "no_data"), (2, "alert", "no_data")] * 2
+
+
+async def test_one_that_was_never_heard_is_not_missed(world: World) -> None:
+    world.meters(5)
+
+    await world.listen(NOON)
+
+    assert world.alerts() == []
+
+
+async def test_meters_that_left_are_not_missed(world: World) -> None:
+    left, moved, stays = world.meters(3, interval_s=10)
+    heard(world, [left, moved, stays])
+    world.do("UPDATE meters SET status = 'decommissioned' WHERE meter_id = %s", left)
+    world.measure_do("DELETE FROM device_registry WHERE meter_id = %s", moved)
+    await world.listen(NOON + MINUTE)
+
+    assert [meter for _, meter, *_ in world.alerts()] == [stays]
+
+
+async def test_half_of_a_site_that_goes_silent_together_is_one_alert(world: World) -> None:
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    site = world.meters(6, site="Mill", interval_s=10)
+    for number, meter in enumerate(site):
+        heard(world, [meter], NOON + (0 if number < 3 else 100) * MINUTE + number * 10 * SECOND)
+
+    await world.listen(NOON + MINUTE + 15 * SECOND)
+    await world.tell(NOON + 10 * MINUTE)
+
+    assert world.alerts("rule, site, severity, value, threshold") == [("site_silent", "Mill", "high", 3.0, 6.0)]
+    assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
+
+
+async def test_two_of_a_site_or_three_of_seven_or_of_different_times_are_meters(world: World) -> None:
+    world.meters(30, gateway=world.gateway("else"))
+    pair, seven, spread = (
+        world.meters(count, site=name, gateway=world.gateway(name), interval_s=10)
+        for count, name in ((2, "Two"), (7, "Seven"), (6, "Spread"))
+    )
+    heard(world, pair[:1])
+    heard(world, seven[:3])
+    for number, meter in enumerate(spread[:3]):
+        heard(world, [meter], NOON - number * 3 * MINUTE)
+
+    await world.listen(NOON + MINUTE)
+
+    assert {rule for rule, *_ in world.alerts()} == {"no_data"}
+    assert len(world.alerts()) == 7
+
+
+async def test_all_meters_of_a_gateway_are_one_alert_of_it(world: World) -> None:
+    world.meters(10, gateway=world.gateway("else"))
+    meters = world.meters(4, interval_s=10)
+    heard(world, meters)
+
+    await world.listen(NOON + MINUTE)
+
+    assert world.alerts("rule, gateway_id") == [("gateway_silent", 1)]
+
+
+async def test_a_region_of_ten_thousand_meters_that_goes_silent_is_one_alert_and_one_message(world: World) -> None:
+    """C10: a silent region emits nothing, so a blackout is undetectable."""
+    world.do("INSERT INTO users (email, name, region, role) VALUES ('eve@example.org', 'Eve', 'north', 'OPERATOR')")
+    world.do("INSERT INTO operator_regions (user_id, region) SELECT user_id, 'north' FROM users WHERE name = 'Eve'")
+    meters = world.meters(10_000, interval_s=10)
+    for phase in range(10):
+        heard(world, meters[phase::10], NOON - phase * SECOND)
+
+    for seconds in (15, 22, 31, 40, 50, 100):
+        await world.listen(NOON + seconds * SECOND)
+        await world.tell(NOON + seconds * SECOND)
+    for minutes in (2, 5, 10):
+        await world.tell(NOON + minutes * MINUTE)
+
+    assert world.alerts("rule, region, severity, state, part_of") == [
+        ("region_silent", "north", "critical", "firing", None)
+    ]
+    [(fired,)] = world.alerts("fired_at")
+    assert fired <= NOON + 31 * SECOND
+    assert world.messages() == [(1, "alert", "region_silent"), (4, "alert", "region_silent")]
+
+
+async def test_who_stays_silent_when_the_region_is_back_gets_an_alert_of_its_own(world: World) -> None:
+    meters = world.meters(20, interval_s=10)
+    heard(world, meters)
+    await world.listen(NOON + MINUTE)
+    await world.tell(NOON + MINUTE)
+    heard(world, meters[2:], NOON + HOUR)
+    await world.listen(NOON + HOUR + SECOND)
+    await world.tell(NOON + HOUR + 5 * MINUTE)
+
+    assert world.alerts("rule, meter_id, state") == [
+        ("region_silent", None, "resolved"),
+        ("no_data", meters[0], "firing"),
+        ("no_data", meters[1], "firing"),
+    ]
+    assert world.messages()[:2] == [(1, "alert", "region_silent"), (1, "alert_resolved", "region_silent")]
+
+
+async def test_meters_that_went_first_join_the_region_that_follows(world: World) -> None:
+    """Those that are read more often are missed first; nobody is told of them, and then of the region."""
+    fast, slow = world.meters(4, interval_s=10), world.meters(8, interval_s=60)
+    heard(world, [*fast, *slow])
+    await world.listen(NOON + 31 * SECOND)
+    await world.tell(NOON + 31 * SECOND)
+    first = world.alerts("rule, state")
+    for seconds in (91, 120, 181, 400):
+        await world.listen(NOON + seconds * SECOND)
+        await world.tell(NOON + seconds * SECOND)
+
+    assert first == [("no_data", "firing")] * 4
+    [(region,)] = world.alerts("alert_id", "rule = 'region_silent'")
+    assert world.alerts("state, part_of", "rule = 'no_data'") == [("resolved", region)] * 4
+    assert world.messages() == [(1, "alert", "region_silent")]
+
+
+@pytest.mark.parametrize("sites", [1, 2])
+async def test_a_frequency_that_several_sites_agree_on_is_critical(world: World, sites: int) -> None:
+    meters = [meter for number in range(sites) for meter in world.meters(2, site=f"site {number}")]
+    others = world.meters(3, site="quiet")
+
+    world.minutes(others, NOON)
+    world.minutes(meters, NOON, frequency_hz=49.2)
+    await world.look(NOON + MINUTE + 6 * SECOND)
+    await world.tell(NOON + 5 * MINUTE)
+
+    told = [rule for _, _, rule in world.messages()]
+    if sites == 1:
+        assert [row[0] for row in world.alerts()] == ["under_frequency"] * 2
+        assert told == ["under_frequency"] * 2
+    else:
+        assert world.alerts("rule, region, severity") == [("region_under_frequency", "north", "critical")]
+        assert told == ["region_under_frequency"]

@@ -1,0 +1,106 @@
+"""Who is told of an alert, when, and how often."""
+
+import asyncio
+from datetime import timedelta
+
+from tests.integration.alerts.conftest import HOUR, MINUTE, NOON, World
+
+REVERSE = {"power_w": -200.0}
+LOW = {"voltage_l1_v": 190.0}
+
+
+async def test_whose_meter_it_is_and_who_looks_after_it_are_told_that_it_began_and_that_it_is_over(
+    world: World,
+) -> None:
+    meters = world.meters(phases=1)
+    at = await world.live(meters, NOON, 10, **LOW)
+    await world.tell(at)
+    at = await world.live(meters, at, 20)
+    await world.tell(at)
+
+    rows = world.rows("SELECT user_id, channel, template, payload FROM outbox ORDER BY outbox_id")
+    assert [(row["user_id"], row["channel"], row["template"]) for row in rows] == [
+        (1, "email", "alert"),
+        (2, "email", "alert"),
+        (1, "email", "alert_resolved"),
+        (2, "email", "alert_resolved"),
+    ]
+    assert rows[0]["payload"]["subject"] == "MTR-00000001"
+    assert rows[0]["payload"]["severity"] == "critical"
+
+
+async def test_who_may_have_done_it_is_not_told(world: World) -> None:
+    at = await world.live(world.meters(exports=False), NOON, 5, **REVERSE)
+    await world.tell(at)
+
+    assert world.messages() == [(1, "alert", "reverse_power")]
+
+
+async def test_where_nobody_looks_after_a_region_admins_are_told(world: World) -> None:
+    world.do("DELETE FROM operator_regions")
+    at = await world.live(world.meters(exports=False), NOON, 5, **REVERSE)
+    await world.tell(at)
+
+    assert world.messages() == [(3, "alert", "reverse_power")]
+
+
+async def test_those_who_left_or_are_suspended_are_not_told(world: World) -> None:
+    world.do("UPDATE users SET suspended_at = now() WHERE user_id IN (1, 2)")
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    await world.tell(at)
+
+    assert world.messages() == [(3, "alert", "under_voltage")]
+
+
+async def test_in_maintenance_it_is_recorded_and_told_only_if_it_outlasts_it(world: World) -> None:
+    over, lasting = world.meters(2, exports=False, site="Mill")
+    world.do(
+        "INSERT INTO maintenance_windows (site, valid, reason) VALUES ('Mill', tstzrange(%s, %s), 'New transformer')",
+        *(NOON - HOUR, NOON + HOUR),
+    )
+    at = await world.live([over, lasting], NOON, 5, **REVERSE)
+    await world.tell(at)
+    world.minutes([over], at, 10, mark=False)
+    world.minutes([lasting], at, 10, mark=False, **REVERSE)
+    world.mark([over, lasting], at, 10)
+    await world.look(at + 11 * MINUTE)
+    await world.tell(at + 11 * MINUTE)
+    during = world.alerts("meter_id, state"), world.messages()
+    await world.tell(NOON + HOUR)
+
+    assert during == ([(over, "resolved"), (lasting, "firing")], [])
+    [(_, template, _)] = world.messages()
+    assert template == "alert"
+    assert world.rows("SELECT payload ->> 'subject' AS of FROM outbox") == [{"of": f"MTR-{lasting:08}"}]
+
+
+async def test_a_critical_one_that_nobody_takes_on_is_told_again_after_15_and_after_30_minutes(world: World) -> None:
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    for minutes in (0, 14, 16, 29, 31, 60, 120):
+        await world.tell(at + minutes * MINUTE)
+
+    told = [(user, template) for user, template, _ in world.messages()]
+    assert told == [
+        *((1, "alert"), (2, "alert")),
+        *((1, "alert_escalated"), (2, "alert_escalated")),
+        *((1, "alert_escalated"), (2, "alert_escalated"), (3, "alert_escalated")),
+    ]
+
+
+async def test_one_that_somebody_took_on_is_not(world: World) -> None:
+    """D14: acknowledging clears one key and not the other."""
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    await world.tell(at)
+    world.do("UPDATE alerts SET acknowledged_at = %s, acknowledged_by = 1", at)
+    for minutes in (16, 31):
+        await world.tell(at + minutes * MINUTE)
+
+    assert [template for _, template, _ in world.messages()] == ["alert", "alert"]
+
+
+async def test_several_tellers_at_once_tell_once(world: World) -> None:
+    """C11: with two instances each publishes half, or both all."""
+    at = await world.live(world.meters(8, phases=1), NOON, 10, **LOW)
+    await asyncio.gather(*(world.tell(at + timedelta(seconds=1)) for _ in range(4)))
+
+    assert len(world.messages()) == 16
