@@ -12,6 +12,7 @@ import typer
 
 from bench import (
     aggregate,
+    alerts,
     api,
     billing,
     buffer,
@@ -58,6 +59,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "queries": lambda asked: queries.run(
         meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 3600, home=asked.home
     ),
+    "alerts": lambda asked: alerts.run(meters=asked.meters or 100_000, home=asked.home),
     "billing": lambda asked: billing.run(meters=asked.meters or 40, rounds=asked.rounds, home=asked.home),
     "api": lambda asked: api.run(seconds=4, rounds=asked.rounds, home=asked.home),
     "mqtt": lambda asked: [mqtt.run(messages=50_000, rounds=asked.rounds, home=asked.home)],
@@ -73,7 +75,7 @@ def main(
     name: Annotated[str, typer.Argument(help=f"all, or one of {', '.join(_BENCHMARKS)}.")] = "all",
     rounds: Annotated[int, typer.Option(help="Rounds, ours and the peer's in turn, where they take turns.")] = 3,
     meters: Annotated[
-        int | None, typer.Option(help="Meters of million, queries, billing and, at most, of scale.")
+        int | None, typer.Option(help="Meters of million, queries, alerts, billing and, at most, of scale.")
     ] = None,
     cadence_s: Annotated[float | None, typer.Option(help="Seconds between readings, of million and queries.")] = None,
     minutes: Annotated[float | None, typer.Option(help="How long million lasts.")] = None,

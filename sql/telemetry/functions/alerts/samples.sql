@@ -5,6 +5,8 @@ CREATE OR REPLACE FUNCTION alert_samples(
     p_meters integer[], p_from timestamptz, p_to timestamptz, p_step_min integer, p_terms jsonb, p_history boolean, p_now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+-- How many of p_terms there are of each nobody can say beforehand: what is quickest for ten takes for ever for thousands.
+SET enable_nestloop = off
 AS $$
 DECLARE
     v_origin CONSTANT timestamptz := '2000-01-01 00:00+00';
@@ -33,32 +35,35 @@ BEGIN
                 enabled boolean)
         ), open AS MATERIALIZED (
             SELECT (o ->> 0)::integer AS meter, o ->> 1 AS rule, (o ->> 2)::smallint AS phase FROM jsonb_array_elements(p_terms -> 'open') AS o
-        ), measured AS (
-            SELECT m.* FROM alert_minutes(p_meters, v_from, v_to, v_minutes, p_terms) AS m WHERE p_step_min = 1
-            UNION ALL
-            SELECT m.* FROM alert_quarters(p_meters, v_from, v_to, v_minutes, p_terms) AS m WHERE p_step_min = 15
-        ), judged AS (
+        ), measured AS MATERIALIZED (
+            SELECT m.*, f.region, f.rated_w
+            FROM (SELECT m.* FROM alert_minutes(p_meters, v_from, v_to, v_minutes, p_terms) AS m WHERE p_step_min = 1
+                  UNION ALL
+                  SELECT m.* FROM alert_quarters(p_meters, v_from, v_to, v_minutes, p_terms) AS m WHERE p_step_min = 15) AS m
+            JOIN alert_facts(p_terms) AS f USING (meter_id)
+        ), judged AS MATERIALIZED (
             SELECT COALESCE(o.id, r.id) AS id, r.rule, m.meter_id, m.phase, m.at, m.value, t.raise,
                    CASE WHEN r.load IS NOT NULL AND m.load_percent > r.load IS NOT TRUE THEN 0::smallint
                         ELSE alert_level(m.value, r.above, t.raise, t.clear, t.worse) END AS level
             FROM measured AS m
-            JOIN alert_facts(p_terms) AS f USING (meter_id)
-            JOIN rule AS r ON r."of" = f.region AND r.metric = m.metric
+            JOIN rule AS r ON (r."of", r.metric) = (m.region, m.metric)
             LEFT JOIN own AS o ON o.meter = m.meter_id AND o.rule = r.rule
-            CROSS JOIN LATERAL (SELECT CASE WHEN o.id IS NULL THEN r.raise ELSE o.raise END AS raise, CASE WHEN o.id IS NULL THEN r.clear ELSE o.clear END AS clear,
-                                       CASE WHEN o.id IS NULL THEN r.worse ELSE o.worse END AS worse) AS g
-            CROSS JOIN LATERAL (SELECT greatest(1, COALESCE(r.rating / 100 * f.rated_w / nullif(g.raise, 0), 1)) AS times) AS s
-            CROSS JOIN LATERAL (SELECT g.raise * s.times AS raise, g.clear * s.times AS clear, g.worse * s.times AS worse) AS t
+            CROSS JOIN LATERAL (SELECT greatest(1, COALESCE(r.rating / 100 * m.rated_w / nullif(CASE WHEN o.id IS NULL THEN r.raise ELSE o.raise END, 0), 1)) AS times) AS s
+            CROSS JOIN LATERAL (SELECT s.times * CASE WHEN o.id IS NULL THEN r.raise ELSE o.raise END AS raise, s.times * CASE WHEN o.id IS NULL THEN r.clear ELSE o.clear END AS clear,
+                                       s.times * CASE WHEN o.id IS NULL THEN r.worse ELSE o.worse END AS worse
+                                -- Worked out once a row: alert_level() asks for them more than once, and is only then part of the plan.
+                                OFFSET 0) AS t
             WHERE t.raise IS NOT NULL AND COALESCE(o.enabled, r.enabled)
         ), chosen AS (
-            SELECT j.*, o.rule IS NOT NULL AS open, bool_or(j.level >= 2) OVER (PARTITION BY j.meter_id, j.rule, j.phase) AS raised
-            FROM judged AS j LEFT JOIN open AS o ON (o.meter, o.rule, o.phase) = (j.meter_id, j.rule, j.phase)
+            -- What begins in this span may end in it.
+            SELECT j.* FROM judged AS j
+            WHERE j.level >= 2
+               OR (j.meter_id, j.rule, j.phase) IN (SELECT r.meter_id, r.rule, r.phase FROM judged AS r WHERE r.level >= 2)
+               OR NOT p_history AND (j.meter_id, j.rule, j.phase) IN (SELECT o.meter, o.rule, o.phase FROM open AS o)
         )
         SELECT jsonb_agg(jsonb_build_object('id', c.id, 'meter', c.meter_id, 'phase', c.phase, 'at', c.at, 'value', c.value, 'threshold', c.raise, 'level', c.level))
         INTO v_found
-        FROM chosen AS c
-        -- What begins in this span may end in it.
-        WHERE c.raised OR c.open AND NOT p_history;
+        FROM chosen AS c;
         v_samples := v_samples || COALESCE(v_found, '[]');
     END LOOP;
     RETURN v_samples;

@@ -4,32 +4,33 @@ CREATE OR REPLACE FUNCTION silent_meters(p_intervals double precision, p_now tim
 RETURNS TABLE (meter_id integer, since timestamptz, intervals double precision)
 LANGUAGE plpgsql STABLE
 SET search_path = public, pg_temp
-SET plan_cache_mode = force_generic_plan
+-- With the times in the plan, it has the chunks of these times and no others.
+SET plan_cache_mode = force_custom_plan
 AS $$
+#variable_conflict use_column
 DECLARE
     v_oldest CONSTANT timestamptz := greatest(retention_horizon('raw_readings', p_now), p_now - INTERVAL '7 days');
-    v_device record;
-    v_last timestamptz;
+    v_from CONSTANT timestamptz := greatest(v_oldest, p_now - p_intervals * (SELECT max(d.interval_ms) / 1000.0 FROM device_registry AS d WHERE d.valid @> p_now) * INTERVAL '1 second');
+    v_until CONSTANT timestamptz := p_now + INTERVAL '5 minutes';
 BEGIN
-    FOR v_device IN
-        SELECT d.meter_id, make_interval(secs => d.interval_ms / 1000.0) AS every, lower(d.valid) AS since FROM device_registry AS d WHERE d.valid @> p_now
-    LOOP
-        IF NOT EXISTS (SELECT FROM raw_readings AS r
-                       WHERE r.meter_id = v_device.meter_id AND r.time > p_now - p_intervals * v_device.every AND r.time <= p_now + INTERVAL '5 minutes') THEN
-            SELECT r.time INTO v_last FROM raw_readings AS r
-            WHERE r.meter_id = v_device.meter_id AND r.time > v_oldest AND r.time <= p_now ORDER BY r.time DESC LIMIT 1;
-            IF v_last IS NULL THEN
-                -- One that was silent for longer than readings are looked for is known by its quarter-hours; of one that was never heard nobody misses anything.
-                SELECT max(q.last_actual) INTO v_last FROM vee_meters AS q WHERE q.meter_id = v_device.meter_id AND q.last_actual > '-infinity';
-            END IF;
-            IF v_last IS NOT NULL AND v_last < p_now - p_intervals * v_device.every THEN
-                meter_id := v_device.meter_id;
-                since := v_last;
-                intervals := EXTRACT(epoch FROM p_now - v_last) / EXTRACT(epoch FROM v_device.every);
-                RETURN NEXT;
-            END IF;
-        END IF;
-    END LOOP;
+    RETURN QUERY
+    WITH device AS MATERIALIZED (
+        SELECT d.meter_id, d.interval_ms / 1000.0 AS every_s FROM device_registry AS d WHERE d.valid @> p_now
+    ), quiet AS MATERIALIZED (
+        SELECT d.meter_id, d.every_s, l.time
+        FROM device AS d
+        LEFT JOIN LATERAL (SELECT r.time FROM raw_readings AS r WHERE r.meter_id = d.meter_id AND r.time > v_from AND r.time <= v_until
+                           ORDER BY r.time DESC LIMIT 1) AS l ON true
+        WHERE l.time > p_now - p_intervals * d.every_s * INTERVAL '1 second' IS NOT TRUE
+    ), known AS (
+        -- One that was silent for longer than readings are looked for is known by its quarter-hours; of one that was never heard nobody misses anything.
+        SELECT q.meter_id, q.every_s,
+               COALESCE(q.time, (SELECT r.time FROM raw_readings AS r WHERE r.meter_id = q.meter_id AND r.time > v_oldest AND r.time <= v_until ORDER BY r.time DESC LIMIT 1),
+                        (SELECT v.last_actual FROM vee_meters AS v WHERE v.meter_id = q.meter_id AND v.last_actual > '-infinity')) AS time
+        FROM quiet AS q
+    )
+    SELECT k.meter_id, k.time, (EXTRACT(epoch FROM p_now - k.time) / k.every_s)::double precision
+    FROM known AS k WHERE k.time < p_now - p_intervals * k.every_s * INTERVAL '1 second';
 END
 $$;
 COMMENT ON FUNCTION silent_meters(double precision, timestamptz) IS

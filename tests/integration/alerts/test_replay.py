@@ -1,0 +1,76 @@
+"""Replaying rules over history says what they would have raised, and is no alert itself."""
+
+import pytest
+
+from cloud.alerts.replay import Episode, ReplayError, Trial, replay
+from tests.integration.alerts.conftest import HOUR, MINUTE, NOON, World
+
+REVERSE = {"power_w": -200.0}
+
+
+def told(world: World, **asked: object) -> list[Episode]:
+    found = {"since": NOON, "until": NOON + 2 * HOUR} | asked
+    return list(replay(world.domain, world.telemetry, **found))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def meter(world: World) -> int:
+    [meter] = world.meters(exports=False, phases=1)
+    for first, count, values in (
+        (0, 20, {}),
+        (20, 10, REVERSE),
+        (30, 10, {}),
+        (40, 10, {"voltage_l1_v": 200.0}),
+        (50, 20, {}),
+        (70, 50, REVERSE),
+    ):
+        world.minutes([meter], NOON + first * MINUTE, count, mark=False, **values)
+    return meter
+
+
+def test_it_tells_what_would_have_been(world: World, meter: int) -> None:
+    found = [(one.rule, one.phase, one.severity, one.started_at, one.resolved_at, one.worst) for one in told(world)]
+
+    assert found == [
+        ("reverse_power", 0, "high", NOON + 20 * MINUTE, NOON + 35 * MINUTE, 200),
+        ("under_voltage", 1, "warning", NOON + 40 * MINUTE, NOON + 60 * MINUTE, pytest.approx(86.96, abs=0.01)),
+        ("reverse_power", 0, "high", NOON + 70 * MINUTE, None, 200),
+    ]
+
+
+async def test_it_tells_what_was_told_when_it_happened(world: World) -> None:
+    """One definition of when an alert begins and ends: minute by minute, and over all of it at once."""
+    [meter] = world.meters(exports=False)
+    at = NOON
+    for minutes, values in ((3, REVERSE), (2, {}), (6, REVERSE), (3, {}), (4, REVERSE), (7, {}), (5, REVERSE)):
+        at = await world.live([meter], at, minutes, **values)
+
+    live = world.alerts("rule, started_at, fired_at, resolved_at")
+    assert [(one.rule, one.started_at, one.fired_at, one.resolved_at) for one in told(world, until=at)] == live
+    assert len(live) == 2
+
+
+def test_other_thresholds_and_times_can_be_tried(world: World, meter: int) -> None:
+    lower = told(world, trials={"under_voltage": Trial(raise_at=80)}, only=["under_voltage"])
+    longer = told(world, trials={"reverse_power": Trial(for_s=1800)}, only=["reverse_power"])
+    never = told(world, trials={"reverse_power": Trial(raise_at=500)}, only=["reverse_power"])
+
+    assert (lower, never) == ([], [])
+    assert [one.started_at for one in longer] == [NOON + 70 * MINUTE]
+
+
+def test_it_leaves_no_trace(world: World, meter: int) -> None:
+    told(world)
+
+    for table in ("alerts", "alert_states", "alert_events", "outbox"):
+        assert world.rows(f"SELECT FROM {table}") == []
+    assert world.telemetry.execute("SELECT FROM meter_phases").fetchall() == []
+
+
+def test_what_is_not_there_is_named(world: World, meter: int) -> None:
+    with pytest.raises(
+        ReplayError, match="there is no rule hum of minutes or quarter-hours; there are consumption_drop, "
+    ):
+        told(world, only=["hum"])
+    with pytest.raises(ReplayError, match="there is no meter MTR-00000099"):
+        told(world, meters=["MTR-00000099"])
