@@ -1,4 +1,4 @@
-"""What rules would have raised in history, as they are or with other thresholds: to try them before anybody is woken."""
+"""What rules would have raised in history, as they are or with other thresholds: to try them before anyone is woken."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
