@@ -11,7 +11,8 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from cloud.billing.run import Billed, Run
+from cloud.billing.block import Billed
+from cloud.billing.run import Run
 from cloud.tariffs.document import Document
 from cloud.tariffs.normal import settled
 

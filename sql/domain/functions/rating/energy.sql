@@ -60,7 +60,8 @@ CREATE OR REPLACE FUNCTION rate_energy(p_sold boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     -- Tables and not one statement: how many rows there are decides how they are joined.
-    TRUNCATE rating_flow, rating_tiered;
+    DELETE FROM rating_flow;
+    DELETE FROM rating_tiered;
     -- The energy that is priced, of each period, and the month's.
     INSERT INTO rating_flow
     WITH flow AS (
