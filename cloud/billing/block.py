@@ -63,7 +63,7 @@ class Block:
 
     def bill(self) -> list[Billed]:
         """Each meter, in order. Raises psycopg.Error where a database fails, and refuses no block for one meter."""
-        asked = {"meters": [meter["meter_id"] for meter in self._meters], "month": self._month}
+        asked: dict[str, Any] = {"meters": [meter["meter_id"] for meter in self._meters], "month": self._month}
         over = {row["meter_id"]: row["at"] for row in rows(self._domain, _QUERIES["over"], asked)}
         asked["meters"] = [meter for meter in asked["meters"] if over[meter] <= self._now]
         parts: dict[int, list[_Part]] = defaultdict(list)

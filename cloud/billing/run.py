@@ -25,7 +25,7 @@ _LONG_S = 2.0
 class Run:
     """A run of `month` (its first day) on connections of its own; `meters` are codes, all without them.
 
-    `domain` and `telemetry` are in autocommit. `clock` says what time it is. A block has at most `largest` meters.
+    `domain` and `telemetry` are in autocommit. `clock` says what time it is. Blocks grow from `first` meters on.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Run:
         month: date,
         meters: Sequence[str] = (),
         clock: Callable[[], datetime],
-        largest: int = _LARGEST,
+        first: int = 1,
     ) -> None:
-        self._domain, self._telemetry, self._clock, self._largest = domain, telemetry, clock, largest
+        self._domain, self._telemetry, self._clock, self._first = domain, telemetry, clock, first
         self._month, self._meters = month, self._numbers(meters) if meters else None
         self._begun = clock()
 
@@ -55,7 +55,7 @@ class Run:
         """Bills one block after another. Raises psycopg.Error where a database fails; what was billed is kept."""
         self._domain.execute(_QUERIES["enlist"], {"month": self._month, "meters": self._meters})
         # What a meter takes is learnt from the first ones.
-        size = 1
+        size = self._first
         while True:
             began_s = time.monotonic()
             billed = self._block(size)
@@ -64,7 +64,7 @@ class Run:
             yield from billed
             took_s = time.monotonic() - began_s
             if took_s < _LONG_S / 2:
-                size = min(2 * size, self._largest)
+                size = min(2 * size, _LARGEST)
             elif took_s > _LONG_S:
                 size = max(size // 2, 1)
 

@@ -48,7 +48,7 @@ WITH segment AS (
            bool_or(p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL) AS lacks
     FROM billing_plan(%(meters)s, %(first)s, %(end)s) AS p GROUP BY p.bill
 ), day AS (
-    SELECT d.bill, array_agg(d.starts_at ORDER BY d.day)::text AS days FROM billing_days(%(meters)s, %(first)s, %(end)s) AS d GROUP BY d.bill
+    SELECT d.bill, trim_array(array_agg(d.at ORDER BY d.day), 1)::text AS days FROM billing_bounds(%(meters)s, %(first)s, %(end)s) AS d GROUP BY d.bill
 )
 SELECT s.*, d.days FROM segment AS s JOIN day AS d USING (bill) ORDER BY s.bill;
 

@@ -17,27 +17,31 @@ WHERE u.waiting OR u.failed ORDER BY u.n;
 -- one another (whole quarter-hours, by their begin). Where a segment has a generator: what was used and generated, how many
 -- quarter-hours are known of which both meters tell all that matters, and in how many more went out than there was.
 WITH bill AS MATERIALIZED (
-    SELECT b.n, b.meter_id, b.segments::timestamptz[] AS segments, b.days::timestamptz[] AS days, b.generators::integer[] AS generators, b.since, b.until
+    SELECT b.n, b.meter_id, b.segments::timestamptz[] AS segments, b.days::timestamptz[] AS days, b.generators::integer[] AS generators, b.since, b.until,
+           ARRAY(SELECT c FROM unnest(b.segments::timestamptz[]) AS c UNION SELECT c FROM unnest(b.days::timestamptz[]) AS c ORDER BY 1) AS cuts
     FROM unnest(%(meters)s::integer[], %(segments)s::text[], %(days)s::text[], %(generators)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[])
          WITH ORDINALITY AS b (meter_id, segments, days, generators, since, until, n)
-), quarter AS (
-    -- Of all meters at once. Spans of a meter are disjoint.
-    SELECT b.n, width_bucket(e.bucket, b.segments) AS segment, width_bucket(e.bucket, b.days) AS day, e.*
-    FROM effective_quarters(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS e
-    JOIN bill AS b ON b.meter_id = e.meter_id AND e.bucket >= b.since AND e.bucket < b.until
-    WHERE e.energy_import_wh IS NOT NULL
 ), cell AS MATERIALIZED (
-    SELECT q.n, q.segment, q.day, quality_rank(q.quality) AS quality_rank, count(*) AS known, CASE WHEN q.quality = 10 THEN min(q.bucket) END AS failed_at,
-           sum(q.energy_import_wh) AS import_wh, sum(q.energy_export_wh) AS export_wh, sum(q.reactive_energy_import_varh) AS import_varh,
-           max(q.energy_import_wh) AS peak_wh, sum(q.version) AS version, q.quality IN (8, 9) AS estimated
-    FROM quarter AS q GROUP BY q.n, q.segment, q.day, q.quality
+    -- In a cell neither segment nor day changes.
+    SELECT c.n, width_bucket(b.cuts[c.place], b.segments) AS segment, width_bucket(b.cuts[c.place], b.days) AS day, quality_rank(c.quality) AS quality_rank,
+           c.quality IN (8, 9) AS estimated, CASE WHEN c.quality = 10 THEN c.first_at END AS failed_at, c.known, c.import_wh, c.export_wh, c.import_varh, c.peak_wh,
+           c.version
+    FROM (SELECT b.n, width_bucket(e.bucket, b.cuts) AS place, e.quality, count(*) AS known, min(e.bucket) AS first_at, sum(e.energy_import_wh) AS import_wh,
+                 sum(e.energy_export_wh) AS export_wh, sum(e.reactive_energy_import_varh) AS import_varh, max(e.energy_import_wh) AS peak_wh, sum(e.version) AS version
+          -- Of all meters at once. Spans of a meter are disjoint.
+          FROM effective_quarters(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS e
+          JOIN bill AS b ON b.meter_id = e.meter_id AND e.bucket >= b.since AND e.bucket < b.until
+          WHERE e.energy_import_wh IS NOT NULL GROUP BY 1, 2, 3) AS c
+    JOIN bill AS b USING (n)
+), generator AS MATERIALIZED (
+    SELECT DISTINCT b.n, g.generator_id FROM bill AS b CROSS JOIN LATERAL unnest(b.generators) AS g (generator_id) WHERE g.generator_id IS NOT NULL
 ), generated AS (
     SELECT b.n, width_bucket(o.bucket, b.segments) AS segment, g.energy_export_wh AS generated_wh,
            o.energy_import_wh - o.energy_export_wh + g.energy_export_wh AS used_wh, o.quality AS own_quality, g.quality, o.version + g.version AS version, o.bucket
-    FROM (SELECT b.*, g.generator_id FROM bill AS b CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(b.generators) AS u WHERE u IS NOT NULL) AS g (generator_id)) AS b
+    FROM generator AS x JOIN bill AS b USING (n)
     CROSS JOIN LATERAL effective_quarters(ARRAY[b.meter_id], ARRAY[b.since], ARRAY[b.until]) AS o
-    JOIN LATERAL effective_quarters(ARRAY[b.generator_id], ARRAY[b.since], ARRAY[b.until]) AS g ON g.bucket = o.bucket
-    WHERE num_nulls(o.energy_import_wh, o.energy_export_wh, g.energy_export_wh) = 0 AND b.generators[width_bucket(o.bucket, b.segments)] = b.generator_id
+    JOIN LATERAL effective_quarters(ARRAY[x.generator_id], ARRAY[b.since], ARRAY[b.until]) AS g ON g.bucket = o.bucket
+    WHERE num_nulls(o.energy_import_wh, o.energy_export_wh, g.energy_export_wh) = 0 AND b.generators[width_bucket(o.bucket, b.segments)] = x.generator_id
 ), gross AS (
     SELECT g.n, g.segment, count(*) AS known, count(*) FILTER (WHERE g.used_wh < 0) AS contradicted, count(*) FILTER (WHERE g.quality = 10) AS failed,
            min(g.bucket) FILTER (WHERE g.quality = 10) AS failed_at, sum(g.used_wh) AS gross_load_wh, sum(g.generated_wh) AS pv_gen_wh,

@@ -14,6 +14,7 @@ BEGIN
     SELECT array_agg(i.meter_id ORDER BY b.n) AS meters, array_agg(i.user_id ORDER BY b.n) AS users, array_agg(i.period_start ORDER BY b.n) AS first,
            array_agg(i.period_end ORDER BY b.n) AS ends INTO v_bills
       FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
+    PERFORM bills_open();
     PERFORM bills_rate(v_bills.meters, v_bills.users, v_bills.first, v_bills.ends, p_energy);
     RETURN QUERY
     WITH rated AS (

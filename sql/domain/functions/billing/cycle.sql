@@ -86,6 +86,7 @@ BEGIN
                'sell_per_kwh', array_agg(v_mean.sell)::text, 'estimated', array_agg(a.estimated OR f.quarters > 0)::text))
       INTO v_energy
       FROM alike AS a CROSS JOIN LATERAL (SELECT CASE WHEN p_projected THEN a.quarters - a.known ELSE 0 END AS quarters) AS f;
+    PERFORM bills_open();
     PERFORM bills_rate(ARRAY[v_cycle.meter_id], ARRAY[v_cycle.user_id], ARRAY[v_cycle.first_day], ARRAY[v_cycle.end_day], v_energy);
     RETURN QUERY
     SELECT l.component, l.description, l.period, l.tier, l.quantity, l.unit, l.unit_price, l.amount, l.estimated FROM bills_lines() AS l ORDER BY l.place;

@@ -8,9 +8,12 @@ CREATE OR REPLACE FUNCTION bills_open() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     PERFORM rating_open();
-    IF rating_reopen(ARRAY['bill_segments', 'bill_accounts', 'bill_drafts']) THEN
+    IF rating_reopen(ARRAY['bill_parts', 'bill_segments', 'bill_accounts', 'bill_drafts']) THEN
         RETURN;
     END IF;
+    CREATE TEMP TABLE bill_parts (
+        bill integer, meter_id integer, user_id integer, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz, timezone text,
+        currency text) ON COMMIT DELETE ROWS;
     -- The plan with what was taken in each segment. Accounts are numbered through.
     CREATE TEMP TABLE bill_segments (
         bill integer, account bigint, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
@@ -36,7 +39,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_wrong record;
 BEGIN
-    PERFORM bills_open();
     INSERT INTO bill_segments
     SELECT coalesce(p.bill, e.bill), coalesce(p.bill, e.bill) * 1000000::bigint + p.account, p.tariff_id, p.whole, p.first_day, p.end_day, p.starts_at, p.ends_at,
            p.period, p.priced, p.buy_per_kwh, p.sell_per_kwh, p.price_tier, p.gross, e.buy_per_kwh, e.sell_per_kwh, e.import_wh, e.export_wh, e.import_varh,
@@ -106,9 +108,12 @@ BEGIN
       JOIN invoices i ON i.meter_id = a.meter_id AND i.user_id = a.user_id AND i.period_end = a.first_of_bill AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
       JOIN invoice_banks b USING (invoice_id);
     PERFORM rate();
+    IF rating_many() THEN
+        ANALYZE bill_segments, bill_accounts, rating_months, rating_lines;
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION bills_rate(integer[], integer[], date[], date[], jsonb) IS 'Rates bills from the energy of their segments, into the tables of bills_open(); raises SG103 where the plan is another by now, SG107';
+COMMENT ON FUNCTION bills_rate(integer[], integer[], date[], date[], jsonb) IS 'Rates bills from the energy of their segments, in the tables that bills_open() has emptied; raises SG103 where the plan is another by now, SG107';
 
 CREATE OR REPLACE FUNCTION bills_lines()
 RETURNS TABLE (bill integer, place bigint, component text, description text, tariff_id integer, period smallint, tier smallint, span tstzrange, quantity numeric, unit text,
@@ -163,9 +168,11 @@ DECLARE
 BEGIN
     -- Assigning a tariff waits for this, and another bill of the meter.
     PERFORM FROM meters m WHERE m.meter_id = ANY (p_meters) ORDER BY m.meter_id FOR NO KEY UPDATE;
-    SELECT array_agg(p.user_id ORDER BY b.n) INTO v_users
-      FROM unnest(p_first, p_end) WITH ORDINALITY AS b (first_day, end_day, n)
-      LEFT JOIN billing_parts(p_meters, p_first, p_end) AS p ON p.bill = b.n AND (p.first_day, p.end_day) = (b.first_day, b.end_day) AND p.reason IS NULL;
+    PERFORM bills_open();
+    INSERT INTO bill_parts
+    SELECT p.bill, p.meter_id, p.user_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.timezone, p.currency
+      FROM billing_parts(p_meters, p_first, p_end) AS p WHERE p.reason IS NULL AND (p.first_day, p.end_day) = (p_first[p.bill], p_end[p.bill]);
+    SELECT array_agg(p.user_id ORDER BY b.n) INTO v_users FROM generate_subscripts(p_meters, 1) AS b (n) LEFT JOIN bill_parts AS p ON p.bill = b.n;
     IF array_position(v_users, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'tariff, owner or place of meter % changed while it was billed', p_meters[array_position(v_users, NULL)]
             USING ERRCODE = 'SG103', HINT = 'Bill it again.';
@@ -195,7 +202,7 @@ BEGIN
                               intervals_version, peak_kw, created_at, updated_at)
         SELECT p.meter_id, p.user_id, p.first_day, p.end_day, p.timezone, tstzrange(p.starts_at, p.ends_at), p.currency, coalesce(l.net, 0), coalesce(l.tax, 0),
                s.import_wh, s.export_wh, s.version, m.peak_kw, p_now, p_now
-          FROM billing_parts(p_meters, p_first, p_end) AS p
+          FROM bill_parts AS p
           JOIN (SELECT s.bill, sum(s.import_wh)::bigint AS import_wh, sum(s.export_wh)::bigint AS export_wh, sum(s.version)::bigint AS version
                   FROM bill_segments AS s GROUP BY s.bill) AS s USING (bill)
           LEFT JOIN (SELECT l.bill, sum(l.amount) FILTER (WHERE l.component <> 'tax') AS net, sum(l.amount) FILTER (WHERE l.component = 'tax') AS tax

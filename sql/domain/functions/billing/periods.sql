@@ -27,7 +27,10 @@ COMMENT ON FUNCTION billing_bounds(integer[], date[], date[]) IS 'The instants a
 CREATE OR REPLACE FUNCTION billing_days(p_meters integer[], p_first date[], p_end date[])
 RETURNS TABLE (bill integer, meter_id integer, day date, starts_at timestamptz, ends_at timestamptz, timezone text, user_id integer, tariff_id integer, currency text,
                reason text)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH place AS MATERIALIZED (
         SELECT l.meter_id, l.valid, l.timezone FROM meter_locations l WHERE l.meter_id = ANY (p_meters)
     ), owner AS MATERIALIZED (
@@ -58,21 +61,26 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
       FROM day AS d
       LEFT JOIN place AS l ON l.meter_id = d.meter_id AND l.valid @> d.starts_at
       LEFT JOIN owner AS o ON o.meter_id = d.meter_id AND o.valid @> d.starts_at
-      LEFT JOIN priced AS t ON t.code = d.code AND t.day = d.day AND t.starts_at = d.starts_at AND t.ends_at = d.ends_at
+      LEFT JOIN priced AS t ON t.code = d.code AND t.day = d.day AND t.starts_at = d.starts_at AND t.ends_at = d.ends_at;
+END
 $$;
 COMMENT ON FUNCTION billing_days(integer[], date[], date[]) IS 'Local days of meters: from when to when, whose they are, the price table whose fixed charges they bear, and why a day cannot be billed';
 
 CREATE OR REPLACE FUNCTION billing_parts(p_meters integer[], p_first date[], p_end date[])
 RETURNS TABLE (bill integer, meter_id integer, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz, timezone text, user_id integer, currency text,
                reason text)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH day AS (
         SELECT d.*, row_number() OVER (PARTITION BY d.bill ORDER BY d.day)
                     - row_number() OVER (PARTITION BY d.bill, d.user_id, d.currency, d.reason ORDER BY d.day) AS island
           FROM billing_days(p_meters, p_first, p_end) AS d
     )
     SELECT d.bill, d.meter_id, min(d.day), max(d.day) + 1, min(d.starts_at), max(d.ends_at), (array_agg(d.timezone ORDER BY d.day))[1], d.user_id, d.currency, d.reason
-      FROM day AS d GROUP BY d.bill, d.meter_id, d.user_id, d.currency, d.reason, d.island ORDER BY 1, 3
+      FROM day AS d GROUP BY d.bill, d.meter_id, d.user_id, d.currency, d.reason, d.island ORDER BY 1, 3;
+END
 $$;
 COMMENT ON FUNCTION billing_parts(integer[], date[], date[]) IS 'Bills that spans of days make: runs of days of one customer and currency; reason says of the others why they are not billed';
 
@@ -127,7 +135,10 @@ CREATE OR REPLACE FUNCTION billing_plan(p_meters integer[], p_first date[], p_en
 RETURNS TABLE (bill integer, meter_id integer, account integer, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
                period smallint, demand_period smallint, priced boolean, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint,
                gross boolean, generator_id integer)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH day AS MATERIALIZED (
         SELECT d.*, row_number() OVER (PARTITION BY d.bill ORDER BY d.day) - row_number() OVER (PARTITION BY d.bill, d.tariff_id ORDER BY d.day) AS island
           FROM billing_days(p_meters, p_first, p_end) AS d
@@ -195,7 +206,8 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
       FROM accounted AS a JOIN segment AS s USING (course)
     UNION ALL
     SELECT a.bill, a.meter_id, a.account, NULL, a.whole, a.first_day, a.end_day, a.starts_at, a.ends_at, NULL, NULL, false, NULL, NULL, NULL, false, NULL
-      FROM accounted AS a WHERE a.tariff_id IS NULL
+      FROM accounted AS a WHERE a.tariff_id IS NULL;
+END
 $$;
 COMMENT ON FUNCTION billing_plan(integer[], date[], date[]) IS 'The segments of bills: spans in which neither price table nor period nor the price of a kWh changes, each with the account that it is rated in; tariff_id NULL where it has no tariff, priced false where that tariff has no price; gross where it buys and sells all, by what the generator''s meter tells';
 

@@ -41,14 +41,20 @@ CREATE OR REPLACE FUNCTION tariff_segments(p_document jsonb, p_from timestamptz,
 RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, month date, period smallint, demand_period smallint)
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     WITH quarter AS (
-        SELECT c.at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
-          FROM tariff_calendar(p_document, (SELECT array_agg(q) FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q)) AS c
+        SELECT q.at, date_trunc('hour', q.at AT TIME ZONE (p_document ->> 'timezone')) AS hour
+          FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
+    ), hour AS (
+        -- Nothing changes within a local hour.
+        SELECT q.at FROM (SELECT q.at, q.hour IS DISTINCT FROM lag(q.hour) OVER (ORDER BY q.at) AS begins FROM quarter AS q) AS q WHERE q.begins
+    ), kind AS (
+        SELECT c.at, lead(c.at, 1, p_to) OVER (ORDER BY c.at) AS ends_at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
+          FROM tariff_calendar(p_document, (SELECT array_agg(h.at) FROM hour AS h)) AS c
     ), run AS (
-        SELECT q.*, row_number() OVER (ORDER BY q.at)
-                    - row_number() OVER (PARTITION BY q.month, q.period, q.demand_period ORDER BY q.at) AS island
-          FROM quarter AS q
+        SELECT k.*, row_number() OVER (ORDER BY k.at)
+                    - row_number() OVER (PARTITION BY k.month, k.period, k.demand_period ORDER BY k.at) AS island
+          FROM kind AS k
     )
-    SELECT min(r.at), least(max(r.at) + INTERVAL '15 minutes', p_to), r.month, r.period, r.demand_period
+    SELECT min(r.at), max(r.ends_at), r.month, r.period, r.demand_period
       FROM run AS r GROUP BY r.month, r.period, r.demand_period, r.island ORDER BY 1;
 $$;
 COMMENT ON FUNCTION tariff_segments(jsonb, timestamptz, timestamptz) IS 'The spans of a time in which neither month nor period changes, by a document in normal form: of each, energy and peak are enough to rate it';
