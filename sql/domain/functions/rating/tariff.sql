@@ -22,17 +22,18 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
          CROSS JOIN LATERAL jsonb_array_elements(p_document -> k.key) WITH ORDINALITY AS m (hours, n)
          CROSS JOIN LATERAL jsonb_array_elements_text(m.hours) WITH ORDINALITY AS h (period, n)
     ), moment AS (
-        SELECT a.at, a.at AT TIME ZONE (p_document ->> 'timezone') AS local FROM unnest(p_at) AS a (at)
+        -- What the document says is read once, and not for each instant.
+        SELECT a.at, a.at AT TIME ZONE (SELECT p_document ->> 'timezone') AS local FROM unnest(p_at) AS a (at)
     ), kind AS (
         SELECT m.at, m.local, EXTRACT(isodow FROM m.local) >= 6 AS weekend,
-               (p_document -> 'holidays') ? to_char(m.local, 'YYYY-MM-DD') AS holiday
+               (SELECT p_document -> 'holidays') ? to_char(m.local, 'YYYY-MM-DD') AS holiday
           FROM moment AS m
     )
     SELECT k.at, k.local::date, e.period, d.period
       FROM kind AS k
       JOIN schedule AS e ON NOT e.demand AND e.weekend = (k.weekend OR k.holiday)
                         AND e.month = EXTRACT(month FROM k.local) AND e.hour = EXTRACT(hour FROM k.local)
-      LEFT JOIN schedule AS d ON d.demand AND d.weekend = (k.weekend OR k.holiday AND (p_document ->> 'demand_holidays')::boolean)
+      LEFT JOIN schedule AS d ON d.demand AND d.weekend = (k.weekend OR k.holiday AND (SELECT (p_document ->> 'demand_holidays')::boolean))
                         AND d.month = EXTRACT(month FROM k.local) AND d.hour = EXTRACT(hour FROM k.local);
 $$;
 COMMENT ON FUNCTION tariff_calendar(jsonb, timestamptz[]) IS 'Local day, energy period and demand period of instants, by a document in normal form; demand_period NULL where the document has none';
@@ -41,7 +42,7 @@ CREATE OR REPLACE FUNCTION tariff_segments(p_document jsonb, p_from timestamptz,
 RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, month date, period smallint, demand_period smallint)
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     WITH quarter AS (
-        SELECT q.at, date_trunc('hour', q.at AT TIME ZONE (p_document ->> 'timezone')) AS hour
+        SELECT q.at, date_trunc('hour', q.at AT TIME ZONE (SELECT p_document ->> 'timezone')) AS hour
           FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
     ), hour AS (
         -- Nothing changes within a local hour.
