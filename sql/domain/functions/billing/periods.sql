@@ -4,7 +4,10 @@
 
 -- The same for the end of one period and the start of the next, so that nothing lies between them or in both.
 CREATE OR REPLACE FUNCTION billing_bounds(p_meters integer[], p_first date[], p_end date[]) RETURNS TABLE (bill integer, meter_id integer, day date, at timestamptz)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH place AS MATERIALIZED (
         SELECT l.meter_id, l.timezone, l.valid, EXISTS (SELECT FROM meter_locations b WHERE b.meter_id = l.meter_id AND upper(b.valid) = lower(l.valid)) AS follows
           FROM meter_locations l WHERE l.meter_id = ANY (p_meters)
@@ -20,7 +23,8 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
          GROUP BY b.n, b.meter_id, g.at
     )
     SELECT b.bill, b.meter_id, b.day, c.at + CASE WHEN c.at < b.at THEN INTERVAL '15 minutes' ELSE INTERVAL '0' END
-      FROM bound AS b CROSS JOIN LATERAL (SELECT date_bin(INTERVAL '15 minutes', b.at, TIMESTAMPTZ '2000-01-01 00:00Z') AS at) AS c
+      FROM bound AS b CROSS JOIN LATERAL (SELECT date_bin(INTERVAL '15 minutes', b.at, TIMESTAMPTZ '2000-01-01 00:00Z') AS at) AS c;
+END
 $$;
 COMMENT ON FUNCTION billing_bounds(integer[], date[], date[]) IS 'The instants at which local days of meters begin, the end day''s included, each where the meter is then; NULL where it is nowhere';
 
