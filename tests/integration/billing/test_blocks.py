@@ -75,15 +75,26 @@ def _lines(world: World, meter: int) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in found]
 
 
+def _use_like(world: World, meter: int, wh: Sequence[int], export_wh: int = 130) -> None:
+    """March and April at once."""
+    world.telemetry.execute(
+        "INSERT INTO aggregates_15m (meter_id, bucket, samples, coverage, quality, energy_import_wh, energy_export_wh)"
+        " SELECT %s, t, 90, 100, 17, (%s::integer[])[1 + n %% 4], %s"
+        " FROM generate_series(%s::timestamptz, %s - INTERVAL '1 minute', INTERVAL '15 minutes')"
+        " WITH ORDINALITY AS g (t, n)",
+        [meter, list(wh), export_wh, midnight(MARCH), midnight(MAY)],
+    )
+
+
 def _one_of_each(world: World) -> list[int]:
     """Meters with a tariff of each kind, one of which has another owner in the middle of March."""
     meters = []
-    for n, _ in enumerate(EACH):
+    for n in range(len(EACH)):
         meter = world.meter(tariff=f"kind{n}")
-        world.use(meter, MARCH, MAY, wh=[100, 250, 700 + n, 90], export_wh=130)
+        _use_like(world, meter, wh=[100, 250, 700, 90])
         meters.append(meter)
     generator = world.meter(user=None, tariff=None)
-    world.use(generator, MARCH, MAY, wh=0, export_wh=300)
+    _use_like(world, generator, wh=[0, 0, 0, 0], export_wh=900)
     generated(world, meters[4], generator, midnight(date(2026, 1, 1)))
     world.use(meters[1], date(2026, 3, 4), date(2026, 3, 5), wh=80, quality=8)
     at = midnight(date(2026, 3, 11))
