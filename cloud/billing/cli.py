@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from cloud.billing.bill import find, whole
-from cloud.billing.run import Billed, Run
+from cloud.billing.block import Billed
+from cloud.billing.run import Run
 from cloud.billing.show import billed, details, money, overview
 from cloud.command import group, show_json, table, tell
 from cloud.command import show as show_parts
@@ -172,7 +173,7 @@ def finalise(
         wanted += [row["invoice_id"] for row in rows(domain, _QUERIES["drafts"], {"month": month})] if month else []
     for invoice_id in wanted:
         with domain_transaction() as domain:
-            [made] = rows(domain, _QUERIES["finalise"], {"invoice": invoice_id, "now": datetime.now(UTC)})
+            [made] = rows(domain, _QUERIES["finalise"], {"invoices": [invoice_id], "now": datetime.now(UTC)})
         typer.echo(made["invoice_number"])
     tell(f"{len(wanted)} bills are final.")
 

@@ -1,149 +1,121 @@
-"""What a meter took in spans of time, from the telemetry database, and whether that is all."""
+"""What meters took in the segments and days of bills, from the telemetry database, and whether that is all."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from cloud.billing.finding import Finding
 from cloud.db.queries import Queries
-from cloud.instant import written
 from cloud.operator import Row, rows
 
 _QUERIES = Queries("billing_energy")
-_OF_SEGMENT = (
-    "account",
-    "tariff_id",
-    "import_wh",
-    "export_wh",
-    "import_varh",
-    "peak_wh",
-    "quality",
-    "version",
-    "estimated",
+_OF_PLAN = ("account", "tariff_id", "starts_at", "ends_at")
+_OF_SEGMENTS = (
+    *("import_wh", "export_wh", "import_varh", "gross_load_wh", "pv_gen_wh"),
+    *("peak_wh", "quality", "version", "estimated"),
 )
-_OF_GENERATION = ("gross_load_wh", "pv_gen_wh", "peak_wh", "quality", "version", "estimated")
-_OF_DAY = ("import_wh", "export_wh", "estimated")
-_QUARTER = timedelta(minutes=15)
+_OF_DAYS = ("day_import_wh", "day_export_wh", "day_estimated")
 _GAPS = 5
 """So many gaps are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy of each span, in order, by the columns of the query; `findings` say why it is not all."""
+    """Of one bill: `columns` are arrays as PostgreSQL writes them, which nobody here reads; `findings` say why it is
+    not all."""
 
-    segments: list[Row]
-    days: list[Row]
+    columns: dict[str, str]
     findings: list[Finding]
 
-    def documents(self) -> dict[str, str]:
-        """What bill_draft() takes, as JSON."""
-        segments = [
-            {name: written(segment[name]) for name in ("starts_at", "ends_at")}
-            | {name: segment[name] for name in _OF_SEGMENT}
-            | {name: segment[name] for name in _OF_GENERATION if name in segment}
-            for segment in self.segments
-        ]
-        days = [{"day": str(day["day"]), **{name: day[name] for name in _OF_DAY}} for day in self.days]
-        return {"energy": json.dumps(segments), "days": json.dumps(days)}
+
+def document(energies: Sequence[Energy]) -> str:
+    """What bills_draft() takes, JSON."""
+    return json.dumps([one.columns for one in energies])
 
 
-def energy(
-    telemetry: psycopg.Connection,
-    meter_id: int,
-    segments: Sequence[Row],
-    days: Sequence[Row],
-    *,
-    now: datetime,
-    bill_failed: bool,
-) -> Energy:
-    """Of one bill's segments and days, each with `starts_at` and `ends_at`, in order and without gaps."""
-    spanned: dict[str, Any] = {
-        "meter": meter_id,
-        "from": segments[0]["starts_at"],
-        "to": segments[-1]["ends_at"],
-        "now": now,
-    }
+def energy(telemetry: psycopg.Connection, bills: Sequence[Row], *, now: datetime, bill_failed: bool) -> list[Energy]:
+    """Of each bill, by its `meter_id`, `since` and `until` and the columns of its plan."""
     # What is computed between these statements was waiting, or is there: the queue is looked at before.
-    [unfinished] = rows(telemetry, _QUERIES["unfinished"], spanned)
-    found = _spans(telemetry, meter_id, segments)
+    unfinished = _unfinished(telemetry, bills, "meter_id", now)
+    asked = _spans(bills, "meter_id") | {
+        "segments": [bill["starts_at"] for bill in bills],
+        "days": [bill["days"] for bill in bills],
+        "generators": [bill["generators"] for bill in bills],
+    }
+    found = rows(telemetry, _QUERIES["energy"], asked)
     findings = [
-        Finding(reason, spanned["from"], spanned["to"])
-        for reason, there in (("unfinished", unfinished["waiting"]), ("broken", unfinished["failed"]))
-        if there
+        _findings(telemetry, bill, unfinished.get(n), one, now=now, bill_failed=bill_failed)
+        for n, (bill, one) in enumerate(zip(bills, found, strict=True))
     ]
-    if any(one["missing"] for one in found):
-        findings += _missing(telemetry, spanned)
-    failed = [one["failed_at"] for one in found if one["failed"]]
-    if failed and not bill_failed:
-        findings.append(Finding("failed", min(failed), spanned["to"]))
-    gross = [number for number, segment in enumerate(segments) if segment["gross"]]
-    told = _generation(telemetry, meter_id, [segments[number] for number in gross])
-    for number, one in zip(gross, told, strict=True):
-        findings += _contradictions(telemetry, meter_id, segments[number], one)
-        if one["failed"] and not bill_failed:
-            findings.append(Finding("failed", one["failed_at"], one["ends_at"]))
-        found[number] |= {name: one[name] for name in _OF_GENERATION}
-    for generator in sorted({segments[number]["generator_id"] for number in gross}):
-        [waiting] = rows(telemetry, _QUERIES["unfinished"], {**spanned, "meter": generator})
-        if waiting["waiting"]:
-            findings.append(Finding("unfinished", spanned["from"], spanned["to"]))
-    return Energy(
-        [{**dict(segment), **one} for segment, one in zip(segments, found, strict=True)],
-        [{**dict(day), **one} for day, one in zip(days, _spans(telemetry, meter_id, days), strict=True)],
-        findings,
-    )
+    generators = [
+        {**bill, "n": n, "generator_id": generator}
+        for n, (bill, one) in enumerate(zip(bills, found, strict=True))
+        for generator in sorted({segment["generator_id"] for segment in one["gross"] or ()})
+    ]
+    for place, waits in _unfinished(telemetry, generators, "generator_id", now).items():
+        if waits["waiting"]:
+            bill = generators[place]
+            findings[bill["n"]].append(Finding("unfinished", bill["since"], bill["until"]))
+    return [
+        Energy(
+            {name: bill[name] for name in _OF_PLAN} | {name: one[name] for name in (*_OF_SEGMENTS, *_OF_DAYS)},
+            why,
+        )
+        for bill, one, why in zip(bills, found, findings, strict=True)
+    ]
 
 
-def version(telemetry: psycopg.Connection, meter_id: int, span: Row, generated: Sequence[Row]) -> Row:
-    """The one span's `version`, the sum of its quarter-hours', and how many are `missing`; `generated` are those of
-    other meters that are behind it too."""
-    found = _spans(telemetry, meter_id, [span])
-    for one in generated:
-        found += _spans(telemetry, one["meter"], [one])
-    return {name: sum(one[name] for one in found) for name in ("version", "missing")}
+def versions(telemetry: psycopg.Connection, spans: Sequence[Row]) -> list[Row]:
+    """Of each span of a meter, by its `meter_id`, `since` and `until`: `version`, the sum of its quarter-hours', and
+    how many are `missing`."""
+    return rows(telemetry, _QUERIES["version"], _spans(spans, "meter_id")) if spans else []
 
 
-def _generation(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:
+def _spans(spans: Sequence[Row], meter: str) -> dict[str, Any]:
+    return {
+        "meters": [span[meter] for span in spans],
+        "since": [span["since"] for span in spans],
+        "until": [span["until"] for span in spans],
+    }
+
+
+def _unfinished(telemetry: psycopg.Connection, spans: Sequence[Row], meter: str, now: datetime) -> dict[int, Row]:
+    """By their place, those of which something is."""
     if not spans:
-        return []
-    asked = {
-        "meter": meter_id,
-        "starts": [span["starts_at"] for span in spans],
-        "ends": [span["ends_at"] for span in spans],
-        "generators": [span["generator_id"] for span in spans],
-    }
-    return rows(telemetry, _QUERIES["generation"], asked)
+        return {}
+    return {row["n"] - 1: row for row in rows(telemetry, _QUERIES["unfinished"], _spans(spans, meter) | {"now": now})}
 
 
-def _contradictions(telemetry: psycopg.Connection, meter_id: int, segment: Row, told: Row) -> list[Finding]:
-    quarters = (segment["ends_at"] - segment["starts_at"]) / _QUARTER
-    if told["known"] == quarters and not told["contradicted"]:
-        return []
-    asked = {
-        "meter": meter_id,
-        "generator": segment["generator_id"],
-        "from": segment["starts_at"],
-        "to": segment["ends_at"],
-    }
-    return [Finding("generation", gap["from"], gap["to"]) for gap in rows(telemetry, _QUERIES["ungenerated"], asked)]
+def _findings(
+    telemetry: psycopg.Connection, bill: Row, unfinished: Row | None, found: Row, *, now: datetime, bill_failed: bool
+) -> list[Finding]:
+    findings = [
+        Finding(reason, bill["since"], bill["until"])
+        for reason, there in (("unfinished", "waiting"), ("broken", "failed"))
+        if unfinished is not None and unfinished[there]
+    ]
+    if found["missing"]:
+        findings += _missing(telemetry, bill)
+    if found["failed_at"] is not None and not bill_failed:
+        findings.append(Finding("failed", found["failed_at"], bill["until"]))
+    for segment in found["gross"] or ():
+        since, until = (datetime.fromisoformat(segment[name]) for name in ("starts_at", "ends_at"))
+        if segment["doubtful"]:
+            asked = {"meter": bill["meter_id"], "generator": segment["generator_id"], "from": since, "to": until}
+            gaps = rows(telemetry, _QUERIES["ungenerated"], asked)
+            findings += [Finding("generation", gap["from"], gap["to"]) for gap in gaps]
+        if segment["failed_at"] is not None and not bill_failed:
+            findings.append(Finding("failed", datetime.fromisoformat(segment["failed_at"]), until))
+    return findings
 
 
-def _spans(telemetry: psycopg.Connection, meter_id: int, spans: Sequence[Row]) -> list[Row]:
-    ends = {
-        "meter": meter_id,
-        "starts": [span["starts_at"] for span in spans],
-        "ends": [span["ends_at"] for span in spans],
-    }
-    return rows(telemetry, _QUERIES["spans"], ends)
-
-
-def _missing(telemetry: psycopg.Connection, spanned: dict[str, Any]) -> list[Finding]:
-    gaps = rows(telemetry, _QUERIES["missing"], spanned)
+def _missing(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
+    asked = {"meter": bill["meter_id"], "from": bill["since"], "to": bill["until"]}
+    gaps = rows(telemetry, _QUERIES["missing"], asked)
     named = [Finding("missing", gap["from"], gap["to"], _lacks(gap["quarters"])) for gap in gaps[:_GAPS]]
     rest = gaps[_GAPS:]
     if rest:

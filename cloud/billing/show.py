@@ -6,7 +6,7 @@ from decimal import Decimal
 from rich.markup import escape
 from rich.table import Table
 
-from cloud.billing.run import Billed
+from cloud.billing.block import Billed
 from cloud.command import table
 from cloud.operator import Row
 from cloud.printable import printable

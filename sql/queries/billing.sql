@@ -13,67 +13,93 @@ SELECT m.meter_code, m.meter_id FROM meters AS m WHERE m.meter_code = ANY (%(cod
 SELECT billing_enlist(%(month)s, %(meters)s);
 
 -- name: take
--- One of them that nobody else has.
-SELECT t.meter_id, m.meter_code FROM billing_take(%(month)s, %(meters)s, %(begun)s, %(now)s) AS t (meter_id) JOIN meters AS m USING (meter_id);
+-- Some of them that nobody else has.
+SELECT t.meter_id, m.meter_code FROM billing_take(%(month)s, %(meters)s, %(begun)s, %(limit)s, %(now)s) AS t (meter_id) JOIN meters AS m USING (meter_id)
+ORDER BY t.meter_id;
 
 -- name: over
--- When the month is over, and bills of it may be made.
-SELECT coalesce(billing_bound(%(meter)s, (%(month)s::date + INTERVAL '1 month')::date), (%(month)s::date + INTERVAL '1 month') AT TIME ZONE 'UTC')
-       + make_interval(hours => s.wait_h) AS at FROM billing_settings AS s;
+-- When the month is over for each meter, and bills of it may be made.
+WITH month AS (
+    SELECT array_fill((%(month)s::date + INTERVAL '1 month')::date, ARRAY[cardinality(%(meters)s::integer[])]) AS ends
+)
+SELECT b.meter_id, coalesce(b.at, b.day::timestamp AT TIME ZONE 'UTC') + make_interval(hours => s.wait_h) AS at
+FROM month AS m CROSS JOIN LATERAL billing_bounds(%(meters)s, m.ends, m.ends) AS b CROSS JOIN billing_settings AS s;
 
 -- name: parts
--- What bills the month makes, and which there are.
-SELECT p.*, i.invoice_id, i.invoice_number, i.status,
-       EXISTS (SELECT FROM invoices AS o WHERE o.meter_id = %(meter)s AND o.kind = 'invoice' AND o.status NOT IN ('draft', 'cancelled')
+-- What bills the month makes of each meter, and which there are.
+WITH month AS (
+    SELECT array_fill(%(month)s::date, s.size) AS first, array_fill((%(month)s::date + INTERVAL '1 month')::date, s.size) AS ends
+    FROM (SELECT ARRAY[cardinality(%(meters)s::integer[])] AS size) AS s
+)
+SELECT p.meter_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.user_id, p.currency, p.reason, i.invoice_id,
+       EXISTS (SELECT FROM invoices AS o WHERE o.meter_id = p.meter_id AND o.kind = 'invoice' AND o.status NOT IN ('draft', 'cancelled')
                   AND daterange(o.period_start, o.period_end) && daterange(p.first_day, p.end_day)) AS billed
-FROM billing_parts(%(meter)s, %(month)s, (%(month)s::date + INTERVAL '1 month')::date) AS p
-LEFT JOIN invoices AS i ON i.meter_id = %(meter)s AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
+FROM month AS m CROSS JOIN LATERAL billing_parts(%(meters)s, m.first, m.ends) AS p
+LEFT JOIN invoices AS i ON i.meter_id = p.meter_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
      AND i.user_id = p.user_id AND (i.period_start, i.period_end) = (p.first_day, p.end_day)
-ORDER BY p.first_day;
+ORDER BY p.meter_id, p.first_day;
 
 -- name: plan
--- The segments of a bill.
-SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.priced, p.gross, p.generator_id FROM billing_plan(%(meter)s, %(first)s, %(end)s) AS p
-ORDER BY p.starts_at;
+-- Segments and days of bills, as columns in arrays.
+WITH segment AS (
+    SELECT p.bill, array_agg(p.account ORDER BY p.starts_at)::text AS account, array_agg(p.tariff_id ORDER BY p.starts_at)::text AS tariff_id,
+           array_agg(p.starts_at ORDER BY p.starts_at)::text AS starts_at, array_agg(p.ends_at ORDER BY p.starts_at)::text AS ends_at,
+           array_agg(p.generator_id ORDER BY p.starts_at)::text AS generators, min(p.starts_at) AS since, max(p.ends_at) AS until,
+           bool_or(p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL) AS lacks
+    FROM billing_plan(%(meters)s, %(first)s, %(end)s) AS p GROUP BY p.bill
+), day AS (
+    SELECT d.bill, trim_array(array_agg(d.at ORDER BY d.day), 1)::text AS days FROM billing_bounds(%(meters)s, %(first)s, %(end)s) AS d GROUP BY d.bill
+)
+SELECT s.*, d.days FROM segment AS s JOIN day AS d USING (bill) ORDER BY s.bill;
 
--- name: generators
--- Of which of its segments the intervals of another meter are behind it too.
-SELECT p.generator_id AS meter, p.starts_at, p.ends_at FROM billing_plan(%(meter)s, %(first_day)s, %(end_day)s) AS p
-WHERE EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = %(meter)s) AND p.generator_id IS NOT NULL ORDER BY p.starts_at;
-
--- name: days
--- Its days.
-SELECT d.day, d.starts_at, d.ends_at FROM billing_days(%(meter)s, %(first)s, %(end)s) AS d ORDER BY d.day;
+-- name: lacking
+-- Segments of a bill that lack what it takes to price them.
+SELECT p.starts_at, p.ends_at, p.tariff_id, p.priced FROM billing_plan(ARRAY[%(meter)s::integer], ARRAY[%(first)s::date], ARRAY[%(end)s::date]) AS p
+WHERE p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL ORDER BY p.starts_at;
 
 -- name: draft
--- A draft of it.
-SELECT bill_draft(%(meter)s, %(first)s, %(end)s, %(energy)s, %(days)s, %(now)s) AS invoice_id;
+-- Drafts of bills.
+SELECT d.bill, d.invoice_id FROM bills_draft(%(meters)s, %(first)s, %(end)s, %(energy)s, %(now)s) AS d ORDER BY d.bill;
+
+-- name: hold
+-- Nobody else touches what customers have to their credit.
+SELECT credits_lock(%(users)s, %(currencies)s);
 
 -- name: finalise
--- A draft becomes final.
-SELECT bill_finalise(%(invoice)s, %(now)s) AS invoice_number;
+-- Drafts become final.
+SELECT f.invoice_number FROM bills_finalise(%(invoices)s, %(now)s) AS f;
 
 -- name: report
--- What became of a meter.
-SELECT billing_report(%(month)s, %(meter)s, %(state)s, %(findings)s);
+-- What became of meters.
+SELECT billing_report(%(month)s, %(meters)s, %(states)s, %(findings)s);
 
 -- name: made
--- A bill in short.
-SELECT i.invoice_id, i.invoice_number, i.status, i.total_amount, i.currency, i.period_start, i.period_end FROM invoices AS i WHERE i.invoice_id = %(invoice)s;
+-- Bills in short.
+SELECT i.invoice_id, i.invoice_number, i.status, i.total_amount, i.currency, i.period_start, i.period_end FROM invoices AS i WHERE i.invoice_id = ANY (%(invoices)s);
 
 -- name: earlier
 -- Final bills of the months before, with the version of the intervals that they, or their last correction, were made from.
-SELECT i.invoice_id, i.invoice_number, i.period_start AS first_day, i.period_end AS end_day, lower(i.span) AS starts_at, upper(i.span) AS ends_at,
+SELECT i.meter_id, i.invoice_id, i.user_id, i.currency, i.period_start AS first_day, i.period_end AS end_day, lower(i.span) AS starts_at, upper(i.span) AS ends_at,
        coalesce((SELECT c.intervals_version FROM invoice_corrections AS c WHERE c.invoice_id = i.invoice_id ORDER BY c.correction_id DESC LIMIT 1),
-                i.intervals_version) AS version
+                i.intervals_version) AS version,
+       EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated
 FROM invoices AS i CROSS JOIN billing_settings AS s
-WHERE i.meter_id = %(meter)s AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
+WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - make_interval(months => s.recheck_months))::date
-ORDER BY i.period_start;
+ORDER BY i.meter_id, i.period_start;
+
+-- name: generators
+-- Of which segments of bills the intervals of another meter are behind them too.
+SELECT p.bill, p.generator_id, p.starts_at, p.ends_at FROM billing_plan(%(meters)s, %(first)s, %(end)s) AS p
+WHERE p.generator_id IS NOT NULL ORDER BY p.bill, p.starts_at;
 
 -- name: correct
 -- What comes of intervals that changed since.
-SELECT c.outcome, c.invoice_id FROM bill_correct(%(invoice)s, %(energy)s, %(days)s, %(now)s) AS c;
+SELECT c.invoice_id, c.outcome FROM bills_correct(%(invoices)s, %(energy)s, %(now)s) AS c;
+
+-- name: replace
+-- Other bills in place of them.
+SELECT r.invoice_id FROM bills_replace(%(invoices)s, %(energy)s, %(now)s) AS r;
 
 -- name: find
 -- A bill by its number, or a draft by its id.

@@ -11,7 +11,8 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from cloud.billing.run import Billed, Run
+from cloud.billing.block import Billed
+from cloud.billing.run import Run
 from cloud.tariffs.document import Document
 from cloud.tariffs.normal import settled
 
@@ -124,12 +125,12 @@ class World:
         # Worked off.
         self.telemetry.execute("DELETE FROM dirty_intervals")
 
-    def run(self, month: date = MARCH, *meters: str) -> list[Billed]:
+    def run(self, month: date = MARCH, *meters: str, first: int = 1) -> list[Billed]:
         with (
             psycopg.connect(self.domain_dsn, autocommit=True) as domain,
             psycopg.connect(self.telemetry_dsn, autocommit=True) as telemetry,
         ):
-            done = list(Run(domain, telemetry, month=month, meters=meters, clock=lambda: self.now))
+            done = list(Run(domain, telemetry, month=month, meters=meters, clock=lambda: self.now, first=first))
         # The next one is a later one.
         self.now += timedelta(seconds=1)
         return done

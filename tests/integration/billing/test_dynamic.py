@@ -155,7 +155,10 @@ def test_segments_end_where_a_price_does_and_nowhere_else(world: World) -> None:
     world.tariff("load", regional_price=True)
     meter = world.meter(tariff="load")
 
-    plan = world.rows("SELECT starts_at, price_tier FROM billing_plan(%s, %s, %s) ORDER BY 1", meter, MARCH, APRIL)
+    plan = world.rows(
+        "SELECT starts_at, price_tier FROM billing_plan(ARRAY[%s], ARRAY[%s], ARRAY[%s]) ORDER BY 1",
+        *(meter, MARCH, APRIL),
+    )
 
     assert [(one["starts_at"], one["price_tier"]) for one in plan] == [
         (midnight(MARCH), None),
@@ -284,7 +287,8 @@ def test_a_series_of_equal_prices_is_one_segment(world: World) -> None:
     world.tariff("spot", price_series=True)
     _series(world, "spot", midnight(MARCH), midnight(APRIL), ("0.50", None), step=QUARTER)
 
-    assert world.one("SELECT count(*) FROM billing_plan(%s, %s, %s)", world.meter(tariff="spot"), MARCH, APRIL) == 1
+    meter = world.meter(tariff="spot")
+    assert world.one("SELECT count(*) FROM billing_plan(ARRAY[%s], ARRAY[%s], ARRAY[%s])", meter, MARCH, APRIL) == 1
 
 
 def test_a_price_of_a_series_is_put_in_once_and_never_changes(world: World) -> None:

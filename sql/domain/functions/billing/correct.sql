@@ -1,69 +1,111 @@
 -- A bill that is final does not change, whatever its intervals become.
-CREATE OR REPLACE FUNCTION bill_correct(p_invoice_id bigint, p_energy jsonb, p_days jsonb, p_now timestamptz, OUT outcome text, OUT invoice_id bigint)
+CREATE OR REPLACE FUNCTION bills_correct(p_invoices bigint[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (invoice_id bigint, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v_invoice invoices := bill_lock(p_invoice_id);
-    v_version bigint;
-    v_new record;
-    v_billed record;
+    v_wrong record;
+    v_bills record;
 BEGIN
-    IF v_invoice.kind <> 'invoice' OR v_invoice.status IN ('draft', 'cancelled') THEN
-        RAISE EXCEPTION '% is %: there is nothing to correct', coalesce(v_invoice.invoice_number, 'the bill'), v_invoice.status USING ERRCODE = 'SG101';
+    PERFORM FROM invoices i WHERE i.invoice_id = ANY (p_invoices) ORDER BY i.invoice_id FOR UPDATE;
+    SELECT i.invoice_number, i.status INTO v_wrong FROM invoices i WHERE i.invoice_id = ANY (p_invoices) AND (i.kind <> 'invoice' OR i.status IN ('draft', 'cancelled')) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is %: there is nothing to correct', coalesce(v_wrong.invoice_number, 'the bill'), v_wrong.status USING ERRCODE = 'SG101';
     END IF;
-    PERFORM bill_rate(v_invoice.meter_id, v_invoice.user_id, v_invoice.period_start, v_invoice.period_end, p_energy);
-    SELECT sum(s.version)::bigint INTO v_version FROM bill_segments AS s;
-    SELECT coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net, coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax INTO v_new
-      FROM bill_lines() AS l;
-    SELECT coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net, coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax INTO v_billed
-      -- What it says of its own period, without corrections of others, and with its own that were found before.
-      FROM (SELECT l.component, l.amount FROM invoice_line_items l WHERE l.invoice_id = p_invoice_id
-            UNION ALL SELECT 'energy', -c.net_amount FROM invoice_corrections c WHERE c.on_invoice_id = p_invoice_id
-            UNION ALL SELECT 'tax', -c.tax_amount FROM invoice_corrections c WHERE c.on_invoice_id = p_invoice_id
-            UNION ALL SELECT 'energy', c.net_amount FROM invoice_corrections c WHERE c.invoice_id = p_invoice_id
-            UNION ALL SELECT 'tax', c.tax_amount FROM invoice_corrections c WHERE c.invoice_id = p_invoice_id) AS l;
-    IF (v_new.net, v_new.tax) = (v_billed.net, v_billed.tax) THEN
-        outcome := 'same';
-    ELSIF (SELECT s.late_data FROM billing_settings s) = 'adjust'
-          AND EXISTS (SELECT FROM meter_owners o WHERE o.meter_id = v_invoice.meter_id AND o.user_id = v_invoice.user_id AND o.valid @> upper(v_invoice.span)) THEN
-        outcome := 'adjust';
-    ELSE
-        -- Also where nobody gets another bill that could have it.
-        outcome := 'replace';
-        PERFORM bill_credit(p_invoice_id, NULL, 'Readings came after the bill was final', p_now);
-        invoice_id := bill_draft(v_invoice.meter_id, v_invoice.period_start, v_invoice.period_end, p_energy, p_days, p_now);
-        UPDATE billing_work SET state = 'done' WHERE meter_id = v_invoice.meter_id AND month = date_trunc('month', v_invoice.period_start::timestamp)::date;
-        RETURN;
-    END IF;
-    INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
-    VALUES (p_invoice_id, v_version, v_new.net - v_billed.net, v_new.tax - v_billed.tax, p_now);
+    SELECT array_agg(i.meter_id ORDER BY b.n) AS meters, array_agg(i.user_id ORDER BY b.n) AS users, array_agg(i.period_start ORDER BY b.n) AS first,
+           array_agg(i.period_end ORDER BY b.n) AS ends INTO v_bills
+      FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
+    PERFORM bills_open();
+    PERFORM bills_rate(v_bills.meters, v_bills.users, v_bills.first, v_bills.ends, p_energy);
+    RETURN QUERY
+    WITH rated AS (
+        SELECT b.invoice_id, b.n, coalesce(l.net, 0) AS net, coalesce(l.tax, 0) AS tax, s.version
+          FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n)
+          JOIN (SELECT s.bill, sum(s.version)::bigint AS version FROM bill_segments AS s GROUP BY s.bill) AS s ON s.bill = b.n
+          LEFT JOIN (SELECT l.bill, sum(l.amount) FILTER (WHERE l.component <> 'tax') AS net, sum(l.amount) FILTER (WHERE l.component = 'tax') AS tax
+                       FROM bills_lines() AS l GROUP BY l.bill) AS l ON l.bill = b.n
+    ), billed AS (
+        SELECT l.invoice_id, coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net, coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax
+          -- What it says of its own period, without corrections of others, and with its own that were found before.
+          FROM (SELECT l.invoice_id, l.component, l.amount FROM invoice_line_items l WHERE l.invoice_id = ANY (p_invoices)
+                UNION ALL SELECT c.on_invoice_id, x.component, -x.amount
+                            FROM invoice_corrections c CROSS JOIN LATERAL (VALUES ('energy', c.net_amount), ('tax', c.tax_amount)) AS x (component, amount)
+                           WHERE c.on_invoice_id = ANY (p_invoices)
+                UNION ALL SELECT c.invoice_id, x.component, x.amount
+                            FROM invoice_corrections c CROSS JOIN LATERAL (VALUES ('energy', c.net_amount), ('tax', c.tax_amount)) AS x (component, amount)
+                           WHERE c.invoice_id = ANY (p_invoices)) AS l
+         GROUP BY l.invoice_id
+    ), judged AS MATERIALIZED (
+        SELECT r.invoice_id, r.n, r.version, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
+               CASE WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
+                    WHEN s.late_data = 'adjust' AND EXISTS (SELECT FROM meter_owners o WHERE o.meter_id = i.meter_id AND o.user_id = i.user_id AND o.valid @> upper(i.span))
+                    THEN 'adjust'
+                    -- Also where nobody gets another bill that could have it.
+                    ELSE 'replace' END AS outcome
+          FROM rated AS r JOIN invoices i USING (invoice_id) LEFT JOIN billed AS b USING (invoice_id) CROSS JOIN billing_settings s
+    ), kept AS (
+        INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
+        SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome <> 'replace' ORDER BY j.n
+    )
+    SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END
 $$;
-COMMENT ON FUNCTION bill_correct(bigint, jsonb, jsonb, timestamptz) IS 'What comes of intervals that changed after a bill was final: the same amount, adjust (the next bill has the difference) or replace (a credit note, and this draft instead). Raises as bill_draft does';
+COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does. Raises SG101, SG103, SG107';
 
-CREATE OR REPLACE FUNCTION bill_add_corrections(p_invoice_id bigint) RETURNS void
+-- The caller has locked what the customers have to their credit.
+CREATE OR REPLACE FUNCTION bills_replace(p_invoices bigint[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (replaces bigint, invoice_id bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_bills record;
+    v_invoice_id bigint;
+BEGIN
+    SELECT array_agg(i.meter_id ORDER BY b.n) AS meters, array_agg(i.period_start ORDER BY b.n) AS first, array_agg(i.period_end ORDER BY b.n) AS ends INTO v_bills
+      FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
+    FOREACH v_invoice_id IN ARRAY p_invoices LOOP
+        PERFORM bill_credit(v_invoice_id, NULL, 'Readings came after the bill was final', p_now);
+    END LOOP;
+    RETURN QUERY SELECT p_invoices[d.bill], d.invoice_id FROM bills_draft(v_bills.meters, v_bills.first, v_bills.ends, p_energy, p_now) AS d ORDER BY d.bill;
+    UPDATE billing_work AS w SET state = 'done' FROM invoices i
+     WHERE i.invoice_id = ANY (p_invoices) AND w.meter_id = i.meter_id AND w.month = date_trunc('month', i.period_start::timestamp)::date;
+END
+$$;
+COMMENT ON FUNCTION bills_replace(bigint[], jsonb, timestamptz) IS 'Credit notes over bills, and drafts in place of them; raises as bill_credit() and bills_draft() do';
+
+CREATE OR REPLACE FUNCTION bills_add_corrections(p_invoices bigint[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    v_invoice invoices := bill_lock(p_invoice_id);
+    v_added bigint[];
 BEGIN
-    UPDATE invoice_corrections AS c SET on_invoice_id = p_invoice_id FROM invoices AS i
-     WHERE i.invoice_id = c.invoice_id AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
-       AND (i.meter_id, i.user_id, i.currency) = (v_invoice.meter_id, v_invoice.user_id, v_invoice.currency) AND i.period_end <= v_invoice.period_start;
+    PERFORM FROM invoices i WHERE i.invoice_id = ANY (p_invoices) ORDER BY i.invoice_id FOR UPDATE;
+    -- Where several bills could have it, the first one does.
+    WITH added AS (
+        UPDATE invoice_corrections AS c SET on_invoice_id = f.invoice_id
+          FROM (SELECT DISTINCT ON (c.correction_id) c.correction_id, n.invoice_id
+                  FROM invoices AS n
+                  JOIN invoices AS i ON (i.meter_id, i.user_id, i.currency) = (n.meter_id, n.user_id, n.currency) AND i.period_end <= n.period_start
+                  JOIN invoice_corrections AS c ON c.invoice_id = i.invoice_id AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
+                 WHERE n.invoice_id = ANY (p_invoices) ORDER BY c.correction_id, n.invoice_id) AS f
+         WHERE c.correction_id = f.correction_id
+        RETURNING c.on_invoice_id
+    )
+    SELECT array_agg(DISTINCT a.on_invoice_id) INTO v_added FROM added AS a;
     INSERT INTO invoice_line_items (invoice_id, position, component, description, span, quantity, unit, unit_price, amount, intervals_version)
-    SELECT p_invoice_id, (SELECT coalesce(max(l.position), 0) FROM invoice_line_items l WHERE l.invoice_id = p_invoice_id)
-               + row_number() OVER (ORDER BY c.correction_id, x.component), x.component, x.description, i.span, 1, 'bill', x.amount, x.amount, c.intervals_version
+    SELECT c.on_invoice_id, (SELECT coalesce(max(l.position), 0) FROM invoice_line_items l WHERE l.invoice_id = c.on_invoice_id)
+               + row_number() OVER (PARTITION BY c.on_invoice_id ORDER BY c.correction_id, x.component), x.component, x.description, i.span, 1, 'bill', x.amount, x.amount,
+           c.intervals_version
       FROM invoice_corrections AS c
       JOIN invoices AS i USING (invoice_id)
      CROSS JOIN LATERAL (VALUES ('adjustment', 'Correction of ' || i.invoice_number, c.net_amount),
                                 ('tax', 'Tax in the correction of ' || i.invoice_number, c.tax_amount)) AS x (component, description, amount)
-     WHERE c.on_invoice_id = p_invoice_id AND x.amount <> 0;
+     WHERE c.on_invoice_id = ANY (v_added) AND x.amount <> 0;
     UPDATE invoices AS i SET net_amount = s.net, tax_amount = s.tax
-      FROM (SELECT coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net, coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax
-              FROM invoice_line_items l WHERE l.invoice_id = p_invoice_id) AS s
-     WHERE i.invoice_id = p_invoice_id;
+      FROM (SELECT l.invoice_id, coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net,
+                   coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax
+              FROM invoice_line_items l WHERE l.invoice_id = ANY (v_added) GROUP BY l.invoice_id) AS s
+     WHERE i.invoice_id = s.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION bill_add_corrections(bigint) IS 'Lines of a draft for what earlier bills of the same meter and customer turned out to be more or less by';
+COMMENT ON FUNCTION bills_add_corrections(bigint[]) IS 'Lines of drafts for what earlier bills of the same meter and customer turned out to be more or less by';
 
 CREATE OR REPLACE FUNCTION bill_take_back_corrections(p_invoice_id bigint, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -78,4 +120,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION bill_take_back_corrections(bigint, timestamptz) IS 'A bill is taken back whole: so are corrections of it, and those on it wait again';
-GRANT EXECUTE ON FUNCTION bill_correct(bigint, jsonb, jsonb, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION bills_correct(bigint[], jsonb, timestamptz), bills_replace(bigint[], jsonb, timestamptz) TO segs_worker;

@@ -46,7 +46,7 @@ BEGIN
           FROM (VALUES (1, 'adjustment', 'Credit', v_amount - v_tax), (2, 'tax', 'Tax in it', v_tax)) AS l (position, component, description, amount)
          WHERE l.amount <> 0 OR l.position = 1;
     END IF;
-    SELECT n.* INTO v_number FROM bill_number('credit_note') AS n;
+    SELECT n.* INTO v_number FROM bill_numbers('credit_note', 1) AS n;
     UPDATE invoices
        SET net_amount = -(v_amount - v_tax), tax_amount = -v_tax, credited_amount = -v_amount, status = 'final', invoice_number = v_number.number,
            serial_number = v_number.serial, recipient_name = v_invoice.recipient_name, recipient_address = v_invoice.recipient_address,

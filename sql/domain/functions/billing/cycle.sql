@@ -26,8 +26,8 @@ BEGIN
     RETURN QUERY
     SELECT v_meter_id, p.first_day, p.end_day, p.starts_at, p.ends_at, p.timezone, p.user_id, p.currency, minor_digits(p.currency),
            coalesce(p.reason, (SELECT CASE WHEN bool_or(s.tariff_id IS NULL) THEN 'no_tariff' WHEN bool_or(s.gross) THEN 'no_generation' WHEN bool_or(NOT s.priced AND s.starts_at < date_bin(INTERVAL '15 minutes', p_now, '2000-01-01 00:00Z')) THEN 'no_prices' END
-                                 FROM billing_plan(v_meter_id, p.first_day, p.end_day) AS s))
-      FROM billing_parts(v_meter_id, v_month, (v_month + INTERVAL '1 month')::date) AS p
+                                 FROM billing_plan(ARRAY[v_meter_id], ARRAY[p.first_day], ARRAY[p.end_day]) AS s))
+      FROM billing_parts(ARRAY[v_meter_id], ARRAY[v_month], ARRAY[(v_month + INTERVAL '1 month')::date]) AS p
      WHERE p.starts_at <= p_now AND p.ends_at > p_now AND (caller_role() <> 'USER' OR p.user_id = caller_id());
     IF NOT FOUND THEN
         RETURN QUERY SELECT v_meter_id, NULL::date, NULL::date, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::integer, NULL::text, NULL::integer, 'no_place';
@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION billing_cycle_plan(p_meter_code text, p_now timestamp
 RETURNS TABLE (account integer, tariff_id integer, starts_at timestamptz, ends_at timestamptz, period smallint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.period
-      FROM billing_cycle(p_meter_code, p_now) AS c CROSS JOIN LATERAL billing_plan(c.meter_id, c.first_day, c.end_day) AS p
+      FROM billing_cycle(p_meter_code, p_now) AS c CROSS JOIN LATERAL billing_plan(ARRAY[c.meter_id], ARRAY[c.first_day], ARRAY[c.end_day]) AS p
      WHERE c.reason IS NULL ORDER BY p.starts_at
 $$;
 COMMENT ON FUNCTION billing_cycle_plan(text, timestamptz) IS 'The segments of billing_cycle(), as billing_plan() has them; raises SG022';
@@ -59,7 +59,7 @@ BEGIN
     SELECT c.* INTO v_cycle FROM billing_cycle(p_meter_code, p_now) AS c;
     -- What a kWh will cost that has no price yet is what it cost on the average.
     SELECT avg(p.buy_per_kwh) AS buy, avg(p.sell_per_kwh) AS sell INTO v_mean
-      FROM billing_plan(v_cycle.meter_id, v_cycle.first_day, v_cycle.end_day) AS p
+      FROM billing_plan(ARRAY[v_cycle.meter_id], ARRAY[v_cycle.first_day], ARRAY[v_cycle.end_day]) AS p
      CROSS JOIN generate_series(1, (EXTRACT(epoch FROM p.ends_at - p.starts_at) / 900)::integer) AS q WHERE p.priced;
     WITH segment AS (
         SELECT p.account, p.tariff_id, p.starts_at, p.ends_at, p.period, (EXTRACT(epoch FROM p.ends_at - p.starts_at) / 900)::bigint AS quarters,
@@ -76,17 +76,20 @@ BEGIN
                CASE WHEN sum(s.known) OVER same > 0 THEN max(s.peak_wh) OVER same ELSE max(s.peak_wh) OVER () END AS of_peak
           FROM segment AS s WINDOW same AS (PARTITION BY s.period)
     )
-    SELECT jsonb_agg(jsonb_build_object('account', a.account, 'tariff_id', a.tariff_id, 'starts_at', a.starts_at, 'ends_at', a.ends_at,
-               'import_wh', a.import_wh + round(coalesce(f.quarters * a.of_import / a.of_quarters, 0))::bigint,
-               'export_wh', a.export_wh + round(coalesce(f.quarters * a.of_export / a.of_quarters, 0))::bigint,
-               'import_varh', a.import_varh + round(coalesce(f.quarters * a.of_varh / a.of_quarters, 0))::bigint,
-               'peak_wh', coalesce(CASE WHEN f.quarters > 0 THEN greatest(a.peak_wh, a.of_peak) ELSE a.peak_wh END, 0),
-               'quality', coalesce(a.quality, 8), 'version', 1, 'buy_per_kwh', v_mean.buy, 'sell_per_kwh', v_mean.sell, 'estimated', a.estimated OR f.quarters > 0))
+    SELECT jsonb_build_array(jsonb_build_object('account', array_agg(a.account)::text, 'tariff_id', array_agg(a.tariff_id)::text, 'starts_at', array_agg(a.starts_at)::text,
+               'ends_at', array_agg(a.ends_at)::text,
+               'import_wh', array_agg(a.import_wh + round(coalesce(f.quarters * a.of_import / a.of_quarters, 0))::bigint)::text,
+               'export_wh', array_agg(a.export_wh + round(coalesce(f.quarters * a.of_export / a.of_quarters, 0))::bigint)::text,
+               'import_varh', array_agg(a.import_varh + round(coalesce(f.quarters * a.of_varh / a.of_quarters, 0))::bigint)::text,
+               'peak_wh', array_agg(coalesce(CASE WHEN f.quarters > 0 THEN greatest(a.peak_wh, a.of_peak) ELSE a.peak_wh END, 0))::text,
+               'quality', array_agg(coalesce(a.quality, 8))::text, 'version', array_agg(1)::text, 'buy_per_kwh', array_agg(v_mean.buy)::text,
+               'sell_per_kwh', array_agg(v_mean.sell)::text, 'estimated', array_agg(a.estimated OR f.quarters > 0)::text))
       INTO v_energy
       FROM alike AS a CROSS JOIN LATERAL (SELECT CASE WHEN p_projected THEN a.quarters - a.known ELSE 0 END AS quarters) AS f;
-    PERFORM bill_rate(v_cycle.meter_id, v_cycle.user_id, v_cycle.first_day, v_cycle.end_day, v_energy);
+    PERFORM bills_open();
+    PERFORM bills_rate(ARRAY[v_cycle.meter_id], ARRAY[v_cycle.user_id], ARRAY[v_cycle.first_day], ARRAY[v_cycle.end_day], v_energy);
     RETURN QUERY
-    SELECT l.component, l.description, l.period, l.tier, l.quantity, l.unit, l.unit_price, l.amount, l.estimated FROM bill_lines() AS l ORDER BY l.place;
+    SELECT l.component, l.description, l.period, l.tier, l.quantity, l.unit, l.unit_price, l.amount, l.estimated FROM bills_lines() AS l ORDER BY l.place;
 END
 $$;
 COMMENT ON FUNCTION billing_cycle_rate(text, jsonb, boolean, timestamptz) IS 'The lines of the bill that billing_cycle() is of, by the energy of its segments until now; with p_projected what is not known is like what is. Nothing is kept. Raises SG022, SG103, SG107';

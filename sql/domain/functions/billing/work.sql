@@ -17,20 +17,22 @@ END
 $$;
 COMMENT ON FUNCTION billing_enlist(date, integer[]) IS 'Puts meters that a month is to be billed of on the list, all (NULL) or those named; how many are new there';
 
-CREATE OR REPLACE FUNCTION billing_take(p_month date, p_meters integer[], p_begun_at timestamptz, p_now timestamptz) RETURNS integer
+CREATE OR REPLACE FUNCTION billing_take(p_month date, p_meters integer[], p_begun_at timestamptz, p_limit integer, p_now timestamptz) RETURNS SETOF integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     UPDATE billing_work AS w SET tried_at = p_now
-     WHERE (w.month, w.meter_id) = (
-        SELECT x.month, x.meter_id FROM billing_work x
-         WHERE x.month = p_month AND x.state <> 'done' AND (p_meters IS NULL OR x.meter_id = ANY (p_meters)) AND (x.tried_at IS NULL OR x.tried_at < p_begun_at)
-         ORDER BY x.meter_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+      FROM (SELECT x.month, x.meter_id FROM billing_work x
+             WHERE x.month = p_month AND x.state <> 'done' AND (p_meters IS NULL OR x.meter_id = ANY (p_meters)) AND (x.tried_at IS NULL OR x.tried_at < p_begun_at)
+             ORDER BY x.meter_id LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t
+     WHERE (w.month, w.meter_id) = (t.month, t.meter_id)
     RETURNING w.meter_id
 $$;
-COMMENT ON FUNCTION billing_take(date, integer[], timestamptz, timestamptz) IS 'A meter that nobody else is billing and that was not tried since a run began, for this transaction alone; NULL for none';
+COMMENT ON FUNCTION billing_take(date, integer[], timestamptz, integer, timestamptz) IS 'At most p_limit meters that nobody else is billing and that were not tried since a run began, for this transaction alone';
 
-CREATE OR REPLACE FUNCTION billing_report(p_month date, p_meter_id integer, p_state text, p_findings jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION billing_report(p_month date, p_meters integer[], p_states text[], p_findings jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    UPDATE billing_work SET state = p_state, findings = p_findings WHERE month = p_month AND meter_id = p_meter_id
+    UPDATE billing_work AS w SET state = r.state, findings = p_findings -> (r.n::integer - 1)
+      FROM unnest(p_meters, p_states) WITH ORDINALITY AS r (meter_id, state, n) WHERE w.month = p_month AND w.meter_id = r.meter_id
 $$;
-COMMENT ON FUNCTION billing_report(date, integer, text, jsonb) IS 'What became of a meter that was taken';
-GRANT EXECUTE ON FUNCTION billing_enlist(date, integer[]), billing_take(date, integer[], timestamptz, timestamptz), billing_report(date, integer, text, jsonb) TO segs_worker;
+COMMENT ON FUNCTION billing_report(date, integer[], text[], jsonb) IS 'What became of meters that were taken; p_findings has an array for each';
+GRANT EXECUTE ON FUNCTION billing_enlist(date, integer[]), billing_take(date, integer[], timestamptz, integer, timestamptz),
+    billing_report(date, integer[], text[], jsonb) TO segs_worker;

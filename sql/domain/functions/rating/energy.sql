@@ -17,7 +17,9 @@ BEGIN
       JOIN rating_calendar AS c ON c.tariff_id = a.tariff_id AND c.starts_at = i.starts_at
      WHERE c.day >= a.first_day AND c.day < a.end_day
      GROUP BY i.account_id, c.month, c.period, c.demand_period;
-    ANALYZE rating_use;
+    IF rating_many() THEN
+        ANALYZE rating_use;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION rate_use() IS 'Third step of rate(): energy, highest energy of an interval, and dynamic amounts of each account, month and pair of periods';
@@ -51,7 +53,9 @@ BEGIN
     )
     SELECT b.account_id, b.month, b.period, b.kwh, b.bank, b.kwh + b.bank - lag(b.bank, 1, b.opening) OVER w
       FROM banked AS b WINDOW w AS (PARTITION BY b.account_id, b.period, b.net_year ORDER BY b.month);
-    ANALYZE rating_nets;
+    IF rating_many() THEN
+        ANALYZE rating_nets;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION rate_nets() IS 'Fourth step of rate(): net metering''s rest and bank of each account, month and period, and (period NULL) of all';
@@ -60,7 +64,8 @@ CREATE OR REPLACE FUNCTION rate_energy(p_sold boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     -- Tables and not one statement: how many rows there are decides how they are joined.
-    TRUNCATE rating_flow, rating_tiered;
+    DELETE FROM rating_flow;
+    DELETE FROM rating_tiered;
     -- The energy that is priced, of each period, and the month's.
     INSERT INTO rating_flow
     WITH flow AS (
@@ -77,7 +82,9 @@ BEGIN
          GROUP BY u.account_id, u.month, u.period, m.tariff_id, m.days_counted, x.ordered, t.is_volume, t.price_series, n.charged_kwh
     )
     SELECT f.*, sum(f.wh) OVER (PARTITION BY f.account_id, f.month) AS total_wh FROM flow AS f;
-    ANALYZE rating_flow;
+    IF rating_many() THEN
+        ANALYZE rating_flow;
+    END IF;
     INSERT INTO rating_tiered (account_id, month, period, tier, wh)
     WITH shared AS (
         -- By sums of periods: of each tier its share of the month's total, or all of it in the tier that the total is in.
@@ -107,7 +114,9 @@ BEGIN
       JOIN rating_limits AS l ON l.tariff_id = o.tariff_id AND l.month = o.month AND l.days_counted = o.days_counted AND l.period = o.period
                              AND o.after_wh > l.from_wh AND o.before_wh < l.to_wh
      GROUP BY o.account_id, o.month, o.period, l.tier;
-    ANALYZE rating_tiered;
+    IF rating_many() THEN
+        ANALYZE rating_tiered;
+    END IF;
     INSERT INTO rating_lines (account_id, month, component, period, tier, quantity, unit, unit_price, amount, quality, version, first_at, last_at)
     SELECT f.account_id, f.month, x.component, f.period, s.tier, s.wh * 0.001, 'kWh', x.price, s.wh * 0.001 * x.price,
            f.quality, f.version, f.first_at, f.last_at

@@ -1,68 +1,106 @@
--- Rating works on what its caller puts into tables that live as long as the transaction: rows by the million keep their
--- statistics there, nothing is stored, and any number of callers rate at once. rating_open(), fill, rate(), read.
+-- Rating works on what its caller puts into tables that live as long as the connection, and their rows as long as the
+-- transaction: rows by the million keep their statistics there, statements their plans, nothing is stored, and any number of
+-- callers rate at once. rating_open(), fill, rate(), read.
+CREATE OR REPLACE FUNCTION rating_reopen(p_tables text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    v_table text;
+    v_there integer := 0;
+    v_filled boolean;
+BEGIN
+    SELECT count(*) INTO v_there FROM unnest(p_tables) AS t (name) JOIN pg_class c ON c.oid = to_regclass('pg_temp.' || t.name)
+     WHERE c.relowner = current_user::regrole;
+    IF v_there < cardinality(p_tables) THEN
+        -- None, or somebody else's: what they made is trusted with nothing.
+        FOREACH v_table IN ARRAY p_tables LOOP
+            EXECUTE format('DROP TABLE IF EXISTS pg_temp.%I', v_table);
+        END LOOP;
+        RETURN false;
+    END IF;
+    FOREACH v_table IN ARRAY p_tables LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM pg_temp.%I)', v_table) INTO v_filled;
+        IF v_filled THEN
+            EXECUTE format('TRUNCATE pg_temp.%I', v_table);
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION rating_reopen(text[]) IS 'Empties tables of this connection that are the caller''s; false where they are to be made';
+
 CREATE OR REPLACE FUNCTION rating_open() RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    DROP TABLE IF EXISTS pg_temp.rating_tariffs, pg_temp.rating_accounts, pg_temp.rating_intervals, pg_temp.rating_peaks,
-        pg_temp.rating_banks, pg_temp.rating_terms, pg_temp.rating_rates, pg_temp.rating_calendar, pg_temp.rating_months,
-        pg_temp.rating_limits, pg_temp.rating_use, pg_temp.rating_nets, pg_temp.rating_flow, pg_temp.rating_tiered, pg_temp.rating_demand, pg_temp.rating_lines;
+    IF rating_reopen(ARRAY['rating_tariffs', 'rating_accounts', 'rating_intervals', 'rating_peaks', 'rating_banks', 'rating_terms', 'rating_rates', 'rating_calendar',
+                           'rating_months', 'rating_limits', 'rating_use', 'rating_nets', 'rating_flow', 'rating_tiered', 'rating_demand', 'rating_lines']) THEN
+        RETURN;
+    END IF;
     -- What the caller fills. A tariff is a document in normal form.
-    CREATE TEMP TABLE rating_tariffs (tariff_id integer PRIMARY KEY, document jsonb NOT NULL) ON COMMIT DROP;
+    CREATE TEMP TABLE rating_tariffs (tariff_id integer PRIMARY KEY, document jsonb NOT NULL) ON COMMIT DELETE ROWS;
     -- Who is billed, for the local days from first_day to before end_day; without them for those that have intervals.
     CREATE TEMP TABLE rating_accounts (
-        account_id bigint PRIMARY KEY, tariff_id integer NOT NULL, first_day date, end_day date) ON COMMIT DROP;
+        account_id bigint PRIMARY KEY, tariff_id integer NOT NULL, first_day date, end_day date) ON COMMIT DELETE ROWS;
     -- Intervals, or several in a row that fall into the same periods and have the same price: then ends_at says where
     -- they end and peak_wh what the highest of them has, per interval or quarter-hour, whichever is longer.
     CREATE TEMP TABLE rating_intervals (
         account_id bigint NOT NULL, starts_at timestamptz NOT NULL, ends_at timestamptz,
         import_wh numeric NOT NULL, export_wh numeric NOT NULL DEFAULT 0, gross_load_wh numeric, pv_gen_wh numeric,
         import_varh numeric, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint, peak_wh numeric,
-        quality smallint, version bigint) ON COMMIT DROP;
+        quality smallint, version bigint) ON COMMIT DELETE ROWS;
     -- The months before the first one, 1 being the last of them, where a ratchet looks back.
     CREATE TEMP TABLE rating_peaks (account_id bigint, months_before integer, peak_kw numeric NOT NULL,
-        PRIMARY KEY (account_id, months_before)) ON COMMIT DROP;
+        PRIMARY KEY (account_id, months_before)) ON COMMIT DELETE ROWS;
     -- What net metering had banked before the first month: of a period, or of all (NULL).
     CREATE TEMP TABLE rating_banks (account_id bigint NOT NULL, period smallint, kwh numeric NOT NULL,
-        UNIQUE NULLS NOT DISTINCT (account_id, period)) ON COMMIT DROP;
+        UNIQUE NULLS NOT DISTINCT (account_id, period)) ON COMMIT DELETE ROWS;
     -- What rate() makes of it.
     CREATE TEMP TABLE rating_terms (
         tariff_id integer PRIMARY KEY, timezone text, interval_s integer, demand_s integer, digits integer, rounding text,
         prorated boolean, rule text, price_series boolean, regional boolean, is_volume boolean, buy_ordered boolean, sell_ordered boolean,
         credit_month integer, yearend_sell_rate numeric, fixed numeric, fixed_unit text, minimum numeric, minimum_unit text,
         ratchet numeric, lookback integer, lookback_months integer[], flat_periods integer[], baseline_kwh numeric[],
-        baseline_credit numeric, document jsonb) ON COMMIT DROP;
+        baseline_credit numeric, document jsonb) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_rates (
         tariff_id integer, component text, period smallint, tier smallint, tier_min numeric, tier_max numeric, unit text,
-        price numeric, sell numeric) ON COMMIT DROP;
+        price numeric, sell numeric) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_calendar (
-        tariff_id integer, starts_at timestamptz, month date, day date, period smallint, demand_period smallint) ON COMMIT DROP;
+        tariff_id integer, starts_at timestamptz, month date, day date, period smallint, demand_period smallint) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_limits (
         tariff_id integer, month date, days_counted integer, period smallint, tier smallint, from_wh numeric, to_wh numeric,
-        price numeric, sell numeric) ON COMMIT DROP;
+        price numeric, sell numeric) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_use (
         account_id bigint, month date, period smallint, demand_period smallint, import_wh numeric, export_wh numeric,
         bought_wh numeric, sold_wh numeric, bought_amount numeric, sold_amount numeric, import_varh numeric, peak_wh numeric,
-        quality_rank integer, version numeric, first_at timestamptz, last_at timestamptz) ON COMMIT DROP;
+        quality_rank integer, version numeric, first_at timestamptz, last_at timestamptz) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_nets (
-        account_id bigint, month date, period smallint, net_kwh numeric, bank_kwh numeric, charged_kwh numeric) ON COMMIT DROP;
+        account_id bigint, month date, period smallint, net_kwh numeric, bank_kwh numeric, charged_kwh numeric) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_flow (
         account_id bigint, month date, period smallint, tariff_id integer, days_counted integer, ordered boolean, is_volume boolean,
         price_series boolean, wh numeric, dynamic numeric, quality smallint, version numeric, first_at timestamptz,
-        last_at timestamptz, total_wh numeric) ON COMMIT DROP;
-    CREATE TEMP TABLE rating_tiered (account_id bigint, month date, period smallint, tier smallint, wh numeric) ON COMMIT DROP;
+        last_at timestamptz, total_wh numeric) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE rating_tiered (account_id bigint, month date, period smallint, tier smallint, wh numeric) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_demand (
-        account_id bigint, month date, demand_period smallint, peak_kw numeric) ON COMMIT DROP;
+        account_id bigint, month date, demand_period smallint, peak_kw numeric) ON COMMIT DELETE ROWS;
     -- The answer: a row per bill, and a row per line of it. Credits are negative. amount is unrounded; billed is what the
     -- line adds to the bill, which is rounded only where the tariff rounds lines.
     CREATE TEMP TABLE rating_months (
         account_id bigint, tariff_id integer, month date, days_in_month integer, days_billed integer, days_counted integer,
         import_kwh numeric, export_kwh numeric, peak_kw numeric, billing_demand_kw numeric, bill numeric, bill_unrounded numeric,
-        PRIMARY KEY (account_id, month)) ON COMMIT DROP;
+        PRIMARY KEY (account_id, month)) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE rating_lines (
         account_id bigint, month date, component text, period smallint, tier smallint, label text, quantity numeric, unit text,
         unit_price numeric, amount numeric, billed numeric, quality smallint, version numeric, first_at timestamptz,
-        last_at timestamptz) ON COMMIT DROP;
+        last_at timestamptz) ON COMMIT DELETE ROWS;
 END
 $$;
-COMMENT ON FUNCTION rating_open() IS 'Makes the tables that rating works on: fill rating_tariffs, rating_accounts, rating_intervals, and rating_peaks and rating_banks where they matter; then rate()';
-GRANT EXECUTE ON FUNCTION rating_open() TO segs_worker;
+COMMENT ON FUNCTION rating_open() IS 'Makes the tables that rating works on, or empties them: fill rating_tariffs, rating_accounts, rating_intervals, and rating_peaks and rating_banks where they matter; then rate()';
+
+-- A few rows are joined well without statistics, whose making would cost more, and all plans with it.
+CREATE OR REPLACE FUNCTION rating_many() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM rating_intervals OFFSET 1000);
+END
+$$;
+COMMENT ON FUNCTION rating_many() IS 'Whether there is enough to rate that the planner had better know how much';
+GRANT EXECUTE ON FUNCTION rating_reopen(text[]), rating_open(), rating_many() TO segs_worker;

@@ -14,42 +14,64 @@ COMMENT ON FUNCTION tariff_rates(jsonb) IS 'The rate structures of a document in
 
 CREATE OR REPLACE FUNCTION tariff_calendar(p_document jsonb, p_at timestamptz[])
 RETURNS TABLE (at timestamptz, day date, period smallint, demand_period smallint)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    -- What the document says is read once, and not for each instant.
+    v_timezone CONSTANT text := p_document ->> 'timezone';
+    v_holidays CONSTANT jsonb := p_document -> 'holidays';
+    v_demand_holidays CONSTANT boolean := p_document ->> 'demand_holidays';
+BEGIN
+    RETURN QUERY
     WITH schedule AS MATERIALIZED (
         SELECT k.demand, k.weekend, m.n AS month, h.n - 1 AS hour, h.period::smallint AS period
           FROM (VALUES (false, false, 'energyweekdayschedule'), (false, true, 'energyweekendschedule'),
                        (true, false, 'demandweekdayschedule'), (true, true, 'demandweekendschedule')) AS k (demand, weekend, key)
          CROSS JOIN LATERAL jsonb_array_elements(p_document -> k.key) WITH ORDINALITY AS m (hours, n)
          CROSS JOIN LATERAL jsonb_array_elements_text(m.hours) WITH ORDINALITY AS h (period, n)
-    ), moment AS (
-        SELECT a.at, a.at AT TIME ZONE (p_document ->> 'timezone') AS local FROM unnest(p_at) AS a (at)
-    ), kind AS (
-        SELECT m.at, m.local, EXTRACT(isodow FROM m.local) >= 6 AS weekend,
-               (p_document -> 'holidays') ? to_char(m.local, 'YYYY-MM-DD') AS holiday
+    ), moment AS MATERIALIZED (
+        SELECT a.at, a.at AT TIME ZONE v_timezone AS local FROM unnest(p_at) AS a (at)
+    ), kind AS MATERIALIZED (
+        SELECT m.at, m.local, EXTRACT(month FROM m.local)::bigint AS month, EXTRACT(hour FROM m.local)::bigint AS hour, EXTRACT(isodow FROM m.local) >= 6 AS weekend,
+               v_holidays ? to_char(m.local, 'YYYY-MM-DD') AS holiday
           FROM moment AS m
     )
     SELECT k.at, k.local::date, e.period, d.period
       FROM kind AS k
       JOIN schedule AS e ON NOT e.demand AND e.weekend = (k.weekend OR k.holiday)
-                        AND e.month = EXTRACT(month FROM k.local) AND e.hour = EXTRACT(hour FROM k.local)
-      LEFT JOIN schedule AS d ON d.demand AND d.weekend = (k.weekend OR k.holiday AND (p_document ->> 'demand_holidays')::boolean)
-                        AND d.month = EXTRACT(month FROM k.local) AND d.hour = EXTRACT(hour FROM k.local);
+                        AND e.month = k.month AND e.hour = k.hour
+      LEFT JOIN schedule AS d ON d.demand AND d.weekend = (k.weekend OR k.holiday AND v_demand_holidays)
+                        AND d.month = k.month AND d.hour = k.hour;
+END
 $$;
 COMMENT ON FUNCTION tariff_calendar(jsonb, timestamptz[]) IS 'Local day, energy period and demand period of instants, by a document in normal form; demand_period NULL where the document has none';
 
 CREATE OR REPLACE FUNCTION tariff_segments(p_document jsonb, p_from timestamptz, p_to timestamptz)
 RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, month date, period smallint, demand_period smallint)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    -- What the document says is read once, and not for each instant.
+    v_timezone CONSTANT text := p_document ->> 'timezone';
+BEGIN
+    RETURN QUERY
     WITH quarter AS (
-        SELECT c.at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
-          FROM tariff_calendar(p_document, (SELECT array_agg(q) FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q)) AS c
+        SELECT q.at, date_trunc('hour', q.at AT TIME ZONE v_timezone) AS hour
+          FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
+    ), hour AS (
+        -- Nothing changes within a local hour.
+        SELECT q.at FROM (SELECT q.at, q.hour IS DISTINCT FROM lag(q.hour) OVER (ORDER BY q.at) AS begins FROM quarter AS q) AS q WHERE q.begins
+    ), kind AS (
+        SELECT c.at, lead(c.at, 1, p_to) OVER (ORDER BY c.at) AS ends_at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
+          FROM tariff_calendar(p_document, (SELECT array_agg(h.at) FROM hour AS h)) AS c
     ), run AS (
-        SELECT q.*, row_number() OVER (ORDER BY q.at)
-                    - row_number() OVER (PARTITION BY q.month, q.period, q.demand_period ORDER BY q.at) AS island
-          FROM quarter AS q
+        SELECT k.*, row_number() OVER (ORDER BY k.at)
+                    - row_number() OVER (PARTITION BY k.month, k.period, k.demand_period ORDER BY k.at) AS island
+          FROM kind AS k
     )
-    SELECT min(r.at), least(max(r.at) + INTERVAL '15 minutes', p_to), r.month, r.period, r.demand_period
+    SELECT min(r.at), max(r.ends_at), r.month, r.period, r.demand_period
       FROM run AS r GROUP BY r.month, r.period, r.demand_period, r.island ORDER BY 1;
+END
 $$;
 COMMENT ON FUNCTION tariff_segments(jsonb, timestamptz, timestamptz) IS 'The spans of a time in which neither month nor period changes, by a document in normal form: of each, energy and peak are enough to rate it';
 GRANT EXECUTE ON FUNCTION tariff_rates(jsonb), tariff_calendar(jsonb, timestamptz[]), tariff_segments(jsonb, timestamptz, timestamptz) TO segs_worker, segs_api;

@@ -29,7 +29,9 @@ BEGIN
         SELECT max(p.tiers) AS tiers, max(p.sells) AS sells
           FROM (SELECT count(*) AS tiers, count(DISTINCT coalesce(r.sell, 0)) AS sells FROM rating_rates AS r
                  WHERE r.tariff_id = t.tariff_id AND r.component = 'energy' GROUP BY r.period) AS p) AS r;
-    ANALYZE rating_terms, rating_rates, rating_accounts, rating_intervals;
+    IF rating_many() THEN
+        ANALYZE rating_terms, rating_rates, rating_accounts, rating_intervals;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION rate_terms() IS 'First step of rate(): the documents of rating_tariffs as rows';
@@ -70,7 +72,9 @@ BEGIN
         SELECT CASE WHEN r.unit = 'kWh daily' THEN 1000 * m.days_counted WHEN m.days_counted = m.days_in_month THEN 1000
                     ELSE ratio(1000 * m.days_counted, m.days_in_month) END AS scale) AS s
      CROSS JOIN LATERAL (SELECT r.tier_min * s.scale AS from_wh, r.tier_max * s.scale AS to_wh) AS x;
-    ANALYZE rating_calendar, rating_months, rating_limits;
+    IF rating_many() THEN
+        ANALYZE rating_calendar, rating_months, rating_limits;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION rate_calendar() IS 'Second step of rate(): the month and the periods of each instant, the days and the tier limits of each month';

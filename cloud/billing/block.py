@@ -1,0 +1,273 @@
+"""Meters that are billed together: one statement does for all of them what would cost most of its time for one."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+import psycopg
+
+from cloud.billing.energy import document, energy, versions
+from cloud.billing.finding import Finding
+from cloud.db.errors import DomainError, domain_error
+from cloud.db.queries import Queries
+from cloud.instant import written
+from cloud.operator import Row, rows
+
+_QUERIES = Queries("billing")
+_MOST = 10
+"""Of what lacks a price, so many spans are named."""
+_Asked = TypeVar("_Asked")
+_Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What became of a meter: `state` is done, drafted or blocked; `bills` are those that were made now."""
+
+    meter: str
+    state: str
+    bills: list[Row] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A bill that is to be made, or to be looked at again: `row` has its meter, days and plan."""
+
+    row: Row
+    bills: list[Row] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        return self.row["starts_at"], self.row["ends_at"]
+
+
+class Block:
+    """The `month` of `meters` (rows of meter_id and meter_code), in the transaction that is open on `domain`."""
+
+    def __init__(
+        self,
+        domain: psycopg.Connection,
+        telemetry: psycopg.Connection,
+        *,
+        month: date,
+        meters: Sequence[Row],
+        now: datetime,
+    ) -> None:
+        self._domain, self._telemetry = domain, telemetry
+        self._month, self._meters, self._now = month, meters, now
+        [self._settings] = rows(domain, _QUERIES["settings"])
+
+    def bill(self) -> list[Billed]:
+        """Each meter, in order. Raises psycopg.Error where a database fails, and refuses no block for one meter."""
+        asked: dict[str, Any] = {"meters": [meter["meter_id"] for meter in self._meters], "month": self._month}
+        over = {row["meter_id"]: row["at"] for row in rows(self._domain, _QUERIES["over"], asked)}
+        asked["meters"] = [meter for meter in asked["meters"] if over[meter] <= self._now]
+        parts: dict[int, list[_Part]] = defaultdict(list)
+        if asked["meters"]:
+            for row in rows(self._domain, _QUERIES["parts"], asked):
+                parts[row["meter_id"]].append(_Part(row))
+        again = self._correct(asked, [part for of_meter in parts.values() for part in of_meter])
+        self._make(parts)
+        return [
+            self._billed(
+                meter["meter_code"], over[meter["meter_id"]], again[meter["meter_id"]], parts[meter["meter_id"]]
+            )
+            for meter in self._meters
+        ]
+
+    def _billed(self, code: str, over: datetime, again: list[Row], parts: Sequence[_Part]) -> Billed:
+        if over > self._now:
+            return Billed(code, "blocked", findings=[Finding("not_over", text=f"it is billed from {written(over)} on")])
+        bills = again + [bill for part in parts for bill in part.bills]
+        findings = [finding for part in parts for finding in part.findings]
+        state = "blocked" if findings else "drafted" if any(bill["status"] == "draft" for bill in bills) else "done"
+        return Billed(code, state, bills, findings)
+
+    def _make(self, parts: dict[int, list[_Part]]) -> None:
+        """The bills that are not there yet."""
+        rounds: dict[int, list[_Part]] = defaultdict(list)
+        for of_meter in parts.values():
+            wanted = [part for part in of_meter if part.row["invoice_id"] is None]
+            for part in wanted:
+                if part.row["reason"] is not None or part.row["billed"]:
+                    part.findings.append(Finding(part.row["reason"] or "overlaps", *part.span))
+            # A meter's later bill may go on with what its earlier one has banked.
+            for n, part in enumerate(part for part in wanted if not part.findings):
+                rounds[n].append(part)
+        if len(rounds) > 1:
+            self._hold([part.row for of_round in rounds.values() for part in of_round])
+        for _, of_round in sorted(rounds.items()):
+            self._draft(of_round)
+
+    def _draft(self, parts: Sequence[_Part]) -> None:
+        drafted: list[tuple[_Part, int]] = []
+        for part, invoice in self._apart(self._known(parts), self._drafts):
+            if isinstance(invoice, DomainError):
+                part.findings.append(_refused(invoice, *part.span))
+            else:
+                drafted.append((part, invoice))
+        if self._settings["finalise"] == "auto":
+            for (part, _), number in self._apart(drafted, lambda some: self._finalise([id for _, id in some])):
+                if isinstance(number, DomainError):
+                    part.findings.append(_refused(number, *part.span))
+        made = self._made([invoice for _, invoice in drafted])
+        for part, invoice in drafted:
+            part.bills.append(made[invoice])
+
+    def _known(self, parts: Sequence[_Part]) -> list[_Part]:
+        """Those that have a plan and all of their energy; of the others it is found why not."""
+        planned = []
+        for part, plan in self._apart(parts, self._plans):
+            if isinstance(plan, DomainError):
+                part.findings.append(_refused(plan, *part.span))
+                continue
+            # Of the bill itself starts_at and ends_at are instants, of its plan they are columns.
+            part.row = part.row | {"plan": plan}
+            if plan["lacks"]:
+                part.findings += self._lacking(part)
+            else:
+                planned.append(part)
+        asked = [{**part.row["plan"], "meter_id": part.row["meter_id"]} for part in planned]
+        found = (
+            energy(self._telemetry, asked, now=self._now, bill_failed=self._settings["bill_failed"]) if asked else []
+        )
+        for part, one in zip(planned, found, strict=True):
+            part.findings += one.findings
+            part.row = part.row | {"energy": one}
+        return [part for part in planned if not part.findings]
+
+    def _lacking(self, part: _Part) -> list[Finding]:
+        spans = rows(self._domain, _QUERIES["lacking"], _one(part))
+        if unpriced := [span for span in spans if span["tariff_id"] is None]:
+            return [Finding("no_tariff", span["starts_at"], span["ends_at"]) for span in unpriced]
+        if unpriced := [span for span in spans if not span["priced"]]:
+            return [Finding("no_prices", span["starts_at"], span["ends_at"]) for span in unpriced[:_MOST]]
+        return [Finding("no_generation", span["starts_at"], span["ends_at"]) for span in spans[:_MOST]]
+
+    def _correct(self, asked: dict[str, Any], parts: Sequence[_Part]) -> dict[int, list[Row]]:
+        """Looks at what was billed in the months before; the bills that stand in for such as had to go, by meter."""
+        changed = self._known([_Part(bill) for bill in self._changed(asked)])
+        # What is refused is looked at again by the next run.
+        outcomes = [
+            (part, outcome)
+            for part, outcome in self._apart(changed, self._judge)
+            if not isinstance(outcome, DomainError)
+        ]
+        replaced = [part for part, outcome in outcomes if outcome == "replace"]
+        if replaced:
+            self._hold([part.row for part in (*replaced, *parts)])
+        standing = [
+            (part, invoice)
+            for part, invoice in self._apart(replaced, self._replace)
+            if not isinstance(invoice, DomainError)
+        ]
+        made = self._made([invoice for _, invoice in standing])
+        again: dict[int, list[Row]] = defaultdict(list)
+        for part, invoice in standing:
+            again[part.row["meter_id"]].append(made[invoice])
+        return again
+
+    def _changed(self, asked: dict[str, Any]) -> list[Row]:
+        bills = rows(self._domain, _QUERIES["earlier"], asked)
+        spans = [
+            {**bill, "since": bill["starts_at"], "until": bill["ends_at"], "bill": n} for n, bill in enumerate(bills)
+        ]
+        generated = [(n, _Part(bill)) for n, bill in enumerate(bills) if bill["generated"]]
+        if generated:
+            found = rows(self._domain, _QUERIES["generators"], _many([part for _, part in generated]))
+            spans += [
+                {
+                    "meter_id": row["generator_id"],
+                    "since": row["starts_at"],
+                    "until": row["ends_at"],
+                    "bill": generated[row["bill"] - 1][0],
+                }
+                for row in found
+            ]
+        now, missing = [0] * len(bills), [0] * len(bills)
+        for span, one in zip(spans, versions(self._telemetry, spans), strict=True):
+            now[span["bill"]] += one["version"]
+            missing[span["bill"]] += one["missing"]
+        # What retention has dropped is no change, and what is not all there yet will be.
+        return [bill for n, bill in enumerate(bills) if not missing[n] and now[n] != bill["version"]]
+
+    def _apart(
+        self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]
+    ) -> Iterator[tuple[_Asked, _Done | DomainError]]:
+        """Does `act` for all at once; where the database refuses that, for each half, until one is refused alone."""
+        if not asked:
+            return
+        try:
+            with self._domain.transaction():
+                done = act(asked)
+        except psycopg.Error as error:
+            refusal = domain_error(error)
+            if refusal is None:
+                raise
+            if len(asked) == 1:
+                yield asked[0], refusal
+                return
+            half = len(asked) // 2
+            yield from self._apart(asked[:half], act)
+            yield from self._apart(asked[half:], act)
+            return
+        yield from zip(asked, done, strict=True)
+
+    def _plans(self, parts: Sequence[_Part]) -> list[Row]:
+        return rows(self._domain, _QUERIES["plan"], _many(parts))
+
+    def _drafts(self, parts: Sequence[_Part]) -> list[int]:
+        asked = {**_many(parts), "energy": document([part.row["energy"] for part in parts]), "now": self._now}
+        return [row["invoice_id"] for row in rows(self._domain, _QUERIES["draft"], asked)]
+
+    def _judge(self, parts: Sequence[_Part]) -> list[str]:
+        return [row["outcome"] for row in rows(self._domain, _QUERIES["correct"], self._again(parts))]
+
+    def _replace(self, parts: Sequence[_Part]) -> list[int]:
+        invoices = [row["invoice_id"] for row in rows(self._domain, _QUERIES["replace"], self._again(parts))]
+        if self._settings["finalise"] == "auto":
+            self._finalise(invoices)
+        return invoices
+
+    def _again(self, parts: Sequence[_Part]) -> dict[str, Any]:
+        return {
+            "invoices": [part.row["invoice_id"] for part in parts],
+            "energy": document([part.row["energy"] for part in parts]),
+            "now": self._now,
+        }
+
+    def _finalise(self, invoices: Sequence[int]) -> list[str]:
+        found = rows(self._domain, _QUERIES["finalise"], {"invoices": list(invoices), "now": self._now})
+        return [row["invoice_number"] for row in found]
+
+    def _hold(self, bills: Sequence[Row]) -> None:
+        """Whoever has taken a number waits for no customer any more."""
+        whose = [(bill["user_id"], bill["currency"]) for bill in bills if bill["user_id"] and bill["currency"]]
+        self._domain.execute(
+            _QUERIES["hold"], {"users": [user for user, _ in whose], "currencies": [currency for _, currency in whose]}
+        )
+
+    def _made(self, invoices: Sequence[int]) -> dict[int, Row]:
+        if not invoices:
+            return {}
+        return {row["invoice_id"]: row for row in rows(self._domain, _QUERIES["made"], {"invoices": list(invoices)})}
+
+
+def _one(part: _Part) -> dict[str, Any]:
+    return {"meter": part.row["meter_id"], "first": part.row["first_day"], "end": part.row["end_day"]}
+
+
+def _many(parts: Sequence[_Part]) -> dict[str, Any]:
+    return {
+        "meters": [part.row["meter_id"] for part in parts],
+        "first": [part.row["first_day"] for part in parts],
+        "end": [part.row["end_day"] for part in parts],
+    }
+
+
+def _refused(refusal: DomainError, since: datetime, until: datetime) -> Finding:
+    return Finding("refused", since, until, str(refusal))
