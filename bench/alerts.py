@@ -10,14 +10,13 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
+from bench.cluster import both
 from bench.result import Result
-from cloud.schema.apply import apply
 from cloud.workers.alerts import Alerts
 from local.servers import PostgresServer
 
 _FIRST = datetime(2026, 6, 10, 12, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
-_SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": "0"}
 _PEOPLE = """
 INSERT INTO regions (region, name, timezone, capacity_w)
 SELECT 'r' || n, 'Region ' || n, 'UTC', 1e9 FROM generate_series(0, 9) AS n;
@@ -104,19 +103,11 @@ async def _connected(dsn: str) -> AsyncIterator[psycopg.AsyncConnection]:
 
 @contextmanager
 def _stored(folder: Path, meters: int) -> Iterator[PostgresServer]:
-    folder.chmod(0o755)
     asked = {"meters": meters, "from": _FIRST, "to": _FIRST + 14 * _MINUTE, "at": _FIRST}
-    with PostgresServer(data_dir=folder / "pg", settings=_SETTINGS, bound_to_parent=True) as server:
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            for name in ("domain", "telemetry"):
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        apply(server.dsn("domain"), "domain")
-        apply(server.dsn("telemetry"), "telemetry")
-        for name, statements in (("domain", _PEOPLE + _METERS), ("telemetry", _DEVICES + _MINUTES + ";" + _READINGS)):
-            with (
-                psycopg.connect(server.dsn(name), autocommit=True) as connection,
-                psycopg.ClientCursor(connection) as cursor,
-            ):
-                cursor.execute(statements.encode(), asked)
+    statements = {"domain": _PEOPLE + _METERS, "telemetry": f"{_DEVICES}{_MINUTES};{_READINGS}"}
+    with both(folder) as server:
+        for name, text in statements.items():
+            with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+                psycopg.ClientCursor(connection).execute(text.encode(), asked)
                 connection.execute("VACUUM ANALYZE")
         yield server

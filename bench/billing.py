@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
+from bench.cluster import both
 from bench.result import Result
 from cloud.billing.run import Run
-from cloud.schema.apply import apply
 from cloud.tariffs.load import validate
 from cloud.tariffs.normal import settled
 from local.servers import PostgresServer
@@ -24,7 +24,6 @@ _ZONE, _QUARTERS = "Europe/Berlin", 30 * 96
 _NOW = datetime(2026, 7, 3, 12, tzinfo=UTC)
 _ALONE = 200
 """Meters that are billed one by one, before the others: enough for a 99th percentile."""
-_SETTINGS = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": "1"}
 _FROM = "(TIMESTAMP '2026-06-01' AT TIME ZONE 'Europe/Berlin')"
 # Two prices by the hour of weekdays, a fixed charge and a tax: what most households have.
 _DOCUMENT = {
@@ -124,13 +123,7 @@ def _require_all(domain: psycopg.Connection, telemetry: psycopg.Connection, mete
 
 @contextmanager
 def _stored(folder: Path, meters: int) -> Iterator[PostgresServer]:
-    folder.chmod(0o755)
-    with PostgresServer(data_dir=folder / "pg", settings=_SETTINGS, bound_to_parent=True) as server:
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            for name in ("domain", "telemetry"):
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        apply(server.dsn("domain"), "domain")
-        apply(server.dsn("telemetry"), "telemetry")
+    with both(folder, helpers=1) as server:
         with psycopg.connect(server.dsn("domain"), autocommit=True) as domain:
             domain.execute(_REGISTRY.format(meters=meters).encode())
             document = json.dumps(settled(validate(_DOCUMENT)))

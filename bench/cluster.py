@@ -70,3 +70,17 @@ def _leave_alone(connection: psycopg.Connection, name: str) -> None:
     """Nobody may be connected to what is cloned, TimescaleDB's scheduler included."""
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
     connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+@contextmanager
+def both(folder: Path, *, helpers: int = 0) -> Iterator[PostgresServer]:
+    """A server with the databases `domain` and `telemetry`, empty; `helpers` processes may help one that asks much."""
+    folder.chmod(0o755)
+    settings = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": str(helpers)}
+    with PostgresServer(data_dir=folder / "pg", settings=settings, bound_to_parent=True) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            for name in ("domain", "telemetry"):
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        apply(server.dsn("domain"), "domain")
+        apply(server.dsn("telemetry"), "telemetry")
+        yield server
