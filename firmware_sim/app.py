@@ -15,7 +15,6 @@ from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.errors import EndpointError, MissingLibrary, SimulatorError
 from firmware_sim.faults.control import Control, Target
 from firmware_sim.faults.faults import Faults
-from firmware_sim.faults.fit import refusal
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.fleet import ENERGY_INTERVAL_S, Fleet, ModbusMeterSpec, ModbusSpec, MqttMeterSpec, MqttSpec, TlsSpec
 from firmware_sim.journal import Journal
@@ -132,9 +131,8 @@ class _Field:
         for fault in meter.fault:
             to = of_endpoint if KINDS[fault.kind].scope == "endpoint" else faults
             to.add(fault, start_us=self._start_us)
-        self.targets[meter.name] = Target(
-            meter=faults, endpoint=of_endpoint, refuses=partial(refusal, transport=spec.transport)
-        )
+        refuses = partial(meter.refusal, transport=spec.transport)
+        self.targets[meter.name] = Target(meter=faults, endpoint=of_endpoint, refuses=refuses)
         simulated = Meter(
             seed=self._seed,
             name=meter.name,
@@ -180,7 +178,7 @@ class _Field:
         faults, dialect = self._faults(spec.name), MQTT_DIALECTS[spec.model]()
         for fault in spec.fault:
             faults.add(fault, start_us=self._start_us)
-        self.targets[spec.name] = Target(meter=faults, endpoint=None, refuses=partial(refusal, transport="mqtt"))
+        self.targets[spec.name] = Target(meter=faults, endpoint=None, refuses=partial(spec.refusal, transport="mqtt"))
         meter = Meter(
             seed=self._seed,
             name=spec.name,

@@ -98,7 +98,7 @@ def replay(
 
 @_app.command()
 def fault(
-    meter: Annotated[str, typer.Argument(help="name of the meter in the fleet file")],
+    meter: Annotated[str, typer.Argument(help="name of the meter in the fleet file, or a pattern: 'site-1.*'")],
     kind: Annotated[str, typer.Argument(help="one of segs-sim faults, or none: end all faults of the meter")],
     control: Annotated[Path, typer.Option(help="the socket that segs-sim run --control listens on")],
     lasts: Annotated[str | None, typer.Option("--for", help="10s, 500ms, 2m; for ever unless told")] = None,

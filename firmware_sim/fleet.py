@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from firmware_sim import dialects
 from firmware_sim.dialects import MQTT_DIALECTS
 from firmware_sim.errors import FleetError
-from firmware_sim.faults.fit import Transport, refusal
+from firmware_sim.faults.fit import Transport, lacking, refusal
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
 from firmware_sim.models import MODBUS_MODELS, SINGLE_PHASE
@@ -33,6 +34,7 @@ class _MeterSpec(_Strict):
     """
 
     name: str
+    model: str
     peak_w: _Watts = 6000
     pv_peak_w: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     utc_offset_h: Annotated[float, Field(ge=-14, le=14)] = 0.0
@@ -45,11 +47,19 @@ class _MeterSpec(_Strict):
             raise ValueError("use 1 to 96 letters, digits, '.', '_' or '-'")
         return name
 
+    def refusal(self, fault: FaultSpec, transport: Transport) -> str:
+        """Why `fault` cannot happen to this meter behind `transport`, and what to do; "" if it can."""
+        return refusal(fault, transport) or lacking(fault, model=self.model, quantities=self.quantities)
+
+    @property
+    def quantities(self) -> frozenset[str]:
+        """What the meter tells of its connection, by canonical name."""
+        raise NotImplementedError
+
 
 class ModbusMeterSpec(_MeterSpec):
     """`phases` is the connection's; left out, as many as the model measures."""
 
-    model: str
     unit: Annotated[int, Field(ge=1, le=247)]
     phases: Literal[1, 3] | None = None
 
@@ -64,6 +74,11 @@ class ModbusMeterSpec(_MeterSpec):
             raise ValueError(f"{self.model} measures one phase: leave phases out")
         return self
 
+    @property
+    def quantities(self) -> frozenset[str]:
+        measured = MODBUS_MODELS[self.model].quantities
+        return frozenset(name for name in measured if self.phases != 1 or not re.search("_l[23]_", name))
+
 
 class MqttMeterSpec(_MeterSpec):
     """`energy_interval_s` is for meters that tell their registers apart, as a Shelly does; a real one every 60 s.
@@ -71,7 +86,6 @@ class MqttMeterSpec(_MeterSpec):
     Meters of a broker share a connection, but for those whose model has a will or that have their `own_connection`.
     """
 
-    model: str
     interval_s: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
     energy_interval_s: Annotated[float, Field(ge=0.1, le=86_400)] | None = None
     own_connection: bool = False
@@ -94,6 +108,10 @@ class MqttMeterSpec(_MeterSpec):
             if abs(interval_s * 1e6 / step_us - round(interval_s * 1e6 / step_us)) > 1e-6:
                 raise ValueError(f"too fine for the clock of {self.model}: use multiples of {step_us / 1e6:g} s")
         return self
+
+    @property
+    def quantities(self) -> frozenset[str]:
+        return dialects.quantities(self.model)
 
 
 def _one_of(model: str, models: Collection[str]) -> str:
@@ -147,7 +165,9 @@ class ModbusSpec(_Strict):
         for fault in self.fault:
             if KINDS[fault.kind].scope != "endpoint":
                 raise ValueError(f"{fault.kind} happens to a meter: move it to the meter's own fault list")
-        _refuse([*self.fault, *(fault for meter in self.meter for fault in meter.fault)], self.transport)
+            if reason := refusal(fault, self.transport):
+                raise ValueError(reason)
+        _refuse(self.meter, self.transport)
         return self
 
 
@@ -158,14 +178,15 @@ class MqttSpec(_Strict):
 
     @model_validator(mode="after")
     def _faults_fit(self) -> "MqttSpec":
-        _refuse([fault for meter in self.meter for fault in meter.fault], "mqtt")
+        _refuse(self.meter, "mqtt")
         return self
 
 
-def _refuse(faults: Iterable[FaultSpec], transport: Transport) -> None:
-    for fault in faults:
-        if reason := refusal(fault, transport):
-            raise ValueError(reason)
+def _refuse(meters: Iterable[_MeterSpec], transport: Transport) -> None:
+    for meter in meters:
+        for fault in meter.fault:
+            if reason := meter.refusal(fault, transport):
+                raise ValueError(reason)
 
 
 class Fleet(_Strict):

@@ -21,7 +21,7 @@ _QUARTERS = DAY_S // _QUARTER_S
 _SLOW_NOISE_S = 90
 _FRIDGE_PERIOD_S, _FRIDGE_ON_S = 2_700, 900
 # 2024-01-01T00:00:00Z: registers show their start value then, so that a restarted simulator goes on where it was.
-_INSTALLED_S = 1_704_067_200
+INSTALLED_S = 1_704_067_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Load:
 
         base_nj = base_mj * 10**6 + base_mw * within_us
         imported, exported = self._prefix[quarter]
-        days = day - (_INSTALLED_S + self._utc_offset_s) // DAY_S
+        days = day - (INSTALLED_S + self._utc_offset_s) // DAY_S
         total_import, total_export = self._prefix[_QUARTERS]
         base_import = (days * total_import + imported) * 10**6 + (base_nj if sign > 0 else 0)
         export = (days * total_export + exported) * 10**6 - (base_nj if sign < 0 else 0)
@@ -135,6 +135,25 @@ class Load:
     def _extra_day_mj(self) -> int:
         fridge = self._fridge_mw * (DAY_S // _FRIDGE_PERIOD_S) * _FRIDGE_ON_S
         return fridge + sum(a.power_mw * a.run_s for a in self._appliances)
+
+
+class SteadyLoad:
+    """A load of `mean_mw`, negative for export, with half a per cent of noise that cancels out in every two seconds.
+
+    It counts since 1970.
+    """
+
+    def __init__(self, key: int, mean_mw: int) -> None:
+        self._key, self._mean_mw = key, mean_mw
+        self._span_mw = abs(mean_mw) // 200
+
+    def at(self, t_us: int) -> Draw:
+        second, within_us = divmod(t_us, 10**6)
+        noise_mw = chance.between(self._key, second // 2, -self._span_mw, self._span_mw)
+        energy_nj = self._mean_mw * t_us + noise_mw * (10**6 - within_us if second % 2 else within_us)
+        power_mw = self._mean_mw + (-noise_mw if second % 2 else noise_mw)
+        import_nj, export_nj = max(energy_nj, 0), max(-energy_nj, 0)
+        return Draw(power_mw, power_mw, import_nj, export_nj, import_nj)
 
 
 def _curve(style: int, peak_w: int, pv_peak_w: int) -> list[int]:

@@ -5,15 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from firmware_sim import chance
+from firmware_sim.course import REGISTERS, Course
 from firmware_sim.load import NJ_PER_WH, Load
-
-REGISTERS = (
-    "energy_import_wh",
-    "energy_export_wh",
-    "reactive_energy_import_varh",
-    "reactive_energy_export_varh",
-)
-
 
 QUANTITIES = (
     *("power_w", "power_l1_w", "power_l2_w", "power_l3_w", "reactive_power_var", "apparent_power_va", "power_factor"),
@@ -44,7 +37,7 @@ class Meter:
     """One simulated connection. The same seed, name and time give the same snapshot, in any order of asking.
 
     `phases` is 1 or 3: a single-phase connection has no `*_l2_*` and `*_l3_*` values. `clock_error_us` is how far its
-    own clock is ahead, `alter` what faults do to what it tells.
+    own clock is ahead, `alter` what faults do to what it tells, `course` what befell grid and installation.
     """
 
     def __init__(
@@ -53,7 +46,6 @@ class Meter:
         self.name, self.phases = name, phases
         self.clock_error_us = 0
         self.alter: Callable[[Snapshot, Meter], Snapshot] | None = None
-        self._load = Load(seed=seed, name=name, peak_w=peak_w, pv_peak_w=pv_peak_w, utc_offset_s=utc_offset_s)
         self._peak_mw = (peak_w + pv_peak_w) * 1000
         self.serial_number = chance.between(chance.key(seed, name, "serial number"), 0, 10_000_000, 99_999_999)
         self._voltage_key = chance.key(seed, name, "voltage")
@@ -63,7 +55,13 @@ class Meter:
         second = chance.between(style, 1, 200, 400)
         self._shares = (1000,) if phases == 1 else (first, second, 1000 - first - second)
         # var per 1000 W of the curve. A capacitive base load (negative) is for households without photovoltaics.
-        self._reactive = chance.between(style, 2, 150, 450) * (1 if pv_peak_w or chance.draw(style, 3) % 4 else -1)
+        reactive = chance.between(style, 2, 150, 450) * (1 if pv_peak_w or chance.draw(style, 3) % 4 else -1)
+        self.course = Course(
+            load=Load(seed=seed, name=name, peak_w=peak_w, pv_peak_w=pv_peak_w, utc_offset_s=utc_offset_s),
+            shares=self._shares,
+            reactive=reactive,
+            key=chance.key(seed, name, "steady load"),
+        )
 
     def at(self, t_us: int) -> Snapshot:
         """What the meter tells at `t_us` by its own clock, microseconds since 1970: measured, and altered by faults."""
@@ -72,30 +70,31 @@ class Meter:
 
     def measured(self, t_us: int) -> Snapshot:
         """The true snapshot of `t_us`."""
-        draw = self._load.at(t_us)
-        second = t_us // 10**6
-        power_mw, reactive_mvar = draw.power_mw, draw.base_power_mw * self._reactive // 1000
-        apparent_mva = math.hypot(power_mw, reactive_mvar)
+        stage, second = self.course.at(t_us), t_us // 10**6
+        draw, condition = stage.load.at(t_us), stage.condition
+        # Of the whole load, of which the phases draw their parts.
+        load_mw, load_mvar = stage.power(draw)
+        load_mva = math.hypot(load_mw, load_mvar)
+        whole = float(stage.whole)
+        frequency_mhz = 50_000 if condition.frequency_mhz is None else condition.frequency_mhz
         values = {
-            "power_w": power_mw / 1000,
-            "reactive_power_var": reactive_mvar / 1000,
-            "apparent_power_va": apparent_mva / 1000,
-            "power_factor": power_mw / apparent_mva if apparent_mva else 1.0,
-            "frequency_hz": (50_000 + chance.between(self._frequency_key, second, -25, 25)) / 1000,
+            "power_w": load_mw * whole / 1e6,
+            "reactive_power_var": load_mvar * whole / 1e6,
+            "apparent_power_va": load_mva * whole / 1e6,
+            "power_factor": load_mw / load_mva if load_mva and whole else 1.0,
+            "frequency_hz": (frequency_mhz + chance.between(self._frequency_key, second, -25, 25)) / 1000,
         }
-        for phase, share in enumerate(self._shares, 1):
-            voltage_mv = self._voltage_mv(second, phase, power_mw * share // 1000)
+        for phase, (share, part, left) in enumerate(zip(self._shares, stage.parts, condition.voltage, strict=False), 1):
+            voltage_mv = self._voltage_mv(second, phase, load_mw * share // 1000) * left.numerator // left.denominator
             values[f"voltage_l{phase}_v"] = voltage_mv / 1000
-            values[f"power_l{phase}_w"] = power_mw * share / 1e6
-            values[f"current_l{phase}_a"] = apparent_mva * share / 1000 / voltage_mv
-        lagging = abs(self._reactive) * draw.base_import_nj // 1000
-        returned = abs(self._reactive) * draw.export_nj // 1000
-        turned = self._reactive < 0
-        registers = (draw.import_nj, draw.export_nj, returned if turned else lagging, lagging if turned else returned)
-        return Snapshot(t_us, values, dict(zip(REGISTERS, registers, strict=True)), self.serial_number)
+            values[f"power_l{phase}_w"] = load_mw * part / 1e6
+            values[f"current_l{phase}_a"] = load_mva * part / 1000 / voltage_mv if voltage_mv else 0.0
+        registers = dict(zip(REGISTERS, stage.counted_nj(draw), strict=True))
+        return Snapshot(t_us, values, registers, self.serial_number)
 
     def _voltage_mv(self, second: int, phase: int, power_mw: int) -> int:
-        """230 V, higher at night, 0.4 V of noise, and 3 V less at full load."""
+        """230 V, higher at night, 0.4 V of noise, and 3 V less at full load, which is the most."""
         day = round(1200 * math.cos(2 * math.pi * (second % 86_400) / 86_400))
         noise = chance.between(self._voltage_key, 3 * second + phase, -400, 400)
-        return 230_000 + day + noise - 3000 * power_mw // self._peak_mw
+        drop = 3000 * min(max(power_mw, -self._peak_mw), self._peak_mw) // self._peak_mw
+        return 230_000 + day + noise - drop

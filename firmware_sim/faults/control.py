@@ -1,6 +1,7 @@
 """The control socket: a Unix socket that takes one JSON object a line and answers each with one.
 
 `{"meter": NAME, "fault": {"kind": …}}` injects, `{"meter": NAME, "clear": true}` ends all faults of the meter.
+NAME may be a pattern with `*`, `?` and `[…]`, for all meters whose names match: to all of them it happens, or to none.
 The answer is `{"ok": true}` or `{"error": {"found": "…", "todo": "…"}}`.
 """
 
@@ -8,6 +9,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,15 +26,13 @@ class Target:
     """What faults of one meter can be injected into; `refuses` says why a fault cannot be, or "" if it can."""
 
     def __init__(self, *, meter: Faults, endpoint: Faults | None, refuses: Callable[[FaultSpec], str]) -> None:
-        self._meter, self._endpoint, self._refuses = meter, endpoint, refuses
+        self._meter, self._endpoint, self.refuses = meter, endpoint, refuses
 
-    def inject(self, spec: FaultSpec) -> str:
-        reason = self._refuses(spec)
-        if not reason:
-            to = self._endpoint if KINDS[spec.kind].scope == "endpoint" else self._meter
-            assert to is not None
-            to.add(spec)
-        return reason
+    def taking(self, spec: FaultSpec) -> Faults:
+        """Those that `spec` is added to: the meter's, or those that it shares with all behind its endpoint."""
+        to = self._endpoint if KINDS[spec.kind].scope == "endpoint" else self._meter
+        assert to is not None
+        return to
 
     def clear(self) -> None:
         for faults in (self._meter, self._endpoint):
@@ -90,15 +90,15 @@ class Control:
         except (ValueError, RecursionError) as error:
             return {"found": f"not JSON: {error}", "todo": "send one JSON object a line"}
         name = told.get("meter") if isinstance(told, dict) else None
-        target = self._targets.get(name) if isinstance(name, str) else None
-        if target is None:
+        addressed = self._addressed(name) if isinstance(name, str) else {}
+        if not addressed:
             return {"found": "no such meter", "todo": "name one of the fleet file"}
         if told.get("clear") is True:
-            target.clear()
+            for target in addressed.values():
+                target.clear()
             return None
         try:
-            reason = target.inject(FaultSpec.model_validate(told.get("fault")))
-            return _apart(reason) if reason else None
+            spec = FaultSpec.model_validate(told.get("fault"))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["type"] == "value_error":
@@ -106,6 +106,19 @@ class Control:
             where = ".".join(str(part) for part in first["loc"]) or "fault"
             todo = f"{first['msg'][0].lower()}{first['msg'][1:]}"
             return {"found": f"{where} is {first['input']!r}", "todo": todo}
+        for meter, target in addressed.items():
+            if reason := target.refuses(spec):
+                # Which one is news only where several were asked for.
+                return _apart(reason if meter == name else f"{meter}: {reason}")
+        # Meters behind one endpoint share the faults of it.
+        for faults in dict.fromkeys(target.taking(spec) for target in addressed.values()):
+            faults.add(spec)
+        return None
+
+    def _addressed(self, name: str) -> dict[str, Target]:
+        """The meter called `name`, or those that match it."""
+        # No name has a character of patterns in it.
+        return {meter: target for meter, target in self._targets.items() if fnmatchcase(meter, name)}
 
 
 def _apart(reason: str) -> dict[str, str]:

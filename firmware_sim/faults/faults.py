@@ -1,10 +1,12 @@
-"""The faults of one meter or endpoint: which hit now, and what they make of a snapshot."""
+"""The faults of one meter or endpoint: which hit now, and what they make of a snapshot and of the meter's place."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from firmware_sim import chance
 from firmware_sim.clock import Clock, now_us
+from firmware_sim.faults.fault import Fault
+from firmware_sim.faults.grid import GridFaults
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
 from firmware_sim.load import NJ_PER_WH
@@ -13,56 +15,6 @@ from firmware_sim.meter import Meter, Snapshot
 _TEN_YEARS_S = 3653 * 86_400
 _ZONE_S = 2 * 3600
 _ROLLOVER_WH = 10_000_000
-
-
-class Fault:
-    """One fault with its schedule, in microseconds since 1970; `key` decides which requests a share hits."""
-
-    def __init__(self, spec: FaultSpec, *, start_us: int, key: int) -> None:
-        self.spec, self.kind = spec, spec.kind
-        self._begin_us = start_us + round(spec.start_s * 1e6) if spec.at is None else round(spec.at.timestamp() * 1e6)
-        self._every_us = round(spec.every_s * 1e6) if spec.every_s else None
-        self._for_us = round(spec.for_s * 1e6) if spec.for_s else None
-        self._key, self._asked, self._window, self._hits = key, 0, -1, 0
-
-    def since_us(self, t_us: int) -> int | None:
-        """When it last began, if it lasts at `t_us`."""
-        into_us = t_us - self._begin_us
-        if into_us < 0:
-            return None
-        if self._every_us is not None:
-            into_us %= self._every_us
-        return t_us - into_us if self._for_us is None or into_us < self._for_us else None
-
-    def next_change_us(self, t_us: int) -> int | None:
-        """The first instant after `t_us` at which it begins or ends."""
-        into_us = t_us - self._begin_us
-        if into_us < 0:
-            return self._begin_us
-        began_us = self._begin_us + (into_us // self._every_us * self._every_us if self._every_us else 0)
-        if self._for_us is not None and t_us < began_us + self._for_us:
-            return began_us + self._for_us
-        return began_us + self._every_us if self._every_us else None
-
-    def over(self, t_us: int) -> bool:
-        """Whether it will never last again."""
-        return self.since_us(t_us) is None and self.next_change_us(t_us) is None
-
-    def hits(self, t_us: int) -> bool:
-        """Whether it hits the request of `t_us`, which it counts."""
-        since_us = self.since_us(t_us)
-        if since_us is None:
-            return False
-        if since_us != self._window:
-            self._window, self._hits = since_us, 0
-        if self.spec.share is not None:
-            self._asked += 1
-            if chance.draw(self._key, self._asked) >= self.spec.share * 2**64:
-                return False
-        if self.spec.limit is not None and self._hits >= self.spec.limit:
-            return False
-        self._hits += 1
-        return True
 
 
 class Faults:
@@ -79,6 +31,7 @@ class Faults:
     ) -> None:
         self._seed, self._name, self._clock = seed, name, clock
         self._faults: list[Fault] = []
+        self._grid = GridFaults()
         self.current: list[Fault] = []
         self.changed: Callable[[], None] = lambda: None
         for spec in specs:
@@ -87,14 +40,25 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self._faults)
 
+    def befall(self, meter: Meter) -> None:
+        """From now on `meter` is under these faults."""
+        meter.alter = self.altered
+        meter.course.follow(self._grid)
+        self._grid.forget = meter.course.forget
+
     def add(self, spec: FaultSpec, *, start_us: int | None = None) -> None:
         key = chance.key(self._seed, self._name, "fault", len(self._faults))
-        self._faults.append(Fault(spec, start_us=self._clock() if start_us is None else start_us, key=key))
+        fault = Fault(spec, start_us=self._clock() if start_us is None else start_us, key=key)
+        if KINDS[spec.kind].scope == "grid":
+            self._grid.add(fault)
+        else:
+            self._faults.append(fault)
         self.changed()
 
     def clear(self) -> None:
-        """Ends all of them, scheduled ones too."""
+        """Ends all of them, scheduled ones too. What they made of the registers stays."""
         self._faults, self.current = [], []
+        self._grid.end(self._clock())
         self.changed()
 
     def begin(self, t_us: int) -> list[Fault]:
@@ -126,7 +90,7 @@ class Faults:
         for fault in self.current:
             since_us = fault.since_us(snapshot.t_us)
             if KINDS[fault.kind].scope == "value" and since_us is not None:
-                snapshot = _altered(snapshot, fault.spec, meter.measured(since_us), chance.key(fault._key, since_us))
+                snapshot = _altered(snapshot, fault.spec, meter.measured(since_us), chance.key(fault.key, since_us))
         return snapshot
 
 

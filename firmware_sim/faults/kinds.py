@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["reply", "endpoint", "value", "mqtt"]
+Scope = Literal["meter", "reply", "endpoint", "grid", "value", "mqtt"]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`scope`: a Modbus reply, a whole Modbus endpoint, the values of any meter, or an MQTT meter's messages.
+    """`scope`: any meter as a whole, a Modbus reply, a whole Modbus endpoint, grid and installation of any meter, its
+    values, or an MQTT meter's messages.
 
     `takes` are its own parameters and `how` the variants, the first the default.
     """
@@ -50,6 +51,25 @@ KINDS: dict[str, Kind] = {
         "endpoint",
         "one connection at a time: another one is closed, or it closes the one that was there",
         how=("refuse", "replace"),
+    ),
+    "mute": Kind("meter", "the meter says nothing: it answers no request and publishes no message"),
+    "voltage": Kind(
+        "grid",
+        "the voltage of `phase`, or of all, is `percent` (80) of what it was; current follows, power as the square",
+        ("phase", "percent"),
+    ),
+    "phase-loss": Kind(
+        "grid", "`phase` (1) has `percent` (3) of its voltage, no current and no power", ("phase", "percent")
+    ),
+    "frequency": Kind("grid", "the frequency is about `hz` (48)", ("hz",)),
+    "overload": Kind("grid", "the load is `factor` times (2) what it would be, or about `w` W", ("factor", "w")),
+    "no-load": Kind("grid", "nothing draws power; voltages stay"),
+    "power-factor": Kind("grid", "the power factor is `value` (0.7), lagging; active power stays", ("value",)),
+    "reverse": Kind("grid", "power flows out, about `w` W (1000)", ("w",)),
+    "backwards": Kind(
+        "grid",
+        "`quantity`, or every energy register, falls by `wh` Wh (1000) and goes on from there",
+        ("wh", "quantity"),
     ),
     "nan": Kind("value", "`quantity`, or every one, has no value, as this model says it (Modbus)", ("quantity",)),
     "stuck": Kind("value", "`quantity`, or every one, stays as it was when the fault began", ("quantity",)),

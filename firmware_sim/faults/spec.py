@@ -5,12 +5,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from firmware_sim.course import REGISTERS
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.meter import QUANTITIES
 
 _Seconds = Annotated[float, Field(ge=1e-6, le=10**9)]
-_PARAMETERS = ("delay_s", "unit", "offset", "bytes", "code", "address", "count", "quantity", "wh", "offset_s")
-_ONCE = "zero"
+_PARAMETERS = (
+    *("delay_s", "unit", "offset", "bytes", "code", "address", "count", "quantity", "wh", "offset_s"),
+    *("phase", "percent", "hz", "factor", "w", "value"),
+)
+# These may come again without an end in between.
+_ONCE = ("zero", "backwards")
 
 
 class FaultSpec(BaseModel):
@@ -41,6 +46,12 @@ class FaultSpec(BaseModel):
     quantity: str | None = None
     wh: Annotated[int, Field(ge=0, le=10**15)] | None = None
     offset_s: float | None = None
+    phase: Annotated[int, Field(ge=1, le=3)] | None = None
+    percent: Annotated[float, Field(ge=0, le=200)] | None = None
+    hz: Annotated[float, Field(ge=15, le=70)] | None = None
+    factor: Annotated[float, Field(ge=0.001, le=1000)] | None = None
+    w: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    value: Annotated[float, Field(ge=0.01, le=1)] | None = None
 
     @field_validator("kind")
     @classmethod
@@ -66,7 +77,7 @@ class FaultSpec(BaseModel):
             raise ValueError(f"{self.kind} knows no how = {self.how!r}: use {' or '.join(kind.how) or 'none'}")
         if self.at is not None and (self.start_s or self.at.tzinfo is None):
             raise ValueError("at is an instant with its zone and instead of start_s: give one of them")
-        if self.every_s is not None and self.for_s is None and self.times is None and self.kind != _ONCE:
+        if self.every_s is not None and self.for_s is None and self.times is None and self.kind not in _ONCE:
             raise ValueError("every_s alone would be for ever: say for_s or times as well")
         if self.every_s is not None and self.for_s is not None and self.for_s >= self.every_s:
             raise ValueError("for_s is not shorter than every_s: the fault would never end")
@@ -74,14 +85,20 @@ class FaultSpec(BaseModel):
             raise ValueError("illegal-address needs to know where: give either address or quantity")
         if self.kind == "wrong-transaction" and self.offset is not None and self.offset % 0x10000 == 0:
             raise ValueError(f"offset = {self.offset} is the right transaction: use another one")
-        if kind.scope == "endpoint" and (self.times or self.share):
-            raise ValueError(f"{self.kind} acts on the endpoint and not on requests: leave times and share out")
+        if kind.scope in ("endpoint", "grid") and (self.times or self.share):
+            raise ValueError(f"{self.kind} acts on the {kind.scope} and not on requests: leave times and share out")
+        if self.kind == "overload" and self.factor is not None and self.w is not None:
+            raise ValueError("an overload is so many times the load or so many watts: give either factor or w")
+        if self.kind == "backwards" and self.for_s is not None:
+            raise ValueError("backwards happens in an instant and stays: leave for_s out")
+        if self.kind == "backwards" and (self.quantity or REGISTERS[0]) not in REGISTERS:
+            raise ValueError(f"{self.quantity} is no energy register: use one of {', '.join(REGISTERS)}")
         return self
 
     @property
     def limit(self) -> int | None:
         """How many requests it hits each time that it comes; None for all."""
-        return 1 if self.kind == _ONCE and self.times is None and self.for_s is None else self.times
+        return 1 if self.kind == "zero" and self.times is None and self.for_s is None else self.times
 
     @property
     def variant(self) -> str:

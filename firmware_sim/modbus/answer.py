@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from firmware_sim import chance
-from firmware_sim.faults.faults import Fault
+from firmware_sim.faults.fault import Fault
 
 ILLEGAL_FUNCTION = 0x01
 ILLEGAL_DATA_ADDRESS = 0x02
@@ -39,13 +39,13 @@ class Answer:
     close: Literal["no", "after", "at once"] = "no"
 
     def under(self, fault: Fault, unit: int, key: int) -> "Answer":
-        """This answer of `unit` as a fault of scope "reply" makes it; `key` decides what noise looks like."""
+        """This answer of `unit` as a fault of scope "reply" or `mute` makes it; `key` decides what noise looks like."""
         spec = fault.spec
         if spec.kind == "delay":
             return replace(self, delay_s=self.delay_s + (spec.delay_s or _DELAY_S))
         spoilt = replace(self, serve=None)
         match spec.kind:
-            case "timeout":
+            case "timeout" | "mute":
                 return replace(spoilt, pdu=None)
             case "late":
                 return replace(spoilt, late=True, delay_s=spec.delay_s or _LATE_S)

@@ -6,7 +6,8 @@ from functools import partial
 
 from firmware_sim import chance
 from firmware_sim.clock import Clock, now_us
-from firmware_sim.faults.faults import Fault, Faults
+from firmware_sim.faults.fault import Fault
+from firmware_sim.faults.faults import Faults
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.journal import Journal
 from firmware_sim.meter import Meter
@@ -43,7 +44,7 @@ class Unit:
         self._journal, self._clock, self.faults = journal, clock, faults
         self._written: dict[int, dict[int, bytes]] = {1: {}, 3: {}}
         self._garbage_key, self._answers = chance.key(meter.name, "garbage"), 0
-        meter.alter = faults.altered
+        faults.befall(meter)
 
     def answer(self, pdu: bytes) -> Answer:
         """What this meter does about the request PDU, under its faults."""
@@ -53,7 +54,7 @@ class Unit:
         hits = self.faults.begin(t_us)
         answer = self._true_answer(pdu, t_us, hits)
         for fault in hits:
-            if KINDS[fault.kind].scope == "reply" and fault.kind not in ("exception", "illegal-address"):
+            if KINDS[fault.kind].scope in ("reply", "meter") and fault.kind not in ("exception", "illegal-address"):
                 self._answers += 1
                 answer = answer.under(fault, self._number, chance.key(self._garbage_key, self._answers))
         return answer

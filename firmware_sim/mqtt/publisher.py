@@ -33,7 +33,7 @@ class Publisher:
 
     def __init__(self, *, meter: Meter, dialect: Dialect, schedules: Sequence[Schedule], faults: Faults) -> None:
         self.meter, self.dialect, self.schedules, self.faults = meter, dialect, schedules, faults
-        meter.alter = faults.altered
+        faults.befall(meter)
 
     def messages(self, compose: Compose, t_us: int) -> list[Message]:
         """What goes to the broker of the instant `t_us`, as the faults of that instant make it.
@@ -44,6 +44,8 @@ class Publisher:
             # Nothing is said, so nothing uses up a fault that hits one message.
             return []
         hits = {fault.kind for fault in self.faults.begin(t_us)} if self.faults else set()
+        if "mute" in hits:
+            return []
         self.meter.clock_error_us = self.faults.clock_error_us(t_us)
         messages = compose(self.meter, t_us + self.meter.clock_error_us)
         if "retained" in hits:

@@ -37,6 +37,7 @@ FAULTS = {
 }
 UNITS = {kind: unit for unit, kind in enumerate(FAULTS, 1)}
 ENDPOINTS = ("sound", "close-on-accept", "silent", "one-connection", "replace")
+SITES = ("north.1", "north.2", "south.1")
 
 
 def _meter(name: str, unit: int, fault: str = "") -> str:
@@ -52,6 +53,9 @@ def _fleet() -> str:
     for kind in ENDPOINTS[1:]:
         fault = 'kind = "one-connection"\nhow = "replace"' if kind == "replace" else f'kind = "{kind}"'
         parts += ["[[modbus]]", "port = 0", "[[modbus.fault]]", fault, _meter(f"behind-{kind}", 1)]
+    for site in ("north", "south"):
+        named = [name for name in SITES if name.startswith(site)]
+        parts += ["[[modbus]]", "port = 0", *(_meter(name, unit) for unit, name in enumerate(named, 1))]
     parts += ["[[modbus]]", 'transport = "rtu-over-tcp"', "port = 0"]
     return "\n".join([*parts, _meter("crc", 1, 'kind = "crc"'), _meter("on-the-line", 2)])
 
@@ -69,7 +73,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def ports(simulator: Simulator) -> dict[str, int]:
     ports = simulator.ready()["modbus_ports"]
     assert isinstance(ports, list)
-    return dict(zip((*ENDPOINTS, "crc"), ports, strict=True))
+    return dict(zip((*ENDPOINTS, "north", "south", "crc"), ports, strict=True))
 
 
 @pytest.fixture
@@ -269,6 +273,55 @@ def test_an_endpoint_refuses_for_a_while_and_comes_back(simulator, ports: dict[s
             time.sleep(pause_s)
 
 
+def _power_w(port: int, unit: int) -> float:
+    with _connected(port) as line:
+        line.sendall(struct.pack(">HHHBBHH", 7, 0, 6, unit, 4, 0x34, 2))
+        return struct.unpack(">f", line.recv(64)[9:])[0]
+
+
+def _answering(ports: dict[str, int]) -> list[str]:
+    """Those of the sites that say something."""
+    answering = []
+    for name in SITES:
+        with _connected(ports[name.partition(".")[0]]) as line:
+            line.sendall(struct.pack(">HHHBBHH", 7, 0, 6, int(name[-1]), 4, 0x34, 2))
+            if not _silent(line):
+                answering.append(name)
+    return answering
+
+
+@pytest.mark.parametrize(
+    ("addressed", "left"),
+    [("north.1", ["north.2", "south.1"]), ("north.*", ["south.1"]), ("*.1", ["north.2"]), ("*.?", [])],
+)
+def test_one_meter_of_a_site_all_of_it_or_all_sites_fall_silent(
+    simulator, ports: dict[str, int], addressed: str, left: list[str]
+) -> None:
+    """E1: by one command, and their neighbours behind the same endpoint answer."""
+    assert _inject(simulator, addressed, "mute").returncode == 0
+    assert _answering(ports) == left
+    assert _inject(simulator, addressed, "none").returncode == 0
+    assert _answering(ports) == list(SITES)
+
+
+def test_a_fault_of_an_endpoint_that_several_meters_share_is_one_fault(simulator, ports: dict[str, int]) -> None:
+    """And where one meter refuses it happens to none."""
+    assert _inject(simulator, "north.*", "silent").returncode == 0
+    assert _answering(ports) == ["south.1"]
+    assert _inject(simulator, "north.2", "none").returncode == 0
+    assert _answering(ports) == list(SITES)
+    done = _inject(simulator, "*", "crc")
+    assert (done.returncode, "timeout: Modbus TCP has no CRC; use transport rtu" in done.stderr) == (1, True)
+
+
+def test_a_fault_of_the_grid_befalls_all_meters_of_a_site_at_once(simulator, ports: dict[str, int]) -> None:
+    assert _inject(simulator, "north.*", "overload", "--set", "w=7000").returncode == 0
+    told = [_power_w(ports["north"], 1), _power_w(ports["north"], 2), _power_w(ports["south"], 1)]
+    assert [6_900 < watts < 7_100 for watts in told] == [True, True, False]
+    assert _inject(simulator, "north.*", "none").returncode == 0
+    assert _power_w(ports["north"], 1) < 6_000
+
+
 def test_a_meter_is_exchanged_while_it_is_read(simulator, line: socket.socket) -> None:
     """E7."""
 
@@ -289,6 +342,8 @@ def test_a_meter_is_exchanged_while_it_is_read(simulator, line: socket.socket) -
     ("arguments", "message"),
     [
         (("nobody", "timeout"), "no such meter; name one of the fleet file"),
+        (("nobody.*", "timeout"), "no such meter; name one of the fleet file"),
+        (("north.?", "phase-loss", "--set", "phase=4"), "phase is 4; input should be less than or equal to 3"),
         (("sound", "tired"), "there is no 'tired'; use one of timeout, "),
         (("sound", "crc"), "Modbus TCP has no CRC; use transport rtu or rtu-over-tcp"),
         (("sound", "exception", "--set", "code=300"), "code is 300; input should be less than or equal to 127"),

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -182,3 +184,68 @@ def test_a_fault_is_injected_into_a_meter_that_publishes(broker: MosquittoBroker
         heard.wait(lambda: any(body["Time"].startswith("1970") for body in heard.of("sound")))
     done = subprocess.run([*command, "timeout"], capture_output=True, text=True, check=False)
     assert (done.returncode, "timeout is for Modbus meters; use another kind" in done.stderr) == (1, True)
+
+
+def test_one_meter_of_a_connection_or_all_of_a_fleet_fall_silent(broker: MosquittoBroker, start_simulator) -> None:
+    """E1: whatever they speak, and those that share a connection with a silent one go on."""
+    parts = ["[[modbus]]", "port = 0", "[[modbus.meter]]", 'name = "main"', 'model = "eastron-sdm630"', "unit = 1"]
+    parts += ["[[mqtt]]", f"port = {broker.port}"]
+    for name in ("plug.1", "plug.2"):
+        parts += ["[[mqtt.meter]]", f'name = "{name}"', 'model = "tasmota"', "interval_s = 1.0"]
+    simulator = start_simulator("\n".join(parts), control=True)
+    (port,) = simulator.ready()["modbus_ports"]
+
+    def inject(*arguments: str) -> None:
+        command = [sys.executable, "-m", "firmware_sim", "fault", "--control", str(simulator.control), *arguments]
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+
+    def answers() -> bool:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+            line.settimeout(0.3)
+            line.sendall(struct.pack(">HHHBBHH", 7, 0, 6, 1, 4, 0x34, 2))
+            try:
+                return len(line.recv(64)) == 13
+            except TimeoutError:
+                return False
+
+    def said() -> list[int]:
+        return [len(heard.of(name)) for name in ("plug.1", "plug.2")]
+
+    def wait_for_the_second() -> None:
+        told = said()[1]
+        heard.wait(lambda: said()[1] >= told + 2)
+
+    with _subscriber(broker.port) as heard:
+        heard.wait(lambda: min(said()) > 0)
+        inject("plug.1", "mute")
+        # A message of the instant before may still be on its way.
+        wait_for_the_second()
+        before = said()[0]
+        wait_for_the_second()
+        assert said()[0] == before
+        assert answers()
+        inject("*", "mute")
+        assert not answers()
+        inject("plug.2", "none")
+        wait_for_the_second()
+        assert said()[0] == before
+        inject("*", "none")
+        heard.wait(lambda: said()[0] > before)
+        assert answers()
+
+
+def test_a_fault_of_the_grid_is_in_all_that_a_meter_publishes(broker: MosquittoBroker, start_simulator) -> None:
+    simulator = start_simulator(_fleet(broker.port), control=True)
+    simulator.ready()
+    command = [sys.executable, "-m", "firmware_sim", "fault", "--control", str(simulator.control), "sound"]
+    with _subscriber(broker.port) as heard:
+        done = subprocess.run([*command, "voltage", "--set", "phase=2"], capture_output=True, text=True, check=False)
+        assert "tasmota has no voltage_l2_v, so no voltage; use a model that has, or another kind" in done.stderr
+        for kind, setting in (("voltage", "percent=50"), ("power-factor", "value=0.6"), ("overload", "w=8000")):
+            subprocess.run([*command, kind, "--set", setting], check=True, timeout=30)
+        heard.wait(lambda: bool(heard.of("sound")) and heard.of("sound")[-1]["ENERGY"]["Power"] > 1900)
+        energy = heard.of("sound")[-1]["ENERGY"]
+    assert energy["Voltage"] == pytest.approx(114, abs=3)
+    assert energy["Power"] == pytest.approx(2000, rel=0.01), "half the voltage, a quarter of the power"
+    assert energy["Factor"] == 0.6
+    assert energy["ApparentPower"] == pytest.approx(energy["Voltage"] * energy["Current"], rel=0.01)

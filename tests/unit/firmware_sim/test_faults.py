@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from firmware_sim.dialects.tasmota import Tasmota
-from firmware_sim.faults.faults import Fault, Faults
+from firmware_sim.faults.fault import Fault
+from firmware_sim.faults.faults import Faults
 from firmware_sim.faults.fit import refusal
 from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
@@ -29,7 +30,7 @@ def _told(*specs: dict[str, object], at_us: int = START_US + S) -> tuple[Meter, 
     """A meter under the faults, as one request finds it, and the same one without any."""
     faulty, sound = (Meter(seed=7, name="m", peak_w=6000, pv_peak_w=3000) for _ in range(2))
     faults = Faults([FaultSpec.model_validate(spec) for spec in specs], seed=7, name="m", start_us=START_US)
-    faulty.alter = faults.altered
+    faults.befall(faulty)
     faults.begin(at_us)
     return faulty, sound
 

@@ -77,6 +77,11 @@ def test_a_fleet_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ),
         ("interval_s = 1.0", 'fault = [{ kind = "timeout" }]', "timeout is for Modbus meters; use another kind"),
         (
+            "interval_s = 1.0",
+            'fault = [{ kind = "voltage", phase = 2 }]',
+            "mqtt[0]: tasmota has no voltage_l2_v, so no voltage; use a model that has, or another kind",
+        ),
+        (
             "[[mqtt]]",
             '[[modbus.meter]]\nname="b"\nmodel="abb-b23"\nunit=1\n[[mqtt]]',
             "modbus[0].meter: unit 1 is used 2 times; give every meter of an endpoint its own unit",
