@@ -1,0 +1,1 @@
+"""Alerts, as who runs the system sees them."""
