@@ -1,9 +1,17 @@
 -- What becomes of alerts, as it does, for who looks on. As with readings that arrive, a snapshot says what was seen: what had not
 -- ended by the one and has by the next has come between them. No event is written in a subtransaction, which snapshots do not name.
 
+CREATE OR REPLACE FUNCTION alert_events_floor() RETURNS bigint
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT greatest(0, coalesce(max(e.alert_event_id), 0) - 1000) FROM alert_events e
+$$;
+COMMENT ON FUNCTION alert_events_floor() IS 'A number of events before which no new one comes, once nothing is under way';
+
 CREATE OR REPLACE FUNCTION caller_alert_events(p_cursor text, p_limit integer, p_now timestamptz, OUT cursor text, OUT events jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    -- Before the snapshot: numbers up to here are not drawn after it.
+    v_drawn CONSTANT bigint := alert_events_floor();
     v_now CONSTANT pg_snapshot := pg_current_snapshot();
     v_xmax CONSTANT bigint := pg_snapshot_xmax(v_now)::text::bigint;
     v_server CONSTANT text := (SELECT c.system_identifier::text || '@' FROM pg_control_system() AS c);
@@ -17,7 +25,7 @@ DECLARE
 BEGIN
     events := '[]';
     IF p_cursor IS NULL THEN
-        cursor := v_server || concat_ws('/', v_now, alert_events_floor());
+        cursor := v_server || concat_ws('/', v_now, v_drawn);
         RETURN;
     END IF;
     IF NOT starts_with(p_cursor, v_server) OR cardinality(v_parts) NOT IN (2, 4) THEN
@@ -58,7 +66,7 @@ BEGIN
       FROM told AS t;
     cursor := v_server || CASE WHEN v_last IS NOT NULL THEN concat_ws('/', v_seen, v_floor, v_until, v_last)
                                -- Numbers are drawn before their rows are seen: while anything is under way, none of them is left behind.
-                               ELSE concat_ws('/', v_until, CASE WHEN pg_snapshot_xmin(v_until) = pg_snapshot_xmax(v_until) AND v_until = v_now THEN alert_events_floor() ELSE v_floor END)
+                               ELSE concat_ws('/', v_until, CASE WHEN pg_snapshot_xmin(v_now) = pg_snapshot_xmax(v_now) AND v_parts[3] IS NULL THEN v_drawn ELSE v_floor END)
                           END;
     IF v_meters IS NOT NULL THEN
         PERFORM audit_access('alerts/live', v_meters, NULL);
@@ -67,9 +75,3 @@ END
 $$;
 COMMENT ON FUNCTION caller_alert_events(text, integer, timestamptz) IS 'What became since p_cursor of alerts that the caller sees and wants to hear of in the web: objects in the order of their numbers, of p_limit events that there were at most; and the next p_cursor, which has the rest where there is one. NULL begins now. That an operator or admin hears of meters is written down. Raises 22023 or 22P02 for a p_cursor that is none, or of another server';
 GRANT EXECUTE ON FUNCTION caller_alert_events(text, integer, timestamptz) TO segs_api;
-
-CREATE OR REPLACE FUNCTION alert_events_floor() RETURNS bigint
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT greatest(0, coalesce(max(e.alert_event_id), 0) - 1000) FROM alert_events e
-$$;
-COMMENT ON FUNCTION alert_events_floor() IS 'A number of events before which no new one comes, once nothing is under way';
