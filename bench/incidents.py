@@ -110,7 +110,8 @@ FROM changed
 _QUARTERS = """
 INSERT INTO aggregates_15m (meter_id, bucket, samples, coverage, quality, energy_import_wh, energy_export_wh,
                             voltage_l1_v_count, voltage_l1_v_sum)
-SELECT meter_id, date_bin('15 minutes', bucket, '2000-01-01Z'), 90, 100, 14, sum(energy_import_wh), sum(energy_export_wh),
+SELECT meter_id, date_bin('15 minutes', bucket, '2000-01-01Z'), 90, 100, 14, sum(energy_import_wh),
+       sum(energy_export_wh),
        90, sum(voltage_l1_v_sum) FROM aggregates_1m GROUP BY 1, 2
 """
 _LOST = """

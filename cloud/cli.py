@@ -10,6 +10,7 @@ import psycopg
 import typer
 import uvloop
 
+from cloud.alerts.cli import app as alerts_app
 from cloud.audit.cli import app as audit_app
 from cloud.billing.cli import app as billing_app
 from cloud.command import group
@@ -32,6 +33,7 @@ from cloud.vee.cli import app as vee_app
 from cloud.workers.cli import worker
 
 app = group(help="The metering cloud.")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(audit_app, name="audit")
 app.add_typer(billing_app, name="billing")
 app.add_typer(gateway_app, name="gateway")

@@ -115,6 +115,10 @@ BEGIN;
 \ir domain/functions/alerts/advance.sql
 \ir domain/functions/alerts/silence.sql
 \ir domain/functions/alerts/tell.sql
+\ir domain/functions/alerts/caller.sql
+\ir domain/functions/alerts/rule.sql
+\ir domain/functions/alerts/maintenance.sql
+\ir domain/functions/alerts/live.sql
 \ir domain/views/registry.sql
 -- Who sees what: after the functions that say who asks. Tables of which nothing is said here, the API does not reach.
 \ir domain/policies/people.sql

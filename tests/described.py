@@ -12,7 +12,7 @@ from cloud.api.http.openapi import operations
 # Units that fields have, at the end of the name, or in the description as `, Wh` or `, s.`
 _UNITS = "W|kW|Wh|kWh|VA|var|varh|V|A|Hz|s|ms|min|h|days?|%|degrees|bytes|B|px|ppm|EUR"
 _IN_NAME = re.compile(r"_(w|kw|wh|kwh|va|var|varh|v|a|hz|s|ms|deg|percent|bytes|days|px)(_|$)")
-_IN_WORDS = re.compile(rf"(, |\bin |\b\d[\d,.]* )({_UNITS})\b|%|minor units|currency")
+_IN_WORDS = re.compile(rf"(, |\bin |\b\d[\d,.]* )({_UNITS})\b|%|minor units|currency|\bin unit\b")
 # Numbers that have none: names of rows, shares of one, and counts, whose unit is what is counted.
 _WITHOUT = re.compile(
     r"\b(number|numbers|count|counts|how many|how often|rows|points|bits|factor|ratio|share|version|status|year|month"

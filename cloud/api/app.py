@@ -4,6 +4,8 @@ from fastapi import Depends
 from starlette.middleware.cors import CORSMiddleware
 
 from cloud.api import system
+from cloud.api.alerts import actions, alerts, maintenance, rules, statistics
+from cloud.api.alerts import live as live_alerts
 from cloud.api.billing import forecast, invoices, payments, runs, settling, webhooks
 from cloud.api.http import docs, errors
 from cloud.api.http.forwarded import Forwarded
@@ -34,7 +36,9 @@ _PEOPLE = (registration, login, passwords, second_factor, sessions, users, prefe
 _REGISTRY = (meters, meter_history, meter_import, claims, gateways, devices, regions, region_prices)
 _MEASURED = (latest, telemetry, region_reads, exports, live)
 _BILLING = (invoices, payments, settling, forecast, runs, webhooks)
-_RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, *_BILLING, audit)
+# Whose paths are fixed comes before whose have a number in their place.
+_ALERTS = (statistics, live_alerts, actions, alerts, rules, maintenance)
+_RESOURCES = (system, *_PEOPLE, *_REGISTRY, *_MEASURED, *_ALERTS, *_BILLING, audit)
 _SENT = [
     "Authorization",
     "Content-Type",

@@ -111,6 +111,15 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG106": ConflictError,  # no open dispute
     "SG107": ConflictError,  # net metering with two price tables in a month
     "SG108": ConflictError,  # nobody knows the customer's name any more
+    "SG110": NotFoundError,  # no such alert
+    "SG111": NotFoundError,  # no such rule there
+    "SG112": InvalidError,  # more alerts than are acted on at once
+    "SG113": InvalidError,  # a rule that cannot be
+    "SG114": InvalidError,  # a maintenance window that cannot be
+    "SG115": NotFoundError,  # no such maintenance window
+    "SG116": ConflictError,  # a maintenance window that is over
+    "SG117": NotFoundError,  # nothing of that name to work at
+    "SG118": ConflictError,  # what is said of meters stands against it
     "22P02": InvalidError,
     "22003": InvalidError,
     "22007": InvalidError,
@@ -144,6 +153,9 @@ _ADVICE = {
     "SG096": "segs-cloud tariff override list names them",
     "SG100": "segs-cloud billing list names them",
     "SG108": "segs-cloud billing address sets name and address for the bills of who left",
+    "SG110": "segs-cloud alerts list names them",
+    "SG111": "segs-cloud alerts rules list names them, and where they hold",
+    "SG115": "segs-cloud alerts maintenance list names them",
     "3F000": "segs-cloud schema apply brings the database to this release",
     "42501": "use a role that may: docs/operations.md, Processes, ports, roles",
     "42703": "segs-cloud schema apply brings the database to this release",

@@ -8,7 +8,19 @@ _ZONE = "there is no such time zone; give the name of an IANA zone: Europe/Berli
 _ENERGY = "no register moves backwards, so that no energy is below 0; what flows the other way is the other register's"
 _FINAL = "no register shows less than 0; give what its display said, in Wh"
 
+_TIMES = "for_s and keep_s are 0 to 30 days, hold_s 0 to a day, in s"
+
 RULES = {
+    "alert_events_text_check": "say something, in at most 2000 characters",
+    "alert_rules_for_s_check": _TIMES,
+    "alert_rules_hold_s_check": _TIMES,
+    "alert_rules_keep_s_check": _TIMES,
+    "alert_rules_raise_and_clear": "a rule has raise_at and clear_at, or neither of them",
+    "alert_rules_thresholds_in_order": (
+        "raise_at is between clear_at and worse_at, which is furthest out; give all that change together"
+    ),
+    "alert_rules_window_min_check": "window_min is a part of a day, in minutes: 1, 5, 10, 15, 60",
+    "alert_rules_worse_than_what": "worse_severity goes with worse_at or worse_after_s; give it with one of them",
     "device_registry_device_check": _DEVICE,
     "devices_device_check": _DEVICE,
     "devices_interval_ms_check": "readings are at least a millisecond apart; give an interval above 0",
@@ -28,6 +40,7 @@ RULES = {
     "interval_versions_live_key": "somebody edited the same quarter-hour at the same moment; look at it, and try again",
     "interval_versions_reason_check": "the reason is empty; say in a few words why",
     "interval_versions_says_something": "an edit without energy says nothing; give import, export or both",
+    "maintenance_windows_reason_check": "maintenance has a reason, of at most 500 characters",
     "meter_exchanges_despite_check": "the reason is empty; say in a few words why",
     "meter_exchanges_exchanged_at_check": "an exchange has an instant; give its time",
     "meter_exchanges_final_export_wh_check": _FINAL,

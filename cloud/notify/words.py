@@ -88,15 +88,51 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     "alert": {
         "en": Words(
             "Alert: $message",
-            ("since $started_at:", "$message", "You choose in your preferences what you hear of."),
-            "$started_at: $message",
+            ("since $started_at, at $subject:", "$message", "You choose in your preferences what you hear of."),
+            "$started_at, $subject: $message",
             ("$count alerts", "there were $count alerts:"),
         ),
         "de": Words(
             "Warnung: $message",
-            ("seit $started_at:", "$message", "In Ihren Einstellungen wählen Sie, wovon Sie hören."),
-            "$started_at: $message",
+            ("seit $started_at, bei $subject:", "$message", "In Ihren Einstellungen wählen Sie, wovon Sie hören."),
+            "$started_at, $subject: $message",
             ("$count Warnungen", "es gab $count Warnungen:"),
+        ),
+    },
+    "alert_resolved": {
+        "en": Words(
+            "Over: $message",
+            ("over since $resolved_at, at $subject:", "$message", "It began at $started_at."),
+            "$resolved_at: over at $subject: $message",
+            ("$count alerts are over", "$count alerts are over:"),
+        ),
+        "de": Words(
+            "Vorbei: $message",
+            ("vorbei seit $resolved_at, bei $subject:", "$message", "Es begann $started_at."),
+            "$resolved_at: vorbei bei $subject: $message",
+            ("$count Warnungen sind vorbei", "$count Warnungen sind vorbei:"),
+        ),
+    },
+    "alert_escalated": {
+        "en": Words(
+            "Nobody took this on: $message",
+            (
+                "since $started_at, at $subject, and nobody took it on:",
+                "$message",
+                "Take it on, and it is not told again.",
+            ),
+            "$started_at, $subject: $message",
+            ("Nobody took $count alerts on", "nobody took $count alerts on:"),
+        ),
+        "de": Words(
+            "Noch niemand kümmert sich: $message",
+            (
+                "seit $started_at, bei $subject, und noch niemand kümmert sich darum:",
+                "$message",
+                "Übernehmen Sie es, dann wird nicht wieder davon berichtet.",
+            ),
+            "$started_at, $subject: $message",
+            ("Um $count Warnungen kümmert sich niemand", "um $count Warnungen kümmert sich noch niemand:"),
         ),
     },
     "price_changed": {

@@ -32,6 +32,9 @@ SHOWING = [
     ("billing", "settings"),
     ("audit", "list"),
     ("audit", "verify"),
+    ("alerts", "list"),
+    ("alerts", "rules", "list"),
+    ("alerts", "maintenance", "list"),
 ]
 NOWHERE = "postgresql://x@127.0.0.1:1/x"
 
@@ -142,7 +145,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
     }
     changing |= {"set", "capacity", "assign", "holiday", "prices", "end", "generation"}
     changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund", "simulate"}
-    changing |= {"retry", "test"}
+    changing |= {"retry", "test", "acknowledge", "close"}
     # What it writes is JSON, and nothing else.
     changing |= {"openapi"}
     silent = [

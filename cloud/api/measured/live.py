@@ -1,11 +1,7 @@
-"""Readings as they arrive, as server-sent events (WHATWG HTML, 9.2). A client that comes back goes on where it was."""
+"""Readings as they arrive, as server-sent events. A client that comes back goes on where it was."""
 
-import asyncio
 import json
-import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 import psycopg
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Query
 from psycopg_pool import TooManyRequests
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -23,30 +19,25 @@ from cloud.api.caller import CallerIs, PartsAre
 from cloud.api.database import Caller
 from cloud.api.http.envelope import problems
 from cloud.api.http.errors import Malformed, Problem
+from cloud.api.http.events import (
+    ANEW,
+    HEADERS,
+    HEARTBEAT_S,
+    MEDIA_TYPE,
+    NO_CURSOR,
+    RETRY,
+    LastEventId,
+    comment,
+    cursor_of,
+    event,
+    stopped,
+)
 from cloud.api.http.fields import printable
 from cloud.api.http.places import Placed
 from cloud.api.parts import Parts
 
 router = APIRouter(prefix="/api/v1/telemetry", tags=["telemetry"])
-_MEDIA_TYPE = "text/event-stream"
-_PAUSE_S, _HEARTBEAT_S, _RETRY_MS = 1.0, 15.0, 2000
-_CURSOR = re.compile(r"[-0-9@:,/]{1,6000}")
-_ANEW = "begin without an id"
-_NO_CURSOR = f"this is no id of an event of this service, or of a database that was replaced; {_ANEW}"
-
-
-async def _last_event_id(
-    given: Annotated[
-        str | None,
-        Header(
-            alias="Last-Event-ID",
-            max_length=8000,
-            description="Id of the last event that the client has.",
-            examples=["NzQxMjM0NTY3ODkwMTIzNDU2N0AxMDA6MTAwOg"],
-        ),
-    ] = None,
-) -> str | None:
-    return given
+_PAUSE_S = 1.0
 
 
 class Watched(BaseModel):
@@ -67,7 +58,7 @@ _ANSWERS: dict[int | str, dict[str, object]] = {
             " they arrive, so that late ones come late. end: {reason}; log in or refresh and come back. A"
             " comment comes each 15 s. Come back with the id of the last event as Last-Event-ID."
         ),
-        "content": {_MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
     **problems(401, 404, 422, 429),
 }
@@ -78,13 +69,13 @@ _ANSWERS: dict[int | str, dict[str, object]] = {
 )
 async def live(
     watched: Annotated[Watched, Query()],
-    given: Annotated[str | None, Depends(_last_event_id)],
+    given: LastEventId,
     caller: CallerIs,
     parts: PartsAre,
 ) -> Response:
     """Readings of up to 20 meters as they arrive. At most 4 streams of a user, until the access token is too old."""
     codes = list(dict.fromkeys(watched.meter))
-    cursor = None if not given else _cursor(given)
+    cursor = None if not given else cursor_of(given)
     try:
         # What is wrong is told before the stream begins.
         begin, _ = await parts.quick.arrivals(caller, codes, None)
@@ -93,72 +84,43 @@ async def live(
     except psycopg.DataError:
         if cursor is None:
             raise
-        raise Malformed(_NO_CURSOR, where="header.Last-Event-ID") from None
+        raise Malformed(NO_CURSOR, where="header.Last-Event-ID") from None
     parts.streams.take(caller.access.user_id)
     return Placed(
         _events(parts, caller, codes, cursor or begin),
         places=parts.streams,
         user_id=caller.access.user_id,
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        media_type=_MEDIA_TYPE,
+        headers=HEADERS,
+        media_type=MEDIA_TYPE,
     )
 
 
 async def _events(parts: Parts, caller: Caller, codes: list[str], cursor: str) -> AsyncGenerator[bytes, None]:
-    yield f"retry: {_RETRY_MS}\n".encode() + _event("begin", b"{}", cursor)
+    yield RETRY + event("begin", b"{}", cursor)
     spoken_s = time.monotonic()
     while not parts.stopping.is_set():
         now = datetime.now(UTC)
         if now >= caller.access.expires_at:
-            yield _event("end", b'{"reason":"the access token is too old; refresh it"}')
+            yield event("end", b'{"reason":"the access token is too old; refresh it"}')
             return
         try:
             # Each time anew: whose session is over, or whose meter it was, hears no more.
             following, found = await parts.quick.arrivals(replace(caller, now=now), codes, cursor)
         except Problem as refused:
-            yield _event("end", json.dumps({"reason": refused.detail}).encode())
+            yield event("end", json.dumps({"reason": refused.detail}).encode())
             return
         except psycopg.DataError:
-            yield _event("end", json.dumps({"reason": f"the database is another one now: {_ANEW}"}).encode())
+            yield event("end", json.dumps({"reason": f"the database is another one now: {ANEW}"}).encode())
             return
         except (psycopg.OperationalError, TooManyRequests):
             # The databases may be away for a while; nothing is missed, as the cursor stays.
             following, found = cursor, {}
         cursor = following
         if found:
-            yield _event("readings", msgspec.json.encode(found), cursor)
+            yield event("readings", msgspec.json.encode(found), cursor)
             spoken_s = time.monotonic()
-        elif time.monotonic() - spoken_s >= _HEARTBEAT_S:
-            yield f": {now:%H:%M:%S}\nid: {_id(cursor)}\n\n".encode()
+        elif time.monotonic() - spoken_s >= HEARTBEAT_S:
+            yield comment(f"{now:%H:%M:%S}", cursor)
             spoken_s = time.monotonic()
         if "/" not in cursor:
-            await _stopped(parts.stopping)
-
-
-async def _stopped(stopping: asyncio.Event) -> None:
-    """Until then, or for the pause between two looks."""
-    try:
-        async with asyncio.timeout(_PAUSE_S):
-            await stopping.wait()
-    except TimeoutError:
-        pass
-
-
-def _event(name: str, data: bytes, cursor: str | None = None) -> bytes:
-    head = f"event: {name}\n" + ("" if cursor is None else f"id: {_id(cursor)}\n")
-    return head.encode() + b"data: " + data + b"\n\n"
-
-
-def _id(cursor: str) -> str:
-    return urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
-
-
-def _cursor(given: str) -> str:
-    """Raises Malformed."""
-    try:
-        text = urlsafe_b64decode(given.encode() + b"=" * (-len(given) % 4)).decode("ascii")
-    except (Error, ValueError):
-        text = ""
-    if not _CURSOR.fullmatch(text):
-        raise Malformed(_NO_CURSOR, where="header.Last-Event-ID")
-    return text
+            await stopped(parts.stopping, _PAUSE_S)

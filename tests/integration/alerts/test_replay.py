@@ -1,7 +1,11 @@
 """Replaying rules over history says what they would have raised, and is no alert itself."""
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from cloud.alerts.cli import app
 from cloud.alerts.replay import Episode, ReplayError, Trial, replay
 from tests.integration.alerts.conftest import HOUR, MINUTE, NOON, World
 
@@ -74,3 +78,19 @@ def test_what_is_not_there_is_named(world: World, meter: int) -> None:
         told(world, only=["hum"])
     with pytest.raises(ReplayError, match="there is no meter MTR-00000099"):
         told(world, meters=["MTR-00000099"])
+
+
+def test_the_command_tells_it_and_tries_other_thresholds(
+    world: World, meter: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGS_DOMAIN_DSN", world.domain_dsn)
+    monkeypatch.setenv("SEGS_TELEMETRY_DSN", world.telemetry_dsn)
+    span = ["replay", "--from", NOON.isoformat(), "--to", (NOON + 2 * HOUR).isoformat()]
+
+    plain = json.loads(CliRunner().invoke(app, [*span, "--json"]).stdout)
+    tried = CliRunner().invoke(app, [*span, "--rule", "under_voltage", "--raise-at", "80", "--json"])
+    vague = CliRunner().invoke(app, [*span, "--raise-at", "80"])
+
+    assert [one["rule"] for one in plain] == ["reverse_power", "under_voltage", "reverse_power"]
+    assert json.loads(tried.stdout) == []
+    assert vague.exit_code == 2

@@ -95,6 +95,7 @@ def asked(name: str, caller: Caller) -> Asked:
         "gateways_register": Asked(body={"device": fresh, "meter": None, "serial": fresh}),
         "gateways_import_": Asked(table=f"device,interval_ms,region,model\n{fresh},1000,north,sdm630\n"),
         "gateways_move": Asked(body={"to_gateway": None, "to_device": fresh}),
+        "maintenance_add": Asked(body={"meter": None, "gateway": None, "site": None}),
         "billing_finalise": Asked(status=409, own=403),
         "billing_record": Asked(body={"reference": fresh}, own=403),
         "billing_refund": Asked(status=422, own=403),

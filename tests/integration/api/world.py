@@ -175,13 +175,72 @@ def invoice(world: World, code: str, owner: int, *, net: str = "100.00", final: 
     return invoice_id
 
 
+def _alert(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """An open one of a meter."""
+    return {"alert_id": alert(world, str(_meter(world, whose, caller)["code"]))}
+
+
+def alert(world: World, code: str, **columns: object) -> int:
+    """An alert of a meter that fired a minute ago, by which nobody was told yet; `columns` say what else it is."""
+    said: dict[str, object] = {"rule": "under_voltage", "category": "supply", "severity": "warning", "state": "firing"}
+    said |= columns
+    alert_id: int = world.one(
+        f"INSERT INTO alerts (meter_id, message, started_at, fired_at, {', '.join(said)})"
+        f" SELECT meter_id, 'Voltage is low', now() - INTERVAL '2 minutes', now() - INTERVAL '1 minute',"
+        f" {', '.join(['%s'] * len(said))} FROM meters WHERE meter_code = %s RETURNING alert_id",
+        *(*said.values(), code),
+    )
+    world.domain.execute("INSERT INTO alert_events (alert_id, kind, event_at) VALUES (%s, 'fired', now())", [alert_id])
+    return alert_id
+
+
+def _maintenance(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """Of a region, for an hour."""
+    add = "SELECT maintenance_add(NULL, NULL, NULL, %s, NULL, now() + INTERVAL '1 hour', 'Work', now())"
+    return {"window_id": world.one(add, "south" if whose == "far" else "north")}
+
+
+def _rule(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """One of its own name, for all."""
+    name = f"walk_{next(_NUMBERS)}"
+    return {"rule": _set_rule(world, name, None, None)}
+
+
+def _region_rule(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """One that a region has in place of what holds for all."""
+    region = str(_region(world, whose, caller)["region"])
+    return {"rule": _set_rule(world, f"walk_{next(_NUMBERS)}", region, None), "region": region}
+
+
+def _meter_rule(world: World, whose: Whose, caller: Caller) -> Mapping[str, object]:
+    """One that a meter has in place of its region's."""
+    name = str(_rule(world, whose, caller)["rule"])
+    code = str(_meter(world, whose, caller)["code"])
+    return {"rule": _set_rule(world, name, None, code), "code": code}
+
+
+def _set_rule(world: World, name: str, region: str | None, code: str | None) -> str:
+    change = (
+        '{"metric": "power_w", "above": true, "raise_at": 5, "clear_at": 4, "severity": "low", "category": "load",'
+        ' "window_min": 15}'
+    )
+    number = "(SELECT meter_id FROM meters WHERE meter_code = %s)"
+    world.one(f"SELECT alert_rule_set(%s, %s, {number}, %s, now())", name, region, code, change)
+    return name
+
+
 KINDS: dict[str, Callable[[World, Whose, Caller], Mapping[str, object]]] = {
+    "alert": _alert,
     "gateway": _gateway,
     "invoice": _invoice,
+    "maintenance": _maintenance,
     "meter": _meter,
+    "meter rule": _meter_rule,
     "override": _override,
     "user": _user,
     "region": _region,
+    "region rule": _region_rule,
+    "rule": _rule,
 }
 """How to make one of each kind that routes reach; its own, of a neighbour in the north, or far away in the south. A
 route of another kind needs its maker here."""

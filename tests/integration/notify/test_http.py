@@ -96,7 +96,9 @@ def _sms(receiver: Receiver, secret_file: Path, **settings: Any) -> Channel:
 
 
 async def test_a_receiver_knows_who_sent_it_and_when(world: World, webhook: Channel, receiver: Receiver) -> None:
-    message = world.put("alert", channel="webhook", message="Too much", started_at="2026-03-01T12:00:00+00:00")
+    message = world.put(
+        "alert", channel="webhook", message="Too much", subject="MTR-1", started_at="2026-03-01T12:00:00+00:00"
+    )
     await world.work(webhook)
     [(headers, body)] = receiver.got
     assert verify([SECRET.encode()], body, headers["segs-signature"], world.now) == world.now.replace(microsecond=0)
@@ -176,7 +178,7 @@ async def test_a_provider_gets_the_document_that_it_wants(world: World, receiver
 async def test_no_value_breaks_out_of_its_text(world: World, receiver: Receiver, secret_file: Path) -> None:
     world.do("UPDATE user_preferences SET notify_sms = true")
     odd = '", "to": "+999", "x": "$secret ${key} \\'
-    world.put("alert", channel="sms", message=odd, started_at="2026-03-01T12:00:00+00:00")
+    world.put("alert", channel="sms", message=odd, subject="MTR-1", started_at="2026-03-01T12:00:00+00:00")
     await world.work(_sms(receiver, secret_file))
     assert receiver.document().keys() == {"to", "text"}
     assert receiver.document()["to"] == "+4930123456"

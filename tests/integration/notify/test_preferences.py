@@ -8,7 +8,13 @@ import pytest
 from cloud.notify.mail import Mail
 from tests.integration.notify.conftest import MailServer, World
 
-ALERT = {"rule": "overload", "severity": "high", "message": "Too much", "started_at": "2026-03-01T12:00:00+00:00"}
+ALERT = {
+    "rule": "overload",
+    "severity": "high",
+    "message": "Too much",
+    "subject": "MTR-00000001",
+    "started_at": "2026-03-01T12:00:00+00:00",
+}
 
 
 def _alert(world: World, number: int = 0, **changed: object) -> int:
@@ -124,7 +130,7 @@ async def test_beyond_so_many_an_hour_the_rest_comes_as_one(world: World, mail: 
     assert body is not None
     text = cast(str, body.get_content()).replace("\r\n", "\n")
     assert "Alert 5\n" in text
-    assert "01 Mar 2026 13:00: Alert 54\n- and 25 more" in text
+    assert "01 Mar 2026 13:00, MTR-00000001: Alert 54\n- and 25 more" in text
     assert world.states() == {"delivered": 6, "digested": 74}
     assert world.log(alerts[-1]) == [(1, "digested", f"with message {alerts[5]}")]
 

@@ -45,7 +45,7 @@ def _message(template: str = "alert", **changed: Any) -> Message:
         "message_key": UUID(int=7),
         "user_id": 1,
         "template": template,
-        "payload": {"message": "Too much", "started_at": "2026-03-01T12:00:00+00:00"},
+        "payload": {"message": "Too much", "subject": "MTR-00000001", "started_at": "2026-03-01T12:00:00+00:00"},
         "sealed_secret": None,
         "attempt": 1,
         "leased_until": NOW,
@@ -68,7 +68,7 @@ def _sent(message: Message) -> EmailMessage:
 @given(name=TEXTS, said=TEXTS)
 @example(name="=?utf-8?q?=0D=0ABcc:_eve@example.org?=", said="=?utf-8?q?=0D=0ABcc:_eve@example.org?=")
 def test_no_text_becomes_a_header(name: str, said: str) -> None:
-    payload = {"name": name, "message": said, "started_at": said}
+    payload = {"name": name, "message": said, "subject": "MTR-00000001", "started_at": said}
     mail = _sent(_message(name=name, payload=payload))
     [to] = mail["To"].addresses
     assert to.addr_spec == "ada@example.org"
@@ -79,7 +79,7 @@ def test_no_text_becomes_a_header(name: str, said: str) -> None:
 
 @given(said=TEXTS)
 def test_no_text_becomes_markup(said: str) -> None:
-    html = fill(_message(payload={"message": f"<script>{said}", "started_at": said}), "").html
+    html = fill(_message(payload={"message": f"<script>{said}", "subject": said, "started_at": said}), "").html
     assert html.count("<") == fill(_message(), "").html.count("<")
 
 
@@ -123,7 +123,10 @@ def test_times_are_those_of_the_person(language: str | None, subject: str, at: s
     "value", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+14:00", "2026-13-01T00:00:00+00:00", {"a": [1]}, 7]
 )
 def test_odd_values_are_said_as_they_are(value: object) -> None:
-    assert clean(value) in fill(_message(payload={"message": "x", "started_at": value}), "").plain
+    assert (
+        clean(value)
+        in fill(_message(payload={"message": "x", "subject": "MTR-00000001", "started_at": value}), "").plain
+    )
 
 
 def test_a_zone_that_this_host_does_not_know_is_no_reason_to_say_nothing() -> None:
@@ -156,3 +159,27 @@ def test_a_secret_is_the_first_line_of_a_file_of_ones_own(tmp_path: Path) -> Non
     file.chmod(0o640)
     with pytest.raises(SettingsError, match="chmod 0600"):
         read(file, "SEGS_X")
+
+
+@pytest.mark.parametrize("template", ["alert", "alert_resolved", "alert_escalated"])
+@pytest.mark.parametrize(("language", "at"), [("en", "01 Mar 2026 13:00"), ("de", "01.03.2026 13:00")])
+def test_an_alert_says_what_it_is_about_and_since_when_in_the_person_s_language_and_zone(
+    template: str, language: str, at: str
+) -> None:
+    """D15: language and zone are stored and never consulted."""
+    payload = {
+        "message": "Voltage is low",
+        "subject": "MTR-00000007",
+        "started_at": "2026-03-01T12:00:00+00:00",
+        "resolved_at": "2026-03-01T12:00:00+00:00",
+    }
+    text = fill(_message(template, payload=payload, language=language), "")
+
+    for said in ("Voltage is low", "MTR-00000007", at):
+        assert said in text.plain
+        assert said in text.html
+    assert "Voltage is low" in text.subject
+    greeting = {"en": "Hello Ada", "de": "Guten Tag Ada"}[language]
+    assert text.plain.startswith(greeting)
+    digest = fill(_message(template, payload=payload, language=language, others=[payload]), "")
+    assert digest.plain.count("MTR-00000007") == 2

@@ -1,0 +1,144 @@
+"""`segs-cloud alerts`: listed, taken on and closed in somebody's name; rules and maintenance are set and ended."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.integration.conftest import SegsCloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(segs_cloud: SegsCloud) -> Run:
+    return lambda *arguments: segs_cloud("alerts", *arguments)
+
+
+@pytest.fixture
+def alerts(domain_db: str) -> list[int]:
+    """Two open ones of two meters in the north, and an operator ops@example.org."""
+    with psycopg.connect(domain_db, autocommit=True) as domain:
+        domain.execute(
+            "INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC');"
+            "INSERT INTO users (email, name, role) VALUES ('ops@example.org', 'Ops', 'OPERATOR'),"
+            " ('ada@example.org', 'Ada', 'USER');"
+            "INSERT INTO meters (site) VALUES ('mill'), (NULL);"
+            "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'UTC'), (2, 'north', 'UTC');"
+            "INSERT INTO alerts (meter_id, rule, category, severity, state, message, started_at, fired_at, phase)"
+            " VALUES (1, 'under_voltage', 'supply', 'critical', 'firing', 'Low', '2026-06-10T12:00Z',"
+            " '2026-06-10T12:10Z', 1), (2, 'overload', 'load', 'warning', 'firing', 'Much', '2026-06-11T12:00Z',"
+            " '2026-06-11T12:15Z', 0);"
+        )
+    return [1, 2]
+
+
+def test_alerts_are_listed_by_what_they_are_about(run: Run, alerts: list[int]) -> None:
+    def listed(*options: str) -> list[int]:
+        return [one["alert_id"] for one in json.loads(run("list", "--json", *options).stdout)]
+
+    assert listed() == [2, 1]
+    assert listed("--severity", "high") == listed("--site", "mill") == listed("--rule", "under_voltage") == [1]
+    assert listed("--meter", "MTR-00000002") == listed("--from", "2026-06-11T00:00Z") == [2]
+    assert listed("--region", "south") == []
+    lines = run("list").stdout.splitlines()
+    assert lines[0] == "2 alerts"
+    assert lines[3].split()[:7] == ["1", "critical", "firing", "under_voltage", "MTR-00000001,", "phase", "1"]
+    assert lines[3].split()[7:] == ["2026-06-10T12:00:00Z", "-", "Low"]
+
+
+def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, alerts: list[int], domain_db: str) -> None:
+    """D13: the log has who typed it, and the alert who is said to look after it."""
+    taken = run("acknowledge", "1", "--as", "ops@example.org", "--note", "On the way")
+    assert (taken.returncode, taken.stderr) == (0, "alert 1 is taken on.\n")
+    closed = run("close", "1", "2", "77", "--as", "ops@example.org")
+    assert (closed.returncode, closed.stderr) == (1, "alert 1 is closed.\nalert 2 is closed.\nalert 77 is not there.\n")
+    assert json.loads(run("list", "--json").stdout) == []
+    shown = json.loads(run("show", "1", "--json").stdout)
+    assert [(one["kind"], one["user_id"], one["text"]) for one in shown["events"]] == [
+        ("acknowledged", 1, "On the way"),
+        ("closed", 1, None),
+    ]
+    assert "of MTR-00000001, critical, resolved, by the rule under_voltage" in run("show", "1").stdout
+    with psycopg.connect(domain_db) as domain:
+        [(actor,)] = domain.execute(
+            "SELECT DISTINCT actor FROM audit_logs WHERE table_name = 'alert_events'"
+        ).fetchall()
+    assert actor.startswith("segs-cloud:")
+
+
+@pytest.mark.parametrize("email", ["ada@example.org", "nobody@example.org"])
+def test_nobody_else_takes_an_alert_on(run: Run, alerts: list[int], email: str) -> None:
+    refused = run("acknowledge", "1", "--as", email)
+
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"segs-cloud: there is no operator or admin {email}; segs-cloud user list names them\n",
+    )
+    unknown = run("show", "9")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "segs-cloud: there is no alert 9; segs-cloud alerts list names them\n",
+    )
+
+
+def test_rules_are_set_and_ended(run: Run, alerts: list[int]) -> None:
+    new = ("metric=power_w", "above=true", "raise_at=5000", "clear_at=4500", "severity=high", "category=load")
+    assert run("rules", "set", "feast", *new, "window_min=5").stderr == "feast holds from now on for all.\n"
+    told = run("rules", "set", "feast", "raise_at=7000", "--meter", "MTR-00000001")
+    assert told.stderr == "feast holds from now on for MTR-00000001.\n"
+
+    listed = json.loads(run("rules", "list", "--rule", "feast", "--json").stdout)
+    assert [(one["meter"], one["raise_at"], one["clear_at"]) for one in listed] == [
+        (None, 5000, 4500),
+        ("MTR-00000001", 7000, 4500),
+    ]
+    assert "power_w > 7000 W" in run("rules", "list", "--rule", "feast").stdout
+    ended = run("rules", "end", "feast")
+    assert ended.stderr == "feast ended for all; alerts resolved: 0.\n"
+    assert json.loads(run("rules", "list", "--rule", "feast", "--json").stdout) == []
+    again = run("rules", "end", "feast")
+    assert (again.returncode, again.stderr) == (
+        1,
+        "segs-cloud: there is no rule feast for all; segs-cloud alerts rules list names them, and where they hold\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (
+            ("under_voltage", "colour=red"),
+            2,
+            "'colour=red' says nothing of a rule; write KEY=VALUE, with one of metric",
+        ),
+        (("under_voltage", "raise_at"), 2, "'raise_at' says nothing of a rule"),
+        (("under_voltage", "raise_at=95"), 1, "raise_at is between clear_at and worse_at"),
+        (("under_voltage", "raise_at=high"), 1, "invalid input syntax for type double precision"),
+        (("under_voltage", "enabled=false", "--region", "north", "--meter", "M"), 2, "give --region or --meter"),
+        (("under_voltage", "enabled=false", "--region", "nowhere"), 1, "there is no region nowhere"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(run: Run, arguments: tuple[str, ...], status: int, words: str) -> None:
+    refused = run("rules", "set", *arguments)
+
+    assert refused.returncode == status
+    assert words in " ".join(refused.stderr.split())
+
+
+def test_maintenance_is_told_and_ended(run: Run, alerts: list[int]) -> None:
+    made = run("maintenance", "add", "--site", "mill", "--until", "2999-01-01T00:00Z", "--reason", "New roof")
+    assert (made.stdout, made.stderr) == ("1\n", "Nobody is told until 2999-01-01T00:00:00Z.\n")
+    [listed] = json.loads(run("maintenance", "list", "--json").stdout)
+    assert (listed["site"], listed["until"], listed["reason"]) == ("mill", "2999-01-01T00:00:00Z", "New roof")
+    assert "site mill" in run("maintenance", "list").stdout
+    assert run("maintenance", "end", "1").stderr == "Maintenance window 1 ended.\n"
+    assert json.loads(run("maintenance", "list", "--json").stdout) == []
+    assert len(json.loads(run("maintenance", "list", "--history", "--json").stdout)) == 1
+    assert run("maintenance", "end", "1").returncode == run("maintenance", "end", "2").returncode == 1
+    both = run("maintenance", "add", "--site", "x", "--region", "y", "--until", "2999-01-01T00:00Z", "--reason", "z")
+    assert both.returncode == 2
+    unknown = run("maintenance", "add", "--site", "x", "--until", "2999-01-01T00:00Z", "--reason", "z")
+    assert (unknown.returncode, unknown.stderr) == (1, "segs-cloud: there is no meter of site x\n")
