@@ -40,6 +40,7 @@ RUN_HERE = (
     "docs/operations.md",
     "docs/intervals.md",
     "docs/tariffs.md",
+    "docs/alerts.md",
     "docs/field.md",
     "docs/simulator.md",
     "docs/billing.md",
