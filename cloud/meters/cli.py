@@ -7,13 +7,13 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cloud.command import Since, a_time, group, modulus, show_json, span, tell, watt_hours
+from cloud.command import Since, a_time, group, modulus, show_json, span, tell, watt_hours, watts
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownGateway, UnknownMeter, UnknownRegion
 from cloud.instant import written
 from cloud.meters.exchange import ContradictedByReadings, contradictions, revoked, told
-from cloud.meters.show import QUANTITIES, details, overview
+from cloud.meters.show import QUANTITIES, connected, details, overview
 from cloud.operator import Row, bring_in_step, domain_transaction, rows, telemetry_database
 
 app = group(help="Meters: which there are; those that move, are exchanged, or have registers that wrap.")
@@ -218,6 +218,45 @@ def registers(
         "A worker looks at what is kept of their reads again, within minutes."
     )
     bring_in_step()
+
+
+def _phases(text: str) -> int:
+    """Parser of phases; their bits."""
+    names = [part.strip() for part in text.split(",")]
+    if not set(names) <= {"1", "2", "3"} or len(set(names)) < len(names):
+        raise typer.BadParameter(f"{text!r} are no phases; write 1,2,3 or those that are connected")
+    return sum(1 << (int(name) - 1) for name in names)
+
+
+@app.command()
+def connection(
+    code: Code,
+    nominal_voltage_v: Annotated[
+        float | None, typer.Option(min=1, max=1e6, help="Nominal voltage between phase and neutral, V.")
+    ] = None,
+    phases: Annotated[
+        int | None, typer.Option(parser=_phases, metavar="PHASES", help="Phases that are connected: 1 or 1,2,3.")
+    ] = None,
+    rated_power_w: Annotated[
+        float | None,
+        typer.Option(parser=watts, metavar="W", help="Power that it is rated for; overload is told by it."),
+    ] = None,
+    exports: Annotated[
+        bool | None,
+        typer.Option("--exports/--no-exports", help="Whether it may feed in; else its tariff and generators say so."),
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Building or plant.")] = None,
+) -> None:
+    """Say what alerts have to know of a meter's connection. What is not given stays."""
+    what: Row = {"nominal_voltage_v": nominal_voltage_v, "phases": phases, "rated_power_w": rated_power_w}
+    what |= {"exports": exports, "site": site}
+    if all(value is None for value in what.values()):
+        raise typer.BadParameter("nothing is said of it; give one option or more")
+    with domain_transaction() as domain:
+        _require_meter(domain, code)
+        domain.execute(_QUERIES["connection"], {"code": code, **what})
+        [meter] = rows(domain, _QUERIES["meter"], {"code": code})
+    tell(f"{code}: {connected(meter)}.")
 
 
 def _now() -> datetime:

@@ -33,7 +33,7 @@ def details(meter: Row) -> Iterator[str]:
     """Lines of name and value; `meter` is what `segs-cloud meter show --json` says."""
     plate = " ".join(filter(None, (meter["model"], meter["serial"]))) or "of no known model"
     yield f"{meter['code']}: {printable(plate)}"
-    yield f"connection: {meter['max_power_w']:.10g} W"
+    yield f"connection: {meter['max_power_w']:.10g} W; {connected(meter)}"
     wrap = "at no known value" if meter["rollover_wh"] is None else f"at {meter['rollover_wh']} Wh"
     yield f"registers wrap: {wrap}; {'may' if meter['resets'] else 'may not'} begin again at any time"
     for place in meter["places"]:
@@ -54,6 +54,17 @@ def details(meter: Row) -> Iterator[str]:
         yield f"{register['quantity']}: {read}"
     for exchange in meter["exchanges"]:
         yield _exchange(exchange)
+
+
+def connected(meter: Row) -> str:
+    """What alerts know of its connection."""
+    bits, rated, feeds = meter["phases"], meter["rated_power_w"], meter["exports"]
+    phases = "those that had voltage" if bits is None else ",".join(str(n) for n in (1, 2, 3) if bits >> (n - 1) & 1)
+    parts = [f"nominal {meter['nominal_voltage_v']:.10g} V", f"phases {phases}"]
+    parts.append("of unknown rating" if rated is None else f"rated {rated:.10g} W")
+    if feeds is not None:
+        parts.append("feeds in" if feeds else "does not feed in")
+    return ", ".join([*parts, *([f"site {printable(meter['site'])}"] if meter["site"] else [])])
 
 
 def _span(row: Row) -> str:

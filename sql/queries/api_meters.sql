@@ -9,7 +9,7 @@ SELECT %(region)s::text IS NULL OR EXISTS (SELECT FROM regions WHERE region = %(
 -- name: page
 -- One page in the order of their numbers; one more than is shown says whether there is another.
 SELECT m.meter_id, m.meter_code AS code, m.status, m.model, m.serial, m.region, m.timezone, m.site, m.latitude_deg,
-    m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
+    m.longitude_deg, m.max_power_w, m.nominal_voltage_v, m.phases, m.rated_power_w, m.exports, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
     m.interval_ms, m.created_at, m.updated_at
 FROM meters_now AS m
 WHERE m.meter_id > %(after)s AND (%(region)s::text IS NULL OR m.region = %(region)s)
@@ -21,7 +21,7 @@ ORDER BY m.meter_id LIMIT %(limit)s + 1;
 -- name: own_page
 -- The same for a customer, whose meters are few among all.
 SELECT m.meter_id, m.meter_code AS code, m.status, m.model, m.serial, m.region, m.timezone, m.site, m.latitude_deg,
-    m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
+    m.longitude_deg, m.max_power_w, m.nominal_voltage_v, m.phases, m.rated_power_w, m.exports, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
     m.interval_ms, m.created_at, m.updated_at
 FROM unnest(caller_meters()) AS mine (meter_id) JOIN meters_now AS m USING (meter_id)
 WHERE m.meter_id > %(after)s AND (%(region)s::text IS NULL OR m.region = %(region)s)
@@ -33,7 +33,7 @@ ORDER BY m.meter_id LIMIT %(limit)s + 1;
 -- name: meter
 -- One meter.
 SELECT m.meter_id, m.meter_code AS code, m.status, m.model, m.serial, m.region, m.timezone, m.site, m.latitude_deg,
-    m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
+    m.longitude_deg, m.max_power_w, m.nominal_voltage_v, m.phases, m.rated_power_w, m.exports, m.register_modulus_wh, m.register_resets, m.user_id AS owner_id, m.gateway, m.device,
     m.interval_ms, m.created_at, m.updated_at
 FROM meters_now AS m WHERE m.meter_code = %(code)s;
 
@@ -48,8 +48,10 @@ SELECT meter_code AS code FROM meter_add(%(region)s, %(timezone)s, %(model)s, %(
 -- name: change
 -- What the document has becomes so; the rest stays.
 UPDATE meters AS m
-SET (status, model, serial, site, latitude_deg, longitude_deg, max_power_w, register_modulus_wh, register_resets) = (
-    SELECT p.status, p.model, p.serial, p.site, p.latitude_deg, p.longitude_deg, p.max_power_w, p.register_modulus_wh, p.register_resets
+SET (status, model, serial, site, latitude_deg, longitude_deg, max_power_w, nominal_voltage_v, phases, rated_power_w, exports, register_modulus_wh,
+     register_resets) = (
+    SELECT p.status, p.model, p.serial, p.site, p.latitude_deg, p.longitude_deg, p.max_power_w, p.nominal_voltage_v, p.phases, p.rated_power_w, p.exports,
+           p.register_modulus_wh, p.register_resets
     FROM jsonb_populate_record(m, %(change)s::jsonb) AS p)
 WHERE m.meter_code = %(code)s;
 

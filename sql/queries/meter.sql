@@ -23,8 +23,16 @@ ORDER BY m.meter_id;
 
 -- name: meter
 -- What is recorded of one meter.
-SELECT meter_code AS code, model, serial, max_power_w, register_modulus_wh AS rollover_wh, register_resets AS resets
+SELECT meter_code AS code, model, serial, site, max_power_w, nominal_voltage_v, phases, rated_power_w, exports, register_modulus_wh AS rollover_wh,
+    register_resets AS resets
 FROM meters WHERE meter_code = %(code)s;
+
+-- name: connection
+-- What is not NULL becomes so.
+UPDATE meters
+SET site = coalesce(%(site)s, site), nominal_voltage_v = coalesce(%(nominal_voltage_v)s, nominal_voltage_v), phases = coalesce(%(phases)s, phases),
+    rated_power_w = coalesce(%(rated_power_w)s, rated_power_w), exports = coalesce(%(exports)s, exports)
+WHERE meter_code = %(code)s;
 
 -- name: places
 -- Where a meter was, is and will be.

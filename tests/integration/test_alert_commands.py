@@ -142,3 +142,26 @@ def test_maintenance_is_told_and_ended(run: Run, alerts: list[int]) -> None:
     assert both.returncode == 2
     unknown = run("maintenance", "add", "--site", "x", "--until", "2999-01-01T00:00Z", "--reason", "z")
     assert (unknown.returncode, unknown.stderr) == (1, "segs-cloud: there is no meter of site x\n")
+
+
+def test_what_alerts_have_to_know_of_a_connection_is_said_of_the_meter(
+    segs_cloud: SegsCloud, alerts: list[int]
+) -> None:
+    said = ("--phases", "1,3", "--nominal-voltage-v", "120", "--rated-power-w", "17250", "--exports", "--site", "barn")
+    told = segs_cloud("meter", "connection", "MTR-00000001", *said)
+    known = "nominal 120 V, phases 1,3, rated 17250 W, feeds in, site barn"
+    assert (told.returncode, told.stderr) == (0, f"MTR-00000001: {known}.\n")
+    assert segs_cloud("meter", "connection", "MTR-00000001", "--no-exports").returncode == 0
+
+    shown = json.loads(segs_cloud("meter", "show", "MTR-00000001", "--json").stdout)
+    assert [shown[name] for name in ("phases", "nominal_voltage_v", "rated_power_w", "exports", "site")] == [
+        5,
+        120,
+        17250,
+        False,
+        "barn",
+    ]
+    assert "phases those that had voltage, of unknown rating" in segs_cloud("meter", "show", "MTR-00000002").stdout
+    for arguments in (("--phases", "4"), ("--phases", "1,1"), ("--rated-power-w", "0"), ()):
+        assert segs_cloud("meter", "connection", "MTR-00000001", *arguments).returncode == 2
+    assert segs_cloud("meter", "connection", "MTR-00000009", "--exports").returncode == 1

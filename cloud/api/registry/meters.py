@@ -37,6 +37,18 @@ Site = Annotated[
 ]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, description="Where it is, degrees north.")]
 Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, description="Where it is, degrees east.")]
+Voltage = Annotated[
+    float,
+    Field(gt=0, le=1e6, allow_inf_nan=False, description="Nominal, between phase and neutral, V.", examples=[230]),
+]
+Phases = Annotated[
+    int,
+    Field(ge=1, le=7, description="Which are connected, a number of bits: 1, 2 and 4 for phases 1 to 3.", examples=[7]),
+]
+Rating = Annotated[
+    float, Field(gt=0, le=1e12, allow_inf_nan=False, description="What it is rated for; overload is told by it, W.")
+]
+Exports = Annotated[bool, Field(description="Whether it may feed in; without it, as its tariff and generators say.")]
 Modulus = Annotated[int, Field(ge=1, le=LARGEST_WH, description="Where its registers wrap to 0, Wh.")]
 Resets = Annotated[bool, Field(description="Whether its registers may begin again at any time.")]
 
@@ -54,6 +66,15 @@ class Meter(BaseModel):
     latitude_deg: Annotated[float | None, Field(description="Where it is, degrees north.")]
     longitude_deg: Annotated[float | None, Field(description="Where it is, degrees east.")]
     max_power_w: Annotated[float, Field(description="What its connection carries, W.")]
+    nominal_voltage_v: Annotated[float, Field(description="Nominal, between phase and neutral, V.", examples=[230])]
+    phases: Annotated[
+        int | None,
+        Field(
+            description="Connected phases, a number of bits: 1, 2, 4; null for those that had voltage.", examples=[7]
+        ),
+    ]
+    rated_power_w: Annotated[float | None, Field(description="What it is rated for, W; null if unknown.")]
+    exports: Annotated[bool | None, Field(description="Whether it may feed in; null as tariff and generators say.")]
     register_modulus_wh: Annotated[int | None, Field(description="Where its registers wrap to 0, Wh; null if unknown.")]
     register_resets: Annotated[bool, Field(description="Whether its registers may begin again at any time.")]
     owner_id: Annotated[int | None, Field(description="Whose it is now; null where it is nobody's.")]
@@ -91,6 +112,10 @@ class NewMeter(Body):
     latitude_deg: Latitude | None = None
     longitude_deg: Longitude | None = None
     max_power_w: Watts | None = None
+    nominal_voltage_v: Voltage | None = None
+    phases: Phases | None = None
+    rated_power_w: Rating | None = None
+    exports: Exports | None = None
     register_modulus_wh: Modulus | None = None
     register_resets: Resets | None = None
     gateway: GatewayName | None = None
@@ -119,6 +144,10 @@ class MeterChange(Body):
     latitude_deg: Latitude | None = None
     longitude_deg: Longitude | None = None
     max_power_w: Annotated[Watts, Field(default=None)]
+    nominal_voltage_v: Annotated[Voltage, Field(default=None)]
+    phases: Phases | None = None
+    rated_power_w: Rating | None = None
+    exports: Exports | None = None
 
 
 @router.get("", openapi_extra=reach("meter", user="own", operator="region"), responses=problems(401, 404, 422))
@@ -211,6 +240,7 @@ async def add(domain: Transaction, new: NewMeter, *, now: datetime) -> str:
         read = {"name": new.gateway, "device": new.device, "interval_ms": new.interval_ms, "meter": None}
         code = await domain.value(_DEVICES["device_register"], plate | read)
     further = {"site", "latitude_deg", "longitude_deg", "register_modulus_wh", "register_resets"}
+    further |= {"nominal_voltage_v", "phases", "rated_power_w", "exports"}
     rest: dict[str, Any] = new.model_dump(include=further, exclude_none=True)
     if rest:
         await domain.run(_QUERIES["change"], {"code": code, "change": Jsonb(rest)})

@@ -67,7 +67,7 @@ GRANT SELECT ON registry_epochs TO segs_worker;
 CREATE OR REPLACE VIEW meters_now WITH (security_invoker = true) AS
 SELECT m.meter_id, m.meter_code, m.status, m.model, m.serial, l.region, l.timezone, o.user_id, m.site, m.latitude_deg,
        m.longitude_deg, m.max_power_w, m.register_modulus_wh, m.register_resets, m.created_at, m.updated_at,
-       g.name AS gateway, d.device, d.interval_ms
+       g.name AS gateway, d.device, d.interval_ms, m.nominal_voltage_v, m.phases, m.rated_power_w, m.exports
   FROM meters m
   JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> statement_timestamp()
   LEFT JOIN meter_owners o ON o.meter_id = m.meter_id AND o.valid @> statement_timestamp()
@@ -89,6 +89,10 @@ COMMENT ON COLUMN meters_now.longitude_deg IS 'meters.longitude_deg';
 COMMENT ON COLUMN meters_now.max_power_w IS 'meters.max_power_w, W';
 COMMENT ON COLUMN meters_now.register_modulus_wh IS 'meters.register_modulus_wh, Wh';
 COMMENT ON COLUMN meters_now.register_resets IS 'meters.register_resets';
+COMMENT ON COLUMN meters_now.nominal_voltage_v IS 'meters.nominal_voltage_v, V';
+COMMENT ON COLUMN meters_now.phases IS 'meters.phases';
+COMMENT ON COLUMN meters_now.rated_power_w IS 'meters.rated_power_w, W';
+COMMENT ON COLUMN meters_now.exports IS 'meters.exports';
 COMMENT ON COLUMN meters_now.created_at IS 'meters.created_at';
 COMMENT ON COLUMN meters_now.updated_at IS 'meters.updated_at';
 COMMENT ON COLUMN meters_now.region IS 'meter_locations.region, now';

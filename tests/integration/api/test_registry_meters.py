@@ -83,6 +83,20 @@ def test_a_change_is_of_what_was_read_and_of_nothing_else(api: Api, ada: Person,
     assert {fault["where"] for fault in bad.json()["errors"]} == {"body.status", "body.region"}
 
 
+def test_what_alerts_have_to_know_of_a_connection_is_said_of_the_meter(api: Api, operator: Person) -> None:
+    about = {"nominal_voltage_v": 120, "phases": 5, "rated_power_w": 17250, "exports": True}
+    made = api.post("/meters", {"region": "north", **about}, token=operator.token)
+    assert made.status_code == 201, made.text
+    path = f"/meters/{made.json()['data']['code']}"
+    change = {"phases": None, "exports": False}
+    changed = api.ask("PATCH", path, change, token=operator.token, headers={"if-match": "*"}).json()["data"]
+
+    assert {name: made.json()["data"][name] for name in about} == about
+    assert {name: changed[name] for name in about} == about | change
+    for bad in ({"phases": 8}, {"phases": 0}, {"rated_power_w": 0}, {"nominal_voltage_v": None}):
+        assert api.ask("PATCH", path, bad, token=operator.token, headers={"if-match": "*"}).status_code == 422, bad
+
+
 def test_an_operator_registers_meters_in_regions_of_theirs(api: Api, operator: Person) -> None:
     gateway, serial = fresh(), fresh()
     assert api.post("/gateways", {"name": gateway, "region": "north"}, token=operator.token).status_code == 201
