@@ -415,7 +415,7 @@ def test_a_meter_is_shown_with_all_that_is_known_of_it(run: Run, telemetry_db: s
     assert device.startswith("device: attic/main, each 1 s to 20")
     assert [line for line in lines if line not in (revoked, despite, device)] == [
         "MTR-00000001: x B-2",
-        "connection: 1000000 W",
+        "connection: 1000000 W; nominal 230 V, phases those that had voltage, of unknown rating",
         "registers wrap: at no known value; may not begin again at any time",
         "place: north (UTC) to 2026-03-01T00:00:00Z",
         "place: south (Europe/Paris) from 2026-03-01T00:00:00Z",
