@@ -98,6 +98,19 @@ async def test_one_that_somebody_took_on_is_not(world: World) -> None:
     assert [template for _, template, _ in world.messages()] == ["alert", "alert"]
 
 
+async def test_what_was_taken_on_and_gets_worse_has_to_be_taken_on_anew(world: World) -> None:
+    [meter] = world.meters(phases=1)
+    at = await world.live([meter], NOON, 10, voltage_l1_v=200)
+    await world.tell(at)
+    world.do("UPDATE alerts SET acknowledged_at = %s, acknowledged_by = 1", at)
+    at = await world.live([meter], at, 10, **LOW)
+    for minutes in (0, 16):
+        await world.tell(at + minutes * MINUTE)
+
+    assert world.alerts("severity, acknowledged_at, acknowledged_by") == [("critical", None, None)]
+    assert [template for user, template, _ in world.messages() if user == 1] == ["alert", "alert", "alert_escalated"]
+
+
 async def test_several_tellers_at_once_tell_once(world: World) -> None:
     """C11: with two instances each publishes half, or both all."""
     at = await world.live(world.meters(8, phases=1), NOON, 10, **LOW)

@@ -72,7 +72,10 @@ BEGIN
     ), followed AS (
         UPDATE alerts a
            SET state = c.state, severity = c.severity, value = c.value, threshold = c.threshold, message = c.message,
-               tell_at = CASE WHEN c.severity <> c.was_severity THEN coalesce(a.tell_at, p_now) ELSE a.tell_at END
+               tell_at = CASE WHEN c.severity <> c.was_severity THEN coalesce(a.tell_at, p_now) ELSE a.tell_at END,
+               -- Who took on a warning has not taken on what became of it.
+               acknowledged_at = CASE WHEN c.severity = c.was_severity THEN a.acknowledged_at END,
+               acknowledged_by = CASE WHEN c.severity = c.was_severity THEN a.acknowledged_by END
           FROM changed AS c
          WHERE a.alert_id = c.alert_id AND (c.state <> c.was OR c.severity <> c.was_severity)
         RETURNING a.alert_id, c.was, c.state, c.was_severity, c.severity, c.seen_until, c.message
