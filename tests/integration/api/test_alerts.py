@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.api.conftest import Api, Person
 from tests.integration.api.test_live import Stream
-from tests.integration.api.world import World, alert
+from tests.integration.api.world import ALERTING, World, alert
 
 _HOUR = timedelta(hours=1)
 
@@ -142,18 +142,28 @@ def test_what_becomes_of_an_alert_is_told_with_who_did_it(api: Api, world: World
     assert sorted(actors) == sorted({f"user:{operator.user_id}", f"user:{ada.user_id}"})
 
 
-def test_the_same_comment_is_said_once(api: Api, world: World) -> None:
+@pytest.mark.parametrize("path", ALERTING)
+def test_the_same_request_with_the_same_key_is_done_once(api: Api, world: World, path: str) -> None:
     """D3: who lost the answer sends it again."""
-    ada = api.person()
-    number = alert(world, ada.meter())
+    operator = api.person("OPERATOR", "north")
+    meter = api.person().meter()
+    number = alert(world, meter)
+    body = {
+        "comments": {"text": "x"},
+        "actions": {"action": "close", "alerts": [number]},
+        "maintenance-windows": {"meter": meter, "until": "2999-01-01T00:00:00Z", "reason": "Work"},
+    }.get(path.rsplit("/", 1)[1], {})
     key = {"idempotency-key": str(uuid4())}
 
-    answers = [
-        api.ask("POST", f"/alerts/{number}/comments", {"text": "x"}, token=ada.token, headers=key) for _ in range(2)
-    ]
+    first, again = (
+        api.ask("POST", path.format(alert_id=number), body, token=operator.token, headers=key) for _ in range(2)
+    )
 
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert len(api.get(f"/alerts/{number}", token=ada.token).json()["data"]["events"]) == 2
+    assert first.status_code in (200, 201), first.text
+    assert (again.status_code, again.text) == (first.status_code, first.text)
+    written = "SELECT count(*) FROM audit_logs WHERE actor = %s AND action = 'INSERT' AND table_name = ANY (%s)"
+    tables = ["alert_events", "maintenance_windows"]
+    assert api.do(written, f"user:{operator.user_id}", tables) == [(1,)]
 
 
 def test_many_alerts_are_taken_on_at_once_and_what_became_of_each_is_told(

@@ -12,6 +12,7 @@ from cloud.api.http.openapi import operations
 from tests.integration.api.bills import KEYED
 from tests.integration.api.conftest import Api, Person
 from tests.integration.api.registry import REGISTRY, Place, fresh, kind_of
+from tests.integration.api.world import ALERTING
 
 # Done again, these change nothing.
 _SETTLED = {"/gateways/{name}/disable", "/gateways/{name}/enable"}
@@ -56,9 +57,10 @@ def test_all_that_make_something_take_a_key() -> None:
         if method == "POST"
         and any(parameter["name"].lower() == "idempotency-key" for parameter in operation.get("parameters", []))
     }
-    # Of bills test_billing.py sends each of these twice, test_region_prices.py what is set in the place of a price.
+    # Of bills test_billing.py sends each of these twice, of alerts test_alerts.py, and test_region_prices.py what is set
+    # in the place of a price.
     bills = {f"/billing/invoices/{{invoice_id}}/{of}" for of in KEYED}
-    assert taking == {"/auth/register", *MAKING, *bills, "/regions/{region}/overrides"}
+    assert taking == {"/auth/register", *MAKING, *bills, *ALERTING, "/regions/{region}/overrides"}
 
 
 @pytest.mark.parametrize("path", MAKING)

@@ -26,6 +26,15 @@ CALLERS = (*ROLES, "pretender", *REFUSED)
 """A pretender is a customer whose token says that they are an admin."""
 _NUMBERS = count(1)
 
+ALERTING = (
+    "/alerts/actions",
+    "/alerts/{alert_id}/acknowledge",
+    "/alerts/{alert_id}/close",
+    "/alerts/{alert_id}/comments",
+    "/maintenance-windows",
+)
+"""What people do about alerts that takes a key."""
+
 
 @dataclass(frozen=True)
 class Caller:
