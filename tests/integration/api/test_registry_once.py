@@ -57,8 +57,8 @@ def test_all_that_make_something_take_a_key() -> None:
         if method == "POST"
         and any(parameter["name"].lower() == "idempotency-key" for parameter in operation.get("parameters", []))
     }
-    # Of bills test_billing.py sends each of these twice, of alerts test_alerts.py, and test_region_prices.py what is set
-    # in the place of a price.
+    # Each of these is sent twice: of bills by test_billing.py, of alerts by test_alerts.py, and what is set in place of
+    # a price by test_region_prices.py.
     bills = {f"/billing/invoices/{{invoice_id}}/{of}" for of in KEYED}
     assert taking == {"/auth/register", *MAKING, *bills, *ALERTING, "/regions/{region}/overrides"}
 
