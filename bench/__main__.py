@@ -60,7 +60,7 @@ _BENCHMARKS: dict[str, _Run] = {
     "queries": lambda asked: queries.run(
         meters=asked.meters or 100_000, cadence_s=asked.cadence_s or 3600, home=asked.home
     ),
-    "alerts": lambda asked: alerts.run(meters=asked.meters or 100_000, home=asked.home),
+    "alerts": lambda asked: alerts.run(meters=asked.meters or 20_000, home=asked.home),
     "incidents": lambda asked: incidents.run(meters=asked.meters or 1_000, home=asked.home),
     "billing": lambda asked: billing.run(meters=asked.meters or 1_000, rounds=asked.rounds, home=asked.home),
     "api": lambda asked: api.run(seconds=4, rounds=asked.rounds, home=asked.home),

@@ -38,8 +38,8 @@ def command(
         raise typer.BadParameter("thresholds and times are of one rule: give --rule, once")
     trials = {} if trial == Trial() else {chosen[0]: trial}
     with domain_database() as domain, telemetry_database(autocommit=True) as telemetry:
-        asked = {"since": since, "until": until, "meters": meter or [], "trials": trials, "only": chosen}
-        found = list(replay(domain, telemetry, **asked))  # type: ignore[arg-type] # by their names
+        told = replay(domain, telemetry, since=since, until=until, meters=meter or [], trials=trials, only=chosen)
+        found = list(told)
     if as_json:
         show_json([asdict(one) for one in found])
         return

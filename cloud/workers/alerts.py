@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 
 from cloud.db.queries import Queries
 from cloud.workers import metrics
-from cloud.workers.loop import Work
+from cloud.workers.loop import Work, lasts
 from cloud.workers.periodic import connected
 
 _LOG = structlog.get_logger("segs.worker.alerts")
@@ -39,8 +39,26 @@ class Alerts:
                     some = max(1, _MOST_BUCKETS // ((until - since) // step or 1))
                     for first in range(0, len(meters), some):
                         asked = {"meters": meters[first : first + some], "from": since, "to": until}
-                        await self._meters(telemetry, domain, asked | {"step_min": step_min, "late": late, "now": now})
+                        await self._some(telemetry, domain, asked | {"step_min": step_min, "late": late, "now": now})
         return True
+
+    async def _some(self, telemetry: AsyncConnection, domain: AsyncConnection, asked: dict[str, Any]) -> None:
+        """Meters of one span; where one cannot be judged it is told of and left out, and holds up no other."""
+        try:
+            async with telemetry.transaction():
+                await self._meters(telemetry, domain, asked)
+        except Error as error:
+            if not lasts(error):
+                raise
+            await domain.rollback()
+            meters = asked["meters"]
+            if len(meters) == 1:
+                metrics.ALERTS.labels("not_judged").inc()
+                span = {"since": asked["from"].isoformat(), "until": asked["to"].isoformat()}
+                _LOG.error("meter_not_judged", meter_id=meters[0], **span, error=str(error).strip())
+                return
+            for half in (meters[: len(meters) // 2], meters[len(meters) // 2 :]):
+                await self._some(telemetry, domain, asked | {"meters": half})
 
     async def _meters(self, telemetry: AsyncConnection, domain: AsyncConnection, asked: dict[str, Any]) -> None:
         terms = await _one(domain, "terms", asked)

@@ -65,7 +65,7 @@ class Alert(BaseModel):
     part_of: Annotated[int | None, Field(description="Number of the alert that stands for this one and others.")]
     flapping: Annotated[bool, Field(description="Whether it came and went four times within an hour.")]
     late: Annotated[bool, Field(description="Whether it was found in data that came late, and nobody was told.")]
-    told_at: Annotated[datetime | None, Field(description="When people were told first.")]
+    told_at: Annotated[datetime | None, Field(description="When people were told last, but for being reminded.")]
     escalations: Annotated[int, Field(description="How often it was told again because nobody took it on.")]
     updated_at: Annotated[datetime, Field(description="When it changed last.")]
 

@@ -174,3 +174,16 @@ async def test_meters_of_which_one_cannot_be_judged_leave_the_others_their_alert
     await world.live([gone, stray, meter, 999], NOON, 5, **REVERSE)
 
     assert world.alerts() == [("reverse_power", meter, 0, "high", "firing")]
+
+
+async def test_a_meter_at_which_the_database_fails_holds_up_no_other(world: World) -> None:
+    """D14 and C12: what throws aborts the remaining meters, for ever, as its block is always the oldest."""
+    *others, broken = world.meters(9, exports=False)
+    for number in range(5):
+        minute = NOON + number * MINUTE
+        world.minutes([*others, broken], minute, **REVERSE)
+        world.measure_do("UPDATE aggregates_1m SET voltage_l1_v_sum = 1.7e308 WHERE meter_id = %s", broken)
+        await world.look(minute + MINUTE + timedelta(seconds=6))
+
+    assert [meter for _, meter, *_ in world.alerts()] == others
+    assert world.telemetry.execute("SELECT FROM dirty_alerts").fetchall() == []

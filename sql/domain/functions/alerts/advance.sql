@@ -8,7 +8,6 @@ DECLARE
     v_rules text[] := '{}';
     v_touched bigint[];
     v_over bigint[];
-    v_all bigint[] := '{}';
     v_alerts bigint[];
     v_ends timestamptz[];
 BEGIN
@@ -60,7 +59,6 @@ BEGIN
             resolved := resolved + alerts_resolve(v_alerts, v_ends, p_now);
         END IF;
         PERFORM alerts_follow(v_touched, p_now);
-        v_all := v_all || v_touched;
         IF EXISTS (SELECT FROM alert_states s WHERE s.alert_state_id = ANY (v_touched) AND s.state = 'firing' AND s.alert_id IS NULL) THEN
             FOR v_rule IN SELECT DISTINCT s.rule FROM alert_states s JOIN alert_groups g USING (rule) WHERE s.alert_state_id = ANY (v_touched) ORDER BY 1 LOOP
                 PERFORM alerts_group(v_rule, p_now);
