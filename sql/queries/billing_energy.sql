@@ -35,13 +35,19 @@ WITH bill AS MATERIALIZED (
     JOIN bill AS b USING (n)
 ), generator AS MATERIALIZED (
     SELECT DISTINCT b.n, g.generator_id FROM bill AS b CROSS JOIN LATERAL unnest(b.generators) AS g (generator_id) WHERE g.generator_id IS NOT NULL
+), own AS MATERIALIZED (
+    SELECT b.n, width_bucket(e.bucket, b.segments) AS segment, b.generators[width_bucket(e.bucket, b.segments)] AS generator_id, e.*
+    FROM bill AS b CROSS JOIN LATERAL effective_quarters(ARRAY[b.meter_id], ARRAY[b.since], ARRAY[b.until]) AS e
+    WHERE EXISTS (SELECT FROM generator AS g WHERE g.n = b.n)
+), output AS MATERIALIZED (
+    SELECT g.n, g.generator_id, e.*
+    FROM generator AS g JOIN bill AS b USING (n) CROSS JOIN LATERAL effective_quarters(ARRAY[g.generator_id], ARRAY[b.since], ARRAY[b.until]) AS e
 ), generated AS (
-    SELECT b.n, width_bucket(o.bucket, b.segments) AS segment, g.energy_export_wh AS generated_wh,
-           o.energy_import_wh - o.energy_export_wh + g.energy_export_wh AS used_wh, o.quality AS own_quality, g.quality, o.version + g.version AS version, o.bucket
-    FROM generator AS x JOIN bill AS b USING (n)
-    CROSS JOIN LATERAL effective_quarters(ARRAY[b.meter_id], ARRAY[b.since], ARRAY[b.until]) AS o
-    JOIN LATERAL effective_quarters(ARRAY[x.generator_id], ARRAY[b.since], ARRAY[b.until]) AS g ON g.bucket = o.bucket
-    WHERE num_nulls(o.energy_import_wh, o.energy_export_wh, g.energy_export_wh) = 0 AND b.generators[width_bucket(o.bucket, b.segments)] = x.generator_id
+    -- Both are materialized: a function beside another one in the FROM list is asked again for each row of that.
+    SELECT o.n, o.segment, g.energy_export_wh AS generated_wh, o.energy_import_wh - o.energy_export_wh + g.energy_export_wh AS used_wh,
+           o.quality AS own_quality, g.quality, o.version + g.version AS version, o.bucket
+    FROM own AS o JOIN output AS g USING (n, generator_id, bucket)
+    WHERE num_nulls(o.energy_import_wh, o.energy_export_wh, g.energy_export_wh) = 0
 ), gross AS (
     SELECT g.n, g.segment, count(*) AS known, count(*) FILTER (WHERE g.used_wh < 0) AS contradicted, count(*) FILTER (WHERE g.quality = 10) AS failed,
            min(g.bucket) FILTER (WHERE g.quality = 10) AS failed_at, sum(g.used_wh) AS gross_load_wh, sum(g.generated_wh) AS pv_gen_wh,

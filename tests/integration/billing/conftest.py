@@ -114,14 +114,14 @@ class World:
         since, until = midnight(first), midnight(end)
         count = (until - since) // QUARTER
         values = [wh] * count if isinstance(wh, int) else [wh[n % len(wh)] for n in range(count)]
-        with self.telemetry.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO aggregates_15m AS a (meter_id, bucket, samples, coverage, quality, energy_import_wh,"
-                " energy_export_wh) VALUES (%s, %s, 90, 100, %s, %s, %s) ON CONFLICT (meter_id, bucket) DO UPDATE"
-                " SET version = a.version + 1, energy_import_wh = excluded.energy_import_wh,"
-                " energy_export_wh = excluded.energy_export_wh, quality = excluded.quality",
-                [(meter_id, since + n * QUARTER, quality, value, export_wh) for n, value in enumerate(values)],
-            )
+        self.telemetry.execute(
+            "INSERT INTO aggregates_15m AS a (meter_id, bucket, samples, coverage, quality, energy_import_wh,"
+            " energy_export_wh) SELECT %s, %s + (n - 1) * INTERVAL '15 minutes', 90, 100, %s, wh, %s"
+            " FROM unnest(%s::bigint[]) WITH ORDINALITY AS u (wh, n) ON CONFLICT (meter_id, bucket) DO UPDATE"
+            " SET version = a.version + 1, energy_import_wh = excluded.energy_import_wh,"
+            " energy_export_wh = excluded.energy_export_wh, quality = excluded.quality",
+            (meter_id, since, quality, export_wh, values),
+        )
         # Worked off.
         self.telemetry.execute("DELETE FROM dirty_intervals")
 
