@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,10 +21,10 @@ from psycopg import sql
 from cloud.identity import tokens
 from cloud.identity.keys import open_folder
 from cloud.identity.tokens import AccessTokens
-from cloud.schema.apply import apply
 from local.servers import PostgresServer, free_port
 from tests.commands import segs_cloud
 from tests.conftest import clone
+from tests.programs import Program
 from tests.sql.people import SEED
 
 PASSWORD = "correct horse battery"
@@ -42,7 +40,7 @@ class Api:
     domain: str
     telemetry: str
     environment: dict[str, str]
-    process: subprocess.Popen[str]
+    process: Program
     log: Path
     client: httpx.Client = field(init=False)
     access: AccessTokens = field(init=False)
@@ -163,6 +161,9 @@ def databases(server: PostgresServer, *templates: str) -> Iterator[list[str]]:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         for name, template in zip(names, templates, strict=True):
             connection.execute(clone(name, template))
+            # A clone does not inherit the rights to connect.
+            for right in ("REVOKE ALL ON DATABASE {} FROM PUBLIC", "GRANT CONNECT ON DATABASE {} TO segs_api"):
+                connection.execute(sql.SQL(right).format(sql.Identifier(name)))
         try:
             yield names
         finally:
@@ -170,14 +171,12 @@ def databases(server: PostgresServer, *templates: str) -> Iterator[list[str]]:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def start(environment: dict[str, str], log: Path, port: int) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], log: Path, port: int) -> Program:
     """`segs-cloud api`; its log goes to `log`."""
-    command = [sys.executable, "-m", "cloud", "api", "--port", str(port)]
-    with log.open("a") as file:
-        return subprocess.Popen(command, env=os.environ | environment, stderr=file, text=True)
+    return Program(["api", "--port", str(port)], environment, log)
 
 
-def await_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+def await_ready(url: str, process: Program, log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -205,8 +204,6 @@ def api(
 ) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("api")
     for domain, telemetry in databases(pg_server, domain_template, telemetry_template):
-        apply(pg_server.dsn(domain), "domain", again=True)  # a clone does not inherit the rights to connect
-        apply(pg_server.dsn(telemetry), "telemetry", again=True)
         environment = {
             "SEGS_DOMAIN_DSN": pg_server.dsn(domain, "segs_api"),
             "SEGS_TELEMETRY_DSN": pg_server.dsn(telemetry, "segs_api"),

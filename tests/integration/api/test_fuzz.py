@@ -9,7 +9,7 @@ from cloud.api.http.openapi import operations
 from tests.integration.api.conftest import Api
 from tests.integration.api.fuzz import Outcome, fuzz
 
-_BOUNDED = 800
+_BOUNDED = 300
 
 
 @pytest.mark.timeout(0)
