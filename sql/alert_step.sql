@@ -34,7 +34,7 @@ BEGIN
         IF state = 'pending' AND p_at - since >= p_for THEN
             state := 'firing';
         END IF;
-    ELSIF state IN ('pending', 'dismissed') THEN
+    ELSIF state = 'pending' OR state = 'dismissed' AND p_level = 0 THEN
         state := 'ok';
     ELSIF p_level = 1 THEN
         cleared_since := NULL;

@@ -51,6 +51,27 @@ def _refused(world: World, rule: str, **change: Any) -> tuple[str | None, str]:
     return refused.value.sqlstate, f"{refused.value.diag.message_primary}; {refused.value.diag.message_hint}"
 
 
+async def test_a_region_at_120_volts_and_60_hertz_has_rules_of_its_own(world: World) -> None:
+    """ANSI C84.1: outside 114 to 126 V a warning, outside 110 to 127 V critical; as docs/alerts.md has it."""
+    worse: dict[str, Any] = {"severity": "warning", "worse_severity": "critical"}
+    _set(world, "under_voltage", region="north", raise_at=95, clear_at=96, worse_at=91.67)
+    _set(world, "over_voltage", region="north", raise_at=105, clear_at=104, worse_at=105.83, **worse)
+    _set(world, "under_frequency", region="north", raise_at=59.5, clear_at=59.55)
+    _set(world, "over_frequency", region="north", raise_at=60.5, clear_at=60.45)
+    volts = (109.9, 113.9, 114.1, 125.9, 126.1, 127.1)
+    meters = world.meters(len(volts), nominal_voltage_v=120, phases=1)
+
+    for meter, volt in zip(meters, volts, strict=True):
+        await world.live([meter], NOON, 10, frequency_hz=60.0, **ALONE | {"voltage_l1_v": volt})
+
+    assert world.alerts("rule, meter_id, severity") == [
+        ("under_voltage", meters[0], "critical"),
+        ("under_voltage", meters[1], "warning"),
+        ("over_voltage", meters[4], "warning"),
+        ("over_voltage", meters[5], "critical"),
+    ]
+
+
 async def test_a_rule_of_a_new_name_is_looked_for_without_new_code(world: World) -> None:
     _set(world, "feast", **NEW)
     [meter] = world.meters()
@@ -193,6 +214,20 @@ async def test_who_ends_the_rule_of_silence_hears_no_more_of_it(world: World) ->
         ("stuck_value", {"window_min": 10}, "SG113", "stuck_power_w is not measured over 10 minutes; Its window_min"),
         ("region_overload", {"window_min": 30}, "SG113", "Its window_min is 15."),
         ("high_consumption", {"window_min": 20}, "SG113", "Its window_min is a multiple of 15."),
+        (
+            "phase_loss",
+            {"min_load_percent": 20},
+            "SG113",
+            "the load is not known where phase_lost_s is measured; Leave",
+        ),
+        ("no_consumption", {"min_load_percent": 20}, "SG113", "the load is not known where idle_h is measured; Leave"),
+        ("overload", {"rating_percent": 5}, "SG113", "load_percent is no power to compare with a rating; Leave"),
+        (
+            "no_data",
+            {"for_s": 600},
+            "SG113",
+            "silence begins and ends by raise_at, and gets worse by worse_after_s; Leave",
+        ),
         ("reverse_power", {"tells_owner": True}, "SG113", "whose meter it is does not hear of tampering"),
         (
             "under_voltage",

@@ -195,6 +195,18 @@ async def test_a_day_without_consumption_and_with_voltage_is_told(world: World) 
     assert world.alerts("rule, meter_id") == [("no_consumption", idle)]
 
 
+async def test_what_generates_by_day_and_takes_nothing_is_not_idle(world: World) -> None:
+    [meter] = world.meters()
+    quarters(world, [meter], NOON - DAY, 96, 0)
+    world.measure_do(
+        "UPDATE aggregates_15m SET energy_export_wh = 300 WHERE meter_id = %s AND bucket < %s", meter, NOON - 18 * HOUR
+    )
+
+    await later(world, [meter], NOON - QUARTER, 4)
+
+    assert world.alerts() == []
+
+
 @pytest.mark.parametrize(
     ("wh", "expected"),
     [(250, []), (450, []), (650, ["consumption_spike"]), (130, []), (20, ["consumption_drop"])],

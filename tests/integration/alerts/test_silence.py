@@ -100,6 +100,20 @@ async def test_half_of_a_site_that_goes_silent_together_is_one_alert(world: Worl
     assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
 
 
+async def test_one_that_is_late_by_chance_hides_no_site_that_fell_silent(world: World) -> None:
+    """C10: of ten thousand meters one is always late, and what began long before it is together all the same."""
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    site = world.meters(6, site="Mill", interval_s=60)
+    [late] = world.meters(site="Mill", interval_s=10)
+    heard(world, site)
+    heard(world, [late], NOON + 165 * SECOND)
+
+    await world.listen(NOON + 181 * SECOND)
+
+    assert world.rows("SELECT state FROM alert_states WHERE meter_id = %s", late) == [{"state": "pending"}]
+    assert world.alerts("rule, site, value") == [("site_silent", "Mill", 6.0)]
+
+
 async def test_two_of_a_site_or_three_of_seven_or_of_different_times_are_meters(world: World) -> None:
     world.meters(30, gateway=world.gateway("else"))
     pair, seven, spread = (

@@ -157,6 +157,18 @@ async def test_one_that_somebody_closed_does_not_open_again_before_it_was_over(w
     assert world.alerts("state") == [("resolved",), ("firing",)]
 
 
+async def test_one_that_somebody_closed_is_not_over_between_the_thresholds(world: World) -> None:
+    """Raised above 50 W, over at 40 W: one that hovers about 50 W is closed once."""
+    [meter] = world.meters(exports=False)
+    at = await world.live([meter], NOON, 5, **REVERSE)
+    world.do("UPDATE alerts SET state = 'resolved', resolved_at = %s, resolved_by = 1", at)
+    world.do("UPDATE alert_states SET state = 'dismissed', alert_id = NULL")
+    at = await world.live([meter], at, 2, power_w=-45)
+    await world.live([meter], at, 10, **REVERSE)
+
+    assert world.alerts("state") == [("resolved",)]
+
+
 @pytest.mark.parametrize("share", [0.4, 0.6])
 async def test_a_window_of_which_less_than_half_is_known_says_nothing(world: World, share: float) -> None:
     [meter] = world.meters(phases=1)

@@ -5,7 +5,9 @@ RETURNS TABLE (name text, affected integer, sites integer, members integer, sinc
 LANGUAGE sql STABLE SET search_path = public, pg_temp
 -- How many are silent nobody can say beforehand: what is quickest for ten takes for ever for ten thousand.
 SET enable_nestloop = off AS $$
-    WITH member AS MATERIALIZED (
+    WITH term AS MATERIALIZED (
+        SELECT coalesce(make_interval(secs => g.within_s), INTERVAL '1000 years') AS within FROM alert_groups g WHERE g.rule = p_rule AND g.scope = p_scope
+    ), member AS MATERIALIZED (
         SELECT m.meter_id, coalesce(m.site, m.meter_code) AS site, CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name
           FROM meters m
           JOIN devices d ON d.meter_id = m.meter_id AND d.valid @> p_now
@@ -14,13 +16,16 @@ SET enable_nestloop = off AS $$
     ), whole AS (
         SELECT m.name, count(*)::integer AS members FROM member AS m WHERE m.name IS NOT NULL GROUP BY m.name
     ), raised AS (
-        SELECT s.alert_state_id, s.since, s.state, m.name, m.site, v.meter_id IS NOT NULL AS covered, max(s.since) OVER (PARTITION BY m.name) AS latest
+        SELECT s.alert_state_id, s.since, s.state, m.name, m.site, v.meter_id IS NOT NULL AS covered,
+               -- How many began with this one or soon after it: one that began later by chance hides none of those that began together.
+               count(*) OVER (PARTITION BY m.name ORDER BY s.since RANGE BETWEEN CURRENT ROW AND (SELECT t.within FROM term AS t) FOLLOWING) AS beside
           FROM alert_states s JOIN member AS m USING (meter_id)
           LEFT JOIN alert_covered(ARRAY[p_rule], p_now) AS v ON v.meter_id = s.meter_id
          WHERE s.rule = p_rule AND s.state IN ('pending', 'firing') AND s.level >= 1 AND m.name IS NOT NULL
+    ), first AS (
+        SELECT DISTINCT ON (r.name) r.name, r.since FROM raised AS r ORDER BY r.name, r.beside DESC, r.since DESC
     ), together AS (
-        SELECT r.*, g.within_s IS NULL OR r.since >= r.latest - make_interval(secs => g.within_s) AS counts
-          FROM raised AS r JOIN alert_groups g ON g.rule = p_rule AND g.scope = p_scope
+        SELECT r.*, r.since BETWEEN f.since AND f.since + t.within AS counts FROM raised AS r JOIN first AS f USING (name) CROSS JOIN term AS t
     )
     SELECT w.name, count(*) FILTER (WHERE t.counts)::integer, count(DISTINCT t.site) FILTER (WHERE t.counts)::integer, w.members, min(t.since) FILTER (WHERE t.counts),
            array_agg(DISTINCT t.alert_state_id), bool_or(t.state = 'firing' AND NOT t.covered)

@@ -44,6 +44,17 @@ BEGIN
     IF v_window IS NOT NULL THEN
         RAISE EXCEPTION '% is not measured over % minutes', p_rule.metric, p_rule.window_min USING ERRCODE = 'SG113', HINT = format('Its window_min is %s.', v_window);
     END IF;
+    -- What would be said and do nothing.
+    IF p_rule.min_load_percent IS NOT NULL AND (v_metric.step_min <> 1 OR v_metric.metric IN ('voltage_percent', 'phase_lost_s')) THEN
+        RAISE EXCEPTION 'the load is not known where % is measured', p_rule.metric USING ERRCODE = 'SG113', HINT = 'Leave min_load_percent out.';
+    END IF;
+    IF p_rule.rating_percent IS NOT NULL AND (v_metric.step_min <> 1 OR v_metric.unit <> 'W') THEN
+        RAISE EXCEPTION '% is no power to compare with a rating', p_rule.metric USING ERRCODE = 'SG113', HINT = 'Leave rating_percent out.';
+    END IF;
+    IF v_metric.metric = 'silent_intervals' AND (p_rule.for_s <> 0 OR p_rule.keep_s <> 0 OR p_rule.worse_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'silence begins and ends by raise_at, and gets worse by worse_after_s'
+            USING ERRCODE = 'SG113', HINT = 'Leave for_s, keep_s and worse_at out.';
+    END IF;
     IF p_rule.category = 'tamper' AND p_rule.tells_owner THEN
         RAISE EXCEPTION 'whose meter it is does not hear of tampering' USING ERRCODE = 'SG113', HINT = 'Give tells_owner false.';
     END IF;

@@ -27,8 +27,9 @@ AS $$
         WHERE w.meter_id IN (SELECT n.meter_id FROM wanted AS n)
         UNION ALL
         SELECT w.meter_id, w.ended, 'idle_h',
+               -- What generates is not idle.
                CASE WHEN w.wh = 0 AND w.known THEN
-                   (SELECT CASE WHEN count(*) >= 94 AND sum(a.energy_import_wh) = 0
+                   (SELECT CASE WHEN count(*) >= 94 AND sum(a.energy_import_wh) = 0 AND coalesce(sum(a.energy_export_wh), 0) = 0
                                  AND min(greatest(a.voltage_l1_v_sum / nullif(a.voltage_l1_v_count, 0), a.voltage_l2_v_sum / nullif(a.voltage_l2_v_count, 0),
                                                   a.voltage_l3_v_sum / nullif(a.voltage_l3_v_count, 0))) >= f.nominal_v / 2
                                  AND count(*) = count(coalesce(a.voltage_l1_v_sum, a.voltage_l2_v_sum, a.voltage_l3_v_sum)) THEN 24 ELSE 0 END
