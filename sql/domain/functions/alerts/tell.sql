@@ -44,11 +44,13 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     UNION
     SELECT o.user_id FROM meter_owners o JOIN users u USING (user_id), says AS s
      WHERE s.owner AND u.suspended_at IS NULL AND u.deleted_at IS NULL AND o.valid @> p_now
+       -- What began before says what somebody else used.
+       AND (p_alert.meter_id IS NULL OR o.valid @> p_alert.started_at)
        AND o.meter_id IN (SELECT p_alert.meter_id
                           UNION ALL SELECT m.meter_id FROM meters m WHERE m.site = p_alert.site
                           UNION ALL SELECT d.meter_id FROM devices d WHERE d.gateway_id = p_alert.gateway_id AND d.valid @> p_now)
 $$;
-COMMENT ON FUNCTION alert_recipients(alerts, boolean, timestamptz) IS 'Who is told of an alert: whose meter it is, and operators of its region, as its rule says; admins too with p_admins, and where there is no operator';
+COMMENT ON FUNCTION alert_recipients(alerts, boolean, timestamptz) IS 'Who is told of an alert: whose meter it is and was when it began, and operators of its region, as its rule says; admins too with p_admins, and where there is no operator';
 
 CREATE OR REPLACE FUNCTION alert_post(p_alert alerts, p_template text, p_admins boolean, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -66,7 +68,8 @@ BEGIN
       JOIN users u USING (user_id)
       JOIN user_preferences n USING (user_id)
      CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push)) AS w (channel, wanted)
-     WHERE w.wanted;
+       -- Who closed one knows; the others hear that it is over.
+     WHERE w.wanted AND (p_template <> 'alert_resolved' OR r.user_id IS DISTINCT FROM p_alert.resolved_by);
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;
 END
@@ -93,7 +96,6 @@ BEGIN
         UPDATE alerts
            SET tell_at = NULL, told_at = greatest(p_now, fired_at), told_severity = severity
          WHERE alert_id = v_alert.alert_id;
-        -- Who closed one knows; the others hear that it is over.
         PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, false, p_now);
         INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'told', p_now, p_now);
     END LOOP;
