@@ -193,6 +193,7 @@ async def test_who_ends_the_rule_of_silence_hears_no_more_of_it(world: World) ->
         ("stuck_value", {"window_min": 10}, "SG113", "stuck_power_w is not measured over 10 minutes; Its window_min"),
         ("region_overload", {"window_min": 30}, "SG113", "Its window_min is 15."),
         ("high_consumption", {"window_min": 20}, "SG113", "Its window_min is a multiple of 15."),
+        ("overload", {"worse_severity": "low"}, "SG113", "what is worse would be low, and not so bad as warning; Give"),
         ("reverse_power", {"tells_owner": True}, "SG113", "whose meter it is does not hear of tampering"),
         (
             "under_voltage",

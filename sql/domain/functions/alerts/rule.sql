@@ -44,6 +44,9 @@ BEGIN
     IF v_window IS NOT NULL THEN
         RAISE EXCEPTION '% is not measured over % minutes', p_rule.metric, p_rule.window_min USING ERRCODE = 'SG113', HINT = format('Its window_min is %s.', v_window);
     END IF;
+    IF severity_rank(p_rule.worse_severity) < severity_rank(p_rule.severity) THEN
+        RAISE EXCEPTION 'what is worse would be %, and not so bad as %', p_rule.worse_severity, p_rule.severity USING ERRCODE = 'SG113', HINT = 'Give a worse_severity that is worse.';
+    END IF;
     IF p_rule.category = 'tamper' AND p_rule.tells_owner THEN
         RAISE EXCEPTION 'whose meter it is does not hear of tampering' USING ERRCODE = 'SG113', HINT = 'Give tells_owner false.';
     END IF;
