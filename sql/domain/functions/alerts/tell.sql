@@ -16,16 +16,36 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alert_regions(alerts, timestamptz) IS 'The regions that an alert is about';
 
+CREATE OR REPLACE FUNCTION alert_members_muted_until(p_alert_id bigint, p_now timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH open AS MATERIALIZED (
+        SELECT w.* FROM maintenance_windows w WHERE w.valid @> p_now
+    ), member AS (
+        SELECT s.meter_id, m.site, l.region, d.gateway_id
+          FROM alert_states s
+          JOIN meters m USING (meter_id)
+          LEFT JOIN meter_locations l ON l.meter_id = s.meter_id AND l.valid @> p_now
+          LEFT JOIN devices d ON d.meter_id = s.meter_id AND d.valid @> p_now
+         WHERE EXISTS (SELECT FROM open) AND s.alert_state_id IN (SELECT alert_states_of(ARRAY[p_alert_id], p_now))
+    ), muted AS (
+        SELECT (SELECT max(upper(w.valid)) FROM open AS w
+                 WHERE w.meter_id = m.meter_id OR w.gateway_id = m.gateway_id OR w.site = m.site OR w.region = m.region) AS until
+          FROM member AS m
+    )
+    SELECT min(m.until) FROM muted AS m HAVING count(*) = count(m.until)
+$$;
+COMMENT ON FUNCTION alert_members_muted_until(bigint, timestamptz) IS 'When the first of the maintenances ends that the meters are in for which an alert stands; NULL where no work is done at one of them';
+
 CREATE OR REPLACE FUNCTION alert_muted_until(p_alert alerts, p_now timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT max(upper(w.valid))
+    SELECT coalesce(max(upper(w.valid)), CASE WHEN p_alert.alert_rule_id IS NULL THEN alert_members_muted_until(p_alert.alert_id, p_now) END)
       FROM maintenance_windows w
      WHERE w.valid @> p_now
        AND (w.meter_id = p_alert.meter_id OR w.gateway_id = p_alert.gateway_id OR w.site = p_alert.site OR w.region = ANY (alert_regions(p_alert, p_now))
             OR w.site = (SELECT m.site FROM meters m WHERE m.meter_id = p_alert.meter_id)
             OR w.gateway_id IN (SELECT d.gateway_id FROM devices d WHERE d.meter_id = p_alert.meter_id AND d.valid @> p_now))
 $$;
-COMMENT ON FUNCTION alert_muted_until(alerts, timestamptz) IS 'When the maintenance ends that an alert falls into; NULL where there is none';
+COMMENT ON FUNCTION alert_muted_until(alerts, timestamptz) IS 'When the maintenance ends that an alert falls into, or all for which it stands; NULL where there is none';
 
 CREATE OR REPLACE FUNCTION alert_recipients(p_alert alerts, p_admins boolean, p_now timestamptz) RETURNS SETOF integer
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
