@@ -100,6 +100,42 @@ async def test_half_of_a_site_that_goes_silent_together_is_one_alert(world: Worl
     assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
 
 
+async def test_the_alert_of_a_site_stays_until_few_are_left_of_it(world: World) -> None:
+    """Half of it makes the alert; it does not come and go with each meter that is heard again."""
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    site = world.meters(10, site="Mill", interval_s=10)
+    heard(world, site[:5])
+    await world.listen(NOON + MINUTE)
+    states = world.alerts("state", "rule = 'site_silent'")
+    for left in (4, 3, 2):
+        at = NOON + (6 - left) * MINUTE
+        heard(world, site[left:5], at)
+        await world.listen(at + SECOND)
+        states += world.alerts("state", "rule = 'site_silent'")
+
+    assert states == [("firing",), ("firing",), ("firing",), ("resolved",)]
+
+
+async def test_the_alert_of_a_gateway_becomes_part_of_that_of_its_site(world: World) -> None:
+    others = world.gateway("else")
+    world.meters(20, gateway=others, interval_s=10)
+    first = world.meters(2, site="Mill", interval_s=10)
+    second = world.meters(3, site="Mill", gateway=world.gateway("cellar"), interval_s=10)
+    world.meters(1, site="Mill", gateway=others)
+    heard(world, first)
+    heard(world, second, NOON + MINUTE)
+    await world.listen(NOON + 35 * SECOND)
+    alone = world.alerts("rule, state")
+    await world.listen(NOON + 2 * MINUTE)
+
+    assert alone == [("gateway_silent", "firing")]
+    [(site,)] = world.alerts("alert_id", "rule = 'site_silent'")
+    assert world.alerts("rule, state, part_of") == [
+        ("gateway_silent", "resolved", site),
+        ("site_silent", "firing", None),
+    ]
+
+
 async def test_two_of_a_site_or_three_of_seven_or_of_different_times_are_meters(world: World) -> None:
     world.meters(30, gateway=world.gateway("else"))
     pair, seven, spread = (
