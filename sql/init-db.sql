@@ -114,6 +114,7 @@ BEGIN;
 \ir domain/functions/alerts/groups.sql
 \ir domain/functions/alerts/advance.sql
 \ir domain/functions/alerts/silence.sql
+\ir domain/functions/alerts/unmeasured.sql
 \ir domain/functions/alerts/tell.sql
 \ir domain/functions/alerts/caller.sql
 \ir domain/functions/alerts/rule.sql

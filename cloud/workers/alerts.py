@@ -85,7 +85,7 @@ class Alerts:
         return False
 
     async def heard(self, telemetry: AsyncConnection, now: datetime) -> bool:
-        """What gateways and regions told last."""
+        """What gateways and regions told last, and of what nothing will be told any more."""
         if not await self._claim(telemetry, "alerts_heard", _HEARD_EVERY, now):
             return False
         async with await connected(self._dsn) as domain:
@@ -96,6 +96,7 @@ class Alerts:
                     samples = await _one(telemetry, f"samples_of_{subject}s", {"terms": terms, "now": now})
                 _tell(await _row(domain, "advance", {"samples": samples, "now": now}))
                 await domain.commit()
+            _tell((0, await _one(domain, "unmeasured", {"now": now})))
         return False
 
     async def tell(self, _: AsyncConnection, now: datetime) -> bool:

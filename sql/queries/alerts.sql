@@ -45,6 +45,10 @@ SELECT alert_samples_of_gateways(%(terms)s, %(now)s)::text;
 -- Their last quarter-hours. Telemetry database.
 SELECT alert_samples_of_regions(%(terms)s, %(now)s)::text;
 
+-- name: unmeasured
+-- What is open though nothing is measured of it any more. Domain database.
+SELECT alerts_unmeasured(%(now)s);
+
 -- name: tell
 -- Messages of alerts that are due, and of those that nobody took on. Domain database.
 SELECT alerts_tell(%(limit)s, %(now)s), alerts_escalate(%(limit)s, %(now)s);

@@ -71,6 +71,7 @@ DECLARE
     v_quiet timestamptz;
     v_sent timestamptz[];
     v_in_hand bigint;
+    v_critical boolean;
 BEGIN
     -- What need not go now is put aside, and the next one is looked at; a bound, so that others get their turn.
     FOR v_look IN 1..200 LOOP
@@ -105,6 +106,8 @@ BEGIN
                 UPDATE outbox o SET due_at = v_quiet, for_digest = true, leased_until = NULL WHERE o.outbox_id = v_found.outbox_id;
                 CONTINUE;
             END IF;
+            -- What is critical is counted apart, and waits behind nothing less.
+            v_critical := v_found.payload ->> 'severity' IS NOT DISTINCT FROM 'critical';
             -- One worker at a time counts what a person got; another one looks again in a second.
             IF NOT pg_try_advisory_xact_lock(hashtextextended('outbox', v_found.user_id)) THEN
                 UPDATE outbox o SET due_at = p_now + INTERVAL '1 second' WHERE o.outbox_id = v_found.outbox_id;
@@ -115,7 +118,7 @@ BEGIN
               INTO v_sent, v_in_hand
               FROM outbox o
              WHERE o.user_id = v_found.user_id AND o.channel = v_found.channel AND o.template = v_found.template
-               AND o.outbox_id <> v_found.outbox_id
+               AND o.outbox_id <> v_found.outbox_id AND (o.payload ->> 'severity' IS NOT DISTINCT FROM 'critical') = v_critical
                AND (o.delivered_at > p_now - INTERVAL '1 hour'
                     OR o.delivered_at IS NULL AND o.closed_at IS NULL AND o.leased_until > clock_timestamp());
             IF cardinality(v_sent) + v_in_hand >= p_per_hour THEN
@@ -126,6 +129,7 @@ BEGIN
                  WHERE o.outbox_id IN (
                        SELECT s.outbox_id FROM outbox s
                         WHERE s.user_id = v_found.user_id AND s.channel = v_found.channel AND s.template = v_found.template
+                          AND (s.payload ->> 'severity' IS NOT DISTINCT FROM 'critical') = v_critical
                           AND s.delivered_at IS NULL AND s.closed_at IS NULL AND coalesce(s.due_at, s.created_at) <= p_now
                           AND (s.leased_until IS NULL OR s.leased_until <= clock_timestamp())
                           FOR UPDATE SKIP LOCKED);
@@ -138,6 +142,7 @@ BEGIN
                   FROM (SELECT o.* FROM outbox o
                          WHERE o.user_id = v_found.user_id AND o.channel = v_found.channel AND o.template = v_found.template
                            AND o.outbox_id <> v_found.outbox_id AND o.delivered_at IS NULL AND o.closed_at IS NULL
+                           AND (o.payload ->> 'severity' IS NOT DISTINCT FROM 'critical') = v_critical
                            AND coalesce(o.due_at, o.created_at) <= p_now AND NOT outbox_is_over(o, p_now) AND outbox_unwanted(o) IS NULL
                            AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
                          ORDER BY o.outbox_id LIMIT 1000 FOR UPDATE SKIP LOCKED) AS s;
@@ -155,7 +160,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) IS 'The next message of a channel that is due, for the time of p_lease, or no row; codes go first, and with p_codes nothing else. What its person does not want is closed, what falls into quiet hours waits for their end, and beyond p_per_hour of one template in an hour the rest waits and goes as one: members are the messages that go with it, others what they say';
+COMMENT ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) IS 'The next message of a channel that is due, for the time of p_lease, or no row; codes go first, and with p_codes nothing else. What its person does not want is closed, what falls into quiet hours waits for their end, and beyond p_per_hour of one template in an hour, critical ones counted apart, the rest waits and goes as one: members are the messages that go with it, others what they say';
 GRANT EXECUTE ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) TO segs_worker;
 
 CREATE OR REPLACE FUNCTION outbox_end(

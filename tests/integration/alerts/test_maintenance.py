@@ -92,3 +92,22 @@ def test_maintenance_that_cannot_be_is_refused(
         _add(world, until, region=region, site=site, begin=begin)
 
     assert refused.value.sqlstate == "SG114"
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_work_at_a_gateway_is_no_alarm_of_its_site_and_its_region(world: World, others: int) -> None:
+    """Its meters fall silent together. Where one that no work is done at does so too, people are told."""
+    meters = world.meters(4, site="mill", interval_s=10)
+    elsewhere = world.meters(1, site="mill", interval_s=10, gateway=world.gateway("else"))
+    world.readings(meters + elsewhere[:others], NOON - MINUTE, NOON)
+    window = _add(world, NOON + HOUR, gateway=1)
+    for minutes in (1, 5, 20, 40):
+        await world.listen(NOON + minutes * MINUTE)
+        await world.tell(NOON + minutes * MINUTE)
+    during = {rule for _, _, rule in world.messages()}
+    world.do("SELECT maintenance_end(%s, %s)", window, NOON + HOUR / 2 + 15 * MINUTE)
+    await world.tell(NOON + HOUR)
+
+    assert [rule for rule, *_ in world.alerts(where="state <> 'resolved'")] == ["region_silent"]
+    assert during == ({"region_silent"} if others else set())
+    assert {rule for _, _, rule in world.messages()} == {"region_silent"}

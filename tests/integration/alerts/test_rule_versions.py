@@ -228,6 +228,7 @@ async def test_who_ends_the_rule_of_silence_hears_no_more_of_it(world: World) ->
             "SG113",
             "silence begins and ends by raise_at, and gets worse by worse_after_s; Leave",
         ),
+        ("overload", {"worse_severity": "low"}, "SG113", "what is worse would be low, and not so bad as warning; Give"),
         ("reverse_power", {"tells_owner": True}, "SG113", "whose meter it is does not hear of tampering"),
         (
             "under_voltage",

@@ -114,6 +114,42 @@ async def test_one_that_is_late_by_chance_hides_no_site_that_fell_silent(world: 
     assert world.alerts("rule, site, value") == [("site_silent", "Mill", 6.0)]
 
 
+async def test_the_alert_of_a_site_stays_until_few_are_left_of_it(world: World) -> None:
+    """Half of it makes the alert; it does not come and go with each meter that is heard again."""
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    site = world.meters(10, site="Mill", interval_s=10)
+    heard(world, site[:5])
+    await world.listen(NOON + MINUTE)
+    states = world.alerts("state", "rule = 'site_silent'")
+    for left in (4, 3, 2):
+        at = NOON + (6 - left) * MINUTE
+        heard(world, site[left:5], at)
+        await world.listen(at + SECOND)
+        states += world.alerts("state", "rule = 'site_silent'")
+
+    assert states == [("firing",), ("firing",), ("firing",), ("resolved",)]
+
+
+async def test_the_alert_of_a_gateway_becomes_part_of_that_of_its_site(world: World) -> None:
+    others = world.gateway("else")
+    world.meters(20, gateway=others, interval_s=10)
+    first = world.meters(2, site="Mill", interval_s=10)
+    second = world.meters(3, site="Mill", gateway=world.gateway("cellar"), interval_s=10)
+    world.meters(1, site="Mill", gateway=others)
+    heard(world, first)
+    heard(world, second, NOON + MINUTE)
+    await world.listen(NOON + 35 * SECOND)
+    alone = world.alerts("rule, state")
+    await world.listen(NOON + 2 * MINUTE)
+
+    assert alone == [("gateway_silent", "firing")]
+    [(site,)] = world.alerts("alert_id", "rule = 'site_silent'")
+    assert world.alerts("rule, state, part_of") == [
+        ("gateway_silent", "resolved", site),
+        ("site_silent", "firing", None),
+    ]
+
+
 async def test_two_of_a_site_or_three_of_seven_or_of_different_times_are_meters(world: World) -> None:
     world.meters(30, gateway=world.gateway("else"))
     pair, seven, spread = (

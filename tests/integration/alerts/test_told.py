@@ -117,3 +117,48 @@ async def test_several_tellers_at_once_tell_once(world: World) -> None:
     await asyncio.gather(*(world.tell(at + timedelta(seconds=1)) for _ in range(4)))
 
     assert len(world.messages()) == 16
+
+
+async def test_who_closes_an_alert_is_not_told_that_it_is_over(world: World) -> None:
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    await world.tell(at)
+    world.do("SELECT alerts_close(ARRAY(SELECT alert_id FROM alerts), 1, NULL, %s)", at)
+    await world.tell(at)
+
+    assert [row[:2] for row in world.messages()] == [(1, "alert"), (2, "alert"), (2, "alert_resolved")]
+
+
+async def test_whose_meter_it_is_now_hears_nothing_of_what_began_before(world: World) -> None:
+    """It says what the one before them used, and when; nor do they find it in the list of their alerts."""
+    world.do("INSERT INTO users (email, name, region) VALUES ('new@example.org', 'New', 'north')")
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    await world.tell(at)
+    world.do("UPDATE meter_owners SET valid = tstzrange('-infinity', %s)", at)
+    world.do("INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (1, 4, tstzrange(%s, 'infinity'))", at)
+    await world.tell(at + 16 * MINUTE)
+    at = await world.live([1], at, 20)
+    await world.tell(at + 20 * MINUTE)
+
+    assert {user for user, *_ in world.messages()} == {1, 2}
+    assert [template for user, template, _ in world.messages() if user == 2] == ["alert"]
+
+
+async def test_who_was_told_of_a_meter_that_became_part_of_something_larger_is_told_that_it_is_over(
+    world: World,
+) -> None:
+    fast, slow = world.meters(4, interval_s=10), world.meters(8, interval_s=120)
+    world.readings([*fast, *slow], NOON - MINUTE, NOON)
+    await world.listen(NOON + 31 * timedelta(seconds=1))
+    await world.tell(NOON + 3 * MINUTE)
+    await world.listen(NOON + 7 * MINUTE)
+    await world.tell(NOON + 7 * MINUTE)
+    during = world.messages()
+    world.readings([*fast, *slow], NOON + 9 * MINUTE, NOON + 10 * MINUTE)
+    await world.listen(NOON + 10 * MINUTE)
+    await world.tell(NOON + 10 * MINUTE)
+
+    assert [message for message in during if message[0] == 2] == [(2, "alert", "no_data")] * 4
+    assert (1, "alert", "region_silent") in during
+    after = [message for message in world.messages()[len(during) :] if message[0] == 2]
+    assert after == [(2, "alert_resolved", "no_data")] * 4
+    assert world.alerts("resolved_at", "rule = 'no_data'") == [(NOON + 10 * MINUTE,)] * 4

@@ -30,9 +30,12 @@ class Stream:
         self.last_id: str | None = None
 
     def event(self) -> tuple[str, Any]:
-        """The next one that is no comment."""
+        """The next one that is no comment; comments alone are waited for no longer than a minute."""
         name = data = None
+        until_s = time.monotonic() + 60
         for line in self._lines:
+            if time.monotonic() > until_s:
+                raise TimeoutError
             field, _, value = line.partition(": ")
             if field == "id":
                 self.last_id = value

@@ -185,3 +185,34 @@ async def test_an_old_one_goes_no_more(world: World, mail: Mail, mail_server: Ma
     world.put(at=world.now - timedelta(days=3))
     await world.work(mail)
     assert mail_server.accepted == []
+
+
+async def test_a_critical_alert_does_not_wait_behind_lesser_ones(
+    world: World, mail: Mail, mail_server: MailServer
+) -> None:
+    """Five warnings an hour are enough to be told of one by one; what is critical is told at once all the same."""
+    world.per_hour = 5
+    for number in range(20):
+        _alert(world, number)
+    await world.work(mail)
+    _alert(world, 20, severity="critical")
+    await world.work(mail)
+
+    assert len(mail_server.accepted) == 6
+    assert mail_server.accepted[-1]["Subject"] == "Alert: Alert 20"
+
+
+async def test_critical_alerts_are_bounded_and_go_together_too(
+    world: World, mail: Mail, mail_server: MailServer
+) -> None:
+    world.per_hour = 2
+    for number in range(10):
+        _alert(world, number, severity="critical")
+        _alert(world, 100 + number)
+    await world.work(mail)
+    at_once = len(mail_server.accepted)
+    world.now += timedelta(minutes=61)
+    await world.work(mail)
+
+    assert at_once == 4
+    assert sorted(one["Subject"] for one in mail_server.accepted[4:]) == ["8 alerts", "8 alerts"]

@@ -16,10 +16,12 @@ BEGIN
     FOR v_at IN SELECT DISTINCT s.at FROM jsonb_to_recordset(p_samples) AS s (at timestamptz) ORDER BY s.at LOOP
         WITH sample AS (
             SELECT s.*, r.rule, make_interval(mins => r.window_min) AS width, make_interval(secs => r.for_s) AS lasts, make_interval(secs => r.keep_s) AS keep,
-                   CASE WHEN s.meter IS NOT NULL THEN 'meter ' || s.meter WHEN s.gateway IS NOT NULL THEN 'gateway ' || s.gateway ELSE 'region ' || s.region END AS subject
+                   CASE WHEN s.meter IS NOT NULL THEN 'meter ' || s.meter WHEN s.gateway IS NOT NULL THEN 'gateway ' || s.gateway ELSE 'region ' || s.region END AS subject,
+                   2 * coalesce(make_interval(secs => d.interval_ms / 1000.0), INTERVAL '0') AS pause
               FROM jsonb_to_recordset(p_samples) AS s (id integer, meter integer, gateway integer, region text, phase smallint, at timestamptz, value double precision,
                                                        threshold double precision, level smallint)
               JOIN alert_rules r ON r.alert_rule_id = s.id
+              LEFT JOIN devices d ON d.meter_id = s.meter AND d.valid @> p_now
              WHERE s.at = v_at
         ), moved AS (
             UPDATE alert_states x
@@ -28,7 +30,9 @@ BEGIN
               FROM sample AS s
               JOIN alert_states y ON (y.subject, y.rule, y.phase) = (s.subject, s.rule, s.phase)
               LEFT JOIN alerts a ON a.alert_id = y.alert_id
-             CROSS JOIN LATERAL alert_step(y.state, y.since, y.cleared_since, y.seen_until, s.level, s.at, s.width, s.lasts,
+             CROSS JOIN LATERAL alert_step(y.state, y.since, y.cleared_since,
+                                           -- Between two readings of a slow meter there is nothing to know.
+                                           CASE WHEN s.at - y.seen_until <= s.pause THEN greatest(y.seen_until, s.at - s.width) ELSE y.seen_until END, s.level, s.at, s.width, s.lasts,
                                            CASE WHEN a.flapping THEN greatest(s.keep, INTERVAL '1 hour') ELSE s.keep END) AS n
              WHERE x.alert_state_id = y.alert_state_id AND s.at > y.seen_until
             RETURNING x.alert_state_id, n.state
@@ -41,7 +45,11 @@ BEGIN
                -- What was over at that time already does not begin again by being looked at again.
                AND NOT EXISTS (SELECT FROM alerts a
                                 WHERE a.subject = s.subject AND a.rule = s.rule AND a.phase = s.phase AND a.started_at >= s.at - INTERVAL '30 days'
-                                  AND a.resolved_at >= s.at AND a.part_of IS NULL)
+                                  AND a.part_of IS NULL
+                                  AND (a.resolved_at >= s.at
+                                       -- Somebody closed it, and it was over later than that.
+                                       OR a.resolved_by IS NOT NULL
+                                          AND EXISTS (SELECT FROM alert_events e WHERE e.alert_id = a.alert_id AND e.kind = 'resolved' AND e.event_at >= s.at)))
             ON CONFLICT DO NOTHING
             RETURNING alert_state_id
         )
@@ -50,7 +58,15 @@ BEGIN
           FROM (SELECT m.alert_state_id, m.state FROM moved AS m UNION ALL SELECT b.alert_state_id, 'pending' FROM begun AS b) AS m (id, state);
         IF v_over IS NOT NULL THEN
             WITH gone AS (
-                DELETE FROM alert_states s WHERE s.alert_state_id = ANY (v_over) RETURNING s.alert_id, s.rule, s.seen_until
+                DELETE FROM alert_states s WHERE s.alert_state_id = ANY (v_over) RETURNING s.alert_id, s.subject, s.rule, s.phase, s.state, s.seen_until
+            ), closed AS (
+                INSERT INTO alert_events (alert_id, kind, event_at, text, created_at)
+                SELECT c.alert_id, 'resolved', g.seen_until, 'after it was closed', p_now
+                  FROM gone AS g
+                 CROSS JOIN LATERAL (SELECT a.alert_id FROM alerts a
+                                      WHERE a.subject = g.subject AND a.rule = g.rule AND a.phase = g.phase AND a.resolved_by IS NOT NULL
+                                      ORDER BY a.started_at DESC LIMIT 1) AS c
+                 WHERE g.state = 'dismissed'
             )
             SELECT array_agg(g.alert_id) FILTER (WHERE g.alert_id IS NOT NULL), array_agg(g.seen_until) FILTER (WHERE g.alert_id IS NOT NULL),
                    v_rules || array_agg(DISTINCT g.rule)

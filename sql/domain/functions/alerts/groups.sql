@@ -34,6 +34,22 @@ SET enable_nestloop = off AS $$
 $$;
 COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together; of how many, since when, their states, and whether one of them has lasted long enough and is not part of something larger';
 
+CREATE OR REPLACE FUNCTION alert_states_of(p_alerts bigint[], p_now timestamptz) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    SELECT s.alert_state_id FROM alert_states s WHERE s.alert_id = ANY (p_alerts)
+    UNION
+    SELECT s.alert_state_id
+      FROM alerts a
+      JOIN alert_groups g ON g.group_rule = a.rule
+      JOIN alert_states s ON s.rule = g.rule AND s.alert_id IS NULL AND s.meter_id IS NOT NULL
+     WHERE a.alert_id = ANY (p_alerts) AND a.state <> 'resolved'
+       AND CASE g.scope
+           WHEN 'region' THEN EXISTS (SELECT FROM meter_locations l WHERE l.meter_id = s.meter_id AND l.region = a.region AND l.valid @> p_now)
+           WHEN 'site' THEN EXISTS (SELECT FROM meters m WHERE m.meter_id = s.meter_id AND m.site = a.site)
+           ELSE EXISTS (SELECT FROM devices d WHERE d.meter_id = s.meter_id AND d.gateway_id = a.gateway_id AND d.valid @> p_now) END
+$$;
+COMMENT ON FUNCTION alert_states_of(bigint[], timestamptz) IS 'States that alerts are of, or that they stand for';
+
 CREATE OR REPLACE FUNCTION alerts_group(p_rule text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE

@@ -55,6 +55,9 @@ BEGIN
         RAISE EXCEPTION 'silence begins and ends by raise_at, and gets worse by worse_after_s'
             USING ERRCODE = 'SG113', HINT = 'Leave for_s, keep_s and worse_at out.';
     END IF;
+    IF severity_rank(p_rule.worse_severity) < severity_rank(p_rule.severity) THEN
+        RAISE EXCEPTION 'what is worse would be %, and not so bad as %', p_rule.worse_severity, p_rule.severity USING ERRCODE = 'SG113', HINT = 'Give a worse_severity that is worse.';
+    END IF;
     IF p_rule.category = 'tamper' AND p_rule.tells_owner THEN
         RAISE EXCEPTION 'whose meter it is does not hear of tampering' USING ERRCODE = 'SG113', HINT = 'Give tells_owner false.';
     END IF;
@@ -85,20 +88,14 @@ END
 $$;
 COMMENT ON FUNCTION alert_rule_check(alert_rules, alert_rules, timestamptz) IS 'Raises SG113 for a rule that nothing would be measured by, or that contradicts p_base, what holds where it does not, and SG118 for one that contradicts what is said of meters';
 
-CREATE OR REPLACE FUNCTION alerts_forsake(p_rule text, p_now timestamptz) RETURNS integer
+CREATE OR REPLACE FUNCTION alerts_let_go(p_states bigint[], p_text text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    v_forsaken integer;
+    v_let_go integer;
 BEGIN
+    PERFORM FROM alert_states s WHERE s.alert_state_id = ANY (p_states) ORDER BY s.alert_state_id FOR UPDATE;
     WITH gone AS (
-        DELETE FROM alert_states s
-         WHERE s.alert_state_id IN (
-               SELECT x.alert_state_id FROM alert_states x
-                WHERE x.rule = p_rule
-                  AND (alert_rule_in_force(p_rule, coalesce(x.region, (SELECT g.region FROM gateways g WHERE g.gateway_id = x.gateway_id)), x.meter_id, p_now)).enabled
-                      IS NOT TRUE
-                ORDER BY x.alert_state_id FOR UPDATE)
-        RETURNING s.alert_id
+        DELETE FROM alert_states s WHERE s.alert_state_id = ANY (p_states) RETURNING s.alert_id
     ), resolved AS (
         UPDATE alerts a
            SET state = 'resolved', resolved_at = greatest(p_now, a.started_at), tell_at = CASE WHEN a.told_at IS NOT NULL THEN p_now END
@@ -106,9 +103,23 @@ BEGIN
         RETURNING a.alert_id, a.resolved_at
     ), told AS (
         INSERT INTO alert_events (alert_id, kind, event_at, text, created_at)
-        SELECT r.alert_id, 'resolved', r.resolved_at, 'the rule ended', p_now FROM resolved AS r
+        SELECT r.alert_id, 'resolved', r.resolved_at, p_text, p_now FROM resolved AS r
     )
-    SELECT count(*) INTO v_forsaken FROM resolved;
+    SELECT count(*) INTO v_let_go FROM resolved;
+    RETURN v_let_go;
+END
+$$;
+COMMENT ON FUNCTION alerts_let_go(bigint[], text, timestamptz) IS 'Forgets states, and resolves their alerts for the reason p_text; how many';
+
+CREATE OR REPLACE FUNCTION alerts_forsake(p_rule text, p_now timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_forsaken CONSTANT integer := alerts_let_go(ARRAY(
+        SELECT x.alert_state_id FROM alert_states x
+         WHERE x.rule = p_rule
+           AND (alert_rule_in_force(p_rule, coalesce(x.region, (SELECT g.region FROM gateways g WHERE g.gateway_id = x.gateway_id)), x.meter_id, p_now)).enabled
+               IS NOT TRUE), 'the rule ended', p_now);
+BEGIN
     PERFORM alerts_group(p_rule, p_now);
     RETURN v_forsaken;
 END

@@ -16,16 +16,36 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alert_regions(alerts, timestamptz) IS 'The regions that an alert is about';
 
+CREATE OR REPLACE FUNCTION alert_members_muted_until(p_alert_id bigint, p_now timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH open AS MATERIALIZED (
+        SELECT w.* FROM maintenance_windows w WHERE w.valid @> p_now
+    ), member AS (
+        SELECT s.meter_id, m.site, l.region, d.gateway_id
+          FROM alert_states s
+          JOIN meters m USING (meter_id)
+          LEFT JOIN meter_locations l ON l.meter_id = s.meter_id AND l.valid @> p_now
+          LEFT JOIN devices d ON d.meter_id = s.meter_id AND d.valid @> p_now
+         WHERE EXISTS (SELECT FROM open) AND s.alert_state_id IN (SELECT alert_states_of(ARRAY[p_alert_id], p_now))
+    ), muted AS (
+        SELECT (SELECT max(upper(w.valid)) FROM open AS w
+                 WHERE w.meter_id = m.meter_id OR w.gateway_id = m.gateway_id OR w.site = m.site OR w.region = m.region) AS until
+          FROM member AS m
+    )
+    SELECT min(m.until) FROM muted AS m HAVING count(*) = count(m.until)
+$$;
+COMMENT ON FUNCTION alert_members_muted_until(bigint, timestamptz) IS 'When the first of the maintenances ends that the meters are in for which an alert stands; NULL where no work is done at one of them';
+
 CREATE OR REPLACE FUNCTION alert_muted_until(p_alert alerts, p_now timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT max(upper(w.valid))
+    SELECT coalesce(max(upper(w.valid)), CASE WHEN p_alert.alert_rule_id IS NULL THEN alert_members_muted_until(p_alert.alert_id, p_now) END)
       FROM maintenance_windows w
      WHERE w.valid @> p_now
        AND (w.meter_id = p_alert.meter_id OR w.gateway_id = p_alert.gateway_id OR w.site = p_alert.site OR w.region = ANY (alert_regions(p_alert, p_now))
             OR w.site = (SELECT m.site FROM meters m WHERE m.meter_id = p_alert.meter_id)
             OR w.gateway_id IN (SELECT d.gateway_id FROM devices d WHERE d.meter_id = p_alert.meter_id AND d.valid @> p_now))
 $$;
-COMMENT ON FUNCTION alert_muted_until(alerts, timestamptz) IS 'When the maintenance ends that an alert falls into; NULL where there is none';
+COMMENT ON FUNCTION alert_muted_until(alerts, timestamptz) IS 'When the maintenance ends that an alert falls into, or all for which it stands; NULL where there is none';
 
 CREATE OR REPLACE FUNCTION alert_recipients(p_alert alerts, p_admins boolean, p_now timestamptz) RETURNS SETOF integer
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
@@ -44,11 +64,13 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     UNION
     SELECT o.user_id FROM meter_owners o JOIN users u USING (user_id), says AS s
      WHERE s.owner AND u.suspended_at IS NULL AND u.deleted_at IS NULL AND o.valid @> p_now
+       -- What began before says what somebody else used.
+       AND (p_alert.meter_id IS NULL OR o.valid @> p_alert.started_at)
        AND o.meter_id IN (SELECT p_alert.meter_id
                           UNION ALL SELECT m.meter_id FROM meters m WHERE m.site = p_alert.site
                           UNION ALL SELECT d.meter_id FROM devices d WHERE d.gateway_id = p_alert.gateway_id AND d.valid @> p_now)
 $$;
-COMMENT ON FUNCTION alert_recipients(alerts, boolean, timestamptz) IS 'Who is told of an alert: whose meter it is, and operators of its region, as its rule says; admins too with p_admins, and where there is no operator';
+COMMENT ON FUNCTION alert_recipients(alerts, boolean, timestamptz) IS 'Who is told of an alert: whose meter it is and was when it began, and operators of its region, as its rule says; admins too with p_admins, and where there is no operator';
 
 CREATE OR REPLACE FUNCTION alert_post(p_alert alerts, p_template text, p_admins boolean, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -66,7 +88,8 @@ BEGIN
       JOIN users u USING (user_id)
       JOIN user_preferences n USING (user_id)
      CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push)) AS w (channel, wanted)
-     WHERE w.wanted;
+       -- Who closed one knows; the others hear that it is over.
+     WHERE w.wanted AND (p_template <> 'alert_resolved' OR r.user_id IS DISTINCT FROM p_alert.resolved_by);
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;
 END
@@ -93,7 +116,6 @@ BEGIN
         UPDATE alerts
            SET tell_at = NULL, told_at = greatest(p_now, fired_at), told_severity = severity
          WHERE alert_id = v_alert.alert_id;
-        -- Who closed one knows; the others hear that it is over.
         PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, false, p_now);
         INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'told', p_now, p_now);
     END LOOP;

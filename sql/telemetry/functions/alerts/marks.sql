@@ -13,6 +13,33 @@ COMMENT ON FUNCTION mark_alerts(integer, integer[], timestamptz, timestamptz, ti
     'Marks minutes (p_step_min 1) or quarter-hours (15) of meters from p_first to p_last, inclusive, to be looked at by rules';
 GRANT EXECUTE ON FUNCTION mark_alerts(integer, integer[], timestamptz, timestamptz, timestamptz) TO segs_worker;
 
+CREATE OR REPLACE FUNCTION mark_window(p_step_min integer, p_meters integer[], p_end timestamptz, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_last CONSTANT timestamptz := p_end - make_interval(mins => p_step_min);
+    v_block CONSTANT integer := meter_block(p_meters[1]);
+BEGIN
+    IF p_end <= p_now THEN
+        DELETE FROM dirty_alerts AS d
+        WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now
+          AND NOT EXISTS (SELECT unnest(d.meters) EXCEPT SELECT unnest(p_meters));
+        RETURN;
+    END IF;
+    INSERT INTO dirty_alerts (step_min, block, meters, first_bucket, last_bucket, due_at)
+    -- By then its last bucket has been computed, if there is one.
+    SELECT p_step_min, v_block, array_agg(m ORDER BY m), v_last, v_last, p_end + make_interval(secs => CASE p_step_min WHEN 1 THEN 30 ELSE 90 END)
+    FROM unnest(p_meters) AS m
+    WHERE m NOT IN (SELECT unnest(d.meters) FROM dirty_alerts AS d
+                    WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now)
+    HAVING count(*) > 0;
+END
+$$;
+COMMENT ON FUNCTION mark_window(integer, integer[], timestamptz, timestamptz) IS
+    'Has rules look at the window that ends at p_end when it is over, for meters of one block, though nothing may come of its last bucket: marks that once; where it is over, and looked at by the caller, what waits for it goes';
+GRANT EXECUTE ON FUNCTION mark_window(integer, integer[], timestamptz, timestamptz) TO segs_worker;
+
 CREATE OR REPLACE FUNCTION claim_alerts(p_limit integer, p_now timestamptz)
 RETURNS TABLE (step_min integer, late boolean, meters integer[], first_bucket timestamptz, end_bucket timestamptz)
 LANGUAGE plpgsql
@@ -47,7 +74,12 @@ BEGIN
         SELECT s.step_min, s.meter_id, p.late, p.lo, p.hi
         FROM span AS s
         CROSS JOIN LATERAL (SELECT CASE WHEN upper(s.span) > v_recent THEN least(greatest(lower(s.span), v_begun), upper(s.span)) ELSE upper(s.span) END AS at) AS cut
-        CROSS JOIN LATERAL (VALUES (true, lower(s.span), cut.at), (false, cut.at, upper(s.span))) AS p (late, lo, hi)
+        CROSS JOIN LATERAL (VALUES
+            (true, lower(s.span), cut.at),
+            -- What came after what followed it is looked at together with that: it may be over.
+            (false, cut.at, CASE WHEN upper(s.span) > v_recent AND upper(s.span) < p_now - INTERVAL '3 minutes'
+                                 THEN greatest(upper(s.span), date_bin(make_interval(mins => s.step_min), p_now - INTERVAL '1 minute', '2000-01-01 00:00+00'))
+                                 ELSE upper(s.span) END)) AS p (late, lo, hi)
         WHERE p.hi > p.lo
     )
     SELECT m.step_min::integer, m.late, array_agg(m.meter_id ORDER BY m.meter_id), m.lo, m.hi

@@ -5,8 +5,11 @@ RETURNS TABLE (meter_id integer, at timestamptz, metric text, phase smallint, va
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
 AS $$
-    WITH win AS MATERIALIZED (
-        SELECT w.*, f.*
+    WITH every AS MATERIALIZED (
+        SELECT d.meter_id AS id, greatest(1, max(d.interval_ms) / 60000.0) AS minutes
+        FROM device_registry AS d WHERE d.meter_id = ANY (p_meters) AND d.valid && tstzrange(p_from, p_to) GROUP BY d.meter_id
+    ), win AS MATERIALIZED (
+        SELECT w.*, f.nominal_v, f.phases, f.rated_w, f.exports
         FROM (
             SELECT a.meter_id AS id, date_bin(make_interval(mins => p_minutes), a.bucket, '2000-01-01 00:00+00') AS began,
                    sum(a.voltage_l1_v_sum) / nullif(sum(a.voltage_l1_v_count), 0) AS v1, min(a.voltage_l1_v_min) AS v1_min, max(a.voltage_l1_v_max) AS v1_max,
@@ -19,9 +22,10 @@ AS $$
             FROM aggregates_1m AS a
             WHERE a.meter_id = ANY (p_meters) AND a.bucket >= p_from AND a.bucket < p_to
             GROUP BY a.meter_id, date_bin(make_interval(mins => p_minutes), a.bucket, '2000-01-01 00:00+00')
-            -- Of less than half of it nobody knows.
-            HAVING 2 * count(*) >= p_minutes
         ) AS w JOIN alert_facts(p_terms) AS f ON f.meter_id = w.id
+        LEFT JOIN every AS e USING (id)
+        -- Of less than half of it nobody knows; of a meter that is read every few minutes, of less than half of its readings.
+        WHERE 2 * w.minutes * COALESCE(e.minutes, 1) >= p_minutes
     ), phased AS (
         SELECT w.id, w.began, p.phase, p.v, p.v_min, w.nominal_v,
                p.v_min < 0.5 * w.nominal_v

@@ -25,6 +25,9 @@ BEGIN
         v_from := date_bin(v_width, p_from, v_origin);
         -- One that is not over yet is looked at when it is.
         v_to := least(date_bin(v_width, p_to - INTERVAL '1 microsecond', v_origin) + v_width, date_bin(v_width, p_now, v_origin));
+        IF NOT p_history AND v_minutes > p_step_min THEN
+            PERFORM mark_window(p_step_min, p_meters, date_bin(v_width, p_to - INTERVAL '1 microsecond', v_origin) + v_width, p_now);
+        END IF;
         CONTINUE WHEN v_to <= v_from;
         WITH rule AS MATERIALIZED (
             SELECT r.* FROM jsonb_to_recordset(p_terms -> 'rules') AS r ("of" text, rule text, id integer, metric text, above boolean, raise double precision, clear double precision,
