@@ -47,6 +47,23 @@ async def test_nobody_is_told_until_it_ends(world: World, of: str) -> None:
     assert {template for _, template, _ in world.messages()} == {"alert"}
 
 
+async def test_the_end_of_what_people_know_of_is_told_once_the_work_is_done(world: World) -> None:
+    [meter] = world.meters()
+    at = await world.live([meter], NOON, 10, **LOW)
+    await world.tell(at)
+    told = len(world.messages())
+    _add(world, NOON + HOUR, meter=meter, begin=at, now=at)
+    at = await world.live([meter], at, 30)
+    await world.tell(at)
+    during = len(world.messages())
+
+    await world.tell(NOON + HOUR)
+
+    assert world.alerts("state") == [("resolved",)]
+    assert (told, during) == (2, 2)
+    assert [template for _, template, _ in world.messages()] == ["alert"] * 2 + ["alert_resolved"] * 2
+
+
 async def test_another_window_goes_on(world: World) -> None:
     [meter] = world.meters()
     first = _add(world, NOON + HOUR, meter=meter)

@@ -65,6 +65,15 @@ async def test_what_a_rule_is_raised_by(
     assert found(world) == expected
 
 
+async def test_a_power_factor_that_changes_its_sign_is_as_good_as_its_magnitude(world: World) -> None:
+    """Makers sign it by the direction of energy, or by the kind of reactive power."""
+    meters = world.meters(1, rated_power_w=4000)
+    for number in range(15):
+        await world.live(meters, NOON + number * MINUTE, power_factor=-0.97 if number % 2 else 0.97)
+
+    assert found(world) == []
+
+
 async def test_a_phase_that_is_lost_for_ten_seconds_is_critical_and_for_less_is_not(world: World) -> None:
     short, long, across = world.meters(3, interval_s=1)
     await world.live([short, long, across], NOON, 1)

@@ -108,7 +108,7 @@ BEGIN
     LOOP
         v_told := v_told + 1;
         v_muted := alert_muted_until(v_alert, p_now);
-        IF v_muted IS NOT NULL AND v_alert.state <> 'resolved' THEN
+        IF v_muted IS NOT NULL THEN
             UPDATE alerts SET tell_at = v_muted WHERE alert_id = v_alert.alert_id;
             INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'muted', p_now, p_now);
             CONTINUE;
@@ -122,7 +122,7 @@ BEGIN
     RETURN v_told;
 END
 $$;
-COMMENT ON FUNCTION alerts_tell(integer, timestamptz) IS 'Tells people of at most p_limit alerts that are due: that they began, got worse, or are over. In a maintenance window nobody is told before its end, and of what is over by then not at all. How many were looked at';
+COMMENT ON FUNCTION alerts_tell(integer, timestamptz) IS 'Tells people of at most p_limit alerts that are due: that they began, got worse, or are over. In a maintenance window nobody is told before its end; of what began in it and is over by then not at all. How many were looked at';
 GRANT EXECUTE ON FUNCTION alerts_tell(integer, timestamptz) TO segs_worker;
 
 CREATE OR REPLACE FUNCTION alerts_escalate(p_limit integer, p_now timestamptz) RETURNS integer

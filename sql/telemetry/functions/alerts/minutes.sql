@@ -17,7 +17,7 @@ AS $$
                    sum(a.voltage_l3_v_sum) / nullif(sum(a.voltage_l3_v_count), 0) AS v3, min(a.voltage_l3_v_min) AS v3_min, max(a.voltage_l3_v_max) AS v3_max,
                    nullif(sum(a.frequency_hz_sum) / nullif(sum(a.frequency_hz_count), 0), 0) AS hz,
                    sum(a.power_w_sum) / nullif(sum(a.power_w_count), 0) AS w, min(a.power_w_min) AS w_min, max(a.power_w_max) AS w_max, sum(a.power_w_count) AS w_count,
-                   abs(sum(a.power_factor_sum) / nullif(sum(a.power_factor_count), 0)) AS pf,
+                   sum(abs(a.power_factor_sum)) / nullif(sum(a.power_factor_count), 0) AS pf,
                    sum(a.energy_import_wh) AS in_wh, sum(COALESCE(a.energy_export_wh, 0)) AS out_wh, count(a.energy_import_wh) AS known, count(*) AS minutes
             FROM aggregates_1m AS a
             WHERE a.meter_id = ANY (p_meters) AND a.bucket >= p_from AND a.bucket < p_to
