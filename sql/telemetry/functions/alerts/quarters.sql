@@ -36,8 +36,9 @@ AS $$
                     ELSE 0 END
         FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE p_minutes = 60
         UNION ALL
-        SELECT w.meter_id, w.ended, 'usage_percent', usage_percent(w.meter_id, w.began, w.ended, w.wh, z.timezone)
-        FROM win AS w JOIN zone AS z USING (meter_id) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
+        -- What differs no more than it always does is as usual.
+        SELECT w.meter_id, w.ended, 'usage_percent', CASE WHEN abs(w.wh - u.wh) <= greatest(5 * u.off_wh, 200) THEN 0 ELSE 100 * (w.wh / u.wh - 1) END
+        FROM win AS w JOIN usual_hours(p_meters, p_from, p_to) AS u USING (meter_id, began) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
     )
     SELECT t.meter_id, t.ended, t.metric, 0::smallint, t.value, NULL::double precision FROM told AS t WHERE t.value IS NOT NULL
 $$;
