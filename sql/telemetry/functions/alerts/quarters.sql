@@ -36,8 +36,9 @@ AS $$
                     ELSE 0 END
         FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE p_minutes = 60
         UNION ALL
-        -- What differs no more than it always does is as usual.
-        SELECT w.meter_id, w.ended, 'usage_percent', CASE WHEN abs(w.wh - u.wh) <= greatest(5 * u.off_wh, 200) THEN 0 ELSE 100 * (w.wh / u.wh - 1) END
+        -- A household differs from itself by more than any share of its middle: what was seen before is as usual, and so is what differs from it by 200 Wh.
+        SELECT w.meter_id, w.ended, 'usage_percent',
+               CASE WHEN w.wh > u.most_wh + 200 THEN 100 * (w.wh / nullif(u.most_wh, 0) - 1) WHEN w.wh < u.least_wh - 200 THEN 100 * (w.wh / u.least_wh - 1) ELSE 0 END
         FROM win AS w JOIN usual_hours(p_meters, p_from, p_to) AS u USING (meter_id, began) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
     )
     SELECT t.meter_id, t.ended, t.metric, 0::smallint, t.value, NULL::double precision FROM told AS t WHERE t.value IS NOT NULL

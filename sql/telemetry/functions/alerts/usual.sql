@@ -14,19 +14,20 @@ COMMENT ON FUNCTION usual_minute_wh(integer, timestamptz) IS 'By how much the re
 DROP FUNCTION IF EXISTS usage_percent(integer, timestamptz, timestamptz, double precision, text);
 
 CREATE OR REPLACE FUNCTION usual_hours(p_meters integer[], p_from timestamptz, p_to timestamptz)
-RETURNS TABLE (meter_id integer, began timestamptz, wh double precision, off_wh double precision)
+RETURNS TABLE (meter_id integer, began timestamptz, least_wh double precision, most_wh double precision)
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
 AS $$
     WITH zone AS MATERIALIZED (
         SELECT DISTINCT ON (d.meter_id) d.meter_id, d.timezone FROM device_registry AS d WHERE d.meter_id = ANY (p_meters) ORDER BY d.meter_id, lower(d.valid) DESC
     ), alike AS MATERIALIZED (
-        -- The same hours of like days, which meters of one zone have in common.
-        SELECT z.timezone, h.began, s.at
+        -- The same hours of like days and those beside them, which meters of one zone have in common.
+        SELECT z.timezone, h.began, s.at + b * INTERVAL '1 hour' AS at, b = 0 AS same
         FROM (SELECT DISTINCT o.timezone FROM zone AS o) AS z
         CROSS JOIN generate_series(p_from, p_to - INTERVAL '1 hour', INTERVAL '1 hour') AS h (began)
         CROSS JOIN generate_series(1, 21) AS d (days)
         CROSS JOIN LATERAL (SELECT ((h.began AT TIME ZONE z.timezone) - make_interval(days => d.days)) AT TIME ZONE z.timezone AS at) AS s
+        CROSS JOIN generate_series(-1, 1) AS b
         WHERE (weekday_class((s.at AT TIME ZONE z.timezone)::date) > 5) = (weekday_class((h.began AT TIME ZONE z.timezone)::date) > 5)
     ), slot AS MATERIALIZED (
         SELECT DISTINCT a.timezone, a.at, a.at + q * INTERVAL '15 minutes' AS bucket FROM alike AS a CROSS JOIN generate_series(0, 3) AS q
@@ -43,17 +44,12 @@ AS $$
         JOIN slot AS s ON (s.timezone, s.bucket) = (z.timezone, q.bucket)
         GROUP BY q.meter_id, s.timezone, s.at
         HAVING count(q.energy_import_wh) = 4 AND NOT bool_or(q.quality IN (8, 9, 10))
-    ), middle AS (
-        SELECT p.meter_id, a.began, percentile_cont(0.5) WITHIN GROUP (ORDER BY p.wh) AS wh, array_agg(p.wh) AS hours
-        FROM past AS p JOIN alike AS a ON (a.timezone, a.at) = (p.timezone, p.at)
-        GROUP BY p.meter_id, a.began HAVING count(*) >= 4
     )
-    SELECT m.meter_id, m.began, m.wh,
-           -- 1.4826 makes a standard deviation of a median one.
-           1.4826 * (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(h - m.wh)) FROM unnest(m.hours) AS h)
-    FROM middle AS m WHERE m.wh > 0
+    SELECT p.meter_id, a.began, min(p.wh), max(p.wh)
+    FROM past AS p JOIN alike AS a ON (a.timezone, a.at) = (p.timezone, p.at)
+    GROUP BY p.meter_id, a.began HAVING count(*) FILTER (WHERE a.same) >= 4
 $$;
 COMMENT ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) IS
-    'What meters use in each hour from p_from to p_to by the middle of the same local hours of like days of the 21 days before, and by how much these differ from it, Wh. None where fewer than four are known. What stays different becomes usual';
+    'The least and the most that meters used, for each hour from p_from to p_to, in the same local hours of like days of the 21 days before and in the hours beside them, Wh. None where fewer than four of the same hours are known. What stays different becomes usual';
 GRANT EXECUTE ON FUNCTION usual_minute_wh(integer, timestamptz) TO segs_worker;
 GRANT EXECUTE ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) TO segs_worker;
