@@ -73,11 +73,16 @@ def _leave_alone(connection: psycopg.Connection, name: str) -> None:
 
 
 @contextmanager
-def both(folder: Path, *, helpers: int = 0) -> Iterator[PostgresServer]:
-    """A server with the databases `domain` and `telemetry`, empty; `helpers` processes may help one that asks much."""
+def both(
+    folder: Path, *, helpers: int = 0, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[PostgresServer]:
+    """A server with the databases `domain` and `telemetry`, empty; `helpers` processes may help one that asks much.
+
+    `settings` go over those of the other benchmarks.
+    """
     folder.chmod(0o755)
-    settings = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": str(helpers)}
-    with PostgresServer(data_dir=folder / "pg", settings=settings, bound_to_parent=True) as server:
+    ours = {"max_wal_size": "8GB", "shared_buffers": "1GB", "max_parallel_workers_per_gather": str(helpers)}
+    with PostgresServer(data_dir=folder / "pg", settings={**ours, **settings}, bound_to_parent=True) as server:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             for name in ("domain", "telemetry"):
                 connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))

@@ -62,11 +62,16 @@ DECLARE
     v_cleared timestamptz;
     v_seen timestamptz;
     v_was text;
+    v_step record;
 BEGIN
     FOR v_nth IN 1 .. coalesce(cardinality(p_ends), 0) LOOP
+        -- Nothing begins with a window that raises nothing, and most are such.
+        CONTINUE WHEN v_state = 'ok' AND p_levels[v_nth] < 2;
         v_was := v_state;
-        SELECT s.state, s.since, s.cleared_since INTO v_state, v_since, v_cleared
-          FROM alert_step(v_was, v_since, v_cleared, v_seen, p_levels[v_nth], p_ends[v_nth], p_width, p_for, p_keep) AS s;
+        v_step := alert_step(v_was, v_since, v_cleared, v_seen, p_levels[v_nth], p_ends[v_nth], p_width, p_for, p_keep);
+        v_state := v_step.state;
+        v_since := v_step.since;
+        v_cleared := v_step.cleared_since;
         v_seen := p_ends[v_nth];
         IF v_state = 'pending' AND v_since = v_seen - p_width OR v_was = 'ok' AND v_state = 'firing' THEN
             worst := NULL;

@@ -51,6 +51,7 @@ BEGIN;
 \ir telemetry/functions/exchange_reads.sql
 \ir alert_step.sql
 \ir telemetry/functions/alerts/phases.sql
+\ir telemetry/functions/alerts/thresholds.sql
 \ir telemetry/functions/alerts/usual.sql
 \ir telemetry/functions/alerts/minutes.sql
 \ir telemetry/functions/alerts/quarters.sql

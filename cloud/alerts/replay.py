@@ -13,7 +13,7 @@ from cloud.errors import InputError
 from cloud.operator import rows
 
 _QUERIES = Queries("replay")
-_MOST_BUCKETS = 500_000
+_MOST_BUCKETS = 200_000
 _STEPS = (1, 15)
 
 

@@ -18,8 +18,7 @@ SELECT alert_terms(%(meters)s, %(step_min)s, %(now)s) AS terms;
 WITH sample AS (
     SELECT s.id, s.meter, s.phase, array_agg(s.at ORDER BY s.at) AS ends, array_agg(s.level ORDER BY s.at) AS levels, array_agg(s.value ORDER BY s.at) AS amounts,
            min(s.threshold) AS threshold
-    FROM jsonb_to_recordset(alert_samples(%(meters)s, %(from)s, %(to)s, %(step_min)s, %(terms)s, true, %(to)s)) AS s (id integer, meter integer, phase smallint,
-         at timestamptz, value double precision, threshold double precision, level smallint)
+    FROM alert_judged(%(meters)s, %(from)s, %(to)s, %(step_min)s, %(terms)s, true, %(to)s) AS s
     GROUP BY s.id, s.meter, s.phase
 )
 SELECT s.id, s.meter, s.phase, s.threshold, e.started_at, e.fired_at, e.resolved_at, e.worst, e.worse

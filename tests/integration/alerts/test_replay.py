@@ -54,6 +54,34 @@ async def test_it_tells_what_was_told_when_it_happened(world: World) -> None:
     assert len(live) == 2
 
 
+async def test_gaps_and_what_is_neither_over_nor_beyond_are_replayed_as_they_were_told(world: World) -> None:
+    """Two meters, of which one has nothing, rules of one metric, and windows of one and of ten minutes."""
+    [meter, calm] = world.meters(2, phases=1)
+    at = NOON
+    low, high, near = {"voltage_l1_v": 190.0}, {"frequency_hz": 50.7}, {"frequency_hz": 50.47}
+    for minutes, pause, values in (
+        (4, 0, high),
+        (2, 0, near),
+        (1, 3, {}),
+        (2, 0, near),
+        (20, 0, low),
+        (10, 12, {}),
+        (3, 0, high),
+        (20, 0, {}),
+    ):
+        await world.live([calm], at, minutes)
+        at = await world.live([meter], at, minutes, **values) + pause * MINUTE
+
+    live = world.alerts("rule, meter_id, phase, started_at, fired_at, resolved_at")
+    codes = {f"MTR-{number:08}": number for number in (meter, calm)}
+    found = [
+        (one.rule, codes[one.meter], one.phase, one.started_at, one.fired_at, one.resolved_at)
+        for one in told(world, until=at)
+    ]
+    assert sorted(found) == sorted(live)
+    assert [row[0] for row in sorted(live)] == ["over_frequency", "over_frequency", "under_voltage"]
+
+
 def test_other_thresholds_and_times_can_be_tried(world: World, meter: int) -> None:
     lower = told(world, trials={"under_voltage": Trial(raise_at=80)}, only=["under_voltage"])
     longer = told(world, trials={"reverse_power": Trial(for_s=1800)}, only=["reverse_power"])

@@ -18,11 +18,15 @@ SET search_path = public, pg_temp
 AS $$
     INSERT INTO meter_phases AS p (meter_id, phases)
     SELECT s.meter_id, s.phases
-    FROM (SELECT a.meter_id, bit_or(CASE WHEN a.voltage_l1_v_max >= f.nominal_v / 2 THEN 1 ELSE 0 END | CASE WHEN a.voltage_l2_v_max >= f.nominal_v / 2 THEN 2 ELSE 0 END
-                                    | CASE WHEN a.voltage_l3_v_max >= f.nominal_v / 2 THEN 4 ELSE 0 END) AS phases
-          FROM aggregates_1m AS a JOIN alert_facts(p_terms) AS f USING (meter_id)
-          WHERE a.meter_id = ANY (p_meters) AND a.bucket >= p_from AND a.bucket < p_to
-          GROUP BY a.meter_id) AS s
+    FROM (SELECT a.meter_id, CASE WHEN a.v1 >= f.nominal_v / 2 THEN 1 ELSE 0 END | CASE WHEN a.v2 >= f.nominal_v / 2 THEN 2 ELSE 0 END
+                             | CASE WHEN a.v3 >= f.nominal_v / 2 THEN 4 ELSE 0 END AS phases
+          FROM (SELECT a.meter_id, max(a.voltage_l1_v_max) AS v1, max(a.voltage_l2_v_max) AS v2, max(a.voltage_l3_v_max) AS v3
+                FROM aggregates_1m AS a
+                -- One that has all three has nothing more to tell.
+                WHERE a.meter_id = ANY (ARRAY(SELECT u FROM unnest(p_meters) AS u EXCEPT SELECT o.meter_id FROM meter_phases AS o WHERE o.phases = 7))
+                  AND a.bucket >= p_from AND a.bucket < p_to
+                GROUP BY a.meter_id) AS a
+          JOIN alert_facts(p_terms) AS f USING (meter_id)) AS s
     WHERE s.phases > 0 AND NOT EXISTS (SELECT FROM meter_phases AS o WHERE o.meter_id = s.meter_id AND o.phases & s.phases = s.phases)
     ON CONFLICT (meter_id) DO UPDATE SET phases = p.phases | excluded.phases
 $$;

@@ -37,8 +37,10 @@ AS $$
                     ELSE 0 END
         FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE p_minutes = 60
         UNION ALL
-        SELECT w.meter_id, w.ended, 'usage_percent', usage_percent(w.meter_id, w.began, w.ended, w.wh, z.timezone)
-        FROM win AS w JOIN zone AS z USING (meter_id) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
+        -- A household differs from itself by more than any share of its middle: what was seen before is as usual, and so is what differs from it by 200 Wh.
+        SELECT w.meter_id, w.ended, 'usage_percent',
+               CASE WHEN w.wh > u.most_wh + 200 THEN 100 * (w.wh / nullif(u.most_wh, 0) - 1) WHEN w.wh < u.least_wh - 200 THEN 100 * (w.wh / u.least_wh - 1) ELSE 0 END
+        FROM win AS w JOIN usual_hours(p_meters, p_from, p_to) AS u USING (meter_id, began) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
     )
     SELECT t.meter_id, t.ended, t.metric, 0::smallint, t.value, NULL::double precision FROM told AS t WHERE t.value IS NOT NULL
 $$;

@@ -10,29 +10,46 @@ AS $$
 $$;
 COMMENT ON FUNCTION usual_minute_wh(integer, timestamptz) IS 'By how much the registers of a meter usually move in a minute in which they move, of the day before, Wh: at least the step of a coarse one';
 
-CREATE OR REPLACE FUNCTION usage_percent(p_meter_id integer, p_from timestamptz, p_to timestamptz, p_wh double precision, p_zone text) RETURNS double precision
+-- Replaced by the one below, which looks at many meters at once.
+CREATE OR REPLACE FUNCTION usual_hours(p_meters integer[], p_from timestamptz, p_to timestamptz)
+RETURNS TABLE (meter_id integer, began timestamptz, least_wh double precision, most_wh double precision)
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
+-- By zone alone, which all have in common, a merge goes through all hours for each quarter-hour.
+SET enable_mergejoin = off
 AS $$
-    WITH past AS (
-        SELECT h.wh
-        FROM generate_series(1, 21) AS d (days)
-        CROSS JOIN LATERAL (SELECT ((p_from AT TIME ZONE p_zone) - make_interval(days => d.days)) AT TIME ZONE p_zone AS at) AS s
+    WITH zone AS MATERIALIZED (
+        SELECT DISTINCT ON (d.meter_id) d.meter_id, d.timezone FROM device_registry AS d WHERE d.meter_id = ANY (p_meters) ORDER BY d.meter_id, lower(d.valid) DESC
+    ), alike AS MATERIALIZED (
+        -- The same hours of like days and those beside them, which meters of one zone have in common.
+        SELECT z.timezone, h.began, s.at + b * INTERVAL '1 hour' AS at, b = 0 AS same
+        FROM (SELECT DISTINCT o.timezone FROM zone AS o) AS z
+        CROSS JOIN generate_series(p_from, p_to - INTERVAL '1 hour', INTERVAL '1 hour') AS h (began)
+        CROSS JOIN generate_series(1, 21) AS d (days)
+        CROSS JOIN LATERAL (SELECT ((h.began AT TIME ZONE z.timezone) - make_interval(days => d.days)) AT TIME ZONE z.timezone AS at) AS s
+        CROSS JOIN generate_series(-1, 1) AS b
+        WHERE (weekday_class((s.at AT TIME ZONE z.timezone)::date) > 5) = (weekday_class((h.began AT TIME ZONE z.timezone)::date) > 5)
+    ), slot AS MATERIALIZED (
+        SELECT DISTINCT a.timezone, a.at, a.at + q * INTERVAL '15 minutes' AS bucket FROM alike AS a CROSS JOIN generate_series(0, 3) AS q
+    ), span AS (
+        -- An hour has one a day, a month has one.
+        SELECT unnest(range_agg(tstzrange(s.at, s.at + INTERVAL '1 hour'))) AS span FROM slot AS s
+    ), past AS MATERIALIZED (
+        SELECT q.meter_id, s.timezone, s.at, sum(q.energy_import_wh)::double precision AS wh
+        FROM span
         CROSS JOIN LATERAL (
-            SELECT sum(a.energy_import_wh)::double precision AS wh, count(a.energy_import_wh) AS known, bool_or(a.quality IN (8, 9, 10)) AS doubtful FROM aggregates_15m AS a
-            WHERE a.meter_id = p_meter_id AND a.bucket >= s.at AND a.bucket < s.at + (p_to - p_from)) AS h
-        WHERE (weekday_class((s.at AT TIME ZONE p_zone)::date) > 5) = (weekday_class((p_from AT TIME ZONE p_zone)::date) > 5)
-          AND h.known = EXTRACT(epoch FROM p_to - p_from) / 900 AND NOT h.doubtful
-    ), middle AS (
-        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY p.wh) AS wh, count(*) AS hours FROM past AS p
-    ), spread AS (
-        SELECT m.wh, m.hours, percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(p.wh - m.wh)) * 1.4826 AS off FROM middle AS m, past AS p GROUP BY m.wh, m.hours
+            SELECT a.meter_id, a.bucket, a.energy_import_wh, a.quality FROM aggregates_15m AS a
+            WHERE a.meter_id = ANY (p_meters) AND a.bucket >= lower(span.span) AND a.bucket < upper(span.span)) AS q
+        JOIN zone AS z ON z.meter_id = q.meter_id
+        JOIN slot AS s ON (s.timezone, s.bucket) = (z.timezone, q.bucket)
+        GROUP BY q.meter_id, s.timezone, s.at
+        HAVING count(q.energy_import_wh) = 4 AND NOT bool_or(q.quality IN (8, 9, 10))
     )
-    -- What differs no more than it always does is as usual. 1.4826 makes a standard deviation of a median one.
-    SELECT CASE WHEN s.hours < 4 OR s.wh <= 0 THEN NULL WHEN abs(p_wh - s.wh) <= greatest(5 * s.off, 200) THEN 0 ELSE 100 * (p_wh / s.wh - 1) END
-    FROM spread AS s
+    SELECT p.meter_id, a.began, min(p.wh), max(p.wh)
+    FROM past AS p JOIN alike AS a ON (a.timezone, a.at) = (p.timezone, p.at)
+    GROUP BY p.meter_id, a.began HAVING count(*) FILTER (WHERE a.same) >= 6
 $$;
-COMMENT ON FUNCTION usage_percent(integer, timestamptz, timestamptz, double precision, text) IS
-    'How much more was used from p_from to p_to than in the middle of the same hours of like days of the 21 days before, percent; 0 where it differs no more than they do, or by 200 Wh, NULL where fewer than four are known. What stays different becomes usual';
+COMMENT ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) IS
+    'The least and the most that meters used, for each hour from p_from to p_to, in the same local hours of like days of the 21 days before and in the hours beside them, Wh. None where fewer than six of the same hours are known. What stays different becomes usual';
 GRANT EXECUTE ON FUNCTION usual_minute_wh(integer, timestamptz) TO segs_worker;
-GRANT EXECUTE ON FUNCTION usage_percent(integer, timestamptz, timestamptz, double precision, text) TO segs_worker;
+GRANT EXECUTE ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) TO segs_worker;
