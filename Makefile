@@ -38,10 +38,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/segs demo --seconds $(DEMO_SECONDS)
 
-# Three workers on two cores: much of their time is waiting. They keep to the order of tests/conftest.py. Tests start
+# Four workers on two cores: much of their time is waiting. They keep to the order of tests/conftest.py. Tests start
 # hundreds of processes of ours, each of which would compile what it imports if Python were told to keep no bytecode.
 test: $(READY)
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 torture: $(READY)
 	@$(BIN)/python -m tests.torture --faults $(FAULTS) --seed $(SEED)

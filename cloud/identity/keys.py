@@ -158,7 +158,10 @@ def _create_missing(path: Path, now: datetime) -> str:
 
 
 def _add_signing(path: Path, at: datetime) -> str:
-    kid = f"{at.astimezone(UTC).strftime(_TIME)}-{secrets.token_hex(4)}"
+    begins = at.astimezone(UTC).strftime(_TIME)
+    # The later of two of one second is the later by name, too: the other one would go on signing.
+    same = [kid for kid in _kids(_names(path)) if kid.startswith(begins)]
+    kid = f"{begins}-{int(same[-1][-8:], 16) + 1 if same else secrets.randbits(31):08x}"
     key = Ed25519PrivateKey.generate()
     _write(path / f"{kid}.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return kid

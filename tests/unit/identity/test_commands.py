@@ -3,23 +3,20 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+
 from cloud.identity.keys import KeyFolder
+from tests.commands import segs_cloud
 
 
 def _run(path: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGS_")}
-    if path is not None:
-        environment["SEGS_KEYS"] = str(path)
-    return subprocess.run(
-        [sys.executable, "-m", "cloud", "keys", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with pytest.MonkeyPatch.context() as at:
+        for name in os.environ:
+            if name.startswith("SEGS_"):
+                at.delenv(name)
+        return segs_cloud("keys", *arguments, environment={} if path is None else {"SEGS_KEYS": str(path)})
 
 
 def test_keys_are_created_rotated_and_listed(tmp_path: Path) -> None:
