@@ -20,16 +20,16 @@ from tests.watch.outpost import Outpost, fleet_of
 from tests.watch.stack import Raised, WatchStack, told_wrong
 
 _QUARTER = timedelta(minutes=15)
-_READY_WITHIN = timedelta(seconds=60)
+_READY_WITHIN = timedelta(seconds=90)
 _AFTER = timedelta(seconds=150)
 _USUAL_WH = 400
 _IDLE = ("none",)
 _USUAL = ("spike", "drop", "healthy")
 _EXPECTED = {
     Raised("high_consumption", "much", 0, "medium"): ("ada",),
-    Raised("no_consumption", "none", 0, "medium"): ("ada", "ops"),
-    Raised("consumption_spike", "spike", 0, "medium"): ("bob", "ops"),
-    Raised("consumption_drop", "drop", 0, "low"): ("ada", "ops"),
+    Raised("no_consumption", "none", 0, "medium"): ("ada",),
+    Raised("consumption_spike", "spike", 0, "medium"): ("bob",),
+    Raised("consumption_drop", "drop", 0, "low"): ("ada",),
     Raised("stuck_value", "stuck-power", 0, "warning"): ("ops",),
     Raised("stuck_register", "stuck-register", 0, "warning"): ("ops",),
     Raised("region_overload", "north", 0, "high"): ("ops",),
@@ -41,8 +41,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="segs-alerts-") as folder, WatchStack(home=Path(folder)) as stack:
         _set_up(stack)
         quarter = _next_quarter(datetime.now(UTC) + _READY_WITHIN)
-        _seed(stack, quarter)
         _go_wrong(stack.outposts["attic"])
+        # One that has a past and is not heard would be silent.
+        stack.await_heard()
+        _seed(stack, quarter)
         _say(f"all faults are there; the quarter-hour that counts begins at {quarter:%H:%M} UTC")
         until = quarter + _QUARTER + _AFTER
         stack.until(lambda: not told_wrong(stack, set(_EXPECTED)), by=until)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.torture.shim import Shim, ShimUnavailable
@@ -193,12 +192,7 @@ def _set_up(stack: WatchStack) -> bool:
         list(programs.map(lambda one: stack.cloud(*one), said))
     with stack.caller("bob@example.org") as bob:
         bob.patch("/users/me/preferences", json={"power_threshold_w": 3000}).raise_for_status()
-    meters = sum(len(fleet.meters) for fleet in _FLEETS.values())
-    with psycopg.connect(stack.databases.dsn("telemetry"), autocommit=True) as telemetry:
-        heard = "SELECT count(DISTINCT meter_id) FROM raw_readings WHERE time > now() - INTERVAL '1 hour'"
-        assert stack.until(
-            lambda: telemetry.execute(heard).fetchone() == (meters,), by=datetime.now(UTC) + timedelta(seconds=60)
-        )
+    stack.await_heard()
     return shim is not None
 
 

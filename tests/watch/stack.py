@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString, Self, cast
 
@@ -115,6 +115,14 @@ class WatchStack(Stack):
             " FROM alerts AS a WHERE a.part_of IS NULL ORDER BY a.alert_id"
         )
         return [row | {"is": Raised(row["rule"], row["subject"], row["phase"], row["severity"])} for row in found]
+
+    def await_heard(self) -> None:
+        """Wait until a reading of each meter is stored."""
+        meters = sum(len(one.fleet.meters) for one in self.outposts.values())
+        heard = "SELECT count(DISTINCT meter_id) FROM raw_readings WHERE time > now() - INTERVAL '1 hour'"
+        with psycopg.connect(self.databases.dsn("telemetry"), autocommit=True) as telemetry:
+            by = datetime.now(UTC) + timedelta(seconds=60)
+            assert self.until(lambda: telemetry.execute(heard).fetchone() == (meters,), by=by)
 
     def mails(self) -> list[tuple[str, str]]:
         """For whom, and subject, of each that was accepted. A long subject begins on the line after its name."""
