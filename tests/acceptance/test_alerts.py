@@ -7,7 +7,6 @@ All faults happen side by side, with a minute that begins, and rules are tuned s
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -177,19 +176,16 @@ def _set_up(stack: WatchStack) -> bool:
     for outpost in stack.outposts.values():
         outpost.edge.start()
         outpost.simulator.start()
-    # Each is a program of its own, and mostly starts.
-    with ThreadPoolExecutor(2) as programs:
-        people = [(f"{name}@example.org", "OPERATOR", region) for name, region in _OPERATORS.items()]
-        people += [(f"{name}@example.org", "USER", "north") for name in _OWNERS]
-        list(programs.map(lambda one: stack.person(*one), people))
-        said = [("alerts", "rules", "set", rule, *change) for rule, change in _RULES.items()]
-        said += [("meter", "connection", stack.code(device), *what) for device, what in _CONNECTIONS.items()]
-        said += [
-            ("meter", "give", stack.code(device), f"{name}@example.org")
-            for name, devices in _OWNERS.items()
-            for device in devices
-        ]
-        list(programs.map(lambda one: stack.cloud(*one), said))
+    for name, region in _OPERATORS.items():
+        stack.person(f"{name}@example.org", "OPERATOR", region)
+    for name, devices in _OWNERS.items():
+        stack.person(f"{name}@example.org", "USER", "north")
+        for device in devices:
+            stack.cloud("meter", "give", stack.code(device), f"{name}@example.org")
+    for rule, change in _RULES.items():
+        stack.set_rule(rule, *change)
+    for device, what in _CONNECTIONS.items():
+        stack.cloud("meter", "connection", stack.code(device), *what)
     with stack.caller("bob@example.org") as bob:
         bob.patch("/users/me/preferences", json={"power_threshold_w": 3000}).raise_for_status()
     stack.await_heard()

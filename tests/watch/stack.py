@@ -1,9 +1,6 @@
 """A whole stack that alerts: cloud, gateways with simulated meters, people, and who takes their mails."""
 
-import os
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -20,6 +17,7 @@ from cloud.identity.keys import create
 from local.fleet import Fleet
 from local.servers import free_port, segs_home
 from local.stack import Stack
+from tests.commands import segs_cloud
 from tests.integration.notify.conftest import PASSWORD as SMTP_PASSWORD
 from tests.integration.notify.conftest import USER as SMTP_USER
 from tests.integration.notify.conftest import MailServer
@@ -83,14 +81,16 @@ class WatchStack(Stack):
         self._exits.callback(made.stop)
         return made
 
+    def cloud(self, *arguments: str, typed: str = "") -> str:
+        """The output of `segs-cloud ARGUMENTS`, in this process: there are many."""
+        done = segs_cloud(*arguments, environment=self.owner, typed=typed)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def person(self, email: str, role: str, region: str) -> None:
         """Somebody with PASSWORD, as an operator registers them."""
-        command = [sys.executable, "-m", "cloud", "user", "create", "--email", email, "--name", email.split("@")[0]]
-        command += ["--role", role, "--region", region]
-        done = subprocess.run(
-            command, env=os.environ | self.owner, input=f"{PASSWORD}\n", text=True, check=False, capture_output=True
-        )
-        assert done.returncode == 0, done.stderr
+        who = ("--email", email, "--name", email.partition("@")[0], "--role", role, "--region", region)
+        self.cloud("user", "create", *who, typed=f"{PASSWORD}\n")
 
     def code(self, device: str) -> str:
         """The meter of a device, whose names are its own among all gateways."""
