@@ -7,6 +7,7 @@ mail for each who is to hear of one.
 """
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,9 @@ _EXPECTED = {
 
 
 def main() -> int:
+    # Whoever ends it, and from wherever: what it started ends with it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="segs-alerts-") as folder, WatchStack(home=Path(folder)) as stack:
         _set_up(stack)
