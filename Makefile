@@ -13,13 +13,14 @@ FAULTS ?= 100
 CASES ?= 5000
 SEED ?= 1
 
-.PHONY: help demo test torture torture-api check bench clean docs
+.PHONY: help demo test torture torture-api torture-alerts check bench clean docs
 
 help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test, on real servers"
 	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1; see CONTRIBUTING.md, Torture)"
 	@echo "make torture-api  made-up requests to every operation of the API for every role (CASES=5000 SEED=1)"
+	@echo "make torture-alerts  alerts of quarter-hours and days by faults of simulated meters, in real time, half an hour"
 	@echo "make check   style, types, import contracts"
 	@echo "make bench   benchmarks, each a ratio against a limit or a peer of the same run"
 	@echo "make docs    regenerate the generated documents"
@@ -48,6 +49,9 @@ torture: $(READY)
 
 torture-api: $(READY)
 	@$(BIN)/python -m tests.torture_api --cases $(CASES) --seed $(SEED)
+
+torture-alerts: $(READY)
+	@$(BIN)/python -m tests.torture_alerts
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from cloud.db.queries import Queries
 from local import fleet
 from local.display import Display
 from local.progress import Progress, Watcher
@@ -25,6 +26,9 @@ COMMIT_INTERVAL_S = 1.0
 # Of the history, in each region: nobody likes to wait for a first look. `segs seed` makes more.
 _METERS_OF_REGION = 3
 _SETTLE_S = 60.0
+_ALERTS = 5
+"""So many are named."""
+_QUERIES = Queries("progress")
 
 
 def start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display) -> tuple[Stack, str]:
@@ -66,6 +70,7 @@ def _start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display
     display.say(f"the API is at {stack.api_url}")
     display.say(f"gateway {name} and its {len(meters.meters)} meters")
     stack.add_gateway(name, meters, COMMIT_INTERVAL_S)
+    seeding.connect(stack.databases, name, meters)
     if history:
         seeding.hand_out(stack.databases, name)
     stack.start_field()
@@ -94,6 +99,7 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, history: int, dis
             last = watcher.look()
             report = prove(journal=stack.journal, dsn=stack.databases.dsn("telemetry"), gateway=name)
             said = summary(report, last, stack.databases.server.edition)
+            display.say(alerts(stack, name))
         _end_registrations(stack, name)
     proven = report.proven and not report.unregistered and report.meters == last.meters
     if not proven:
@@ -126,6 +132,15 @@ def summary(report: Report, last: Progress, edition: str) -> dict[str, object]:
         "edition": edition,
         **({"polls_left_out": last.left_out} if last.left_out else {}),
     }
+
+
+def alerts(stack: Stack, gateway: str) -> str:
+    """One line: the alerts that were raised at the demo's gateway, its meters and their regions while they ran."""
+    with psycopg.connect(stack.databases.dsn("domain")) as domain:
+        found = domain.execute(_QUERIES["alerts"], {"gateway": gateway}).fetchall()
+    told = ", ".join(f"{rule} at {subject}" for rule, subject in found[:_ALERTS])
+    more = f" and {len(found) - _ALERTS} more" if len(found) > _ALERTS else ""
+    return f"alerts: {told}{more}" if found else "alerts: none"
 
 
 def _end_registrations(stack: Stack, gateway: str) -> None:

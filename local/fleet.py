@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 ZONES = {"north": "Europe/Berlin", "south": "Europe/Athens"}
-"""Regions, and the zones of their meters."""
+"""Regions, and the zones of their meters; UTC in others."""
 _MODBUS_MODELS = ("eastron-sdm630", "abb-b23", "schneider-iem3155")
 _MQTT_MODELS = ("tasmota", "shelly-gen2")
 _PEAKS_W = (3000, 6000, 4500, 9000, 2000)
@@ -23,6 +23,16 @@ class Meter:
     model: str
     peak_w: int
     region: str
+
+    @property
+    def feeds_in(self) -> bool:
+        """Whether there are photovoltaics behind it."""
+        return self.model == "shelly-gen2"
+
+    @property
+    def rated_power_w(self) -> float:
+        """What its connection is rated for: half as much again as ever flows."""
+        return 1.5 * self.peak_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Fleet:
             rows = csv.writer(file)
             rows.writerow(["device", "model", "region", "timezone", "interval_ms", "max_power_w"])
             for meter in self.meters:
-                zone = ZONES[meter.region]
+                zone = ZONES.get(meter.region, "UTC")
                 rows.writerow([meter.name, meter.model, meter.region, zone, int(self.interval_s * 1000), 100_000])
 
     def _simulator(self, ports: "Ports") -> str:
@@ -70,7 +80,7 @@ class Fleet:
         lines += ["[[mqtt]]", 'host = "127.0.0.1"', f"port = {ports.broker}"]
         for meter in self.mqtt:
             lines += ["[[mqtt.meter]]", *_named(meter), f"interval_s = {self.interval_s}", f"peak_w = {meter.peak_w}"]
-            if meter.model == "shelly-gen2":
+            if meter.feeds_in:
                 lines += ["pv_peak_w = 1500", f"energy_interval_s = {5 * self.interval_s}"]
         return "\n".join(lines) + "\n"
 

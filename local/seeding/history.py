@@ -38,7 +38,7 @@ _STEPS = {work.name: work.step for work in (*aggregate.works(pause_s=1), *vee.wo
 # Only one worker at a time has a block of meters.
 _OF_METERS = ("minutes", "quarters")
 _OF_DAYS = ("regions", "vee")
-_RETENTION = Queries("retention")
+_RETENTION, _SEEDING = Queries("retention"), Queries("seeding")
 _CHUNKS_AT_ONCE = 4
 
 
@@ -90,6 +90,7 @@ async def live(
                 day_before = group.create_task(_work_off(computing, _OF_DAYS, day.now))
                 if day.seq % 10 == 0:
                     say(f"history: {day.seq} of {-(-note.quarters // _PER_DAY)} days")
+        await _forget(computing, clock.now)
 
 
 class _Clock:
@@ -131,8 +132,9 @@ async def _work_off(pool: AsyncConnectionPool[AsyncConnection], kinds: Sequence[
 
 
 async def _forget(pool: AsyncConnectionPool[AsyncConnection], now: datetime) -> None:
-    """Drop what retention would have dropped by `now`, as the workers do it."""
+    """Drop what retention would have dropped by `now`, as the workers do it. Of the past nobody is alarmed."""
     async with pool.connection() as connection:
+        await connection.execute(_SEEDING["forget_alerts"])
         await connection.execute(_RETENTION["drop_expired_chunks"], {"limit": _CHUNKS_AT_ONCE, "now": now})
 
 

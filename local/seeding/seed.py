@@ -14,6 +14,7 @@ from cloud.db.queries import Queries
 from cloud.gateways.key import Key
 from cloud.registry_copy import copy_registry
 from local.databases import Databases
+from local.fleet import Fleet
 from local.seeding import registration
 from local.seeding.bill import bill_one
 from local.seeding.curve import QUARTER
@@ -75,6 +76,19 @@ def seed(
     folder.keep(msgspec.structs.replace(note, proven=True))
     say(f"the intervals of {books.meters} meters add up to their registers; {len(PEOPLE)} people: {folder.people}")
     return books
+
+
+def connect(databases: Databases, gateway: str, live: Fleet) -> None:
+    """What their connections are rated for, and which may feed in: the meters of a gateway, for alerts."""
+    said = {
+        "gateway": gateway,
+        "devices": [meter.name for meter in live.meters],
+        "rated_power_w": [meter.rated_power_w for meter in live.meters],
+        "exports": [meter.feeds_in for meter in live.meters],
+    }
+    with psycopg.connect(databases.dsn("domain")) as domain:
+        domain.execute(_QUERIES["actor"], {"actor": registration.ACTOR})
+        domain.execute(_QUERIES["connect"], said)
 
 
 def hand_out(databases: Databases, gateway: str) -> None:

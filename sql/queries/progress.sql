@@ -45,3 +45,12 @@ ORDER BY m.device;
 -- name: unfinished
 -- Marks that the workers have not worked off.
 SELECT (SELECT count(*) FROM dirty_meters) + (SELECT count(*) FROM dirty_regions);
+
+-- name: alerts
+-- What was found wrong since a gateway was made, with itself, with what it reads and with their regions. Domain database.
+SELECT a.rule, coalesce(d.device, a.site, a.region, g.name)
+FROM gateways AS g
+JOIN alerts AS a ON a.fired_at >= g.created_at AND a.part_of IS NULL AND NOT a.late
+LEFT JOIN devices AS d ON d.meter_id = a.meter_id AND d.gateway_id = g.gateway_id
+WHERE g.name = %(gateway)s AND (d.device IS NOT NULL OR a.gateway_id = g.gateway_id OR a.region IS NOT NULL)
+ORDER BY a.alert_id;

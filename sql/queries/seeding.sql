@@ -91,3 +91,14 @@ FROM (SELECT COALESCE(sum(energy_import_wh), 0)::bigint AS import_wh, COALESCE(s
 -- Telemetry database: readings that were not stored, and marks that failed.
 SELECT (SELECT COALESCE(sum(readings), 0)::bigint FROM quarantine AS q JOIN gateway_registry AS g USING (gateway_id) WHERE g.name = %(gateway)s),
     (SELECT count(*) FROM failed_marks);
+
+-- name: forget_alerts
+-- Telemetry database: rules look at nothing of a history that is made up; `segs-cloud alerts replay` does when asked.
+DELETE FROM dirty_alerts;
+
+-- name: connect
+-- What alerts have to know of the meters that a gateway reads: the rating, and which may feed in.
+UPDATE meters AS m SET rated_power_w = s.rated_power_w, exports = s.exports
+FROM devices AS d JOIN gateways AS g USING (gateway_id)
+    JOIN unnest(%(devices)s::text[], %(rated_power_w)s::float8[], %(exports)s::boolean[]) AS s (device, rated_power_w, exports) ON s.device = d.device
+WHERE m.meter_id = d.meter_id AND g.name = %(gateway)s AND upper(d.valid) = 'infinity';

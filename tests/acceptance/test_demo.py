@@ -55,6 +55,8 @@ def test_the_demo_proves_itself_also_when_it_is_interrupted(home: Path) -> None:
     assert summary["first_reading_s"] > 0
     assert summary["edition"] in ("apache", "community")
     assert any(line.startswith("the intervals of 9 meters add up to their registers; 8 people: ") for line in lines)
+    # Its meters are well, and of what its history showed nobody is alarmed.
+    assert "alerts: none" in rest.splitlines()
     assert stat.S_IMODE((home / "seed" / "people.csv").stat().st_mode) == 0o600
     left = {name for name, pid in Stack(home=home).running().items() if pid is not None}
     database.stop()

@@ -250,7 +250,7 @@ def test_the_demo_on_the_page_speaks_like_the_real_one(capsys: pytest.CaptureFix
     assert lines
     # Zero readings in the buffer is as good as some.
     assert {re.sub("buffered 0", "buffered N", line) for line in lines} == {real}
-    named = ("gateway ", "the API is at ")
+    named = ("gateway ", "the API is at ", "alerts: ")
     said = {line for line in shown.splitlines() if re.match("[a-z]", line) and not line.startswith(named)}
     source = (ROOT / "local" / "demo.py").read_text("utf-8")
     assert all(f'display.say("{line}")' in source for line in said)

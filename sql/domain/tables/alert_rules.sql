@@ -27,7 +27,7 @@ INSERT INTO alert_metrics (metric, subject, step_min, unit, title) VALUES
     ('stuck_register_wh', 'meter', 1, 'Wh', 'Energy that power says and the register does not'),
     ('day_energy_wh', 'meter', 15, 'Wh', 'Energy of the local day so far'),
     ('idle_h', 'meter', 15, 'h', 'Time with voltage and without consumption'),
-    ('usage_percent', 'meter', 15, '%', 'Energy of an hour over what is usual'),
+    ('usage_percent', 'meter', 15, '%', 'Energy over what is usual'),
     ('silent_intervals', 'meter', 0, 'intervals', 'Time without a reading'),
     ('clock_off_s', 'gateway', 0, 's', 'Error of the gateway''s clock'),
     ('gateway_troubles', 'gateway', 0, 'troubles', 'Troubles that the gateway tells of'),

@@ -210,7 +210,7 @@ async def test_who_ends_the_rule_of_silence_hears_no_more_of_it(world: World) ->
         ),
         ("under_voltage", {"metric": "power_w"}, "SG113", "rule under_voltage is raised by voltage_percent, below"),
         ("phase_loss", {"window_min": 5}, "SG113", "phase_lost_s is not measured over 5 minutes; Its window_min is 1."),
-        ("consumption_drop", {"window_min": 30}, "SG113", "usage_percent is not measured over 30 minutes; Its"),
+        ("consumption_drop", {"window_min": 45}, "SG113", "usage_percent is not measured over 45 minutes; Its"),
         ("stuck_value", {"window_min": 10}, "SG113", "stuck_power_w is not measured over 10 minutes; Its window_min"),
         ("region_overload", {"window_min": 30}, "SG113", "Its window_min is 15."),
         ("high_consumption", {"window_min": 20}, "SG113", "Its window_min is a multiple of 15."),

@@ -233,6 +233,24 @@ async def test_an_hour_that_is_far_from_the_same_hours_of_like_days_is_told(
     assert [rule for rule, *_ in found(world)] == expected
 
 
+async def test_what_is_usual_and_idleness_are_told_of_quarter_hours_where_a_rule_says_so(world: World) -> None:
+    spike, idle = world.meters(2)
+    for rule in ("consumption_spike", "no_consumption"):
+        world.rows("SELECT alert_rule_set(%s, NULL, NULL, '{\"window_min\": 15}', %s)", rule, NOON - DAY)
+    for day in range(1, 22):
+        quarters(world, [spike], NOON - day * DAY, 1, 250)
+    quarters(world, [spike], NOON, 1, 900)
+    quarters(world, [idle], NOON + QUARTER - DAY, 96, 0)
+
+    await later(world, [spike, idle], NOON)
+
+    ends = ("rule, meter_id, fired_at", "state = 'firing'")
+    assert world.alerts(*ends) == [
+        ("consumption_spike", spike, NOON + QUARTER),
+        ("no_consumption", idle, NOON + QUARTER),
+    ]
+
+
 async def test_what_stays_different_becomes_usual(world: World) -> None:
     """C10: the baseline freezes, so a real level shift alerts for ever."""
     meters = world.meters()

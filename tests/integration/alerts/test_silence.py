@@ -35,6 +35,19 @@ async def test_a_meter_is_missed_after_three_of_its_intervals(world: World) -> N
     ]
 
 
+async def test_what_is_on_its_way_for_some_seconds_is_no_silence(world: World) -> None:
+    """A meter that is read each second is not silent while a batch gathers: or a healthy region is a blackout."""
+    meters = world.meters(5, interval_s=1)
+    heard(world, meters)
+
+    found = {}
+    for seconds in (4, 14, 16):
+        await world.listen(NOON + seconds * SECOND)
+        found[seconds] = world.alerts("rule")
+
+    assert found == {4: [], 14: [], 16: [("region_silent",)]}
+
+
 async def test_it_is_over_when_the_meter_is_heard_again_and_not_before(world: World) -> None:
     """C10: a dead meter is forgotten after an hour."""
     [meter] = world.meters(interval_s=10)

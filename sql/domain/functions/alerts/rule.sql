@@ -37,7 +37,7 @@ BEGIN
     END IF;
     v_window := CASE
         WHEN (v_metric.metric IN ('phase_lost_s', 'register_backwards') OR v_metric.step_min = 0) AND p_rule.window_min <> 1 THEN '1'
-        WHEN v_metric.metric IN ('idle_h', 'usage_percent') AND p_rule.window_min <> 60 THEN '60'
+        WHEN v_metric.metric IN ('idle_h', 'usage_percent') AND p_rule.window_min NOT IN (15, 30, 60) THEN '15, 30 or 60'
         WHEN v_metric.metric IN ('stuck_power_w', 'stuck_register_wh') AND p_rule.window_min < 15 THEN '15 or more'
         WHEN v_metric.subject = 'region' AND p_rule.window_min <> 15 THEN '15'
         WHEN v_metric.step_min = 15 AND p_rule.window_min % 15 <> 0 THEN 'a multiple of 15' END;

@@ -17,6 +17,9 @@ AS $$
     ), wanted AS (
         SELECT (o ->> 'meter')::integer AS meter_id FROM jsonb_array_elements(p_terms -> 'own') AS o
         JOIN jsonb_array_elements(p_terms -> 'rules') AS r ON r ->> 'rule' = o ->> 'rule' AND r ->> 'metric' = 'day_energy_wh'
+    ), measures AS MATERIALIZED (
+        -- What no rule of such windows asks for costs nothing.
+        SELECT array_agg(DISTINCT r ->> 'metric') AS names FROM jsonb_array_elements(p_terms -> 'rules') AS r WHERE (r ->> 'window')::integer = p_minutes
     ), told AS (
         SELECT w.meter_id, w.ended, 'day_energy_wh' AS metric, d.wh AS value
         FROM win AS w JOIN zone AS z USING (meter_id)
@@ -35,12 +38,13 @@ AS $$
                                  AND count(*) = count(coalesce(a.voltage_l1_v_sum, a.voltage_l2_v_sum, a.voltage_l3_v_sum)) THEN 24 ELSE 0 END
                     FROM aggregates_15m AS a WHERE a.meter_id = w.meter_id AND a.bucket >= w.ended - INTERVAL '24 hours' AND a.bucket < w.ended)
                     ELSE 0 END
-        FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE p_minutes = 60
+        FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE 'idle_h' = ANY ((SELECT s.names FROM measures AS s)::text[])
         UNION ALL
         -- A household differs from itself by more than any share of its middle: what was seen before is as usual, and so is what differs from it by 200 Wh.
         SELECT w.meter_id, w.ended, 'usage_percent',
                CASE WHEN w.wh > u.most_wh + 200 THEN 100 * (w.wh / nullif(u.most_wh, 0) - 1) WHEN w.wh < u.least_wh - 200 THEN 100 * (w.wh / u.least_wh - 1) ELSE 0 END
-        FROM win AS w JOIN usual_hours(p_meters, p_from, p_to) AS u USING (meter_id, began) WHERE p_minutes = 60 AND w.known AND w.quarters = 4
+        FROM win AS w JOIN usual_windows(p_meters, p_from, p_to, p_minutes) AS u USING (meter_id, began)
+        WHERE 'usage_percent' = ANY ((SELECT s.names FROM measures AS s)::text[]) AND w.known AND w.quarters = p_minutes / 15
     )
     SELECT t.meter_id, t.ended, t.metric, 0::smallint, t.value, NULL::double precision FROM told AS t WHERE t.value IS NOT NULL
 $$;

@@ -9,13 +9,15 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
+    -- A reading is some seconds on its way: it waits for the disk, for the next batch and for its commit.
+    v_least_ms CONSTANT integer := 5000;
     v_oldest CONSTANT timestamptz := greatest(retention_horizon('raw_readings', p_now), p_now - INTERVAL '7 days');
-    v_from CONSTANT timestamptz := greatest(v_oldest, p_now - p_intervals * (SELECT max(d.interval_ms) / 1000.0 FROM device_registry AS d WHERE d.valid @> p_now) * INTERVAL '1 second');
+    v_from CONSTANT timestamptz := greatest(v_oldest, p_now - p_intervals * (SELECT max(greatest(d.interval_ms, v_least_ms)) / 1000.0 FROM device_registry AS d WHERE d.valid @> p_now) * INTERVAL '1 second');
     v_until CONSTANT timestamptz := p_now + INTERVAL '5 minutes';
 BEGIN
     RETURN QUERY
     WITH device AS MATERIALIZED (
-        SELECT d.meter_id, d.interval_ms / 1000.0 AS every_s FROM device_registry AS d WHERE d.valid @> p_now
+        SELECT d.meter_id, greatest(d.interval_ms, v_least_ms) / 1000.0 AS every_s FROM device_registry AS d WHERE d.valid @> p_now
     ), quiet AS MATERIALIZED (
         SELECT d.meter_id, d.every_s, l.time
         FROM device AS d
@@ -34,5 +36,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION silent_meters(double precision, timestamptz) IS
-    'Registered meters whose last reading is older than p_intervals of their intervals: that reading''s time, and how many intervals ago it was. Not those that were never heard';
+    'Registered meters whose last reading is older than p_intervals of their intervals: that reading''s time, and how many intervals ago it was, each of 5 s at least. Not those that were never heard';
 GRANT EXECUTE ON FUNCTION silent_meters(double precision, timestamptz) TO segs_worker;

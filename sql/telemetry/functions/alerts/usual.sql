@@ -10,30 +10,29 @@ AS $$
 $$;
 COMMENT ON FUNCTION usual_minute_wh(integer, timestamptz) IS 'By how much the registers of a meter usually move in a minute in which they move, of the day before, Wh: at least the step of a coarse one';
 
--- Replaced by the one below, which looks at many meters at once.
-CREATE OR REPLACE FUNCTION usual_hours(p_meters integer[], p_from timestamptz, p_to timestamptz)
+CREATE OR REPLACE FUNCTION usual_windows(p_meters integer[], p_from timestamptz, p_to timestamptz, p_minutes integer)
 RETURNS TABLE (meter_id integer, began timestamptz, least_wh double precision, most_wh double precision)
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
--- By zone alone, which all have in common, a merge goes through all hours for each quarter-hour.
+-- By zone alone, which all have in common, a merge goes through all windows for each quarter-hour.
 SET enable_mergejoin = off
 AS $$
     WITH zone AS MATERIALIZED (
         SELECT DISTINCT ON (d.meter_id) d.meter_id, d.timezone FROM device_registry AS d WHERE d.meter_id = ANY (p_meters) ORDER BY d.meter_id, lower(d.valid) DESC
     ), alike AS MATERIALIZED (
-        -- The same hours of like days and those beside them, which meters of one zone have in common.
-        SELECT z.timezone, h.began, s.at + b * INTERVAL '1 hour' AS at, b = 0 AS same
+        -- The same windows of like days and those beside them, which meters of one zone have in common.
+        SELECT z.timezone, h.began, s.at + b * make_interval(mins => p_minutes) AS at, b = 0 AS same
         FROM (SELECT DISTINCT o.timezone FROM zone AS o) AS z
-        CROSS JOIN generate_series(p_from, p_to - INTERVAL '1 hour', INTERVAL '1 hour') AS h (began)
+        CROSS JOIN generate_series(p_from, p_to - make_interval(mins => p_minutes), make_interval(mins => p_minutes)) AS h (began)
         CROSS JOIN generate_series(1, 21) AS d (days)
         CROSS JOIN LATERAL (SELECT ((h.began AT TIME ZONE z.timezone) - make_interval(days => d.days)) AT TIME ZONE z.timezone AS at) AS s
         CROSS JOIN generate_series(-1, 1) AS b
         WHERE (weekday_class((s.at AT TIME ZONE z.timezone)::date) > 5) = (weekday_class((h.began AT TIME ZONE z.timezone)::date) > 5)
     ), slot AS MATERIALIZED (
-        SELECT DISTINCT a.timezone, a.at, a.at + q * INTERVAL '15 minutes' AS bucket FROM alike AS a CROSS JOIN generate_series(0, 3) AS q
+        SELECT DISTINCT a.timezone, a.at, a.at + q * INTERVAL '15 minutes' AS bucket FROM alike AS a CROSS JOIN generate_series(0, p_minutes / 15 - 1) AS q
     ), span AS (
-        -- An hour has one a day, a month has one.
-        SELECT unnest(range_agg(tstzrange(s.at, s.at + INTERVAL '1 hour'))) AS span FROM slot AS s
+        -- A window has one a day, a month has one.
+        SELECT unnest(range_agg(tstzrange(s.at, s.at + make_interval(mins => p_minutes)))) AS span FROM slot AS s
     ), past AS MATERIALIZED (
         SELECT q.meter_id, s.timezone, s.at, sum(q.energy_import_wh)::double precision AS wh
         FROM span
@@ -43,13 +42,13 @@ AS $$
         JOIN zone AS z ON z.meter_id = q.meter_id
         JOIN slot AS s ON (s.timezone, s.bucket) = (z.timezone, q.bucket)
         GROUP BY q.meter_id, s.timezone, s.at
-        HAVING count(q.energy_import_wh) = 4 AND NOT bool_or(q.quality IN (8, 9, 10))
+        HAVING count(q.energy_import_wh) = p_minutes / 15 AND NOT bool_or(q.quality IN (8, 9, 10))
     )
     SELECT p.meter_id, a.began, min(p.wh), max(p.wh)
     FROM past AS p JOIN alike AS a ON (a.timezone, a.at) = (p.timezone, p.at)
     GROUP BY p.meter_id, a.began HAVING count(*) FILTER (WHERE a.same) >= 6
 $$;
-COMMENT ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) IS
-    'The least and the most that meters used, for each hour from p_from to p_to, in the same local hours of like days of the 21 days before and in the hours beside them, Wh. None where fewer than six of the same hours are known. What stays different becomes usual';
+COMMENT ON FUNCTION usual_windows(integer[], timestamptz, timestamptz, integer) IS
+    'The least and the most that meters used, for each window of p_minutes from p_from to p_to, in the same local times of like days of the 21 days before and in the windows beside them, Wh. None where fewer than six of the same times are known. What stays different becomes usual';
 GRANT EXECUTE ON FUNCTION usual_minute_wh(integer, timestamptz) TO segs_worker;
-GRANT EXECUTE ON FUNCTION usual_hours(integer[], timestamptz, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION usual_windows(integer[], timestamptz, timestamptz, integer) TO segs_worker;
