@@ -189,6 +189,19 @@ BEGIN
         DELETE FROM invoices WHERE invoice_id = v_there.invoice_id;
     END LOOP;
     PERFORM bills_rate(p_meters, v_users, p_first, p_end, p_energy);
+    -- A bill that went on without what the one before will have banked would take that from the customer for good.
+    SELECT a.meter_id, a.first_of_bill INTO v_wrong
+      FROM bill_accounts AS a
+      JOIN rating_tariffs AS t ON t.tariff_id = a.document AND t.document #>> '{metering,rule}' = 'net_metering'
+     WHERE EXISTS (SELECT FROM billing_work w WHERE w.meter_id = a.meter_id AND w.month = date_trunc('month', a.first_of_bill::timestamp - INTERVAL '1 day')::date
+                      AND w.state <> 'done')
+       AND NOT EXISTS (SELECT FROM invoices i WHERE (i.meter_id, i.user_id, i.period_end) = (a.meter_id, a.user_id, a.first_of_bill) AND i.kind = 'invoice'
+                          AND i.status NOT IN ('draft', 'cancelled'))
+       AND EXISTS (SELECT FROM billing_days(ARRAY[a.meter_id], ARRAY[a.first_of_bill - 1], ARRAY[a.first_of_bill]) AS d WHERE d.user_id = a.user_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'net metering of meter % goes on with what is banked until %, and that is not billed yet', v_wrong.meter_id, v_wrong.first_of_bill
+            USING ERRCODE = 'SG107', HINT = 'Bill what is before, and make it final.';
+    END IF;
     SELECT p_meters[s.bill] AS meter_id, d.days, d.import_wh AS day_import_wh, d.export_wh AS day_export_wh, s.import_wh, s.export_wh INTO v_wrong
       FROM (SELECT s.bill, sum(s.import_wh) AS import_wh, sum(s.export_wh) AS export_wh FROM bill_segments AS s GROUP BY s.bill) AS s
       LEFT JOIN (SELECT d.bill, sum(d.import_wh) AS import_wh, sum(d.export_wh) AS export_wh, count(*) AS days FROM bills_days(p_first, p_energy) AS d GROUP BY d.bill) AS d USING (bill)
