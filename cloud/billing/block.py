@@ -209,8 +209,14 @@ class Block:
         for span, one in zip(spans, versions(self._telemetry, spans), strict=True):
             now[span["bill"]] += one["version"]
             missing[span["bill"]] += one["missing"]
-        # What retention has dropped is no change, and what is not all there yet will be.
-        return [bill for n, bill in enumerate(bills) if not missing[n] and now[n] != bill["version"]]
+        changed: list[Row] = []
+        for bill, missed, version in zip(bills, missing, now, strict=True):
+            # A bill that goes on with what is banked may be another one because the one before is.
+            follows = bill["banks"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
+            # What retention has dropped is no change, and what is not all there yet will be.
+            if not missed and (version != bill["version"] or follows):
+                changed.append(bill)
+        return changed
 
     def _apart(
         self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]

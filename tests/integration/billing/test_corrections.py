@@ -194,3 +194,24 @@ def test_a_bill_that_is_disputed_by_now_is_not_corrected(world: World) -> None:
     )
 
     assert refused == "SG101"
+
+
+@pytest.mark.parametrize("found", [APRIL, MAY])
+def test_what_turns_out_to_be_banked_reaches_the_bills_after_it(world: World, found: date) -> None:
+    """March costs nothing before and after: 148.6 kWh are banked, and then 24 more. April takes 720, May 744."""
+    world.tariff("net", **NET)
+    meter = world.meter(tariff="net")
+    world.use(meter, MARCH, APRIL, export_wh=300)
+    world.use(meter, APRIL, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL, MAY):
+        if month == found:
+            world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0, export_wh=300)
+        world.run(month)
+
+    april, less = Decimal("171.42"), Decimal("7.20")
+    expected = [april - less, Decimal("223.20")] if found == APRIL else [april, Decimal("223.20") - less]
+    assert [total for _, total in _totals(world, meter)] == [0, *expected]
+    assert world.one(
+        "SELECT max(kwh) FROM invoice_banks JOIN invoices USING (invoice_id) WHERE status <> 'cancelled'"
+    ) == (Decimal("172.6"))

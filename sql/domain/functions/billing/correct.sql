@@ -36,7 +36,9 @@ BEGIN
          GROUP BY l.invoice_id
     ), judged AS MATERIALIZED (
         SELECT r.invoice_id, r.n, r.version, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
-               CASE WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
+               -- No line of another bill can say what is banked.
+               CASE WHEN k.banked IS DISTINCT FROM v.banked THEN 'replace'
+                    WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
                     WHEN s.late_data = 'adjust' AND EXISTS (
                         -- The day after the last one that is billed will be on another bill of this customer and currency.
                         SELECT FROM (SELECT max(l.period_end) AS day FROM invoices l
@@ -48,6 +50,9 @@ BEGIN
                     -- Also where nobody gets another bill that could have it.
                     ELSE 'replace' END AS outcome
           FROM rated AS r JOIN invoices i USING (invoice_id) LEFT JOIN billed AS b USING (invoice_id) CROSS JOIN billing_settings s
+          LEFT JOIN (SELECT n.bill, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM bills_banks() AS n GROUP BY n.bill) AS k ON k.bill = r.n
+          LEFT JOIN (SELECT n.invoice_id, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM invoice_banks AS n
+                      WHERE n.invoice_id = ANY (p_invoices) GROUP BY n.invoice_id) AS v USING (invoice_id)
     ), kept AS (
         INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
         SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome <> 'replace' ORDER BY j.n
@@ -55,7 +60,7 @@ BEGIN
     SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END
 $$;
-COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does. Raises SG101 also of what is disputed, SG103, SG107';
+COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does, also where another amount is banked. Raises SG101 also of what is disputed, SG103, SG107';
 
 -- The caller has locked what the customers have to their credit.
 CREATE OR REPLACE FUNCTION bills_replace(p_invoices bigint[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (replaces bigint, invoice_id bigint)
