@@ -74,15 +74,15 @@ class Block:
         self._make(parts)
         return [
             self._billed(
-                meter["meter_code"], over[meter["meter_id"]], again[meter["meter_id"]], parts[meter["meter_id"]]
+                meter["meter_code"], over[meter["meter_id"]], [*again[meter["meter_id"]], *parts[meter["meter_id"]]]
             )
             for meter in self._meters
         ]
 
-    def _billed(self, code: str, over: datetime, again: list[Row], parts: Sequence[_Part]) -> Billed:
+    def _billed(self, code: str, over: datetime, parts: Sequence[_Part]) -> Billed:
         if over > self._now:
             return Billed(code, "blocked", findings=[Finding("not_over", text=f"it is billed from {written(over)} on")])
-        bills = again + [bill for part in parts for bill in part.bills]
+        bills = [bill for part in parts for bill in part.bills]
         findings = [finding for part in parts for finding in part.findings]
         state = "blocked" if findings else "drafted" if any(bill["status"] == "draft" for bill in bills) else "done"
         return Billed(code, state, bills, findings)
@@ -148,28 +148,45 @@ class Block:
             return [Finding("no_prices", span["starts_at"], span["ends_at"]) for span in unpriced[:_MOST]]
         return [Finding("no_generation", span["starts_at"], span["ends_at"]) for span in spans[:_MOST]]
 
-    def _correct(self, asked: dict[str, Any], parts: Sequence[_Part]) -> dict[int, list[Row]]:
-        """Looks at what was billed in the months before; the bills that stand in for such as had to go, by meter."""
-        changed = self._known([_Part(bill) for bill in self._changed(asked)])
-        # What is refused is looked at again by the next run.
-        outcomes = [
-            (part, outcome)
-            for part, outcome in self._apart(changed, self._judge)
-            if not isinstance(outcome, DomainError)
-        ]
-        replaced = [part for part, outcome in outcomes if outcome == "replace"]
-        if replaced:
-            self._hold([part.row for part in (*replaced, *parts)])
-        standing = [
-            (part, invoice)
-            for part, invoice in self._apart(replaced, self._replace)
-            if not isinstance(invoice, DomainError)
-        ]
-        made = self._made([invoice for _, invoice in standing])
-        again: dict[int, list[Row]] = defaultdict(list)
-        for part, invoice in standing:
-            again[part.row["meter_id"]].append(made[invoice])
+    def _correct(self, asked: dict[str, Any], parts: Sequence[_Part]) -> dict[int, list[_Part]]:
+        """Looks at what was billed before the month; by meter, with bills that stand in for such as had to go."""
+        again: dict[int, list[_Part]] = defaultdict(list)
+        rounds: dict[int, list[_Part]] = defaultdict(list)
+        for bill in self._changed(asked):
+            part = _Part(bill)
+            # Peaks and what is banked are those of the bills before, as they are by then.
+            rounds[len(again[bill["meter_id"]])].append(part)
+            again[bill["meter_id"]].append(part)
+        changed = [part for of_meter in again.values() for part in of_meter]
+        if len(rounds) > 1:
+            # Whoever has customers' credit waits for no bill any more.
+            self._domain.execute(_QUERIES["hold_bills"], {"invoices": [part.row["invoice_id"] for part in changed]})
+        for _, of_round in sorted(rounds.items()):
+            self._recheck(of_round, [*changed, *parts])
+        for part in changed:
+            part.findings = [finding.of(part.row["invoice_number"]) for finding in part.findings]
         return again
+
+    def _recheck(self, parts: Sequence[_Part], held: Sequence[_Part]) -> None:
+        """What is refused is looked at again by the next run; `held` is all that this one may make a bill of."""
+        replaced = []
+        for part, outcome in self._apart(self._known(parts), self._judge):
+            if isinstance(outcome, DomainError):
+                part.findings.append(_refused(outcome, *part.span))
+            elif outcome == "replace":
+                replaced.append(part)
+        if not replaced:
+            return
+        self._hold([part.row for part in held])
+        standing = []
+        for part, invoice in self._apart(replaced, self._replace):
+            if isinstance(invoice, DomainError):
+                part.findings.append(_refused(invoice, *part.span))
+            else:
+                standing.append((part, invoice))
+        made = self._made([invoice for _, invoice in standing])
+        for part, invoice in standing:
+            part.bills.append(made[invoice])
 
     def _changed(self, asked: dict[str, Any]) -> list[Row]:
         bills = rows(self._domain, _QUERIES["earlier"], asked)
@@ -192,8 +209,14 @@ class Block:
         for span, one in zip(spans, versions(self._telemetry, spans), strict=True):
             now[span["bill"]] += one["version"]
             missing[span["bill"]] += one["missing"]
-        # What retention has dropped is no change, and what is not all there yet will be.
-        return [bill for n, bill in enumerate(bills) if not missing[n] and now[n] != bill["version"]]
+        changed: list[Row] = []
+        for bill, missed, version in zip(bills, missing, now, strict=True):
+            # A bill that goes on with what is banked may be another one because the one before is.
+            follows = bill["banks"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
+            # What retention has dropped is no change, and what is not all there yet will be.
+            if not missed and (version != bill["version"] or follows):
+                changed.append(bill)
+        return changed
 
     def _apart(
         self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]

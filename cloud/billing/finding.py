@@ -1,6 +1,6 @@
 """What could not be billed, and why."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,10 @@ class Finding:
     def __str__(self) -> str:
         where = "" if self.since is None or self.until is None else f" {written(self.since)} to {written(self.until)}:"
         return f"{self.reason}:{where} {self.text or _TEXTS[self.reason]}"
+
+    def of(self, bill: str) -> "Finding":
+        """The same, of a final bill that was looked at again."""
+        return replace(self, text=f"{bill} stays as it is: {self.text or _TEXTS[self.reason]}")
 
     def document(self) -> dict[str, Any]:
         """For JSON."""

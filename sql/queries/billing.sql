@@ -61,6 +61,10 @@ WHERE p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL 
 -- Drafts of bills.
 SELECT d.bill, d.invoice_id FROM bills_draft(%(meters)s, %(first)s, %(end)s, %(energy)s, %(now)s) AS d ORDER BY d.bill;
 
+-- name: hold_bills
+-- Nobody else touches bills.
+SELECT bill_lock(b.invoice_id) FROM (SELECT b.invoice_id FROM unnest(%(invoices)s::bigint[]) AS b (invoice_id) ORDER BY 1) AS b;
+
 -- name: hold
 -- Nobody else touches what customers have to their credit.
 SELECT credits_lock(%(users)s, %(currencies)s);
@@ -79,10 +83,12 @@ SELECT i.invoice_id, i.invoice_number, i.status, i.total_amount, i.currency, i.p
 
 -- name: earlier
 -- Final bills of the months before, with the version of the intervals that they, or their last correction, were made from.
-SELECT i.meter_id, i.invoice_id, i.user_id, i.currency, i.period_start AS first_day, i.period_end AS end_day, lower(i.span) AS starts_at, upper(i.span) AS ends_at,
+SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.period_start AS first_day, i.period_end AS end_day, lower(i.span) AS starts_at, upper(i.span) AS ends_at,
        coalesce((SELECT c.intervals_version FROM invoice_corrections AS c WHERE c.invoice_id = i.invoice_id ORDER BY c.correction_id DESC LIMIT 1),
                 i.intervals_version) AS version,
-       EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated
+       EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
+       EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
+                WHERE l.invoice_id = i.invoice_id AND t.document #>> '{metering,rule}' = 'net_metering') AS banks
 FROM invoices AS i CROSS JOIN billing_settings AS s
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - make_interval(months => s.recheck_months))::date

@@ -7,7 +7,7 @@ DECLARE
     v_bills record;
 BEGIN
     PERFORM FROM invoices i WHERE i.invoice_id = ANY (p_invoices) ORDER BY i.invoice_id FOR UPDATE;
-    SELECT i.invoice_number, i.status INTO v_wrong FROM invoices i WHERE i.invoice_id = ANY (p_invoices) AND (i.kind <> 'invoice' OR i.status IN ('draft', 'cancelled')) LIMIT 1;
+    SELECT i.invoice_number, i.status INTO v_wrong FROM invoices i WHERE i.invoice_id = ANY (p_invoices) AND (i.kind <> 'invoice' OR i.status IN ('draft', 'cancelled', 'disputed')) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% is %: there is nothing to correct', coalesce(v_wrong.invoice_number, 'the bill'), v_wrong.status USING ERRCODE = 'SG101';
     END IF;
@@ -36,12 +36,23 @@ BEGIN
          GROUP BY l.invoice_id
     ), judged AS MATERIALIZED (
         SELECT r.invoice_id, r.n, r.version, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
-               CASE WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
-                    WHEN s.late_data = 'adjust' AND EXISTS (SELECT FROM meter_owners o WHERE o.meter_id = i.meter_id AND o.user_id = i.user_id AND o.valid @> upper(i.span))
+               -- No line of another bill can say what is banked.
+               CASE WHEN k.banked IS DISTINCT FROM v.banked THEN 'replace'
+                    WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
+                    WHEN s.late_data = 'adjust' AND EXISTS (
+                        -- The day after the last one that is billed will be on another bill of this customer and currency.
+                        SELECT FROM (SELECT max(l.period_end) AS day FROM invoices l
+                                      WHERE (l.meter_id, l.user_id, l.currency) = (i.meter_id, i.user_id, i.currency) AND l.kind = 'invoice'
+                                        AND l.status NOT IN ('draft', 'cancelled')) AS l
+                         CROSS JOIN LATERAL billing_days(ARRAY[i.meter_id], ARRAY[l.day], ARRAY[l.day + 1]) AS d
+                         WHERE d.user_id = i.user_id AND coalesce(d.currency, i.currency) = i.currency)
                     THEN 'adjust'
                     -- Also where nobody gets another bill that could have it.
                     ELSE 'replace' END AS outcome
           FROM rated AS r JOIN invoices i USING (invoice_id) LEFT JOIN billed AS b USING (invoice_id) CROSS JOIN billing_settings s
+          LEFT JOIN (SELECT n.bill, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM bills_banks() AS n GROUP BY n.bill) AS k ON k.bill = r.n
+          LEFT JOIN (SELECT n.invoice_id, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM invoice_banks AS n
+                      WHERE n.invoice_id = ANY (p_invoices) GROUP BY n.invoice_id) AS v USING (invoice_id)
     ), kept AS (
         INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
         SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome <> 'replace' ORDER BY j.n
@@ -49,7 +60,7 @@ BEGIN
     SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END
 $$;
-COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does. Raises SG101, SG103, SG107';
+COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does, also where another amount is banked. Raises SG101 also of what is disputed, SG103, SG107';
 
 -- The caller has locked what the customers have to their credit.
 CREATE OR REPLACE FUNCTION bills_replace(p_invoices bigint[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (replaces bigint, invoice_id bigint)
@@ -57,16 +68,22 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_bills record;
+    v_done record;
     v_invoice_id bigint;
 BEGIN
     SELECT array_agg(i.meter_id ORDER BY b.n) AS meters, array_agg(i.period_start ORDER BY b.n) AS first, array_agg(i.period_end ORDER BY b.n) AS ends INTO v_bills
       FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
+    SELECT array_agg(w.meter_id) AS meters, array_agg(w.month) AS months INTO v_done
+      FROM billing_work w
+     WHERE w.state = 'done' AND EXISTS (SELECT FROM invoices i WHERE i.invoice_id = ANY (p_invoices) AND i.meter_id = w.meter_id
+                                           AND date_trunc('month', i.period_start::timestamp)::date = w.month);
     FOREACH v_invoice_id IN ARRAY p_invoices LOOP
         PERFORM bill_credit(v_invoice_id, NULL, 'Readings came after the bill was final', p_now);
     END LOOP;
     RETURN QUERY SELECT p_invoices[d.bill], d.invoice_id FROM bills_draft(v_bills.meters, v_bills.first, v_bills.ends, p_energy, p_now) AS d ORDER BY d.bill;
-    UPDATE billing_work AS w SET state = 'done' FROM invoices i
-     WHERE i.invoice_id = ANY (p_invoices) AND w.meter_id = i.meter_id AND w.month = date_trunc('month', i.period_start::timestamp)::date;
+    -- Done when the drafts are final. Where another part of the month could not be billed, a run looks at it again.
+    UPDATE billing_work AS w SET state = 'drafted' FROM unnest(v_done.meters, v_done.months) AS d (meter_id, month)
+     WHERE (w.meter_id, w.month) = (d.meter_id, d.month);
 END
 $$;
 COMMENT ON FUNCTION bills_replace(bigint[], jsonb, timestamptz) IS 'Credit notes over bills, and drafts in place of them; raises as bill_credit() and bills_draft() do';

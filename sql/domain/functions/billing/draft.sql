@@ -156,6 +156,19 @@ END
 $$;
 COMMENT ON FUNCTION bills_lines() IS 'The lines of the bills that bills_rate() rated, taxes last, rounded to the currency''s minor unit';
 
+CREATE OR REPLACE FUNCTION bills_banks() RETURNS TABLE (bill integer, period smallint, kwh numeric)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- A year's bank ends with its credit month, in which it is paid out.
+    RETURN QUERY
+    SELECT a.bill, n.period, n.bank_kwh::numeric(18, 6)
+      FROM rating_nets AS n JOIN bill_accounts AS a ON a.account = n.account_id JOIN rating_terms AS t ON t.tariff_id = a.document
+     WHERE n.bank_kwh > 0 AND EXTRACT(month FROM n.month) <> t.credit_month;
+END
+$$;
+COMMENT ON FUNCTION bills_banks() IS 'What the bills that bills_rate() rated have banked by net metering, of each period, and (period NULL) of all';
+
 -- p_energy is as bills_rate() has it, and has of each bill's local days, in order, day_import_wh, day_export_wh and day_estimated.
 CREATE OR REPLACE FUNCTION bills_draft(p_meters integer[], p_first date[], p_end date[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (bill integer, invoice_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -189,6 +202,19 @@ BEGIN
         DELETE FROM invoices WHERE invoice_id = v_there.invoice_id;
     END LOOP;
     PERFORM bills_rate(p_meters, v_users, p_first, p_end, p_energy);
+    -- A bill that went on without what the one before will have banked would take that from the customer for good.
+    SELECT a.meter_id, a.first_of_bill INTO v_wrong
+      FROM bill_accounts AS a
+      JOIN rating_tariffs AS t ON t.tariff_id = a.document AND t.document #>> '{metering,rule}' = 'net_metering'
+     WHERE EXISTS (SELECT FROM billing_work w WHERE w.meter_id = a.meter_id AND w.month = date_trunc('month', a.first_of_bill::timestamp - INTERVAL '1 day')::date
+                      AND w.state <> 'done')
+       AND NOT EXISTS (SELECT FROM invoices i WHERE (i.meter_id, i.user_id, i.period_end) = (a.meter_id, a.user_id, a.first_of_bill) AND i.kind = 'invoice'
+                          AND i.status NOT IN ('draft', 'cancelled'))
+       AND EXISTS (SELECT FROM billing_days(ARRAY[a.meter_id], ARRAY[a.first_of_bill - 1], ARRAY[a.first_of_bill]) AS d WHERE d.user_id = a.user_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'net metering of meter % goes on with what is banked until %, and that is not billed yet', v_wrong.meter_id, v_wrong.first_of_bill
+            USING ERRCODE = 'SG107', HINT = 'Bill what is before, and make it final.';
+    END IF;
     SELECT p_meters[s.bill] AS meter_id, d.days, d.import_wh AS day_import_wh, d.export_wh AS day_export_wh, s.import_wh, s.export_wh INTO v_wrong
       FROM (SELECT s.bill, sum(s.import_wh) AS import_wh, sum(s.export_wh) AS export_wh FROM bill_segments AS s GROUP BY s.bill) AS s
       LEFT JOIN (SELECT d.bill, sum(d.import_wh) AS import_wh, sum(d.export_wh) AS export_wh, count(*) AS days FROM bills_days(p_first, p_energy) AS d GROUP BY d.bill) AS d USING (bill)
@@ -222,10 +248,7 @@ BEGIN
     INSERT INTO invoice_days (invoice_id, day, energy_import_wh, energy_export_wh, estimated)
     SELECT d.invoice_id, u.day, u.import_wh, u.export_wh, u.estimated FROM bills_days(p_first, p_energy) AS u JOIN bill_drafts AS d USING (bill) ORDER BY d.invoice_id, u.day;
     INSERT INTO invoice_banks (invoice_id, period, kwh)
-    -- A year's bank ends with its credit month, in which it is paid out.
-    SELECT d.invoice_id, n.period, n.bank_kwh
-      FROM rating_nets AS n JOIN bill_accounts AS a ON a.account = n.account_id JOIN rating_terms AS t ON t.tariff_id = a.document JOIN bill_drafts AS d USING (bill)
-     WHERE n.bank_kwh > 0 AND EXTRACT(month FROM n.month) <> t.credit_month;
+    SELECT d.invoice_id, n.period, n.kwh FROM bills_banks() AS n JOIN bill_drafts AS d USING (bill);
     SELECT array_agg(d.invoice_id) INTO v_invoices FROM bill_drafts AS d;
     PERFORM bills_add_corrections(v_invoices);
     RETURN QUERY SELECT d.bill, d.invoice_id FROM bill_drafts AS d ORDER BY d.bill;

@@ -198,4 +198,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT f.invoice_number FROM bills_finalise(ARRAY[p_invoice_id], p_now) AS f
 $$;
 COMMENT ON FUNCTION bill_finalise(bigint, timestamptz) IS 'A draft becomes final, as bills_finalise() has it; its number';
-GRANT EXECUTE ON FUNCTION credits_lock(integer[], text[]), bills_finalise(bigint[], timestamptz), bill_finalise(bigint, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION bill_lock(bigint), credits_lock(integer[], text[]), bills_finalise(bigint[], timestamptz), bill_finalise(bigint, timestamptz) TO segs_worker;

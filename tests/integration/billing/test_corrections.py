@@ -1,0 +1,217 @@
+"""What is found out about bills of months before: it reaches the customer, or the run says why it does not."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from tests.integration.billing.conftest import APRIL, MARCH, World, midnight
+
+MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
+AT_ONCE = 100
+NET = {"energyratestructure": [[{"rate": "0.30"}]], "metering": {"rule": "net_metering", "credit_month": 12}}
+RATCHET = {
+    "flatdemandstructure": [[{"rate": "10"}]],
+    "flatdemandmonths": [0] * 12,
+    "lookbackpercent": "1",
+    "lookbackrange": 12,
+}
+
+
+def _totals(world: World, meter: int) -> list[tuple[date, Decimal]]:
+    """Of the bills that hold, by their first day."""
+    found = world.rows(
+        "SELECT period_start, total_amount FROM invoices WHERE meter_id = %s AND kind = 'invoice'"
+        " AND status NOT IN ('draft', 'cancelled') ORDER BY 1",
+        meter,
+    )
+    return [(bill["period_start"], bill["total_amount"]) for bill in found]
+
+
+def test_what_a_meter_has_banked_goes_on_through_months_that_are_replaced_together(world: World) -> None:
+    """Each hour of March feeds in 0.2 kWh more than it takes, and each of April takes 1 kWh. March has 528 hours of
+    weekdays and 215 of weekends, which are periods of their own, and April 528 and 192."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    world.tariff(
+        "net",
+        energyratestructure=[[{"rate": "0.30"}], [{"rate": "0.30"}]],
+        energyweekdayschedule=[[0] * 24] * 12,
+        energyweekendschedule=[[1] * 24] * 12,
+        metering={"rule": "net_metering", "credit_month": 12},
+    )
+    meter = world.meter(tariff="net")
+    world.use(meter, MARCH, APRIL, wh=250, export_wh=300)
+    world.use(meter, APRIL, MAY, wh=250)
+    world.use(meter, MAY, JUNE, wh=0)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL):
+        world.run(month)
+    # 105.6 and 43 kWh are banked; of April 422.4 and 149 are left.
+    assert _totals(world, meter) == [(MARCH, Decimal(0)), (APRIL, Decimal("171.42"))]
+    # 168 kWh more on a Wednesday of March, 24 on a Saturday of April.
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=2000, export_wh=300)
+    world.use(meter, date(2026, 4, 4), date(2026, 4, 5), wh=500)
+
+    world.run(MAY)
+
+    # March has used 62.4 kWh of weekdays up, and still banked the 43 of weekends: of April 528 and 173 are left.
+    assert _totals(world, meter) == [(MARCH, Decimal("18.72")), (APRIL, Decimal("210.30")), (MAY, Decimal(0))]
+
+
+def test_a_ratchet_sees_peaks_of_bills_that_are_replaced_with_it(world: World) -> None:
+    """March has a peak of 4 kW, and April one of 1 kW: by the ratchet both cost 40 of demand."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    meter = world.meter(tariff="demand")
+    for month, end in ((MARCH, APRIL), (APRIL, MAY), (MAY, JUNE)):
+        world.use(meter, month, end)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL):
+        world.run(month)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=1000)
+    world.use(meter, date(2026, 4, 4), date(2026, 4, 5), wh=260)
+
+    world.run(MAY)
+
+    # 743 + 72 kWh, 720 + 0.96 kWh, 744 kWh.
+    assert _totals(world, meter) == [
+        (MARCH, Decimal("244.50") + 40),
+        (APRIL, Decimal("216.29") + 40),
+        (MAY, Decimal("223.20") + 40),
+    ]
+
+
+def test_a_part_of_a_month_that_is_blocked_is_not_done_because_the_other_part_is_replaced(world: World) -> None:
+    """D14: Ada has the meter until the 11th, and of Bob's part an hour is missing."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    at = midnight(date(2026, 3, 11))
+    world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", at, at)
+    gap = midnight(date(2026, 3, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    assert [finding.reason for finding in billed.findings] == ["missing"]
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    world.use(meter, date(2026, 3, 20), date(2026, 3, 21))
+
+    [billed] = world.run(MARCH)
+
+    assert billed.state == "done"
+    # 240 + 24 h of a kilowatt; the 503 h from the 11th on.
+    assert _totals(world, meter)[:2] == [(MARCH, Decimal("79.20")), (date(2026, 3, 11), Decimal("150.90"))]
+
+
+@pytest.mark.parametrize("why", ["moved", "other currency"])
+def test_who_gets_no_other_bill_that_could_have_a_correction_gets_another_one_for_it(world: World, why: str) -> None:
+    """Ada's last bill is over some days of April, and final, when March turns out to be more; or all bills after April
+    are in francs."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    at = midnight(date(2026, 4, 11) if why == "moved" else MAY)
+    if why == "moved":
+        world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", at, at)
+    else:
+        world.tariff("swiss", currency="CHF", energyratestructure=[[{"rate": "0.30"}]])
+        world.do("UPDATE meter_tariffs SET valid = tstzrange(lower(valid), %s) WHERE meter_id = %s", at, meter)
+        world.do(
+            "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (%s, 'swiss', tstzrange(%s, 'infinity'))",
+            *(meter, at),
+        )
+    for month in (MARCH, APRIL):
+        world.run(month)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+
+    world.run(MAY)
+
+    assert _totals(world, meter)[0] == (MARCH, Decimal("222.90") + Decimal("7.20"))
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL AND net_amount <> 0") == 0
+
+
+@pytest.mark.parametrize("why", ["unfinished", "refused"])
+def test_a_bill_that_cannot_be_looked_at_again_is_told_and_tried_again(world: World, why: str) -> None:
+    """D14: what waits is still to be computed; what is refused is the customer's who left without a name."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    meter = world.meter(user=2)
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    at = midnight(APRIL)
+    world.do("SELECT meter_give(%s, 1, %s, %s)", f"MTR-{meter:08}", at, at)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    if why == "unfinished":
+        world.telemetry.execute(
+            "INSERT INTO dirty_meters (resolution_min, block, meters, first_time, last_time, due_at)"
+            " VALUES (1, 0, ARRAY[%s], %s, %s, now())",
+            [meter, midnight(MARCH), midnight(MARCH)],
+        )
+    else:
+        with world.domain.transaction():
+            world.do("SELECT set_config('segs.user_id', '2', true)")
+            world.do("SELECT account_delete(2, %s)", world.now)
+
+    [billed] = world.run(APRIL)
+
+    assert [finding.reason for finding in billed.findings] == [why]
+    assert "INV-0000000001" in str(billed.findings[0])
+    assert [bill["total_amount"] for bill in billed.bills] == [Decimal(216)]
+    world.telemetry.execute("DELETE FROM dirty_meters")
+    world.do("INSERT INTO billing_addresses (user_id, name) VALUES (2, 'Bob')")
+    [billed] = world.run(APRIL)
+    assert (billed.state, [bill["total_amount"] for bill in billed.bills]) == ("done", [Decimal("230.10")])
+
+
+def test_what_is_banked_waits_for_the_bill_before(world: World) -> None:
+    """March is blocked when April is billed: April's bill would go on with nothing, and so would all after it."""
+    world.tariff("net", **NET)
+    meter = world.meter(tariff="net")
+    world.use(meter, MARCH, APRIL, wh=0, export_wh=100)
+    world.use(meter, APRIL, MAY)
+    gap = midnight(date(2026, 3, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    [early] = world.run(APRIL)
+    world.use(meter, date(2026, 3, 20), date(2026, 3, 21), wh=0, export_wh=100)
+
+    for month in (MARCH, APRIL):
+        world.run(month)
+
+    assert [finding.reason for finding in early.findings] == ["refused"]
+    # 743 h of 0.4 kW are banked, of 720 kWh: 422.8 are left.
+    assert _totals(world, meter) == [(MARCH, Decimal(0)), (APRIL, Decimal("126.84"))]
+
+
+def test_a_bill_that_is_disputed_by_now_is_not_corrected(world: World) -> None:
+    bill = world.bill()
+    world.do("SELECT bill_dispute(%s, 'Nobody was at home', %s)", bill["invoice_id"], world.now)
+
+    refused = world.refusal(
+        "SELECT 1", "SELECT * FROM bills_correct(ARRAY[%s]::bigint[], '[]', %s)", bill["invoice_id"], world.now
+    )
+
+    assert refused == "SG101"
+
+
+@pytest.mark.parametrize("found", [APRIL, MAY])
+def test_what_turns_out_to_be_banked_reaches_the_bills_after_it(world: World, found: date) -> None:
+    """March costs nothing before and after: 148.6 kWh are banked, and then 24 more. April takes 720, May 744."""
+    world.tariff("net", **NET)
+    meter = world.meter(tariff="net")
+    world.use(meter, MARCH, APRIL, export_wh=300)
+    world.use(meter, APRIL, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL, MAY):
+        if month == found:
+            world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0, export_wh=300)
+        world.run(month)
+
+    april, less = Decimal("171.42"), Decimal("7.20")
+    expected = [april - less, Decimal("223.20")] if found == APRIL else [april, Decimal("223.20") - less]
+    assert [total for _, total in _totals(world, meter)] == [0, *expected]
+    assert world.one(
+        "SELECT max(kwh) FROM invoice_banks JOIN invoices USING (invoice_id) WHERE status <> 'cancelled'"
+    ) == (Decimal("172.6"))
