@@ -52,7 +52,7 @@ def _refused(world: World, rule: str, **change: Any) -> tuple[str | None, str]:
 
 
 async def test_a_region_at_120_volts_and_60_hertz_has_rules_of_its_own(world: World) -> None:
-    """ANSI C84.1: outside 114 to 126 V a warning, outside 110 to 127 V critical; as docs/alerts.md has it."""
+    """The American standard: outside 114 to 126 V a warning, 110 to 127 V critical; as docs/alerts.md has it."""
     worse: dict[str, Any] = {"severity": "warning", "worse_severity": "critical"}
     _set(world, "under_voltage", region="north", raise_at=95, clear_at=96, worse_at=91.67)
     _set(world, "over_voltage", region="north", raise_at=105, clear_at=104, worse_at=105.83, **worse)

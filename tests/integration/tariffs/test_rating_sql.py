@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -119,6 +120,45 @@ def test_sums_of_the_spans_between_changes_of_period_are_rated_as_their_interval
     assert 80 < len(spans) < 100
     assert _bills(database) == intervals
     assert database.execute("SELECT * FROM rating_lines ORDER BY component, period, tier").fetchall() == lines
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin"),
+    [
+        ("UTC", datetime(2026, 3, 1, 5, 15, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 3, 20, 23, 0, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 10, 20, 22, 30, tzinfo=UTC)),
+        ("Asia/Kathmandu", datetime(2026, 5, 1, 18, 15, tzinfo=UTC)),
+        # By half an hour.
+        ("Australia/Lord_Howe", datetime(2026, 4, 1, 13, 0, tzinfo=UTC)),
+        # There and back within a month.
+        ("Africa/Casablanca", datetime(2026, 2, 10, 0, 0, tzinfo=UTC)),
+        # A minute after midnight.
+        ("America/St_Johns", datetime(2007, 3, 10, 3, 30, tzinfo=UTC)),
+    ],
+)
+def test_each_quarter_hour_is_in_the_period_of_its_local_hour(
+    database: psycopg.Connection[Any], zone: str, begin: datetime
+) -> None:
+    document = settled(parse(json.dumps(TIERED | {"timezone": zone})))
+    end = begin + 40 * 24 * HOUR
+
+    spans = database.execute("SELECT * FROM tariff_segments(%s, %s, %s)", [json.dumps(document), begin, end]).fetchall()
+
+    assert [span["starts_at"] for span in spans] == [begin, *(span["ends_at"] for span in spans)][:-1]
+    assert spans[-1]["ends_at"] == end
+    found = {
+        span["starts_at"] + n * HOUR / 4: (span["month"], span["period"], span["demand_period"])
+        for span in spans
+        for n in range((span["ends_at"] - span["starts_at"]) // (HOUR / 4))
+    }
+    assert found == {
+        at: (local.date().replace(day=1), int(local.weekday() < 5 and 8 <= local.hour < 20),
+             int(local.weekday() < 5 and local.hour >= 10))
+        for n in range((end - begin) // (HOUR / 4))
+        for at in [begin + n * HOUR / 4]
+        for local in [at.astimezone(ZoneInfo(zone))]
+    }  # fmt: skip
 
 
 def test_a_line_says_what_it_was_priced_from(database: psycopg.Connection[Any]) -> None:

@@ -53,17 +53,25 @@ LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 DECLARE
     -- What the document says is read once, and not for each instant.
     v_timezone CONSTANT text := p_document ->> 'timezone';
+    -- Nothing changes within a local hour.
+    v_hour CONSTANT timestamptz := p_from - (p_from AT TIME ZONE v_timezone - date_trunc('hour', p_from AT TIME ZONE v_timezone));
+    v_hours timestamptz[] := ARRAY(SELECT greatest(h.at, p_from) FROM generate_series(v_hour, p_to - INTERVAL '1 microsecond', INTERVAL '1 hour') AS h (at)
+                                   WHERE p_from < p_to);
 BEGIN
+    IF EXTRACT(epoch FROM v_hour) % 900 <> 0
+       OR EXISTS (SELECT FROM unnest(v_hours || p_to) AS h (at) WHERE h.at AT TIME ZONE v_timezone - p_from AT TIME ZONE v_timezone <> h.at - p_from) THEN
+        -- The clock is changed in between, perhaps by half an hour or in the middle of one; or hours begin between quarters.
+        v_hours := ARRAY(
+            SELECT q.at
+              FROM (SELECT q.at, q.hour IS DISTINCT FROM lag(q.hour) OVER (ORDER BY q.at) AS begins
+                      FROM (SELECT q.at, date_trunc('hour', q.at AT TIME ZONE v_timezone) AS hour
+                              FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)) AS q) AS q
+             WHERE q.begins);
+    END IF;
     RETURN QUERY
-    WITH quarter AS (
-        SELECT q.at, date_trunc('hour', q.at AT TIME ZONE v_timezone) AS hour
-          FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)
-    ), hour AS (
-        -- Nothing changes within a local hour.
-        SELECT q.at FROM (SELECT q.at, q.hour IS DISTINCT FROM lag(q.hour) OVER (ORDER BY q.at) AS begins FROM quarter AS q) AS q WHERE q.begins
-    ), kind AS (
+    WITH kind AS (
         SELECT c.at, lead(c.at, 1, p_to) OVER (ORDER BY c.at) AS ends_at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
-          FROM tariff_calendar(p_document, (SELECT array_agg(h.at) FROM hour AS h)) AS c
+          FROM tariff_calendar(p_document, v_hours) AS c
     ), run AS (
         SELECT k.*, row_number() OVER (ORDER BY k.at)
                     - row_number() OVER (PARTITION BY k.month, k.period, k.demand_period ORDER BY k.at) AS island
