@@ -40,9 +40,9 @@ AS $$
                     ELSE 0 END
         FROM win AS w JOIN alert_facts(p_terms) AS f USING (meter_id) WHERE 'idle_h' = ANY ((SELECT s.names FROM measures AS s)::text[])
         UNION ALL
-        -- A household differs from itself by more than any share of its middle: what was seen before is as usual, and so is what differs from it by 200 Wh.
+        -- The least of few days is soon gone below. A household differs from itself by more than any share of its middle: what was seen before is as usual, and so is what differs from it by 200 Wh.
         SELECT w.meter_id, w.ended, 'usage_percent',
-               CASE WHEN w.wh > u.most_wh + 200 THEN 100 * (w.wh / nullif(u.most_wh, 0) - 1) WHEN w.wh < u.least_wh - 200 THEN 100 * (w.wh / u.least_wh - 1) ELSE 0 END
+               CASE WHEN w.wh > u.most_wh + 200 THEN 100 * (w.wh / nullif(u.most_wh, 0) - 1) WHEN w.wh < u.least_wh - 200 AND u.days >= 6 THEN 100 * (w.wh / u.least_wh - 1) ELSE 0 END
         FROM win AS w JOIN usual_windows(p_meters, p_from, p_to, p_minutes) AS u USING (meter_id, began)
         WHERE 'usage_percent' = ANY ((SELECT s.names FROM measures AS s)::text[]) AND w.known AND w.quarters = p_minutes / 15
     )

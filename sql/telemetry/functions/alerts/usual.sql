@@ -11,7 +11,7 @@ $$;
 COMMENT ON FUNCTION usual_minute_wh(integer, timestamptz) IS 'By how much the registers of a meter usually move in a minute in which they move, of the day before, Wh: at least the step of a coarse one';
 
 CREATE OR REPLACE FUNCTION usual_windows(p_meters integer[], p_from timestamptz, p_to timestamptz, p_minutes integer)
-RETURNS TABLE (meter_id integer, began timestamptz, least_wh double precision, most_wh double precision)
+RETURNS TABLE (meter_id integer, began timestamptz, days bigint, least_wh double precision, most_wh double precision)
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
 -- By zone alone, which all have in common, a merge goes through all windows for each quarter-hour.
@@ -44,11 +44,11 @@ AS $$
         GROUP BY q.meter_id, s.timezone, s.at
         HAVING count(q.energy_import_wh) = p_minutes / 15 AND NOT bool_or(q.quality IN (8, 9, 10))
     )
-    SELECT p.meter_id, a.began, min(p.wh), max(p.wh)
+    SELECT p.meter_id, a.began, count(*) FILTER (WHERE a.same), min(p.wh), max(p.wh)
     FROM past AS p JOIN alike AS a ON (a.timezone, a.at) = (p.timezone, p.at)
-    GROUP BY p.meter_id, a.began HAVING count(*) FILTER (WHERE a.same) >= 6
+    GROUP BY p.meter_id, a.began HAVING count(*) FILTER (WHERE a.same) >= 4
 $$;
 COMMENT ON FUNCTION usual_windows(integer[], timestamptz, timestamptz, integer) IS
-    'The least and the most that meters used, for each window of p_minutes from p_from to p_to, in the same local times of like days of the 21 days before and in the windows beside them, Wh. None where fewer than six of the same times are known. What stays different becomes usual';
+    'The least and the most that meters used, for each window of p_minutes from p_from to p_to, in the same local times of like days of the 21 days before and in the windows beside them, Wh. days is how many of the same times are known, four at least. What stays different becomes usual';
 GRANT EXECUTE ON FUNCTION usual_minute_wh(integer, timestamptz) TO segs_worker;
 GRANT EXECUTE ON FUNCTION usual_windows(integer[], timestamptz, timestamptz, integer) TO segs_worker;
