@@ -174,6 +174,13 @@ def test_the_latest_key_signs_from_its_time_on(folder: KeyFolder, now: datetime)
     assert keys.signer(now + timedelta(minutes=10)) == new
 
 
+def test_of_keys_of_one_second_the_last_one_made_signs(path: Path, now: datetime) -> None:
+    made = [rotate(path, signs_from=now) for _ in range(20)]
+
+    assert KeyFolder(path).current().signer(now) == made[-1]
+    assert len(set(made)) == 20
+
+
 def test_a_clock_before_every_key_still_signs(folder: KeyFolder, now: datetime) -> None:
     [old] = folder.current().signing
     rotate(folder.path, signs_from=now + timedelta(minutes=10))
