@@ -71,7 +71,11 @@ class Run:
     def _block(self, size: int) -> list[Billed]:
         # A number is given in this transaction, and gone with it.
         with self._domain.transaction():
-            self._domain.execute("SELECT set_config('segs.actor', %s, true)", [actor()])
+            # The first bills of a connection would plan each statement anew.
+            self._domain.execute(
+                "SELECT set_config('segs.actor', %s, true), set_config('plan_cache_mode', 'force_generic_plan', true)",
+                [actor()],
+            )
             now = self._clock()
             taken = {"month": self._month, "meters": self._meters, "begun": self._begun, "limit": size, "now": now}
             found = rows(self._domain, _QUERIES["take"], taken)

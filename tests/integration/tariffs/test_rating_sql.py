@@ -135,6 +135,11 @@ def test_sums_of_the_spans_between_changes_of_period_are_rated_as_their_interval
         ("Africa/Casablanca", datetime(2026, 2, 10, 0, 0, tzinfo=UTC)),
         # A minute after midnight.
         ("America/St_Johns", datetime(2007, 3, 10, 3, 30, tzinfo=UTC)),
+        # At midnight, which there is not on that day, or twice; and a day that there never was.
+        ("America/Sao_Paulo", datetime(2018, 10, 20, 2, 45, tzinfo=UTC)),
+        ("America/Sao_Paulo", datetime(2018, 2, 1, 2, 0, tzinfo=UTC)),
+        ("Atlantic/Azores", datetime(2026, 10, 20, 0, 0, tzinfo=UTC)),
+        ("Pacific/Apia", datetime(2011, 12, 1, 10, 15, tzinfo=UTC)),
     ],
 )
 def test_each_quarter_hour_is_in_the_period_of_its_local_hour(
@@ -203,3 +208,22 @@ def test_the_worker_may_rate_and_the_api_may_not(database: psycopg.Connection[An
     database.execute("SET ROLE segs_api")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         database.execute("SELECT rating_open()")
+
+
+def test_nothing_of_one_rating_is_in_the_next(database: psycopg.Connection[Any]) -> None:
+    """Rows stay when a transaction ends, few or many, and are gone with the next rating."""
+    for accounts in (1, 3, 1):
+        database.execute("SELECT rating_open()")
+        _fill(database, {1: TIERED}, dict.fromkeys(range(10, 10 + accounts), 1))
+        for account in range(10, 10 + accounts):
+            _hours(database, account)
+        assert sorted(account for account, _ in _bills(database)) == list(range(10, 10 + accounts))
+        database.commit()
+
+    database.execute("SELECT rating_open()")
+    _fill(database, {2: FLAT}, {11: 2})
+    database.rollback()
+    database.execute("SELECT rating_open()")
+
+    for name in ("tariffs", "accounts", "intervals", "rates", "months", "lines"):
+        assert database.execute(f"SELECT FROM rating_{name}").fetchall() == []

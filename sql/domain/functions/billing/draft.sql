@@ -13,18 +13,18 @@ BEGIN
     END IF;
     CREATE TEMP TABLE bill_parts (
         bill integer, meter_id integer, user_id integer, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz, timezone text,
-        currency text) ON COMMIT DELETE ROWS;
+        currency text);
     -- The plan with what was taken in each segment. Accounts are numbered through.
     CREATE TEMP TABLE bill_segments (
         bill integer, account bigint, tariff_id integer, whole boolean, first_day date, end_day date, starts_at timestamptz, ends_at timestamptz,
         period smallint, priced boolean, buy_per_kwh numeric, sell_per_kwh numeric, price_tier smallint, gross boolean,
         expected_buy numeric, expected_sell numeric, import_wh bigint, export_wh bigint, import_varh bigint, gross_load_wh bigint, pv_gen_wh bigint,
-        peak_wh bigint, quality smallint, version bigint, estimated boolean) ON COMMIT DELETE ROWS;
+        peak_wh bigint, quality smallint, version bigint, estimated boolean);
     -- Accounts of one price table are rated by one document.
     CREATE TEMP TABLE bill_accounts (
         bill integer, account bigint, meter_id integer, user_id integer, first_of_bill date, tariff_id integer, whole boolean, shared boolean,
-        document integer, first_day date, end_day date) ON COMMIT DELETE ROWS;
-    CREATE TEMP TABLE bill_drafts (bill integer, invoice_id bigint) ON COMMIT DELETE ROWS;
+        document integer, first_day date, end_day date);
+    CREATE TEMP TABLE bill_drafts (bill integer, invoice_id bigint);
 END
 $$;
 COMMENT ON FUNCTION bills_open() IS 'Makes the tables that bills are rated in, or empties them';

@@ -53,25 +53,33 @@ LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 DECLARE
     -- What the document says is read once, and not for each instant.
     v_timezone CONSTANT text := p_document ->> 'timezone';
-    -- Nothing changes within a local hour.
-    v_hour CONSTANT timestamptz := p_from - (p_from AT TIME ZONE v_timezone - date_trunc('hour', p_from AT TIME ZONE v_timezone));
-    v_hours timestamptz[] := ARRAY(SELECT greatest(h.at, p_from) FROM generate_series(v_hour, p_to - INTERVAL '1 microsecond', INTERVAL '1 hour') AS h (at)
-                                   WHERE p_from < p_to);
+    -- Hours of a day at which a period may change.
+    v_turns CONSTANT bigint[] := ARRAY(
+        SELECT DISTINCT h.n - 1
+          FROM (SELECT DISTINCT m.hours
+                  FROM unnest(ARRAY['energyweekdayschedule', 'energyweekendschedule', 'demandweekdayschedule', 'demandweekendschedule']) AS k (key)
+                 CROSS JOIN LATERAL jsonb_array_elements(p_document -> k.key) AS m (hours)) AS m
+         CROSS JOIN LATERAL jsonb_array_elements(m.hours) WITH ORDINALITY AS h (period, n)
+         WHERE h.n = 1 OR h.period <> m.hours -> h.n::integer - 2);
+    v_starts CONSTANT timestamptz[] := ARRAY(
+        SELECT p_from WHERE p_from < p_to
+        UNION
+        SELECT s.at
+          FROM generate_series(date_trunc('day', p_from AT TIME ZONE v_timezone), p_to AT TIME ZONE v_timezone, INTERVAL '1 day') AS d (local)
+         CROSS JOIN LATERAL (SELECT d.local AT TIME ZONE v_timezone AS starts_at, (d.local + INTERVAL '1 day') AT TIME ZONE v_timezone AS ends_at) AS b
+         CROSS JOIN LATERAL (SELECT b.ends_at - b.starts_at = INTERVAL '24 hours' AND EXTRACT(epoch FROM b.starts_at) % 900 = 0 AS even) AS k
+         CROSS JOIN LATERAL (
+            SELECT b.starts_at + t.hour * INTERVAL '1 hour' FROM unnest(v_turns) AS t (hour) WHERE k.even
+            UNION ALL
+            -- The clock is changed on this day, perhaps by half an hour or in the middle of one; or hours begin between quarters.
+            SELECT q.at FROM generate_series(date_bin(INTERVAL '15 minutes', b.starts_at, TIMESTAMPTZ '2000-01-01 00:00Z'), b.ends_at, INTERVAL '15 minutes') AS q (at)
+             WHERE NOT k.even) AS s (at)
+         WHERE s.at > p_from AND s.at < p_to);
 BEGIN
-    IF EXTRACT(epoch FROM v_hour) % 900 <> 0
-       OR EXISTS (SELECT FROM unnest(v_hours || p_to) AS h (at) WHERE h.at AT TIME ZONE v_timezone - p_from AT TIME ZONE v_timezone <> h.at - p_from) THEN
-        -- The clock is changed in between, perhaps by half an hour or in the middle of one; or hours begin between quarters.
-        v_hours := ARRAY(
-            SELECT q.at
-              FROM (SELECT q.at, q.hour IS DISTINCT FROM lag(q.hour) OVER (ORDER BY q.at) AS begins
-                      FROM (SELECT q.at, date_trunc('hour', q.at AT TIME ZONE v_timezone) AS hour
-                              FROM generate_series(p_from, p_to - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS q (at)) AS q) AS q
-             WHERE q.begins);
-    END IF;
     RETURN QUERY
     WITH kind AS (
         SELECT c.at, lead(c.at, 1, p_to) OVER (ORDER BY c.at) AS ends_at, date_trunc('month', c.day)::date AS month, c.period, c.demand_period
-          FROM tariff_calendar(p_document, v_hours) AS c
+          FROM tariff_calendar(p_document, v_starts) AS c
     ), run AS (
         SELECT k.*, row_number() OVER (ORDER BY k.at)
                     - row_number() OVER (PARTITION BY k.month, k.period, k.demand_period ORDER BY k.at) AS island
