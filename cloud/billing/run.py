@@ -54,6 +54,11 @@ class Run:
     def __iter__(self) -> Iterator[Billed]:
         """Bills one block after another. Raises psycopg.Error where a database fails; what was billed is kept."""
         self._domain.execute(_QUERIES["enlist"], {"month": self._month, "meters": self._meters})
+        for connection in (self._domain, self._telemetry):
+            # A bill has little to do, and planning it anew would take as long.
+            connection.execute("SET plan_cache_mode = force_generic_plan")
+        # Made in the transaction of the first bill, they would end with it every plan that names them.
+        self._domain.execute(_QUERIES["open"])
         # What a meter takes is learnt from the first ones.
         size = self._first
         while True:
@@ -71,11 +76,7 @@ class Run:
     def _block(self, size: int) -> list[Billed]:
         # A number is given in this transaction, and gone with it.
         with self._domain.transaction():
-            # The first bills of a connection would plan each statement anew.
-            self._domain.execute(
-                "SELECT set_config('segs.actor', %s, true), set_config('plan_cache_mode', 'force_generic_plan', true)",
-                [actor()],
-            )
+            self._domain.execute("SELECT set_config('segs.actor', %s, true)", [actor()])
             now = self._clock()
             taken = {"month": self._month, "meters": self._meters, "begun": self._begun, "limit": size, "now": now}
             found = rows(self._domain, _QUERIES["take"], taken)

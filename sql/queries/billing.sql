@@ -12,6 +12,10 @@ SELECT m.meter_code, m.meter_id FROM meters AS m WHERE m.meter_code = ANY (%(cod
 -- Meters of the month, on the list.
 SELECT billing_enlist(%(month)s, %(meters)s);
 
+-- name: open
+-- The tables that bills are rated in.
+SELECT bills_open();
+
 -- name: take
 -- Some of them that nobody else has.
 SELECT t.meter_id, m.meter_code FROM billing_take(%(month)s, %(meters)s, %(begun)s, %(limit)s, %(now)s) AS t (meter_id) JOIN meters AS m USING (meter_id)

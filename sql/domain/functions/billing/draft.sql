@@ -8,7 +8,11 @@ CREATE OR REPLACE FUNCTION bills_open() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     PERFORM rating_open();
-    IF rating_reopen(ARRAY['bill_parts', 'bill_segments', 'bill_accounts', 'bill_drafts']) THEN
+    IF rating_kept(ARRAY['bill_parts', 'bill_segments', 'bill_accounts', 'bill_drafts']) THEN
+        DELETE FROM bill_parts;
+        DELETE FROM bill_segments;
+        DELETE FROM bill_accounts;
+        DELETE FROM bill_drafts;
         RETURN;
     END IF;
     CREATE TEMP TABLE bill_parts (
@@ -203,14 +207,19 @@ BEGIN
     END LOOP;
     PERFORM bills_rate(p_meters, v_users, p_first, p_end, p_energy);
     -- A bill that went on without what the one before will have banked would take that from the customer for good.
-    SELECT a.meter_id, a.first_of_bill INTO v_wrong
-      FROM bill_accounts AS a
-      JOIN rating_tariffs AS t ON t.tariff_id = a.document AND t.document #>> '{metering,rule}' = 'net_metering'
-     WHERE EXISTS (SELECT FROM billing_work w WHERE w.meter_id = a.meter_id AND w.month = date_trunc('month', a.first_of_bill::timestamp - INTERVAL '1 day')::date
-                      AND w.state <> 'done')
-       AND NOT EXISTS (SELECT FROM invoices i WHERE (i.meter_id, i.user_id, i.period_end) = (a.meter_id, a.user_id, a.first_of_bill) AND i.kind = 'invoice'
-                          AND i.status NOT IN ('draft', 'cancelled'))
-       AND EXISTS (SELECT FROM billing_days(ARRAY[a.meter_id], ARRAY[a.first_of_bill - 1], ARRAY[a.first_of_bill]) AS d WHERE d.user_id = a.user_id) LIMIT 1;
+    WITH banked AS MATERIALIZED (
+        SELECT a.meter_id, a.user_id, a.first_of_bill
+          FROM bill_accounts AS a JOIN rating_tariffs AS t ON t.tariff_id = a.document AND t.document #>> '{metering,rule}' = 'net_metering'
+    ), follows AS MATERIALIZED (
+        SELECT b.* FROM banked AS b
+         WHERE EXISTS (SELECT FROM billing_work w WHERE w.meter_id = b.meter_id AND w.month = date_trunc('month', b.first_of_bill::timestamp - INTERVAL '1 day')::date
+                          AND w.state <> 'done')
+           AND NOT EXISTS (SELECT FROM invoices i WHERE (i.meter_id, i.user_id, i.period_end) = (b.meter_id, b.user_id, b.first_of_bill) AND i.kind = 'invoice'
+                              AND i.status NOT IN ('draft', 'cancelled'))
+    )
+    SELECT f.meter_id, f.first_of_bill INTO v_wrong
+      FROM follows AS f
+     WHERE EXISTS (SELECT FROM billing_days(ARRAY[f.meter_id], ARRAY[f.first_of_bill - 1], ARRAY[f.first_of_bill]) AS d WHERE d.user_id = f.user_id) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'net metering of meter % goes on with what is banked until %, and that is not billed yet', v_wrong.meter_id, v_wrong.first_of_bill
             USING ERRCODE = 'SG107', HINT = 'Bill what is before, and make it final.';

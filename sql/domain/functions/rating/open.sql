@@ -2,13 +2,15 @@
 -- rating: rows by the million keep their statistics there, statements their plans, nothing is stored, and any number of
 -- callers rate at once. rating_open(), fill, rate(), read. Rows that went with the transaction, or by TRUNCATE, would take
 -- all plans with them, which to make anew costs more than to rate a bill.
-CREATE OR REPLACE FUNCTION rating_reopen(p_tables text[]) RETURNS boolean
+CREATE OR REPLACE FUNCTION rating_kept(p_tables text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     v_table text;
     v_there integer := 0;
+    v_large text[];
 BEGIN
-    SELECT count(*) INTO v_there FROM unnest(p_tables) AS t (name) JOIN pg_class c ON c.oid = to_regclass('pg_temp.' || t.name)
+    SELECT count(*), array_agg(t.name) FILTER (WHERE pg_total_relation_size(c.oid) > 1048576) INTO v_there, v_large
+      FROM unnest(p_tables) AS t (name) JOIN pg_class c ON c.relname = t.name AND c.relnamespace = pg_my_temp_schema()
      WHERE c.relowner = current_user::regrole;
     IF v_there < cardinality(p_tables) THEN
         -- None, or somebody else's: what they made is trusted with nothing.
@@ -17,19 +19,36 @@ BEGIN
         END LOOP;
         RETURN false;
     END IF;
-    FOREACH v_table IN ARRAY p_tables LOOP
-        EXECUTE format(CASE WHEN pg_total_relation_size(to_regclass('pg_temp.' || v_table)) > 131072 THEN 'TRUNCATE pg_temp.%I' ELSE 'DELETE FROM pg_temp.%I' END, v_table);
+    -- What was deleted from these takes its room until then.
+    FOREACH v_table IN ARRAY coalesce(v_large, '{}') LOOP
+        EXECUTE format('TRUNCATE pg_temp.%I', v_table);
     END LOOP;
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION rating_reopen(text[]) IS 'Empties tables of this connection that are the caller''s; false where they are to be made';
+COMMENT ON FUNCTION rating_kept(text[]) IS 'Whether this connection has these tables and they are the caller''s; large ones are empty then. Where not, they are to be made';
 
 CREATE OR REPLACE FUNCTION rating_open() RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-    IF rating_reopen(ARRAY['rating_tariffs', 'rating_accounts', 'rating_intervals', 'rating_peaks', 'rating_banks', 'rating_terms', 'rating_rates', 'rating_calendar',
-                           'rating_months', 'rating_limits', 'rating_use', 'rating_nets', 'rating_flow', 'rating_tiered', 'rating_demand', 'rating_lines']) THEN
+    IF rating_kept(ARRAY['rating_tariffs', 'rating_accounts', 'rating_intervals', 'rating_peaks', 'rating_banks', 'rating_terms', 'rating_rates', 'rating_calendar',
+                         'rating_months', 'rating_limits', 'rating_use', 'rating_nets', 'rating_flow', 'rating_tiered', 'rating_demand', 'rating_lines']) THEN
+        DELETE FROM rating_tariffs;
+        DELETE FROM rating_accounts;
+        DELETE FROM rating_intervals;
+        DELETE FROM rating_peaks;
+        DELETE FROM rating_banks;
+        DELETE FROM rating_terms;
+        DELETE FROM rating_rates;
+        DELETE FROM rating_calendar;
+        DELETE FROM rating_months;
+        DELETE FROM rating_limits;
+        DELETE FROM rating_use;
+        DELETE FROM rating_nets;
+        DELETE FROM rating_flow;
+        DELETE FROM rating_tiered;
+        DELETE FROM rating_demand;
+        DELETE FROM rating_lines;
         RETURN;
     END IF;
     -- What the caller fills. A tariff is a document in normal form.
@@ -100,4 +119,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rating_many() IS 'Whether there is enough to rate that the planner had better know how much';
-GRANT EXECUTE ON FUNCTION rating_reopen(text[]), rating_open(), rating_many() TO segs_worker;
+GRANT EXECUTE ON FUNCTION rating_kept(text[]), rating_open(), rating_many() TO segs_worker;
