@@ -16,6 +16,8 @@ from cloud.alerts.replay import Episode, replay
 
 _BEGAN = datetime(2026, 6, 1, tzinfo=UTC)
 _DAYS = 30
+_KNOWN = timedelta(days=21)
+"""Before that: of days like any, six are known."""
 _AT_ONCE = 50
 """Meters whose month is on the disk at the same time, 0.9 GB."""
 _MINUTE = timedelta(minutes=1)
@@ -79,21 +81,22 @@ FROM generate_series(1, {meters}) AS n
 # A household: nights, evenings and weekends differ; an hour takes up to three times what another one does, and so do
 # ten minutes of it. Voltage, and how the power factor falls with the load, are as wide as those of the house that
 # bench/household.py names: 226 to 252 V, below 0.87 for one minute in twenty, above 0.95 from 2 kW on.
-_MINUTES = """
-WITH ten AS MATERIALIZED (
+_TIMES = """
     SELECT m, t, own, (300 + 400 * own) * CASE WHEN h < 6 THEN 0.4 WHEN h BETWEEN 17 AND 21 THEN 1.8 ELSE 1 END
                       * CASE WHEN weekend THEN 1.2 ELSE 1 END * (0.5 + hourly) * (0.5 + random()) AS w,
            236 + 4 * (own - 0.5)
                + 2.5 * least(3, sqrt(-2 * ln(street1 + 1e-6))) * cos(2 * pi() * street2) AS v
     FROM unnest(%(meters)s::bigint[]) AS m,
-         generate_series(%(from)s::timestamptz, %(to)s, INTERVAL '10 minutes') AS t,
+         generate_series(%(from)s::timestamptz, %(to)s, %(step)s::interval) AS t,
          LATERAL (SELECT EXTRACT(epoch FROM t)::bigint / 3600 AS nth, EXTRACT(hour FROM t)::integer AS h,
                          EXTRACT(isodow FROM t) > 5 AS weekend) AS at,
          LATERAL (SELECT (hashint8(m) & 65535) / 65536.0::float8 AS own,
                          (hashint8(m * 1000003 + nth) & 65535) / 65536.0::float8 AS hourly,
                          (hashint8(nth) & 65535) / 65536.0::float8 AS street1,
                          (hashint8(nth + 1000000007) & 65535) / 65536.0::float8 AS street2 OFFSET 0) AS chance
-), chance AS MATERIALIZED (
+"""
+_MINUTES = """
+WITH ten AS MATERIALIZED ({times}), chance AS MATERIALIZED (
     SELECT t.m, t.t + n * INTERVAL '1 minute' AS b, t.own, t.v, t.w * (0.92 + 0.16 * r.minutely) AS w, r.minutely
     FROM ten AS t CROSS JOIN generate_series(0, 9) AS n CROSS JOIN LATERAL (SELECT random() + 0 * n AS minutely) AS r
 ), plain AS MATERIALIZED (
@@ -122,6 +125,11 @@ SELECT m, b, 6, 100, 14, floor(coalesce(wh, greatest(w, 0) / 60) + CASE WHEN wh 
        6, v1 - 1, v1 + 1, 6 * v1, 6, v2 - 1, v2 + 1, 6 * v2, 6, v3 - 1, v3 + 1, 6 * v3,
        6, hz, hz, 6 * hz, 6, pf, pf, 6 * pf
 FROM complete
+"""
+_HISTORY = """
+INSERT INTO aggregates_15m (meter_id, bucket, samples, coverage, quality, energy_import_wh, energy_export_wh,
+                            voltage_l1_v_count, voltage_l1_v_sum)
+SELECT q.m, q.t, 90, 100, 14, floor(q.w / 4), 0, 90, 90 * q.v FROM ({times}) AS q
 """
 _QUARTERS = """
 INSERT INTO aggregates_15m (meter_id, bucket, samples, coverage, quality, energy_import_wh, energy_export_wh,
@@ -191,8 +199,7 @@ def _belongs(episode: Episode, incident: _Incident) -> bool:
 def _incidents(meters: int, one_in: int, chance: Random) -> Iterator[_Incident]:
     for number, meter in enumerate(range(1, meters + 1, one_in)):
         kind = number % len(_KINDS)
-        # After a fortnight all that is usual is known.
-        day = _BEGAN + timedelta(days=chance.randrange(14, _DAYS - 2))
+        day = _BEGAN + timedelta(days=chance.randrange(_DAYS - 2))
         hour = _KINDS[kind].hour
         minute = chance.randrange(24 * 60) if hour is None else 60 * hour
         yield _Incident(meter, kind, day + minute * _MINUTE)
@@ -201,8 +208,11 @@ def _incidents(meters: int, one_in: int, chance: Random) -> Iterator[_Incident]:
 def _month(telemetry: psycopg.Connection, meters: list[int], incidents: dict[int, _Incident]) -> None:
     telemetry.execute("TRUNCATE aggregates_1m, aggregates_15m, raw_readings, meter_phases, register_events")
     chosen = list(incidents.values())
+    before = {"meters": meters, "from": _BEGAN - _KNOWN, "to": _BEGAN - _MINUTE, "step": "15 minutes"}
+    telemetry.execute(_HISTORY.format(times=_TIMES).encode(), before)
     asked = {
         "meters": meters,
+        "step": "10 minutes",
         "from": _BEGAN,
         "to": _BEGAN + timedelta(days=_DAYS) - _MINUTE,
         "of": [one.meter for one in chosen],
@@ -210,7 +220,7 @@ def _month(telemetry: psycopg.Connection, meters: list[int], incidents: dict[int
         "since": [one.since for one in chosen],
         "until": [one.until for one in chosen],
     }
-    telemetry.execute(_MINUTES.format(changed=_changed()).encode(), asked)
+    telemetry.execute(_MINUTES.format(times=_TIMES, changed=_changed()).encode(), asked)
     telemetry.execute(_QUARTERS)
     for one in chosen:
         if beside := _BESIDE.get(_KINDS[one.kind].rule):
