@@ -27,7 +27,7 @@ from contract.codec import PACKED, compress, encode
 from contract.terms import Number
 from local.seeding.curve import QUARTER
 from local.seeding.errors import SeedingError
-from local.seeding.folder import Note
+from local.seeding.folder import GATEWAY, Note
 from local.seeding.plan import INTERVAL_MS, Meter
 
 # By then the quarter-hour that the last read lies in is over, and so is the wait of its region.
@@ -134,7 +134,7 @@ async def _work_off(pool: AsyncConnectionPool[AsyncConnection], kinds: Sequence[
 async def _forget(pool: AsyncConnectionPool[AsyncConnection], now: datetime) -> None:
     """Drop what retention would have dropped by `now`, as the workers do it. Of the past nobody is alarmed."""
     async with pool.connection() as connection:
-        await connection.execute(_SEEDING["forget_alerts"])
+        await connection.execute(_SEEDING["forget_alerts"], {"gateway": GATEWAY})
         await connection.execute(_RETENTION["drop_expired_chunks"], {"limit": _CHUNKS_AT_ONCE, "now": now})
 
 

@@ -93,8 +93,15 @@ SELECT (SELECT COALESCE(sum(readings), 0)::bigint FROM quarantine AS q JOIN gate
     (SELECT count(*) FROM failed_marks);
 
 -- name: forget_alerts
--- Telemetry database: rules look at nothing of a history that is made up; `segs-cloud alerts replay` does when asked.
-DELETE FROM dirty_alerts;
+-- Telemetry database: rules look at nothing of a history that is made up; `segs-cloud alerts replay` does when asked. Other meters
+-- keep their marks.
+WITH seeded AS (
+    SELECT array_agg(d.meter_id) AS meters FROM device_registry AS d JOIN gateway_registry AS g USING (gateway_id) WHERE g.name = %(gateway)s
+), shared AS (
+    UPDATE dirty_alerts AS a SET meters = ARRAY(SELECT m FROM unnest(a.meters) AS m WHERE m <> ALL (s.meters))
+      FROM seeded AS s WHERE a.meters && s.meters AND NOT a.meters <@ s.meters
+)
+DELETE FROM dirty_alerts AS a USING seeded AS s WHERE a.meters <@ s.meters;
 
 -- name: connect
 -- What alerts have to know of the meters that a gateway reads: the rating, and which may feed in.

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cloud.db.queries import Queries
 from cloud.identity.passwords import Passwords
 from local.databases import Databases
 from local.seeding.curve import QUARTER
@@ -233,3 +234,22 @@ def test_beside_a_worker_of_the_present_nothing_is_begun(fresh: Path) -> None:
         seed(home=fresh, databases=databases, days=1, say=print)
     assert _state(databases) == before
     assert not (fresh / "seed").exists()
+
+
+def test_of_other_meters_rules_go_on_to_look_at_what_was_marked(telemetry_db: str) -> None:
+    with psycopg.connect(telemetry_db) as telemetry:
+        telemetry.execute("INSERT INTO gateway_registry (gateway_id, name) VALUES (1, %s), (2, 'other')", [GATEWAY])
+        telemetry.execute("INSERT INTO region_registry (region) VALUES ('north')")
+        telemetry.execute(
+            "INSERT INTO device_registry (gateway_id, device, meter_id, meter_code, region, timezone, interval_ms)"
+            " SELECT 1 + n / 3, 'd' || n, n, 'MTR-0000000' || n, 'north', 'UTC', 60000 FROM generate_series(1, 4) AS n"
+        )
+        telemetry.execute(
+            "INSERT INTO dirty_alerts (step_min, block, meters, first_bucket, last_bucket, due_at)"
+            " SELECT 1, 0, m::integer[], now(), now(), now() FROM unnest(ARRAY['{1,2}', '{2,3}', '{3,4}', '{2}']) AS m"
+        )
+
+        telemetry.execute(Queries("seeding")["forget_alerts"], {"gateway": GATEWAY})
+
+        left = telemetry.execute("SELECT meters FROM dirty_alerts ORDER BY dirty_id").fetchall()
+        assert left == [([3],), ([3, 4],)]
