@@ -1,6 +1,6 @@
 """`segs-cloud alerts`: what was found wrong, and what is done about it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -110,18 +110,18 @@ def close(numbers: Numbers, name: As, note: Note = None) -> None:
 
 
 def _act(action: str, numbers: list[int], email: str, note: str | None) -> None:
-    query = _QUERIES["close"] if action == "close" else _QUERIES["acknowledge"]
     with domain_transaction() as domain:
-        users = rows(domain, _QUERIES["operator"], {"email": email})
-        if not users:
+        if not rows(domain, _QUERIES["operator"], {"email": email}):
             raise NoOperator(email)
-        outcomes = rows(domain, query, {"alerts": numbers, "user": users[0]["user_id"], "note": note})
-    tell("\n".join(_told(action, one) for one in outcomes))
+        asked = {"action": action, "alerts": numbers, "note": note, "now": datetime.now(UTC)}
+        outcomes = rows(domain, _QUERIES["act"], asked)
+    tell("\n".join(_told(action, one, email) for one in outcomes))
     if any(one["outcome"] == "absent" for one in outcomes):
         raise typer.Exit(1)
 
 
-def _told(action: str, one: Row) -> str:
+def _told(action: str, one: Row, email: str) -> str:
     done = {"acknowledge": "is taken on", "close": "is closed"}[action]
     already = {"acknowledge": "was taken on before, or is over", "close": "was over already"}[action]
-    return f"alert {one['alert_id']} {({'done': done, 'already': already}).get(one['outcome'], 'is not there')}."
+    absent = f"is not there, or not looked after by {email}"
+    return f"alert {one['alert_id']} {({'done': done, 'already': already}).get(one['outcome'], absent)}."

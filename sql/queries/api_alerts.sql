@@ -44,23 +44,16 @@ SELECT alert_id, outcome FROM caller_acts_on_alerts(%(action)s, %(alerts)s::bigi
 -- What somebody says to one.
 SELECT caller_comments_on_alert(%(alert)s, %(text)s, %(now)s);
 
--- name: acknowledge
--- Some are taken on, by who runs the system, in a user's name.
-SELECT alert_id, outcome FROM alerts_acknowledge(%(alerts)s::bigint[], %(user)s, %(note)s, clock_timestamp()) ORDER BY alert_id;
-
--- name: close
--- Some are closed, likewise.
-SELECT alert_id, outcome FROM alerts_close(%(alerts)s::bigint[], %(user)s, %(note)s, clock_timestamp()) ORDER BY alert_id;
-
 -- name: operator
--- The operator or admin with this address.
-SELECT user_id FROM users WHERE email = %(email)s AND role IN ('OPERATOR', 'ADMIN') AND suspended_at IS NULL AND deleted_at IS NULL;
+-- From now on the operator or admin with this address acts, by the rights that they have.
+SELECT set_config('segs.user_id', user_id::text, true) FROM users WHERE email = %(email)s AND role IN ('OPERATOR', 'ADMIN') AND suspended_at IS NULL AND deleted_at IS NULL;
 
 -- name: statistics
 -- How many began in a span, and how long people and the alerts themselves took: all together, by rule, by severity and by state. What came late is counted
 -- and not timed.
 SELECT a.rule, a.severity, a.state, count(*) AS alerts, count(*) FILTER (WHERE a.state <> 'resolved') AS open, count(a.acknowledged_at) AS acknowledged,
-    avg(EXTRACT(epoch FROM greatest(a.acknowledged_at - a.fired_at, INTERVAL '0'))) FILTER (WHERE NOT a.late)::float8 AS mean_acknowledge_s,
+    avg(EXTRACT(epoch FROM greatest(a.acknowledged_at - a.fired_at, INTERVAL '0')))
+        FILTER (WHERE NOT a.late AND a.acknowledged_at IS NOT NULL)::float8 AS mean_acknowledge_s,
     avg(EXTRACT(epoch FROM a.resolved_at - a.started_at)) FILTER (WHERE NOT a.late AND a.part_of IS NULL)::float8 AS mean_resolve_s
 FROM alerts AS a WHERE a.started_at >= %(from)s AND a.started_at < %(to)s
 GROUP BY GROUPING SETS ((), (a.rule), (a.severity), (a.state)) ORDER BY a.rule, a.severity, a.state;

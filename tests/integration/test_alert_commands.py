@@ -24,7 +24,8 @@ def alerts(domain_db: str) -> list[int]:
         domain.execute(
             "INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC');"
             "INSERT INTO users (email, name, role) VALUES ('ops@example.org', 'Ops', 'OPERATOR'),"
-            " ('ada@example.org', 'Ada', 'USER');"
+            " ('ada@example.org', 'Ada', 'USER'), ('south@example.org', 'South', 'OPERATOR');"
+            "INSERT INTO operator_regions (user_id, region) VALUES (1, 'north');"
             "INSERT INTO meters (site) VALUES ('mill'), (NULL);"
             "INSERT INTO meter_locations (meter_id, region, timezone) VALUES (1, 'north', 'UTC'), (2, 'north', 'UTC');"
             "INSERT INTO alerts (meter_id, rule, category, severity, state, message, started_at, fired_at, phase)"
@@ -54,7 +55,10 @@ def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, ale
     taken = run("acknowledge", "1", "--as", "ops@example.org", "--note", "On the way")
     assert (taken.returncode, taken.stderr) == (0, "alert 1 is taken on.\n")
     closed = run("close", "1", "2", "77", "--as", "ops@example.org")
-    assert (closed.returncode, closed.stderr) == (1, "alert 1 is closed.\nalert 2 is closed.\nalert 77 is not there.\n")
+    assert (closed.returncode, closed.stderr) == (
+        1,
+        "alert 1 is closed.\nalert 2 is closed.\nalert 77 is not there, or not looked after by ops@example.org.\n",
+    )
     assert json.loads(run("list", "--json").stdout) == []
     shown = json.loads(run("show", "1", "--json").stdout)
     assert [(one["kind"], one["user_id"], one["text"]) for one in shown["events"]] == [
@@ -67,6 +71,15 @@ def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, ale
             "SELECT DISTINCT actor FROM audit_logs WHERE table_name = 'alert_events'"
         ).fetchall()
     assert actor.startswith("segs-cloud:")
+
+
+def test_in_the_name_of_an_operator_that_is_done_which_they_might_do(run: Run, alerts: list[int]) -> None:
+    for action in ("acknowledge", "close"):
+        refused = run(action, "1", "--as", "south@example.org")
+        assert refused.returncode == 1
+        assert refused.stderr == "alert 1 is not there, or not looked after by south@example.org.\n"
+    shown = json.loads(run("show", "1", "--json").stdout)
+    assert (shown["state"], shown["events"]) == ("firing", [])
 
 
 @pytest.mark.parametrize("email", ["ada@example.org", "nobody@example.org"])
