@@ -48,6 +48,17 @@ async def test_what_is_on_its_way_for_some_seconds_is_no_silence(world: World) -
     assert found == {4: [], 14: [], 16: [("region_silent",)]}
 
 
+async def test_of_a_meter_that_nothing_reads_any_more_nothing_is_expected(world: World) -> None:
+    """Its registration has ended in the domain, and telemetry has not learnt of that yet."""
+    ended, stays = world.meters(2, interval_s=10)
+    heard(world, [ended, stays])
+    world.do("UPDATE devices SET valid = tstzrange(lower(valid), %s) WHERE meter_id = %s", NOON, ended)
+
+    await world.listen(NOON + MINUTE)
+
+    assert world.alerts("meter_id") == [(stays,)]
+
+
 async def test_it_is_over_when_the_meter_is_heard_again_and_not_before(world: World) -> None:
     """C10: a dead meter is forgotten after an hour."""
     [meter] = world.meters(interval_s=10)

@@ -22,7 +22,9 @@ BEGIN
            SELECT r.alert_rule_id, r.raise_at, r.enabled FROM alert_rules r
             WHERE r.rule = v_rule AND r.valid @> p_now AND coalesce(r.meter_id, s.meter) = s.meter AND coalesce(r.region, l.region) = l.region
             ORDER BY r.meter_id NULLS LAST, r.region NULLS LAST LIMIT 1) AS r
-     WHERE r.enabled AND r.raise_at IS NOT NULL;
+     WHERE r.enabled AND r.raise_at IS NOT NULL
+           -- Of one that nothing reads any more nothing is expected; telemetry learns of that a moment later.
+       AND EXISTS (SELECT FROM devices d WHERE d.meter_id = s.meter AND d.valid @> p_now);
     WITH gone AS (
         DELETE FROM alert_states s WHERE s.rule = v_rule AND s.seen_until <= p_now AND s.meter_id NOT IN (SELECT u FROM unnest(v_meters) AS u)
         RETURNING s.alert_id
