@@ -25,6 +25,7 @@ from local.stack import Stack
 COMMIT_INTERVAL_S = 1.0
 # Of the history, in each region: nobody likes to wait for a first look. `segs seed` makes more.
 _METERS_OF_REGION = 3
+_GATEWAYS = "demo-"
 _SETTLE_S = 60.0
 _ALERTS = 5
 """So many are named."""
@@ -58,13 +59,15 @@ def seed(*, home: Path, days: int, of_region: int, display: Display) -> None:
 def _start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display) -> tuple[Stack, str]:
     meters = fleet.build(modbus=modbus, mqtt=mqtt)
     stack = Stack(home=home)
-    name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    name = f"{_GATEWAYS}{datetime.now(UTC):%Y%m%d-%H%M%S}"
     stack.stop_services()
     shutil.rmtree(stack.field, ignore_errors=True)
     display.say("step 1: databases and their schemas; step 2: broker, receiver, worker, API")
+    stack.databases.start()
+    # What an earlier start, or a demo that was killed, has left: or its meters would be missed from now on.
+    seeding.end(stack.databases, _GATEWAYS)
     if history:
         # Before there are workers: theirs is another clock than the history's.
-        stack.databases.start()
         seeding.seed(home=home, databases=stack.databases, days=history, of_region=_METERS_OF_REGION, say=display.say)
     stack.start_cloud(meters)
     display.say(f"the API is at {stack.api_url}")
@@ -100,7 +103,8 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, history: int, dis
             report = prove(journal=stack.journal, dsn=stack.databases.dsn("telemetry"), gateway=name)
             said = summary(report, last, stack.databases.server.edition)
             display.say(alerts(stack, name))
-        _end_registrations(stack, name)
+        # The meters of this demo leave their regions, and their people, so that the next one's sums are its own.
+        seeding.end(stack.databases, name)
     proven = report.proven and not report.unregistered and report.meters == last.meters
     if not proven:
         heard = f"{report.meters} of {last.meters} meters were heard of"
@@ -141,17 +145,6 @@ def alerts(stack: Stack, gateway: str) -> str:
     told = ", ".join(f"{rule} at {subject}" for rule, subject in found[:_ALERTS])
     more = f" and {len(found) - _ALERTS} more" if len(found) > _ALERTS else ""
     return f"alerts: {told}{more}" if found else "alerts: none"
-
-
-def _end_registrations(stack: Stack, gateway: str) -> None:
-    """The meters of this demo leave their regions, and their people, so that the next one's sums are its own."""
-    seeding.take_back(stack.databases, gateway)
-    with psycopg.connect(stack.databases.dsn("domain")) as domain:
-        domain.execute(
-            "SELECT device_unregister(g.name, d.device, clock_timestamp()) FROM devices AS d JOIN gateways AS g"
-            " USING (gateway_id) WHERE g.name = %s AND upper(d.valid) = 'infinity'",
-            [gateway],
-        )
 
 
 def _alone(home: Path) -> AbstractContextManager[None]:

@@ -101,6 +101,17 @@ def take_back(databases: Databases, gateway: str) -> None:
     _give(databases, "take_back", gateway)
 
 
+def end(databases: Databases, gateways: str) -> None:
+    """Meters of all gateways whose names begin so are nobody's from now on, and read by nothing."""
+    with psycopg.connect(databases.dsn("domain")) as domain:
+        found = domain.execute(_QUERIES["reading"], {"prefix": gateways}).fetchall()
+    for (gateway,) in found:
+        take_back(databases, gateway)
+        with psycopg.connect(databases.dsn("domain")) as domain:
+            domain.execute(_QUERIES["actor"], {"actor": registration.ACTOR})
+            domain.execute(_QUERIES["end"], {"gateway": gateway, "now": datetime.now(UTC)})
+
+
 def _give(databases: Databases, query: str, gateway: str) -> None:
     people = [one.email for one in PEOPLE if one.role == "USER"]
     with psycopg.connect(databases.dsn("domain")) as domain:

@@ -64,8 +64,12 @@ FROM devices AS d JOIN gateways AS g USING (gateway_id) JOIN meters AS m USING (
 JOIN meter_owners AS o ON o.meter_id = m.meter_id AND upper(o.valid) = 'infinity'
 WHERE g.name = %(gateway)s AND upper(d.valid) = 'infinity';
 
+-- name: reading
+-- Gateways whose names begin so, and that read meters now.
+SELECT DISTINCT g.name FROM gateways AS g JOIN devices AS d USING (gateway_id) WHERE starts_with(g.name, %(prefix)s) AND upper(d.valid) = 'infinity' ORDER BY g.name;
+
 -- name: end
--- Registrations of the gateway's devices end with the history.
+-- Registrations of the gateway's devices end.
 SELECT device_unregister(g.name, d.device, %(now)s)
 FROM devices AS d JOIN gateways AS g USING (gateway_id)
 WHERE g.name = %(gateway)s AND upper(d.valid) = 'infinity';

@@ -22,7 +22,7 @@ from local.seeding.errors import SeedingError
 from local.seeding.folder import GATEWAY, SeedFolder
 from local.seeding.history import days
 from local.seeding.plan import PEOPLE, meters
-from local.seeding.seed import hand_out, seed, take_back
+from local.seeding.seed import end, hand_out, seed, take_back
 from local.servers import segs_home
 
 pytestmark = pytest.mark.xdist_group("seeding")
@@ -191,6 +191,25 @@ def test_live_meters_are_the_peoples_while_they_are_read(seeded: tuple[Path, Dat
 
     take_back(databases, "live")
     assert _ask(databases, "domain", held) == []
+
+
+def test_what_earlier_demos_have_left_is_read_by_nothing_any_more(seeded: tuple[Path, Databases]) -> None:
+    _, databases = seeded
+    with psycopg.connect(databases.dsn("domain")) as domain:
+        for name in ("demo-1", "demo-2", "roof"):
+            domain.execute("SELECT gateway_add(%s, sha256(%s::bytea), now())", [name, name])
+            domain.execute("SELECT device_register(%s, 'm', 'north', NULL, NULL, NULL, 1000, NULL, now())", [name])
+    hand_out(databases, "demo-2")
+
+    end(databases, "demo-")
+
+    reads = (
+        "SELECT g.name, o.user_id FROM gateways AS g JOIN devices AS d USING (gateway_id)"
+        " LEFT JOIN meter_owners AS o ON o.meter_id = d.meter_id AND upper(o.valid) = 'infinity'"
+        " WHERE d.device = 'm' AND upper({}.valid) = 'infinity'"
+    )
+    assert _ask(databases, "domain", reads.format("d")) == [("roof", None)]
+    assert _ask(databases, "domain", reads.format("o")) == []
 
 
 @pytest.mark.timeout(240)
