@@ -1,6 +1,7 @@
 """`segs-cloud alerts rules`: by what alerts are raised."""
 
 import json
+import math
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,12 @@ app = group(help="Rules that raise alerts: for all, for a region in their place,
 
 _QUERIES = Queries("api_alerts")
 _MOST = 10_000
+_WORDS = ("metric", "severity", "worse_severity", "category")
+_NUMBERS = (
+    *("raise_at", "clear_at", "worse_at", "worse_after_s", "window_min", "for_s", "keep_s", "hold_s"),
+    *("min_load_percent", "rating_percent"),
+)
+_SWITCHES = ("above", "tells_owner", "tells_operators", "enabled")
 Rule = Annotated[str, typer.Argument(help="Name of the rule.")]
 Region = Annotated[str | None, typer.Option(help="For this region; for all without it.")]
 Meter = Annotated[str | None, typer.Option(help="For the meter with this code.")]
@@ -80,16 +87,22 @@ def _place(domain: Any, region: str | None, meter: str | None) -> Row:
 
 def _said(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
-    known = (
-        "metric above raise_at clear_at worse_at severity worse_severity worse_after_s window_min for_s keep_s hold_s"
-    )
-    known += " min_load_percent rating_percent category tells_owner tells_operators enabled"
-    if not sign or key not in known.split():
-        raise typer.BadParameter(f"{text!r} says nothing of a rule; write KEY=VALUE, with one of {known}")
-    try:
-        return key, json.loads(value)
-    except ValueError:
+    known = (*_WORDS, *_NUMBERS, *_SWITCHES)
+    if not sign or key not in known:
+        raise typer.BadParameter(f"{text!r} says nothing of a rule; write KEY=VALUE, with one of {' '.join(known)}")
+    if value == "null":
+        return key, None
+    if key in _WORDS:
         return key, value
+    try:
+        said = json.loads(value)
+    except ValueError:
+        said = value
+    if key in _SWITCHES and not isinstance(said, bool):
+        raise typer.BadParameter(f"{key} is true or false, and not {value!r}")
+    if key in _NUMBERS and (isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said)):
+        raise typer.BadParameter(f"{key} is a number, or null for none, and not {value!r}")
+    return key, said
 
 
 def _amount(value: float | None) -> str:

@@ -1,5 +1,10 @@
 -- Statements about users: the caller's own, and those of `segs-cloud user`. Domain database.
 
+-- name: unknown_rules
+-- Those by which no alert is ever raised.
+SELECT DISTINCT u AS rule FROM unnest(%(rules)s::text[]) AS u
+WHERE NOT EXISTS (SELECT FROM alert_rules AS r WHERE r.rule = u) AND NOT EXISTS (SELECT FROM alert_groups AS g WHERE g.group_rule = u) ORDER BY 1;
+
 -- name: me
 -- The caller.
 SELECT user_id, email, name, phone, region, role, email_verified_at IS NOT NULL AS email_verified, created_at, updated_at

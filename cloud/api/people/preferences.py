@@ -19,7 +19,12 @@ _QUERIES = Queries("people")
 _NULLABLE = {"consumption_threshold_wh", "power_threshold_w", "quiet_from", "quiet_until"}
 
 Language = Annotated[
-    str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$", description="Of messages and bills.", examples=["en-GB"])
+    str,
+    Field(
+        pattern=r"^[a-z]{2}(-[A-Z]{2})?$",
+        description="Of messages and bills, which are in English where it is not German.",
+        examples=["en-GB"],
+    ),
 ]
 Zone = Annotated[
     str,
@@ -114,6 +119,9 @@ async def change(body: PreferencesChange, caller: CallerIs, databases: Databases
         if value is None and name not in _NULLABLE:
             raise Malformed(f"{name} has a value; leave it out to keep it", where=f"body.{name}")
     async with databases.domain(caller) as domain:
+        if unknown := await domain.rows(_QUERIES["unknown_rules"], {"rules": changes.get("alert_rules_off", [])}):
+            names = ", ".join(row["rule"] for row in unknown)
+            raise Malformed(f"there is no rule {names}; GET alerts/rules has their names", where="body.alert_rules_off")
         written = {"changes": msgspec.json.encode(changes).decode()}
         found = await domain.row(_QUERIES["change_preferences"], written)
     return Success(message="Changed.", data=Preferences.model_validate(found))
