@@ -111,7 +111,8 @@ def run(
     blocked = [one for one in done if one.state == "blocked"]
     if blocked:
         raise Unbilled(
-            f"{len(blocked)} of {len(done)} meters are not billed whole; mend what is told, and run it again"
+            f"{len(blocked)} of {len(done)} meters are not billed whole; wait for what is not over, mend what else is"
+            " told, and run it again"
         )
     tell(f"{len(done)} meters billed, {sum(len(one.bills) for one in done)} bills.")
 

@@ -66,7 +66,10 @@ def test_what_cannot_be_billed_ends_the_run_with_1(segs_cloud: SegsCloud, world:
     done = segs_cloud("billing", "run", "--month", "2026-03", "--json")
 
     assert done.returncode == 1
-    assert done.stderr == ("segs-cloud: 1 of 2 meters are not billed whole; mend what is told, and run it again\n")
+    assert done.stderr == (
+        "segs-cloud: 1 of 2 meters are not billed whole; wait for what is not over, mend what else is told, and run it"
+        " again\n"
+    )
     blocked, billed = json.loads(done.stdout)["meters"]
     assert (blocked["state"], billed["state"]) == ("blocked", "done")
     [finding] = blocked["findings"]
