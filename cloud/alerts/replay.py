@@ -77,7 +77,8 @@ def replay(
             found = rows(domain, _QUERIES["terms"], {"meters": part, "step_min": step_min, "now": now})
             terms = _tried(found[0]["terms"], wanted, trials or {})
             if not terms["rules"]:
-                break
+                # None of these is looked at any more.
+                continue
             lasting = {
                 str(number): _times(row, (trials or {}).get(row["rule"], Trial())) for number, row in rules.items()
             }
@@ -116,10 +117,20 @@ def _tried(terms: dict[str, Any], wanted: set[str], trials: Mapping[str, Trial])
         if trial.raise_at is not None and trial.clear_at is None:
             # Over where it begins, unless told otherwise: the old threshold may lie on the wrong side.
             rule["clear"] = trial.raise_at
+        if trial.raise_at is not None and trial.worse_at is None and _reached(rule["worse"], rule):
+            # What is worse lies beyond it.
+            rule["worse"] = None
         if trial != Trial():
             rule["enabled"] = True
     own = [one for one in terms["own"] if trials.get(one["rule"], Trial()).raise_at is None]
     return {**terms, "rules": kept, "own": own, "open": []}
+
+
+def _reached(threshold: float | None, rule: Mapping[str, Any]) -> bool:
+    """Whether that is passed before the rule raises."""
+    if threshold is None:
+        return False
+    return bool(threshold <= rule["raise"] if rule["above"] else threshold >= rule["raise"])
 
 
 def _times(rule: Mapping[str, Any], trial: Trial) -> dict[str, Any]:

@@ -173,6 +173,8 @@ class Block:
         for part, outcome in self._apart(self._known(parts), self._judge):
             if isinstance(outcome, DomainError):
                 part.findings.append(_refused(outcome, *part.span))
+            elif outcome == "credited":
+                part.findings.append(Finding("credited", *part.span))
             elif outcome == "replace":
                 replaced.append(part)
         if not replaced:

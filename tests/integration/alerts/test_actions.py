@@ -162,3 +162,42 @@ async def test_a_customer_does_not_comment_on_what_may_be_their_own_doing(world:
         _as(world, ADA, "SELECT caller_comments_on_alert(%s, 'x', %s)", alert, NOON + HOUR)
 
     assert refused.value.sqlstate == "SG110"
+
+
+async def test_what_was_closed_and_gets_worse_is_told_of_anew(world: World) -> None:
+    """D14: somebody closes a warning, and what becomes of it is silent."""
+    meters = world.meters(1)
+    at = await world.live(meters, NOON, 10, **GOOD, voltage_l1_v=204.0)
+    [first] = world.alerts("alert_id")[0]
+    _act(world, OPS, "close", first, at=at)
+    at = await world.live(meters, at, 10, **GOOD, voltage_l1_v=204.0)
+    before = world.alerts("severity, state")
+
+    at = await world.live(meters, at, 20, **GOOD, voltage_l1_v=150.0)
+    worse = world.alerts("severity, state")
+    _act(world, OPS, "close", world.alerts("alert_id", "state <> 'resolved'")[0][0], at=at)
+    await world.live(meters, at, 20, **GOOD, voltage_l1_v=150.0)
+
+    assert before == [("warning", "resolved")]
+    assert worse == [("warning", "resolved"), ("critical", "firing")]
+    assert world.alerts("severity, state") == [("warning", "resolved"), ("critical", "resolved")]
+
+
+async def test_a_silence_that_was_closed_is_told_of_anew_after_a_day(world: World) -> None:
+    [meter] = world.meters()
+    world.measure_do(
+        "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) VALUES (%s, %s, 1, 100)", NOON, meter
+    )
+    others = world.meters(3, gateway=world.gateway("others"))
+    for hours in (1, 20, 25, 26):
+        at = NOON + hours * HOUR
+        world.measure_do(
+            "INSERT INTO raw_readings (time, meter_id, batch_id, power_w) SELECT %s, m, 1, 100 FROM unnest(%s) AS m",
+            *(at, others),
+        )
+        await world.listen(at)
+        if hours == 1:
+            _act(world, OPS, "close", world.alerts("alert_id", f"meter_id = {meter}")[0][0], at=at)
+
+    told = world.alerts("severity, state, started_at", f"meter_id = {meter}")
+    assert told == [("warning", "resolved", NOON), ("critical", "firing", NOON)]

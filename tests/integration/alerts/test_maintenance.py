@@ -128,3 +128,19 @@ async def test_work_at_a_gateway_is_no_alarm_of_its_site_and_its_region(world: W
     assert [rule for rule, *_ in world.alerts(where="state <> 'resolved'")] == ["region_silent"]
     assert during == ({"region_silent"} if others else set())
     assert {rule for _, _, rule in world.messages()} == {"region_silent"}
+
+
+async def test_where_it_ends_early_what_is_over_is_told_then_too(world: World) -> None:
+    [meter] = world.meters()
+    at = await world.live([meter], NOON, 10, **LOW)
+    await world.tell(at)
+    window = _add(world, NOON + HOUR, meter=meter, begin=at, now=at)
+    at = await world.live([meter], at, 30)
+    await world.tell(at)
+    during = len(world.messages())
+
+    world.do("SELECT maintenance_end(%s, %s)", window, at + MINUTE)
+    await world.tell(at + MINUTE)
+
+    assert during == 2
+    assert [template for _, template, _ in world.messages()] == ["alert"] * 2 + ["alert_resolved"] * 2

@@ -122,3 +122,25 @@ def test_the_command_tells_it_and_tries_other_thresholds(
     assert [one["rule"] for one in plain] == ["reverse_power", "under_voltage", "reverse_power"]
     assert json.loads(tried.stdout) == []
     assert vague.exit_code == 2
+
+
+def test_meters_that_nothing_looks_at_hide_no_others(world: World, meter: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are out of use come first, and are looked at by themselves."""
+    [gone] = world.meters(exports=False, phases=1)
+    world.do("UPDATE meters SET status = 'decommissioned' WHERE meter_id = %s", meter)
+    world.minutes([gone], NOON, 20, mark=False, **REVERSE)
+    monkeypatch.setattr("cloud.alerts.replay._MOST_BUCKETS", 1)
+
+    assert [(one.rule, one.meter) for one in told(world)] == [("reverse_power", f"MTR-{gone:08}")]
+
+
+def test_what_is_not_beyond_the_threshold_that_is_tried_is_not_worse_either(world: World) -> None:
+    """87 % is below the old threshold of what is worse, 83 % below that, and neither below 80 %; 74 % is."""
+    [meter] = world.meters(phases=1)
+    for first, volts in ((0, 200.0), (30, 190.0), (60, 170.0)):
+        world.minutes([meter], NOON + first * MINUTE, 20, mark=False, voltage_l1_v=volts)
+        world.minutes([meter], NOON + (first + 20) * MINUTE, 10, mark=False)
+
+    found = told(world, trials={"under_voltage": Trial(raise_at=80)})
+
+    assert [(one.severity, one.started_at) for one in found] == [("warning", NOON + 60 * MINUTE)]

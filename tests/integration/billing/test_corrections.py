@@ -215,3 +215,23 @@ def test_what_turns_out_to_be_banked_reaches_the_bills_after_it(world: World, fo
     assert world.one(
         "SELECT max(kwh) FROM invoice_banks JOIN invoices USING (invoice_id) WHERE status <> 'cancelled'"
     ) == (Decimal("172.6"))
+
+
+@pytest.mark.parametrize("policy", ["adjust", "replace"])
+def test_a_bill_that_is_credited_in_part_is_left_to_who_did_that(world: World, policy: str) -> None:
+    """D4: a customer is credited twice for one mistake, or loses what was given out of goodwill."""
+    world.do("UPDATE billing_settings SET late_data = %s", policy)
+    meter = world.meter()
+    first = world.bill(meter)
+    world.do("SELECT bill_credit(%s, 7.20, 'The meter was read wrongly', %s)", first["invoice_id"], world.now)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0)
+    world.use(meter, APRIL, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    before = world.invoice(first["invoice_id"])
+
+    found = [world.run(APRIL)[0], world.run(APRIL)[0]]
+
+    assert [[finding.reason for finding in one.findings] for one in found] == [["credited"]] * 2
+    assert world.invoice(first["invoice_id"]) == before
+    assert world.one("SELECT count(*) FROM invoice_corrections") == 0
+    assert [day for day, _ in _totals(world, meter)] == [MARCH, APRIL]

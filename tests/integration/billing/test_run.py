@@ -248,6 +248,30 @@ def test_a_ratchet_looks_at_peaks_of_bills_before(world: World) -> None:
     assert [row[4] for row in _spans(world, meter)] == [Decimal(40), Decimal(32)]
 
 
+def test_a_ratchet_looks_at_no_peaks_of_who_had_the_meter_before(world: World) -> None:
+    """4 kW of the one before; 0.4 kW of who has it from April on."""
+    world.tariff(
+        "kw",
+        energyratestructure=[[{"rate": "0"}]],
+        flatdemandstructure=[[{"rate": "10"}]],
+        lookbackpercent="0.8",
+        lookbackrange=12,
+    )
+    meter = world.meter(tariff="kw")
+    world.do("UPDATE meter_owners SET valid = tstzrange(lower(valid), %s)", midnight(APRIL))
+    world.do(
+        "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (%s, 2, tstzrange(%s, 'infinity'))",
+        *(meter, midnight(APRIL)),
+    )
+    world.use(meter, wh=1000)
+    world.use(meter, APRIL, MAY, wh=100)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.run(APRIL)
+
+    assert [row[4] for row in _spans(world, meter)] == [Decimal(40), Decimal(4)]
+
+
 @pytest.mark.parametrize("policy", ["adjust", "replace"])
 def test_readings_that_come_late_change_no_final_bill(world: World, policy: str) -> None:
     world.do("UPDATE billing_settings SET late_data = %s", policy)

@@ -83,7 +83,7 @@ BEGIN
          WHERE a.alert_id = ANY (p_alerts) AND a.state <> 'resolved'
         RETURNING a.alert_id
     ), dismissed AS (
-        -- What is not over does not open anew until it was.
+        -- What is not over does not open anew until it was, or is worse.
         UPDATE alert_states s SET state = 'dismissed', cleared_since = NULL, alert_id = NULL WHERE s.alert_state_id = ANY (v_states)
     ), told AS (
         INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at)
@@ -94,7 +94,7 @@ BEGIN
      ORDER BY n.number;
 END
 $$;
-COMMENT ON FUNCTION alerts_close(bigint[], integer, text, timestamptz) IS 'A user resolves open alerts by hand, and what they stand for; it does not open anew until it was over once. Of each what became of it: done, already (it is over), absent';
+COMMENT ON FUNCTION alerts_close(bigint[], integer, text, timestamptz) IS 'A user resolves open alerts by hand, and what they stand for; it does not open anew until it was over once or is worse. Of each what became of it: done, already (it is over), absent';
 
 CREATE OR REPLACE FUNCTION caller_acts_on_alerts(p_action text, p_alerts bigint[], p_text text, p_now timestamptz)
 RETURNS TABLE (alert_id bigint, outcome text)

@@ -40,7 +40,7 @@ BEGIN
     END IF;
     UPDATE maintenance_windows w SET valid = tstzrange(lower(w.valid), p_now) WHERE w.maintenance_window_id = p_window_id;
     -- What waited for its end is looked at now, and waits on where there is another one.
-    UPDATE alerts a SET tell_at = p_now WHERE a.state <> 'resolved' AND a.tell_at = upper(v_window.valid);
+    UPDATE alerts a SET tell_at = p_now WHERE a.tell_at = upper(v_window.valid);
 END
 $$;
 COMMENT ON FUNCTION maintenance_end(bigint, timestamptz) IS 'Ends a maintenance window now; one that has not begun goes. Raises SG115 no such window, SG116 it is over';

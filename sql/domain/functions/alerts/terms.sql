@@ -2,12 +2,18 @@
 
 CREATE OR REPLACE FUNCTION alert_terms(p_meters integer[], p_step_min integer, p_now timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    WITH meter AS MATERIALIZED (
+    WITH buying AS MATERIALIZED (
+        -- Every document has a rule; who may feed in has one that pays for it, or credits it.
+        SELECT t.code FROM tariffs t
+         WHERE t.valid @> p_now
+           AND (t.document #>> '{metering,rule}' IN ('net_metering', 'buy_all_sell_all')
+                OR EXISTS (SELECT FROM tariff_rates(t.document) AS r WHERE r.component = 'energy' AND r.sell > 0)
+                OR EXISTS (SELECT FROM tariff_prices p WHERE p.code = t.code AND p.sell_per_kwh > 0))
+    ), meter AS MATERIALIZED (
         SELECT m.meter_id, l.region, m.nominal_voltage_v, m.phases, m.rated_power_w,
                coalesce(m.exports,
                    EXISTS (SELECT FROM meter_generators g WHERE (g.meter_id = m.meter_id OR g.generator_id = m.meter_id) AND g.valid @> p_now)
-                   OR EXISTS (SELECT FROM meter_tariffs a JOIN tariffs t ON t.code = a.code AND t.valid @> p_now
-                               WHERE a.meter_id = m.meter_id AND a.valid @> p_now AND t.document #>> '{metering,rule}' IS NOT NULL)) AS exports
+                   OR EXISTS (SELECT FROM meter_tariffs a JOIN buying AS b USING (code) WHERE a.meter_id = m.meter_id AND a.valid @> p_now)) AS exports
           FROM meters m JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
          WHERE m.meter_id = ANY (p_meters) AND m.status IN ('registered', 'active', 'faulty')
     ), rule AS MATERIALIZED (

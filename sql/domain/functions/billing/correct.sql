@@ -36,9 +36,11 @@ BEGIN
          GROUP BY l.invoice_id
     ), judged AS MATERIALIZED (
         SELECT r.invoice_id, r.n, r.version, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
-               -- No line of another bill can say what is banked.
-               CASE WHEN k.banked IS DISTINCT FROM v.banked THEN 'replace'
-                    WHEN (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
+               CASE WHEN k.banked IS NOT DISTINCT FROM v.banked AND (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
+                    -- Whether that was for what is found now, somebody has to say.
+                    WHEN i.credited_amount <> 0 THEN 'credited'
+                    -- No line of another bill can say what is banked.
+                    WHEN k.banked IS DISTINCT FROM v.banked THEN 'replace'
                     WHEN s.late_data = 'adjust' AND EXISTS (
                         -- The day after the last one that is billed will be on another bill of this customer and currency.
                         SELECT FROM (SELECT max(l.period_end) AS day FROM invoices l
@@ -55,7 +57,7 @@ BEGIN
                       WHERE n.invoice_id = ANY (p_invoices) GROUP BY n.invoice_id) AS v USING (invoice_id)
     ), kept AS (
         INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
-        SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome <> 'replace' ORDER BY j.n
+        SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome NOT IN ('replace', 'credited') ORDER BY j.n
     )
     SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END

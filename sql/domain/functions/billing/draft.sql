@@ -95,7 +95,7 @@ BEGIN
      CROSS JOIN LATERAL (SELECT (date_trunc('month', a.first_of_bill::timestamp) - make_interval(months => m.n))::date AS month) AS b
       LEFT JOIN LATERAL (
         SELECT max(i.peak_kw) AS peak_kw FROM invoices i
-         WHERE i.meter_id = a.meter_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
+         WHERE i.meter_id = a.meter_id AND i.user_id = a.user_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
            AND i.period_start >= b.month AND i.period_start < b.month + INTERVAL '1 month') AS i ON true
       LEFT JOIN LATERAL (
         -- The twelve months before the price table began, as its document has them.

@@ -19,7 +19,7 @@ $$;
 COMMENT ON FUNCTION payment_post(bigint, timestamptz) IS 'Posts a payment that succeeded: to its bill as far as that is open, the rest to the customer''s credit';
 
 -- A provider, or an operator, tells of a payment, any number of times. Whoever comes first makes the transaction; it succeeds
--- or fails once.
+-- once, or fails.
 CREATE OR REPLACE FUNCTION payment_record(
     p_invoice_id bigint, p_provider text, p_reference text, p_amount numeric, p_currency text, p_status text, p_method text, p_recorded_by integer,
     p_occurred_at timestamptz, p_now timestamptz, OUT payment_id bigint, OUT created boolean)
@@ -50,8 +50,9 @@ BEGIN
     IF (v_there.invoice_id, v_there.amount, v_there.currency, v_there.kind) IS DISTINCT FROM (p_invoice_id, p_amount, p_currency, 'payment') THEN
         RAISE EXCEPTION '% told of payment % before, with another bill or amount', p_provider, p_reference USING ERRCODE = 'SG105', HINT = 'Nothing was changed.';
     END IF;
-    -- What is settled stays so: a report that comes late, or twice, says nothing new.
-    IF v_there.status = 'pending' AND p_status <> 'pending' THEN
+    -- Reports may come late, twice and in any order. Money that came is there whatever was told before; one that failed may have
+    -- been tried once more.
+    IF v_there.status = 'pending' AND p_status <> 'pending' OR v_there.status = 'failed' AND p_status = 'succeeded' THEN
         UPDATE payment_transactions AS t SET status = p_status, settled_at = greatest(p_now, t.occurred_at) WHERE t.payment_id = v_there.payment_id;
         IF p_status = 'succeeded' THEN
             PERFORM payment_post(v_there.payment_id, p_now);
