@@ -14,7 +14,7 @@ WHERE u.waiting OR u.failed ORDER BY u.n;
 
 -- name: energy
 -- Of each bill how many quarter-hours are missing or failed, and what the others add up to in its segments and days, which follow
--- one another (whole quarter-hours, by their begin). Where a segment has a generator: what was used and generated, how many
+-- one another (whole quarter-hours, by their begin). Reactive energy is that of all quarter-hours, or not known. Where a segment has a generator: what was used and generated, how many
 -- quarter-hours are known of which both meters tell all that matters, and in how many more went out than there was.
 WITH bill AS MATERIALIZED (
     SELECT b.n, b.meter_id, b.segments::timestamptz[] AS segments, b.days::timestamptz[] AS days, b.generators::integer[] AS generators, b.since, b.until,
@@ -27,7 +27,7 @@ WITH bill AS MATERIALIZED (
            c.quality IN (8, 9) AS estimated, CASE WHEN c.quality = 10 THEN c.first_at END AS failed_at, c.known, c.import_wh, c.export_wh, c.import_varh, c.peak_wh,
            c.version
     FROM (SELECT b.n, width_bucket(e.bucket, b.cuts) AS place, e.quality, count(*) AS known, min(e.bucket) AS first_at, sum(e.energy_import_wh) AS import_wh,
-                 sum(e.energy_export_wh) AS export_wh, sum(e.reactive_energy_import_varh) AS import_varh, max(e.energy_import_wh) AS peak_wh, sum(e.version) AS version
+                 sum(e.energy_export_wh) AS export_wh, CASE WHEN count(e.reactive_energy_import_varh) = count(*) THEN sum(e.reactive_energy_import_varh) END AS import_varh, max(e.energy_import_wh) AS peak_wh, sum(e.version) AS version
           -- Of all meters at once. Spans of a meter are disjoint.
           FROM effective_quarters(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS e
           JOIN bill AS b ON b.meter_id = e.meter_id AND e.bucket >= b.since AND e.bucket < b.until
@@ -60,7 +60,7 @@ WITH bill AS MATERIALIZED (
            g.version AS gross_version, g.estimated AS gross_estimated
     FROM bill AS b
     CROSS JOIN LATERAL unnest(b.segments) WITH ORDINALITY AS s (starts_at, place)
-    LEFT JOIN (SELECT c.n AS of_bill, c.segment, sum(c.import_wh) AS import_wh, sum(c.export_wh) AS export_wh, sum(c.import_varh) AS import_varh, max(c.peak_wh) AS peak_wh,
+    LEFT JOIN (SELECT c.n AS of_bill, c.segment, sum(c.import_wh) AS import_wh, sum(c.export_wh) AS export_wh, CASE WHEN count(c.import_varh) = count(*) THEN sum(c.import_varh) END AS import_varh, max(c.peak_wh) AS peak_wh,
                       max(c.quality_rank) AS quality_rank, sum(c.version) AS version, bool_or(c.estimated) AS estimated
                FROM cell AS c GROUP BY c.n, c.segment) AS c ON c.of_bill = b.n AND c.segment = s.place
     LEFT JOIN gross AS g ON g.n = b.n AND g.segment = s.place

@@ -248,6 +248,40 @@ def test_a_ratchet_looks_at_peaks_of_bills_before(world: World) -> None:
     assert [row[4] for row in _spans(world, meter)] == [Decimal(40), Decimal(32)]
 
 
+@pytest.mark.parametrize(
+    ("known", "total"),
+    [
+        # 297.2 kWh x 0.30 = 89.16; 0.80 is 10 hundredths below 0.90, of which each is 1 %.
+        ("bucket IS NOT NULL", Decimal("98.08")),
+        ("bucket < '2026-03-15Z'", None),
+        ("false", None),
+    ],
+)
+def test_a_power_factor_that_is_not_known_is_not_the_best_one(world: World, known: str, total: Decimal | None) -> None:
+    """What is missing is billed as nothing. 75 varh to 100 Wh are a power factor of 0.8."""
+    world.tariff(
+        "pf",
+        energyratestructure=[[{"rate": "0.30"}]],
+        power_factor=[{"above": "0.95", "percent_per_0_01": "-0.5"}, {"below": "0.90", "percent_per_0_01": "1"}],
+    )
+    meter, other = world.meter(tariff="pf"), world.meter()
+    world.use(meter, wh=100)
+    world.use(other)
+    world.telemetry.execute(
+        f"UPDATE aggregates_15m SET reactive_energy_import_varh = 75 WHERE meter_id = {meter} AND {known}".encode()
+    )
+    world.telemetry.execute("DELETE FROM dirty_intervals")
+
+    [billed, beside] = world.run(MARCH, first=2)
+
+    assert beside.state == "done"
+    if total is None:
+        assert [finding.reason for finding in billed.findings] == ["refused"]
+        assert "its reactive energy is not known for all quarter-hours" in str(billed.findings[0])
+    else:
+        assert [bill["total_amount"] for bill in billed.bills] == [total]
+
+
 def test_a_ratchet_looks_at_no_peaks_of_who_had_the_meter_before(world: World) -> None:
     """4 kW of the one before; 0.4 kW of who has it from April on."""
     world.tariff(
