@@ -1,12 +1,12 @@
 -- What was measured moves the states of rules, and their alerts, window by window in order of time.
 
-CREATE OR REPLACE FUNCTION alert_is_worse(p_subject text, p_rule text, p_phase smallint, p_severity text) RETURNS boolean
+CREATE OR REPLACE FUNCTION alert_is_worse(p_subject text, p_rule text, p_phase smallint, p_since timestamptz, p_severity text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT severity_rank(p_severity) > (SELECT severity_rank(a.severity) FROM alerts a
-                                         WHERE a.subject = p_subject AND a.rule = p_rule AND a.phase = p_phase AND a.resolved_by IS NOT NULL
+                                         WHERE a.subject = p_subject AND a.rule = p_rule AND a.phase = p_phase AND a.started_at >= p_since AND a.resolved_by IS NOT NULL
                                          ORDER BY a.started_at DESC, a.alert_id DESC LIMIT 1)
 $$;
-COMMENT ON FUNCTION alert_is_worse(text, text, smallint, text) IS 'Whether this is worse than what somebody closed the last alert of it at; NULL where nobody did';
+COMMENT ON FUNCTION alert_is_worse(text, text, smallint, timestamptz, text) IS 'Whether this is worse than what somebody closed the last alert at of what has been there since then; NULL where nobody did';
 
 CREATE OR REPLACE FUNCTION alerts_advance(p_samples jsonb, p_now timestamptz, OUT fired integer, OUT resolved integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -38,7 +38,7 @@ BEGIN
               FROM sample AS s
               JOIN alert_states y ON (y.subject, y.rule, y.phase) = (s.subject, s.rule, s.phase)
               LEFT JOIN alerts a ON a.alert_id = y.alert_id
-             CROSS JOIN LATERAL alert_step(CASE WHEN y.state = 'dismissed' AND s.level = 3 AND alert_is_worse(y.subject, y.rule, y.phase, s.worse_severity) THEN 'ok'
+             CROSS JOIN LATERAL alert_step(CASE WHEN y.state = 'dismissed' AND s.level = 3 AND alert_is_worse(y.subject, y.rule, y.phase, y.since, s.worse_severity) THEN 'ok'
                                                 ELSE y.state END, y.since, y.cleared_since,
                                            -- Between two readings of a slow meter there is nothing to know.
                                            CASE WHEN s.at - y.seen_until <= s.pause THEN greatest(y.seen_until, s.at - s.width) ELSE y.seen_until END, s.level, s.at, s.width, s.lasts,

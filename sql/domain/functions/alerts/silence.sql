@@ -42,7 +42,7 @@ BEGIN
     UPDATE alert_states AS s SET state = 'firing', level = 3, seen_until = p_now, value = q.intervals
       FROM alert_rules r, unnest(v_meters, v_intervals) AS q (meter_id, intervals)
      WHERE s.rule = v_rule AND s.meter_id = q.meter_id AND s.state = 'dismissed' AND r.alert_rule_id = s.alert_rule_id
-       AND r.worse_after_s <= EXTRACT(epoch FROM p_now - s.since) AND alert_is_worse(s.subject, s.rule, s.phase, r.worse_severity);
+       AND r.worse_after_s <= EXTRACT(epoch FROM p_now - s.since) AND alert_is_worse(s.subject, s.rule, s.phase, s.since, r.worse_severity);
     PERFORM alerts_group(v_rule, p_now);
     fired := alerts_fire(ARRAY(SELECT s.alert_state_id FROM alert_states s WHERE s.rule = v_rule AND s.state = 'firing' AND s.alert_id IS NULL), p_now);
     -- What has lasted so long that it is worse.
