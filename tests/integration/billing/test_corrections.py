@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import LiteralString
 
 import pytest
 
@@ -235,3 +236,45 @@ def test_a_bill_that_is_credited_in_part_is_left_to_who_did_that(world: World, p
     assert world.invoice(first["invoice_id"]) == before
     assert world.one("SELECT count(*) FROM invoice_corrections") == 0
     assert [day for day, _ in _totals(world, meter)] == [MARCH, APRIL]
+
+
+@pytest.mark.parametrize("less", [False, True])
+def test_a_correction_on_a_later_bill_is_charged_once_when_the_bill_itself_is_replaced(
+    world: World, less: bool
+) -> None:
+    """March was 24 kWh more, or less, which is on April's bill; Ada leaves, and March is another 24 kWh more. Another
+    bill of hers there is not but the one in place of March's."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0 if less else 500)
+    world.run(APRIL)
+    world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", midnight(MAY), midnight(MAY))
+    world.use(meter, date(2026, 3, 5), date(2026, 3, 6), wh=500)
+
+    world.run(MAY)
+
+    adas = world.one("SELECT sum(total_amount) FROM invoices WHERE user_id = 1 AND status <> 'draft'")
+    assert adas == (743 + 720 + (0 if less else 48)) * Decimal("0.30")
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL AND net_amount <> 0") == 0
+
+
+def test_a_bill_that_is_taken_back_and_billed_anew_takes_back_what_the_next_draft_has_of_it(world: World) -> None:
+    world.do("UPDATE billing_settings SET finalise = 'manual'")
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    finalise: LiteralString = "SELECT bill_finalise(invoice_id, %s) FROM invoices WHERE status = 'draft'"
+    [billed] = world.run(MARCH)
+    world.do(finalise, world.now)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    world.credit(billed.bills[0]["invoice_id"])
+
+    world.run(MARCH)
+    world.do(finalise, world.now)
+
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE status <> 'draft'") == (743 + 24 + 720) * Decimal(
+        "0.30"
+    )

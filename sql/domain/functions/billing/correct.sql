@@ -102,7 +102,9 @@ BEGIN
         UPDATE invoice_corrections AS c SET on_invoice_id = f.invoice_id
           FROM (SELECT DISTINCT ON (c.correction_id) c.correction_id, n.invoice_id
                   FROM invoices AS n
-                  JOIN invoices AS i ON (i.meter_id, i.user_id, i.currency) = (n.meter_id, n.user_id, n.currency) AND i.period_end <= n.period_start
+                  -- Of one that was taken back, also the bill in place of it: who left may get no other.
+                  JOIN invoices AS i ON (i.meter_id, i.user_id, i.currency) = (n.meter_id, n.user_id, n.currency)
+                                    AND (i.period_end <= n.period_start OR i.status = 'cancelled' AND i.period_start < n.period_end)
                   JOIN invoice_corrections AS c ON c.invoice_id = i.invoice_id AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
                  WHERE n.invoice_id = ANY (p_invoices) ORDER BY c.correction_id, n.invoice_id) AS f
          WHERE c.correction_id = f.correction_id
@@ -125,12 +127,13 @@ BEGIN
      WHERE i.invoice_id = s.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION bills_add_corrections(bigint[]) IS 'Lines of drafts for what earlier bills of the same meter and customer turned out to be more or less by';
+COMMENT ON FUNCTION bills_add_corrections(bigint[]) IS 'Lines of drafts for what earlier bills of the same meter and customer, or those that they stand in for, turned out to be more or less by';
 
 CREATE OR REPLACE FUNCTION bill_take_back_corrections(p_invoice_id bigint, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    -- Those of the bill itself: what another bill has of them is taken back by a later one, what waited is over.
+    -- Those of the bill itself: what another bill has of them is taken back by the one in place of it, or a later one; what waited is
+    -- over.
     DELETE FROM invoice_corrections WHERE invoice_id = p_invoice_id AND on_invoice_id IS NULL;
     INSERT INTO invoice_corrections (invoice_id, net_amount, tax_amount, found_at)
     SELECT p_invoice_id, -sum(c.net_amount), -sum(c.tax_amount), p_now FROM invoice_corrections c WHERE c.invoice_id = p_invoice_id
