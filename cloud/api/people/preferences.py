@@ -45,7 +45,7 @@ Rules = Annotated[
     Field(
         max_length=50,
         description="Rules of alerts not to be told of, whatever their severity.",
-        examples=[["undervoltage"]],
+        examples=[["under_voltage"]],
     ),
 ]
 Energy = Annotated[
