@@ -135,6 +135,8 @@ def test_sums_of_the_spans_between_changes_of_period_are_rated_as_their_interval
         ("Africa/Casablanca", datetime(2026, 2, 10, 0, 0, tzinfo=UTC)),
         # A minute after midnight.
         ("America/St_Johns", datetime(2007, 3, 10, 3, 30, tzinfo=UTC)),
+        # From then back into the day before.
+        ("America/St_Johns", datetime(2009, 11, 1, 2, 30, tzinfo=UTC)),
         # At midnight, which there is not on that day, or twice; and a day that there never was.
         ("America/Sao_Paulo", datetime(2018, 10, 20, 2, 45, tzinfo=UTC)),
         ("America/Sao_Paulo", datetime(2018, 2, 1, 2, 0, tzinfo=UTC)),

@@ -65,7 +65,8 @@ DECLARE
         SELECT p_from WHERE p_from < p_to
         UNION
         SELECT s.at
-          FROM generate_series(date_trunc('day', p_from AT TIME ZONE v_timezone), p_to AT TIME ZONE v_timezone, INTERVAL '1 day') AS d (local)
+          -- Clocks that are put back just after midnight go on in the day before.
+          FROM generate_series(date_trunc('day', p_from AT TIME ZONE v_timezone) - INTERVAL '1 day', p_to AT TIME ZONE v_timezone, INTERVAL '1 day') AS d (local)
          CROSS JOIN LATERAL (SELECT d.local AT TIME ZONE v_timezone AS starts_at, (d.local + INTERVAL '1 day') AT TIME ZONE v_timezone AS ends_at) AS b
          CROSS JOIN LATERAL (SELECT b.ends_at - b.starts_at = INTERVAL '24 hours' AND EXTRACT(epoch FROM b.starts_at) % 900 = 0 AS even) AS k
          CROSS JOIN LATERAL (
