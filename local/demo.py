@@ -25,7 +25,7 @@ from local.stack import Stack
 COMMIT_INTERVAL_S = 1.0
 # Of the history, in each region: nobody likes to wait for a first look. `segs seed` makes more.
 _METERS_OF_REGION = 3
-_GATEWAYS = "demo-"
+_GATEWAYS = r"^demo-\d{8}-\d{6}$"
 _SETTLE_S = 60.0
 _ALERTS = 5
 """So many are named."""
@@ -59,7 +59,7 @@ def seed(*, home: Path, days: int, of_region: int, display: Display) -> None:
 def _start(*, home: Path, modbus: int, mqtt: int, history: int, display: Display) -> tuple[Stack, str]:
     meters = fleet.build(modbus=modbus, mqtt=mqtt)
     stack = Stack(home=home)
-    name = f"{_GATEWAYS}{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     stack.stop_services()
     shutil.rmtree(stack.field, ignore_errors=True)
     display.say("step 1: databases and their schemas; step 2: broker, receiver, worker, API")
@@ -104,7 +104,7 @@ def run(*, home: Path, seconds: float, modbus: int, mqtt: int, history: int, dis
             said = summary(report, last, stack.databases.server.edition)
             display.say(alerts(stack, name))
         # The meters of this demo leave their regions, and their people, so that the next one's sums are its own.
-        seeding.end(stack.databases, name)
+        seeding.end(stack.databases, f"^{name}$")
     proven = report.proven and not report.unregistered and report.meters == last.meters
     if not proven:
         heard = f"{report.meters} of {last.meters} meters were heard of"

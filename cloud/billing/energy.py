@@ -100,6 +100,8 @@ def _findings(
     ]
     if found["missing"]:
         findings += _missing(telemetry, bill)
+    if found["unreactive"] and bill["reactive"] is not None:
+        findings += _unreactive(telemetry, bill)
     if found["failed_at"] is not None and not bill_failed:
         findings.append(Finding("failed", found["failed_at"], bill["until"]))
     for segment in found["gross"] or ():
@@ -115,15 +117,26 @@ def _findings(
 
 def _missing(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
     asked = {"meter": bill["meter_id"], "from": bill["since"], "to": bill["until"]}
-    gaps = rows(telemetry, _QUERIES["missing"], asked)
-    named = [Finding("missing", gap["from"], gap["to"], _lacks(gap["quarters"])) for gap in gaps[:_GAPS]]
+    return _gaps(
+        "missing", rows(telemetry, _QUERIES["missing"], asked), "missing; wait for them, or estimate or edit them"
+    )
+
+
+def _unreactive(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
+    """Taken as none, what is not known would be the best power factor that there is."""
+    asked = {"meter": bill["meter_id"], "from": bill["since"], "to": bill["until"], "spans": bill["reactive"]}
+    told = "without reactive energy, and its tariff has power factors; have it read, or assign another tariff"
+    return _gaps("no_reactive", rows(telemetry, _QUERIES["unreactive"], asked), told)
+
+
+def _gaps(reason: str, gaps: Sequence[Row], told: str) -> list[Finding]:
+    named = [Finding(reason, gap["from"], gap["to"], _are(gap["quarters"], told)) for gap in gaps[:_GAPS]]
     rest = gaps[_GAPS:]
     if rest:
-        text = f"{len(rest)} more gaps: {_lacks(sum(gap['quarters'] for gap in rest))}"
-        named.append(Finding("missing", rest[0]["from"], rest[-1]["to"], text))
+        text = f"{len(rest)} more gaps: {_are(sum(gap['quarters'] for gap in rest), told)}"
+        named.append(Finding(reason, rest[0]["from"], rest[-1]["to"], text))
     return named
 
 
-def _lacks(quarters: int) -> str:
-    what = "quarter-hour is" if quarters == 1 else "quarter-hours are"
-    return f"{quarters} {what} missing; wait for them, or estimate or edit them"
+def _are(quarters: int, told: str) -> str:
+    return f"{quarters} {'quarter-hour is' if quarters == 1 else 'quarter-hours are'} {told}"

@@ -101,10 +101,10 @@ def take_back(databases: Databases, gateway: str) -> None:
     _give(databases, "take_back", gateway)
 
 
-def end(databases: Databases, gateways: str) -> None:
-    """Meters of all gateways whose names begin so are nobody's from now on, and read by nothing."""
+def end(databases: Databases, names: str) -> None:
+    """Meters of all gateways with such names, a regular expression, are nobody's from now on, and read by nothing."""
     with psycopg.connect(databases.dsn("domain")) as domain:
-        found = domain.execute(_QUERIES["reading"], {"prefix": gateways}).fetchall()
+        found = domain.execute(_QUERIES["reading"], {"names": names}).fetchall()
     for (gateway,) in found:
         take_back(databases, gateway)
         with psycopg.connect(databases.dsn("domain")) as domain:

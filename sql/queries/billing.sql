@@ -44,13 +44,18 @@ LEFT JOIN invoices AS i ON i.meter_id = p.meter_id AND i.kind = 'invoice' AND i.
 ORDER BY p.meter_id, p.first_day;
 
 -- name: plan
--- Segments and days of bills, as columns in arrays.
-WITH segment AS (
+-- Segments and days of bills, as columns in arrays, and in which spans reactive energy matters (NULL: in none).
+WITH planned AS MATERIALIZED (
+    SELECT p.* FROM billing_plan(%(meters)s, %(first)s, %(end)s) AS p
+), factored AS MATERIALIZED (
+    SELECT t.tariff_id FROM tariffs AS t WHERE t.tariff_id IN (SELECT p.tariff_id FROM planned AS p) AND t.document @? '$.power_factor[*]'
+), segment AS (
     SELECT p.bill, array_agg(p.account ORDER BY p.starts_at)::text AS account, array_agg(p.tariff_id ORDER BY p.starts_at)::text AS tariff_id,
            array_agg(p.starts_at ORDER BY p.starts_at)::text AS starts_at, array_agg(p.ends_at ORDER BY p.starts_at)::text AS ends_at,
            array_agg(p.generator_id ORDER BY p.starts_at)::text AS generators, min(p.starts_at) AS since, max(p.ends_at) AS until,
-           bool_or(p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL) AS lacks
-    FROM billing_plan(%(meters)s, %(first)s, %(end)s) AS p GROUP BY p.bill
+           bool_or(p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL) AS lacks,
+           range_agg(tstzrange(p.starts_at, p.ends_at)) FILTER (WHERE f.tariff_id IS NOT NULL)::text AS reactive
+    FROM planned AS p LEFT JOIN factored AS f USING (tariff_id) GROUP BY p.bill
 ), day AS (
     SELECT d.bill, trim_array(array_agg(d.at ORDER BY d.day), 1)::text AS days FROM billing_bounds(%(meters)s, %(first)s, %(end)s) AS d GROUP BY d.bill
 )

@@ -14,7 +14,8 @@ WHERE u.waiting OR u.failed ORDER BY u.n;
 
 -- name: energy
 -- Of each bill how many quarter-hours are missing or failed, and what the others add up to in its segments and days, which follow
--- one another (whole quarter-hours, by their begin). Reactive energy is that of all quarter-hours, or not known. Where a segment has a generator: what was used and generated, how many
+-- one another (whole quarter-hours, by their begin). Of how many quarter-hours
+-- reactive energy is not known. Where a segment has a generator: what was used and generated, how many
 -- quarter-hours are known of which both meters tell all that matters, and in how many more went out than there was.
 WITH bill AS MATERIALIZED (
     SELECT b.n, b.meter_id, b.segments::timestamptz[] AS segments, b.days::timestamptz[] AS days, b.generators::integer[] AS generators, b.since, b.until,
@@ -25,9 +26,10 @@ WITH bill AS MATERIALIZED (
     -- In a cell neither segment nor day changes.
     SELECT c.n, width_bucket(b.cuts[c.place], b.segments) AS segment, width_bucket(b.cuts[c.place], b.days) AS day, quality_rank(c.quality) AS quality_rank,
            c.quality IN (8, 9) AS estimated, CASE WHEN c.quality = 10 THEN c.first_at END AS failed_at, c.known, c.import_wh, c.export_wh, c.import_varh, c.peak_wh,
-           c.version
+           c.version, c.unreactive
     FROM (SELECT b.n, width_bucket(e.bucket, b.cuts) AS place, e.quality, count(*) AS known, min(e.bucket) AS first_at, sum(e.energy_import_wh) AS import_wh,
-                 sum(e.energy_export_wh) AS export_wh, CASE WHEN count(e.reactive_energy_import_varh) = count(*) THEN sum(e.reactive_energy_import_varh) END AS import_varh, max(e.energy_import_wh) AS peak_wh, sum(e.version) AS version
+                 sum(e.energy_export_wh) AS export_wh, sum(e.reactive_energy_import_varh) AS import_varh, max(e.energy_import_wh) AS peak_wh, sum(e.version) AS version,
+                 count(*) - count(e.reactive_energy_import_varh) AS unreactive
           -- Of all meters at once. Spans of a meter are disjoint.
           FROM effective_quarters(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS e
           JOIN bill AS b ON b.meter_id = e.meter_id AND e.bucket >= b.since AND e.bucket < b.until
@@ -60,7 +62,7 @@ WITH bill AS MATERIALIZED (
            g.version AS gross_version, g.estimated AS gross_estimated
     FROM bill AS b
     CROSS JOIN LATERAL unnest(b.segments) WITH ORDINALITY AS s (starts_at, place)
-    LEFT JOIN (SELECT c.n AS of_bill, c.segment, sum(c.import_wh) AS import_wh, sum(c.export_wh) AS export_wh, CASE WHEN count(c.import_varh) = count(*) THEN sum(c.import_varh) END AS import_varh, max(c.peak_wh) AS peak_wh,
+    LEFT JOIN (SELECT c.n AS of_bill, c.segment, sum(c.import_wh) AS import_wh, sum(c.export_wh) AS export_wh, sum(c.import_varh) AS import_varh, max(c.peak_wh) AS peak_wh,
                       max(c.quality_rank) AS quality_rank, sum(c.version) AS version, bool_or(c.estimated) AS estimated
                FROM cell AS c GROUP BY c.n, c.segment) AS c ON c.of_bill = b.n AND c.segment = s.place
     LEFT JOIN gross AS g ON g.n = b.n AND g.segment = s.place
@@ -87,9 +89,9 @@ WITH bill AS MATERIALIZED (
            array_agg(d.estimated ORDER BY d.place)::text AS day_estimated
     FROM day AS d GROUP BY d.n
 ), whole AS (
-    SELECT c.n, sum(c.known) AS known, min(c.failed_at) AS failed_at FROM cell AS c GROUP BY c.n
+    SELECT c.n, sum(c.known) AS known, sum(c.unreactive) AS unreactive, min(c.failed_at) AS failed_at FROM cell AS c GROUP BY c.n
 )
-SELECT (EXTRACT(epoch FROM b.until - b.since) / 900 - coalesce(w.known, 0))::integer AS missing, w.failed_at, s.*, d.day_import_wh, d.day_export_wh, d.day_estimated
+SELECT (EXTRACT(epoch FROM b.until - b.since) / 900 - coalesce(w.known, 0))::integer AS missing, w.failed_at, coalesce(w.unreactive, 0) AS unreactive, s.*, d.day_import_wh, d.day_export_wh, d.day_estimated
 FROM bill AS b JOIN segments AS s USING (n) JOIN days AS d USING (n) LEFT JOIN whole AS w USING (n) ORDER BY b.n;
 
 -- name: version
@@ -109,6 +111,15 @@ WITH there AS MATERIALIZED (
     SELECT g.at, g.at - row_number() OVER (ORDER BY g.at) * INTERVAL '15 minutes' AS island
     FROM generate_series(%(from)s::timestamptz, %(to)s::timestamptz - INTERVAL '1 microsecond', INTERVAL '15 minutes') AS g (at)
     WHERE NOT EXISTS (SELECT FROM there AS t WHERE t.bucket = g.at)
+)
+SELECT min(l.at) AS "from", max(l.at) + INTERVAL '15 minutes' AS "to", count(*)::integer AS quarters FROM lacking AS l GROUP BY l.island ORDER BY 1;
+
+-- name: unreactive
+-- The runs of quarter-hours of which reactive energy alone is not known, in these spans.
+WITH lacking AS (
+    SELECT e.bucket AS at, e.bucket - row_number() OVER (ORDER BY e.bucket) * INTERVAL '15 minutes' AS island
+    FROM effective_quarters(ARRAY[%(meter)s::integer], ARRAY[%(from)s::timestamptz], ARRAY[%(to)s::timestamptz]) AS e
+    WHERE e.energy_import_wh IS NOT NULL AND e.reactive_energy_import_varh IS NULL AND %(spans)s::tstzmultirange @> e.bucket
 )
 SELECT min(l.at) AS "from", max(l.at) + INTERVAL '15 minutes' AS "to", count(*)::integer AS quarters FROM lacking AS l GROUP BY l.island ORDER BY 1;
 

@@ -65,8 +65,8 @@ JOIN meter_owners AS o ON o.meter_id = m.meter_id AND upper(o.valid) = 'infinity
 WHERE g.name = %(gateway)s AND upper(d.valid) = 'infinity';
 
 -- name: reading
--- Gateways whose names begin so, and that read meters now.
-SELECT DISTINCT g.name FROM gateways AS g JOIN devices AS d USING (gateway_id) WHERE starts_with(g.name, %(prefix)s) AND upper(d.valid) = 'infinity' ORDER BY g.name;
+-- Gateways whose names are like this regular expression, and that read meters now.
+SELECT DISTINCT g.name FROM gateways AS g JOIN devices AS d USING (gateway_id) WHERE g.name ~ %(names)s AND upper(d.valid) = 'infinity' ORDER BY g.name;
 
 -- name: end
 -- Registrations of the gateway's devices end.

@@ -16,6 +16,7 @@ import pytest
 
 from cloud.db.queries import Queries
 from cloud.identity.passwords import Passwords
+from local import demo
 from local.databases import Databases
 from local.seeding.curve import QUARTER
 from local.seeding.errors import SeedingError
@@ -196,19 +197,19 @@ def test_live_meters_are_the_peoples_while_they_are_read(seeded: tuple[Path, Dat
 def test_what_earlier_demos_have_left_is_read_by_nothing_any_more(seeded: tuple[Path, Databases]) -> None:
     _, databases = seeded
     with psycopg.connect(databases.dsn("domain")) as domain:
-        for name in ("demo-1", "demo-2", "roof"):
+        for name in ("demo-20260601-120000", "demo-20260602-120000", "demo-roof"):
             domain.execute("SELECT gateway_add(%s, sha256(%s::bytea), now())", [name, name])
             domain.execute("SELECT device_register(%s, 'm', 'north', NULL, NULL, NULL, 1000, NULL, now())", [name])
-    hand_out(databases, "demo-2")
+    hand_out(databases, "demo-20260602-120000")
 
-    end(databases, "demo-")
+    end(databases, demo._GATEWAYS)
 
     reads = (
         "SELECT g.name, o.user_id FROM gateways AS g JOIN devices AS d USING (gateway_id)"
         " LEFT JOIN meter_owners AS o ON o.meter_id = d.meter_id AND upper(o.valid) = 'infinity'"
         " WHERE d.device = 'm' AND upper({}.valid) = 'infinity'"
     )
-    assert _ask(databases, "domain", reads.format("d")) == [("roof", None)]
+    assert _ask(databases, "domain", reads.format("d")) == [("demo-roof", None)]
     assert _ask(databases, "domain", reads.format("o")) == []
 
 

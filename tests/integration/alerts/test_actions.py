@@ -165,7 +165,7 @@ async def test_a_customer_does_not_comment_on_what_may_be_their_own_doing(world:
 
 
 async def test_what_was_closed_and_gets_worse_is_told_of_anew(world: World) -> None:
-    """D14: somebody closes a warning, and what becomes of it is silent."""
+    """Or somebody closes a warning, and what becomes of it is silent."""
     meters = world.meters(1)
     at = await world.live(meters, NOON, 10, **GOOD, voltage_l1_v=204.0)
     [first] = world.alerts("alert_id")[0]

@@ -38,3 +38,17 @@ async def test_a_tariff_that_does_not_pay_for_it_lets_nobody_feed_in(
     await world.live([meter], NOON, 10, power_w=-800.0)
 
     assert [rule for (rule,) in world.alerts("rule")] == rules
+
+
+@pytest.mark.parametrize(("sell", "rules"), [("0.05", []), (None, ["reverse_power"])])
+async def test_prices_of_intervals_may_pay_for_it(world: World, sell: str | None, rules: list[str]) -> None:
+    [meter] = world.meters()
+    document = json.dumps(settled(validate(PLAIN | {"price_series": True})))
+    world.do("SELECT tariff_add('t', %s, 'north', %s, NULL, NULL, %s)", document, SINCE, NOON)
+    world.do("SELECT meter_assign(meter_code, 't', %s, %s) FROM meters WHERE meter_id = %s", SINCE, NOON, meter)
+    price = {"at": NOON.isoformat(), "buy_per_kwh": "0.20", "sell_per_kwh": sell}
+    world.do("SELECT tariff_prices_add('t', %s, %s)", json.dumps([price]), NOON)
+
+    await world.live([meter], NOON, 10, power_w=-800.0)
+
+    assert [rule for (rule,) in world.alerts("rule")] == rules

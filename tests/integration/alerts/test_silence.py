@@ -59,6 +59,25 @@ async def test_of_a_meter_that_nothing_reads_any_more_nothing_is_expected(world:
     assert world.alerts("meter_id") == [(stays,)]
 
 
+async def test_what_was_closed_as_one_alert_is_not_one_of_each_meter_after_a_day(world: World) -> None:
+    """Also where somebody closed an alert of one of them by hand before."""
+    meters = world.meters(5)
+    heard(world, meters)
+    world.do(
+        "INSERT INTO alerts (rule, meter_id, category, severity, state, message, started_at, fired_at, resolved_at,"
+        " resolved_by) VALUES ('no_data', %s, 'data', 'warning', 'resolved', 'x', %s, %s, %s, 1)",
+        *(meters[0], NOON - 9 * DAY, NOON - 9 * DAY, NOON - 8 * DAY),
+    )
+    await world.listen(NOON + HOUR)
+    [region] = world.alerts("alert_id", "rule = 'region_silent'")[0]
+
+    world.do("SELECT alerts_close(ARRAY[%s]::bigint[], 1, NULL, %s)", region, NOON + HOUR)
+    for hours in (2, 25, 49):
+        await world.listen(NOON + hours * HOUR)
+
+    assert world.alerts("rule, state", f"started_at >= '{NOON}'") == [("region_silent", "resolved")]
+
+
 async def test_it_is_over_when_the_meter_is_heard_again_and_not_before(world: World) -> None:
     """C10: a dead meter is forgotten after an hour."""
     [meter] = world.meters(interval_s=10)

@@ -220,7 +220,7 @@ def test_what_turns_out_to_be_banked_reaches_the_bills_after_it(world: World, fo
 
 @pytest.mark.parametrize("policy", ["adjust", "replace"])
 def test_a_bill_that_is_credited_in_part_is_left_to_who_did_that(world: World, policy: str) -> None:
-    """D4: a customer is credited twice for one mistake, or loses what was given out of goodwill."""
+    """Or a customer is credited twice for one mistake, or loses what was given out of goodwill."""
     world.do("UPDATE billing_settings SET late_data = %s", policy)
     meter = world.meter()
     first = world.bill(meter)

@@ -92,7 +92,7 @@ def test_a_payment_is_pending_and_then_succeeds_or_fails_once(world: World) -> N
 
 @pytest.mark.parametrize("order", [("failed", "succeeded", "failed", "succeeded"), ("pending", "failed", "succeeded")])
 def test_money_that_came_counts_once_whatever_was_told_before(world: World, order: tuple[str, ...]) -> None:
-    """D1: a payment that was made and is nowhere. Reports come in any order, and a failed one may be tried again."""
+    """Or a payment was made and is nowhere. Reports come in any order, and a failed one may be tried again."""
     bill = world.invoice(world.final(world.meter(), "100.00"))
     for n, status in enumerate(order):
         _told(world, world.domain_dsn, bill["invoice_number"], f"e{n}", "p1", "100.00", status)

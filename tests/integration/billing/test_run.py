@@ -15,6 +15,12 @@ import pytest
 from tests.integration.billing.conftest import APRIL, MARCH, MARCH_KWH, World, midnight
 
 MAY = date(2026, 5, 1)
+RATCHET = {
+    "energyratestructure": [[{"rate": "0"}]],
+    "flatdemandstructure": [[{"rate": "10"}]],
+    "lookbackpercent": "0.8",
+    "lookbackrange": 12,
+}
 
 
 def _reasons(world: World, month: date = MARCH) -> list[list[str]]:
@@ -231,13 +237,7 @@ def test_net_metering_goes_on_with_what_the_bill_before_has_banked(world: World)
 
 
 def test_a_ratchet_looks_at_peaks_of_bills_before(world: World) -> None:
-    world.tariff(
-        "kw",
-        energyratestructure=[[{"rate": "0"}]],
-        flatdemandstructure=[[{"rate": "10"}]],
-        lookbackpercent="0.8",
-        lookbackrange=12,
-    )
+    world.tariff("kw", **RATCHET)
     meter = world.meter(tariff="kw")
     world.use(meter, wh=1000)
     world.use(meter, APRIL, MAY, wh=100)
@@ -249,15 +249,17 @@ def test_a_ratchet_looks_at_peaks_of_bills_before(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "total"),
+    ("known", "since", "total"),
     [
         # 297.2 kWh x 0.30 = 89.16; 0.80 is 10 hundredths below 0.90, of which each is 1 %.
-        ("bucket IS NOT NULL", Decimal("98.08")),
-        ("bucket < '2026-03-15Z'", None),
-        ("false", None),
+        ("bucket IS NOT NULL", None, Decimal("98.08")),
+        ("bucket < '2026-03-15Z'", datetime(2026, 3, 15, tzinfo=UTC), None),
+        ("false", midnight(MARCH), None),
     ],
 )
-def test_a_power_factor_that_is_not_known_is_not_the_best_one(world: World, known: str, total: Decimal | None) -> None:
+def test_a_power_factor_that_is_not_known_is_not_the_best_one(
+    world: World, known: str, since: datetime | None, total: Decimal | None
+) -> None:
     """What is missing is billed as nothing. 75 varh to 100 Wh are a power factor of 0.8."""
     world.tariff(
         "pf",
@@ -276,21 +278,15 @@ def test_a_power_factor_that_is_not_known_is_not_the_best_one(world: World, know
 
     assert beside.state == "done"
     if total is None:
-        assert [finding.reason for finding in billed.findings] == ["refused"]
-        assert "its reactive energy is not known for all quarter-hours" in str(billed.findings[0])
+        [finding] = billed.findings
+        assert (finding.reason, finding.since, finding.until) == ("no_reactive", since, midnight(APRIL))
     else:
         assert [bill["total_amount"] for bill in billed.bills] == [total]
 
 
 def test_a_ratchet_looks_at_no_peaks_of_who_had_the_meter_before(world: World) -> None:
     """4 kW of the one before; 0.4 kW of who has it from April on."""
-    world.tariff(
-        "kw",
-        energyratestructure=[[{"rate": "0"}]],
-        flatdemandstructure=[[{"rate": "10"}]],
-        lookbackpercent="0.8",
-        lookbackrange=12,
-    )
+    world.tariff("kw", **RATCHET)
     meter = world.meter(tariff="kw")
     world.do("UPDATE meter_owners SET valid = tstzrange(lower(valid), %s)", midnight(APRIL))
     world.do(

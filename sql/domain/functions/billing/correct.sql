@@ -16,7 +16,6 @@ BEGIN
       FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
     PERFORM bills_open();
     PERFORM bills_rate(v_bills.meters, v_bills.users, v_bills.first, v_bills.ends, p_energy);
-    PERFORM bills_require_reactive();
     RETURN QUERY
     WITH rated AS (
         SELECT b.invoice_id, b.n, coalesce(l.net, 0) AS net, coalesce(l.tax, 0) AS tax, s.version
@@ -63,7 +62,7 @@ BEGIN
     SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END
 $$;
-COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), or replace, which bills_replace() does, also where another amount is banked. Raises SG101 also of what is disputed, SG103, SG107';
+COMMENT ON FUNCTION bills_correct(bigint[], jsonb, timestamptz) IS 'What comes of intervals that changed after bills were final: the same amount, adjust (the next bill has the difference), replace, which bills_replace() does, also where another amount is banked, or credited: part of it was credited by hand, and somebody decides. Raises SG101 also of what is disputed, SG103, SG107';
 
 -- The caller has locked what the customers have to their credit.
 CREATE OR REPLACE FUNCTION bills_replace(p_invoices bigint[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (replaces bigint, invoice_id bigint)

@@ -119,23 +119,6 @@ END
 $$;
 COMMENT ON FUNCTION bills_rate(integer[], integer[], date[], date[], jsonb) IS 'Rates bills from the energy of their segments, in the tables that bills_open() has emptied; raises SG103 where the plan is another by now, SG107';
 
-CREATE OR REPLACE FUNCTION bills_require_reactive() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-    v_wrong record;
-BEGIN
-    -- Taken as 0 it would be the best power factor that there is.
-    SELECT a.meter_id INTO v_wrong
-      FROM bill_segments AS s JOIN bill_accounts AS a USING (account) JOIN rating_tariffs AS t ON t.tariff_id = a.document
-     WHERE s.import_varh IS NULL AND s.import_wh > 0 AND t.document -> 'power_factor' <> '[]' LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the tariff of meter % has power factors, and its reactive energy is not known for all quarter-hours', v_wrong.meter_id
-            USING ERRCODE = 'SG107', HINT = 'Have that register read and edit what lacks it, or assign a tariff without power factors.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION bills_require_reactive() IS 'Raises SG107 where a bill that bills_rate() rated has a power factor of which not all is known';
-
 CREATE OR REPLACE FUNCTION bills_lines()
 RETURNS TABLE (bill integer, place bigint, component text, description text, tariff_id integer, period smallint, tier smallint, span tstzrange, quantity numeric, unit text,
                unit_price numeric, amount numeric, quality smallint, intervals_version bigint, estimated boolean)
@@ -223,7 +206,6 @@ BEGIN
         DELETE FROM invoices WHERE invoice_id = v_there.invoice_id;
     END LOOP;
     PERFORM bills_rate(p_meters, v_users, p_first, p_end, p_energy);
-    PERFORM bills_require_reactive();
     -- A bill that went on without what the one before will have banked would take that from the customer for good.
     WITH banked AS MATERIALIZED (
         SELECT a.meter_id, a.user_id, a.first_of_bill
@@ -291,4 +273,4 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
            WITH ORDINALITY AS d (import_wh, export_wh, estimated, n)
 $$;
 COMMENT ON FUNCTION bills_days(date[], jsonb) IS 'What was taken on each day of bills, by what bills_draft() is given';
-GRANT EXECUTE ON FUNCTION bills_draft(integer[], date[], date[], jsonb, timestamptz) TO segs_worker;
+GRANT EXECUTE ON FUNCTION bills_open(), bills_draft(integer[], date[], date[], jsonb, timestamptz) TO segs_worker;
