@@ -18,6 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contract.notes import NoteKind
+from edge.buffer.tables import decoded_note
 from local.servers import MosquittoBroker
 from tests.faults.disk import fill, remounted
 from tests.integration.edge.peers import (
@@ -171,13 +172,14 @@ def _tells_of_a_stop(receiver: Receiver) -> bool:
     return any(note.kind is NoteKind.NOT_RUNNING for batch in batches for note in batch.notes)
 
 
-def _notes_on_disk(edge: EdgeProcess) -> int:
+def _tells_of_overruns_on_disk(edge: EdgeProcess) -> bool:
     try:
         with closing(sqlite3.connect(f"file:{edge.data_dir}/buffer.sqlite?mode=ro", uri=True)) as db:
-            [[count]] = db.execute("SELECT count(*) FROM note").fetchall()
+            bodies = [body for [body] in db.execute("SELECT body FROM note")]
     except sqlite3.Error:
-        return 0
-    return int(count)
+        return False
+    told = [decoded_note(body) for body in bodies]
+    return any(note is not None and note.kind is NoteKind.OVERRUN for note in told)
 
 
 def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
@@ -190,7 +192,7 @@ def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
         meters.delay_s[1] = 0.15
         table = modbus_table(meters.port, [1], interval_s=0.1, timeout_s=2.0)
         edge = started(EdgeProcess(folder=tmp_path, receiver_url=receiver.url, meters=table))
-        wait_until(lambda: _notes_on_disk(edge) >= 1, timeout_s=40)
+        wait_until(lambda: _tells_of_overruns_on_disk(edge), timeout_s=40)
         killed_us = edge.kill()
         receiver.judge = lambda batch: None
         before = len(receiver.rows())
@@ -201,11 +203,20 @@ def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
     notes = [note for batch in receiver.batches.values() for note in batch.notes]
     [stopped] = [note for note in notes if note.kind is NoteKind.NOT_RUNNING]
     left_out = sorted((note.first_us, note.last_us) for note in notes if note.kind is NoteKind.OVERRUN)
-    assert [note.kind for note in notes if note.kind not in (NoteKind.OVERRUN, NoteKind.NOT_RUNNING)] == []
+    read_us = sorted(time_us for _, time_us, _ in receiver.rows())
+    first_read_us = [read_us[0], min(time_us for time_us in read_us if time_us > stopped.last_us)]
+    others = [note for note in notes if note.kind not in (NoteKind.OVERRUN, NoteKind.NOT_RUNNING)]
+    # From a start to its first reading may be over a second on a busy machine: that is told as a silence, and is one.
+    first_polls = [
+        note
+        for note in others
+        if note.kind is NoteKind.SILENT and any(note.first_us <= us <= note.last_us + 1000 for us in first_read_us)
+    ]
+    assert [note for note in others if note not in first_polls] == []
+    assert len(first_polls) <= 2
     assert 2 <= len(left_out) <= 3
     assert all(earlier[1] < later[0] for earlier, later in pairwise(left_out))
     told_us = max(last for _, last in left_out if last < killed_us)
-    read_us = sorted(time_us for _, time_us, _ in receiver.rows())
     gaps = [gap for gap in pairwise(read_us) if gap[1] - gap[0] > 150_000]
     # A stop ends when the gateway is there again; its first poll takes a while after that.
     spans = [*left_out, (stopped.first_us, stopped.last_us + 5_000_000), (told_us, killed_us)]
