@@ -43,7 +43,7 @@ class Alerts:
         return True
 
     async def _some(self, telemetry: AsyncConnection, domain: AsyncConnection, asked: dict[str, Any]) -> None:
-        """Meters of one span; where one cannot be judged it is told of and left out, and holds up no other."""
+        """Meters of one span; one that cannot be judged is told of, waits an hour, and holds up no other."""
         try:
             async with telemetry.transaction():
                 await self._meters(telemetry, domain, asked)
@@ -53,9 +53,11 @@ class Alerts:
             await domain.rollback()
             meters = asked["meters"]
             if len(meters) == 1:
+                said = str(error).strip()
+                await telemetry.execute(_QUERIES["postpone"], asked | {"meter": meters[0], "error": said})
                 metrics.ALERTS.labels("not_judged").inc()
                 span = {"since": asked["from"].isoformat(), "until": asked["to"].isoformat()}
-                _LOG.error("meter_not_judged", meter_id=meters[0], **span, error=str(error).strip())
+                _LOG.error("meter_not_judged", meter_id=meters[0], **span, error=said)
                 return
             for half in (meters[: len(meters) // 2], meters[len(meters) // 2 :]):
                 await self._some(telemetry, domain, asked | {"meters": half})

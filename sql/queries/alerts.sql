@@ -13,6 +13,12 @@ SELECT alert_terms(%(meters)s, %(step_min)s, %(now)s)::text;
 -- What is found. Telemetry database.
 SELECT alert_samples(%(meters)s, %(from)s, %(to)s, %(step_min)s, %(terms)s, %(late)s, %(now)s)::text;
 
+-- name: postpone
+-- What could not be judged of a meter waits an hour. Telemetry database.
+INSERT INTO dirty_alerts (step_min, block, meters, first_bucket, last_bucket, due_at, error)
+VALUES (%(step_min)s, meter_block(%(meter)s), ARRAY[%(meter)s::integer], %(from)s, %(to)s::timestamptz - make_interval(mins => %(step_min)s),
+    %(now)s::timestamptz + INTERVAL '1 hour', %(error)s);
+
 -- name: advance
 -- What becomes of it. Domain database.
 SELECT fired, resolved FROM alerts_advance(%(samples)s, %(now)s);

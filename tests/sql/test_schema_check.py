@@ -174,7 +174,7 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
     assert (domain["version"], domain["tables"], domain["timescaledb"]) == (17, 65, None)
-    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (9, 4, edition)
+    assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (10, 4, edition)
 
 
 def test_a_scratch_database_that_a_killed_check_left_is_dropped_by_a_later_one(domain_db: str) -> None:

@@ -15,7 +15,7 @@ from cloud.schema.version import require_schema
 async def test_a_service_starts_on_the_version_it_knows(telemetry_db: str) -> None:
     async with await AsyncConnection.connect(telemetry_db) as connection:
         await connection.execute("SET ROLE segs_ingest")
-        assert await require_schema(connection, "telemetry") == 9
+        assert await require_schema(connection, "telemetry") == 10
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS dirty_alerts (
     first_bucket timestamptz NOT NULL,
     last_bucket timestamptz NOT NULL CHECK (last_bucket >= first_bucket),
     due_at timestamptz NOT NULL,
-    marked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    marked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    error text
 );
 CREATE INDEX IF NOT EXISTS dirty_alerts_block_idx ON dirty_alerts (block, due_at);
 COMMENT ON TABLE dirty_alerts IS 'Queue: spans of meters that were computed, for rules of alerts to look at';
@@ -19,8 +20,9 @@ COMMENT ON COLUMN dirty_alerts.block IS 'meter_block of the meters';
 COMMENT ON COLUMN dirty_alerts.meters IS 'The meters, of one block';
 COMMENT ON COLUMN dirty_alerts.first_bucket IS 'Start of the first minute or quarter-hour';
 COMMENT ON COLUMN dirty_alerts.last_bucket IS 'Start of the last one, inclusive';
-COMMENT ON COLUMN dirty_alerts.due_at IS 'When it is worth looking: once the last of them is over';
+COMMENT ON COLUMN dirty_alerts.due_at IS 'When it is worth looking: once the last of them is over, and later than now after a failure';
 COMMENT ON COLUMN dirty_alerts.marked_at IS 'When the span was marked';
+COMMENT ON COLUMN dirty_alerts.error IS 'What the database said when the meter could not be judged';
 COMMENT ON INDEX dirty_alerts_block_idx IS 'Marks of a block that are due';
 GRANT SELECT, INSERT, UPDATE, DELETE ON dirty_alerts TO segs_worker;
 GRANT SELECT ON dirty_alerts TO segs_readonly;

@@ -198,5 +198,29 @@ async def test_a_meter_at_which_the_database_fails_holds_up_no_other(world: Worl
         await world.look(minute + MINUTE + timedelta(seconds=6))
 
     assert [meter for _, meter, *_ in world.alerts()] == others
-    computed = "SELECT FROM dirty_alerts WHERE first_bucket < %s"
-    assert world.telemetry.execute(computed, [NOON + 5 * MINUTE]).fetchall() == []
+    computed = "SELECT meters, error, due_at FROM dirty_alerts WHERE first_bucket < %s"
+    kept = world.telemetry.execute(computed, [NOON + 5 * MINUTE]).fetchall()
+    assert [mark["meters"] for mark in kept] == [[broken]] * 5
+    assert all("out of range" in mark["error"] and mark["due_at"] > NOON + HOUR for mark in kept)
+
+
+async def test_what_could_not_be_judged_is_judged_once_it_can_be(world: World) -> None:
+    """C12: errors are swallowed, and there is no place where what failed is kept."""
+    [meter] = world.meters(exports=False)
+    world.minutes([meter], NOON, 6, **REVERSE)
+    world.measure_do("UPDATE aggregates_1m SET voltage_l1_v_sum = 1.7e308")
+    for hours in range(4):
+        await world.look(NOON + hours * HOUR + 7 * MINUTE)
+    kept = world.telemetry.execute("SELECT first_bucket, last_bucket, due_at FROM dirty_alerts").fetchall()
+    world.measure_do("UPDATE aggregates_1m SET voltage_l1_v_sum = 6 * 230")
+    await world.look(NOON + 4 * HOUR + 6 * MINUTE)
+    waiting = world.alerts()
+    await world.look(NOON + 4 * HOUR + 8 * MINUTE)
+
+    assert [tuple(mark.values()) for mark in kept] == [(NOON, NOON + 5 * MINUTE, NOON + 4 * HOUR + 7 * MINUTE)]
+    assert waiting == []
+    assert world.alerts("rule, started_at, late") == [("reverse_power", NOON, True)]
+    assert (
+        world.telemetry.execute("SELECT FROM dirty_alerts WHERE first_bucket < %s", [NOON + 5 * MINUTE]).fetchall()
+        == []
+    )

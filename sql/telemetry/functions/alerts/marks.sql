@@ -23,7 +23,7 @@ DECLARE
 BEGIN
     IF p_end <= p_now THEN
         DELETE FROM dirty_alerts AS d
-        WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now
+        WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now AND d.error IS NULL
           AND NOT EXISTS (SELECT unnest(d.meters) EXCEPT SELECT unnest(p_meters));
         RETURN;
     END IF;
@@ -32,7 +32,7 @@ BEGIN
     SELECT p_step_min, v_block, array_agg(m ORDER BY m), v_last, v_last, p_end + make_interval(secs => CASE p_step_min WHEN 1 THEN 30 ELSE 90 END)
     FROM unnest(p_meters) AS m
     WHERE m NOT IN (SELECT unnest(d.meters) FROM dirty_alerts AS d
-                    WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now)
+                    WHERE d.block = v_block AND d.step_min = p_step_min AND d.first_bucket = v_last AND d.last_bucket = v_last AND d.due_at > p_now AND d.error IS NULL)
     HAVING count(*) > 0;
 END
 $$;
