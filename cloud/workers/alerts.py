@@ -1,5 +1,6 @@
 """Alerts: telemetry measures what rules are about, the domain decides what becomes of it, and who is told."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,9 +82,21 @@ class Alerts:
         if not await self._claim(telemetry, "alerts_silence", _SILENCE_EVERY, now):
             return False
         async with telemetry.transaction():
-            silent = await _one(telemetry, "silent", {"now": now})
+            silent = json.loads(await _one(telemetry, "silent", {"now": now}))
         async with await connected(self._dsn) as domain:
-            _tell(await _row(domain, "silence", {"silent": silent, "now": now}))
+            try:
+                _tell(await _silence(domain, silent, [], now))
+            except Error as error:
+                if not lasts(error):
+                    raise
+                await domain.rollback()
+                faulty = await _faulty(domain, silent, now)
+                _tell(await _silence(domain, [one for one in silent if one not in faulty], faulty, now))
+                for one in faulty:
+                    metrics.ALERTS.labels("not_judged").inc()
+                    _LOG.error(
+                        "silence_not_judged", meter_id=one["meter"], since=one["since"], error=str(error).strip()
+                    )
         return False
 
     async def heard(self, telemetry: AsyncConnection, now: datetime) -> bool:
@@ -92,14 +105,36 @@ class Alerts:
             return False
         async with await connected(self._dsn) as domain:
             for subject in ("gateway", "region"):
-                terms = await _one(domain, "terms_of", {"subject": subject, "now": now})
+                terms = json.loads(await _one(domain, "terms_of", {"subject": subject, "now": now}))
                 await domain.commit()
-                async with telemetry.transaction():
-                    samples = await _one(telemetry, f"samples_of_{subject}s", {"terms": terms, "now": now})
-                _tell(await _row(domain, "advance", {"samples": samples, "now": now}))
-                await domain.commit()
+                await self._heard(telemetry, domain, subject, terms, now)
             _tell((0, await _one(domain, "unmeasured", {"now": now})))
         return False
+
+    async def _heard(
+        self, telemetry: AsyncConnection, domain: AsyncConnection, subject: str, terms: dict[str, Any], now: datetime
+    ) -> None:
+        """Gateways or regions, by `terms`; one that cannot be judged is told of, and holds up no other."""
+        try:
+            async with telemetry.transaction():
+                asked = {"terms": json.dumps(terms), "now": now}
+                samples = await _one(telemetry, f"samples_of_{subject}s", asked)
+            found = await _row(domain, "advance", {"samples": samples, "now": now})
+            await domain.commit()
+        except Error as error:
+            if not lasts(error):
+                raise
+            await domain.rollback()
+            names = sorted({rule["of"] for rule in terms["rules"]})
+            if len(names) <= 1:
+                metrics.ALERTS.labels("not_judged").inc()
+                _LOG.error(f"{subject}_not_judged", of=names, error=str(error).strip())
+                return
+            for half in (names[: len(names) // 2], names[len(names) // 2 :]):
+                part = terms | {"rules": [rule for rule in terms["rules"] if rule["of"] in half]}
+                await self._heard(telemetry, domain, subject, part, now)
+        else:
+            _tell(found)
 
     async def tell(self, _: AsyncConnection, now: datetime) -> bool:
         """Messages of alerts that are due; whether there may be more."""
@@ -113,6 +148,33 @@ class Alerts:
     async def _claim(telemetry: AsyncConnection, kind: str, every: timedelta, now: datetime) -> bool:
         async with telemetry.transaction():
             return bool(await _one(telemetry, "turn", {"kind": kind, "every": every, "now": now}))
+
+
+async def _silence(
+    domain: AsyncConnection, silent: list[dict[str, Any]], others: list[dict[str, Any]], now: datetime
+) -> Any:
+    """Takes note of `silent`; of `others` nothing is known."""
+    known = [*silent, *({"meter": one["meter"]} for one in others)]
+    return await _row(domain, "silence", {"silent": json.dumps(known), "now": now})
+
+
+async def _faulty(domain: AsyncConnection, silent: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Those that cannot be noted, found by trying without keeping anything; raises what is nobody's fault."""
+    found, parts = [], [[], silent]
+    while parts:
+        part = parts.pop(0)
+        tried = {one["meter"] for one in part}
+        try:
+            async with domain.transaction(force_rollback=True):
+                await _silence(domain, part, [one for one in silent if one["meter"] not in tried], now)
+        except Error as error:
+            if not part or not lasts(error):
+                raise
+            if len(part) == 1:
+                found += part
+            else:
+                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+    return found
 
 
 def _tell(found: tuple[int, int]) -> None:

@@ -14,10 +14,17 @@ SELECT alert_terms(%(meters)s, %(step_min)s, %(now)s)::text;
 SELECT alert_samples(%(meters)s, %(from)s, %(to)s, %(step_min)s, %(terms)s, %(late)s, %(now)s)::text;
 
 -- name: postpone
--- What could not be judged of a meter waits an hour. Telemetry database.
+-- What could not be judged of a meter waits an hour, as one mark with what waits already. Telemetry database.
+WITH waiting AS (
+    DELETE FROM dirty_alerts
+    WHERE block = meter_block(%(meter)s) AND step_min = %(step_min)s AND meters = ARRAY[%(meter)s::integer] AND error IS NOT NULL
+    RETURNING first_bucket, last_bucket, due_at
+)
 INSERT INTO dirty_alerts (step_min, block, meters, first_bucket, last_bucket, due_at, error)
-VALUES (%(step_min)s, meter_block(%(meter)s), ARRAY[%(meter)s::integer], %(from)s, %(to)s::timestamptz - make_interval(mins => %(step_min)s),
-    %(now)s::timestamptz + INTERVAL '1 hour', %(error)s);
+SELECT %(step_min)s, meter_block(%(meter)s), ARRAY[%(meter)s::integer], least(%(from)s, min(first_bucket)),
+       greatest(%(to)s::timestamptz - make_interval(mins => %(step_min)s), max(last_bucket)),
+       coalesce(min(due_at) FILTER (WHERE due_at > %(now)s), %(now)s::timestamptz + INTERVAL '1 hour'), %(error)s
+FROM waiting;
 
 -- name: advance
 -- What becomes of it. Domain database.

@@ -22,11 +22,12 @@ BEGIN
            SELECT r.alert_rule_id, r.raise_at, r.enabled FROM alert_rules r
             WHERE r.rule = v_rule AND r.valid @> p_now AND coalesce(r.meter_id, s.meter) = s.meter AND coalesce(r.region, l.region) = l.region
             ORDER BY r.meter_id NULLS LAST, r.region NULLS LAST LIMIT 1) AS r
-     WHERE r.enabled AND r.raise_at IS NOT NULL
+     WHERE r.enabled AND r.raise_at IS NOT NULL AND s.since IS NOT NULL
            -- Of one that nothing reads any more nothing is expected; telemetry learns of that a moment later.
        AND EXISTS (SELECT FROM devices d WHERE d.meter_id = s.meter AND d.valid @> p_now);
     WITH gone AS (
         DELETE FROM alert_states s WHERE s.rule = v_rule AND s.seen_until <= p_now AND s.meter_id NOT IN (SELECT u FROM unnest(v_meters) AS u)
+           AND s.meter_id NOT IN (SELECT q.meter FROM jsonb_to_recordset(p_silent) AS q (meter integer, since timestamptz) WHERE q.since IS NULL)
         RETURNING s.alert_id
     )
     SELECT array_agg(g.alert_id) INTO v_alerts FROM gone AS g WHERE g.alert_id IS NOT NULL;
@@ -57,5 +58,5 @@ BEGIN
     PERFORM alerts_follow(v_worse, p_now);
 END
 $$;
-COMMENT ON FUNCTION alerts_silence(jsonb, timestamptz) IS 'Takes note of all meters that are silent: objects of meter, since (its last reading) and intervals. Who is not among them was heard. How many alerts fired and were resolved';
+COMMENT ON FUNCTION alerts_silence(jsonb, timestamptz) IS 'Takes note of all meters that are silent: objects of meter, since (its last reading) and intervals; of those without since nothing is known, and what they have stays. Who is not among them was heard. How many alerts fired and were resolved';
 GRANT EXECUTE ON FUNCTION alerts_silence(jsonb, timestamptz) TO segs_worker;
