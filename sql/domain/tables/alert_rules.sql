@@ -157,7 +157,7 @@ COMMENT ON COLUMN alert_groups.scope IS 'What they have in common: gateway, site
 COMMENT ON COLUMN alert_groups.group_rule IS 'Rule of the one alert';
 COMMENT ON COLUMN alert_groups.at_least IS 'How many have to be affected';
 COMMENT ON COLUMN alert_groups.share_percent IS 'What share of all has to be affected, percent';
-COMMENT ON COLUMN alert_groups.within_s IS 'Within what time of one another it has to begin, seconds; NULL for any';
+COMMENT ON COLUMN alert_groups.within_s IS 'Within what time of one another it has to begin, seconds, or within the interval of a meter that is read less often; NULL for any';
 COMMENT ON COLUMN alert_groups.by_site IS 'Whether at_least counts sites instead of meters';
 COMMENT ON COLUMN alert_groups.severity IS 'Severity of the one alert';
 COMMENT ON COLUMN alert_groups.title IS 'What it is, for people';

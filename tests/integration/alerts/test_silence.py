@@ -143,6 +143,22 @@ async def test_half_of_a_site_that_goes_silent_together_is_one_alert(world: Worl
     assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
 
 
+async def test_a_site_whose_meters_are_read_every_quarter_of_an_hour_one_after_the_other_is_one_alert(
+    world: World,
+) -> None:
+    """C10: whose readings are up to an interval apart fall silent as far apart."""
+    world.meters(40, gateway=world.gateway("else"), interval_s=10)
+    for number, meter in enumerate(world.meters(30, site="Mall", gateway=world.gateway("mall"), interval_s=900)):
+        heard(world, [meter], NOON + number * 29 * SECOND)
+
+    for minutes in range(40, 75, 5):
+        await world.listen(NOON + minutes * MINUTE)
+        await world.tell(NOON + minutes * MINUTE)
+
+    assert world.alerts("rule, site, value, state") == [("site_silent", "Mall", 30.0, "firing")]
+    assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
+
+
 async def test_one_that_is_late_by_chance_hides_no_site_that_fell_silent(world: World) -> None:
     """C10: of ten thousand meters one is always late, and what began long before it is together all the same."""
     world.meters(20, gateway=world.gateway("else"), interval_s=10)

@@ -8,31 +8,36 @@ SET enable_nestloop = off AS $$
     WITH term AS MATERIALIZED (
         SELECT coalesce(make_interval(secs => g.within_s), INTERVAL '1000 years') AS within FROM alert_groups g WHERE g.rule = p_rule AND g.scope = p_scope
     ), member AS MATERIALIZED (
-        SELECT m.meter_id, coalesce(m.site, m.meter_code) AS site, CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name
-          FROM meters m
+        SELECT m.meter_id, coalesce(m.site, m.meter_code) AS site, CASE p_scope WHEN 'region' THEN l.region WHEN 'site' THEN m.site ELSE d.gateway_id::text END AS name,
+               greatest(t.within, make_interval(secs => d.interval_ms / 1000.0)) AS within
+          FROM term AS t
+         CROSS JOIN meters m
           JOIN devices d ON d.meter_id = m.meter_id AND d.valid @> p_now
           JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
          WHERE m.status IN ('registered', 'active', 'faulty')
     ), whole AS (
         SELECT m.name, count(*)::integer AS members FROM member AS m WHERE m.name IS NOT NULL GROUP BY m.name
     ), raised AS (
-        SELECT s.alert_state_id, s.since, s.state, m.name, m.site, v.meter_id IS NOT NULL AS covered,
-               -- How many began with this one or soon after it: one that began later by chance hides none of those that began together.
-               count(*) OVER (PARTITION BY m.name ORDER BY s.since RANGE BETWEEN CURRENT ROW AND (SELECT t.within FROM term AS t) FOLLOWING) AS beside
+        -- It may have begun at any time until the next reading was missed.
+        SELECT s.alert_state_id, s.since, s.since + m.within AS until, s.state, m.name, m.site, v.meter_id IS NOT NULL AS covered
           FROM alert_states s JOIN member AS m USING (meter_id)
           LEFT JOIN alert_covered(ARRAY[p_rule], p_now) AS v ON v.meter_id = s.meter_id
          WHERE s.rule = p_rule AND s.state IN ('pending', 'firing') AND s.level >= 1 AND m.name IS NOT NULL
+    ), moment AS (
+        -- How many may have begun at one time: one that began later by chance hides none of those that began together.
+        SELECT e.name, e.at, e.n, sum(e.n) OVER (PARTITION BY e.name ORDER BY e.at, e.n DESC) AS beside
+          FROM (SELECT r.name, r.since, 1 FROM raised AS r UNION ALL SELECT r.name, r.until, -1 FROM raised AS r) AS e (name, at, n)
     ), first AS (
-        SELECT DISTINCT ON (r.name) r.name, r.since FROM raised AS r ORDER BY r.name, r.beside DESC, r.since DESC
+        SELECT DISTINCT ON (m.name) m.name, m.at FROM moment AS m WHERE m.n = 1 ORDER BY m.name, m.beside DESC, m.at DESC
     ), together AS (
-        SELECT r.*, r.since BETWEEN f.since AND f.since + t.within AS counts FROM raised AS r JOIN first AS f USING (name) CROSS JOIN term AS t
+        SELECT r.*, f.at BETWEEN r.since AND r.until AS counts FROM raised AS r JOIN first AS f USING (name)
     )
     SELECT w.name, count(*) FILTER (WHERE t.counts)::integer, count(DISTINCT t.site) FILTER (WHERE t.counts)::integer, w.members, min(t.since) FILTER (WHERE t.counts),
            array_agg(DISTINCT t.alert_state_id), bool_or(t.state = 'firing' AND NOT t.covered)
       FROM together AS t JOIN whole AS w USING (name)
      GROUP BY w.name, w.members
 $$;
-COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together; of how many, since when, their states, and whether one of them has lasted long enough and is not part of something larger';
+COMMENT ON FUNCTION alert_group_sizes(text, text, timestamptz) IS 'How many of each gateway, site or region are affected by a rule, within the time that counts as together, their interval where that is longer; of how many, since when, their states, and whether one of them has lasted long enough and is not part of something larger';
 
 CREATE OR REPLACE FUNCTION alert_states_of(p_alerts bigint[], p_now timestamptz) RETURNS SETOF bigint
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
