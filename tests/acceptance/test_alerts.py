@@ -114,7 +114,7 @@ _EXPECTED: dict[Raised, tuple[str, ...]] = {
     **_SILENT,
     **_CLOCK,
 }
-_RAISED_WITHIN, _OVER_WITHIN = timedelta(seconds=110), timedelta(seconds=60)
+_RAISED_WITHIN, _OVER_WITHIN = timedelta(seconds=110), timedelta(seconds=120)
 
 
 @dataclass(frozen=True)

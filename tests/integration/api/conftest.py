@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 import uuid
@@ -89,6 +90,16 @@ class Api:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         sent = _bearer(token) | (headers or {})
         return self.client.request(method, f"/api/v1{path}", headers=sent, **content)  # type: ignore[arg-type]
+
+    def logged(self, request_id: str) -> list[dict[str, Any]]:
+        """The log's lines of a request, the last of which is written just after it was answered."""
+        until_s = time.monotonic() + 5
+        while True:
+            lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+            found = [line for line in lines if line.get("request_id") == request_id]
+            if any(line["event"] == "request" for line in found) or time.monotonic() > until_s:
+                return found
+            time.sleep(0.02)
 
     def do(self, statement: str, *parameters: object, telemetry: bool = False) -> list[tuple[Any, ...]]:
         """As the owner."""

@@ -2,10 +2,8 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,17 +21,6 @@ $$
 """
 
 
-def _lines(api: Api, request_id: str) -> list[dict[str, Any]]:
-    """Those of the request, the last of which is written just after it was answered."""
-    until_s = time.monotonic() + 5
-    while True:
-        lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
-        found = [line for line in lines if line.get("request_id") == request_id]
-        if any(line["event"] == "request" for line in found) or time.monotonic() > until_s:
-            return found
-        time.sleep(0.02)
-
-
 def _get(api: Api, path: str, request_id: str, token: str | None = None) -> httpx.Response:
     headers = {"x-request-id": request_id} | ({} if token is None else {"authorization": f"Bearer {token}"})
     return api.client.get(f"/api/v1{path}", headers=headers)
@@ -45,7 +32,7 @@ def test_every_request_is_a_line_with_who_asked_what_and_how_it_ended(api: Api) 
     _get(api, "/users/me", "request-two")
     _get(api, f"/nowhere/{person.email}?email={person.email}", "request-three")
 
-    [one], [two], [three] = (_lines(api, f"request-{name}") for name in ("one", "two", "three"))
+    [one], [two], [three] = (api.logged(f"request-{name}") for name in ("one", "two", "three"))
     assert one["ms"] > 0
     del one["ms"], one["timestamp"]
     assert one == {
@@ -81,7 +68,7 @@ def test_a_fault_that_nobody_foresaw_tells_its_place_and_no_secret(api: Api) -> 
     assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [
         (500, "urn:segs:problem:internal")
     ] * 2
-    failed = [line for line in _lines(api, "the-fault-of-a-trigger") if line["event"] == "failed"]
+    failed = [line for line in api.logged("the-fault-of-a-trigger") if line["event"] == "failed"]
     assert [line["sqlstate"] for line in failed] == ["XX001", "XX001"]
     assert all("cloud/api/people/login.py" in json.dumps(line["frames"]) for line in failed)
     log = api.log.read_text()
@@ -101,7 +88,7 @@ def test_an_error_in_the_service_itself_has_its_request_id_and_a_line(api: Api) 
         api.do("ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role IN ('USER', 'OPERATOR', 'ADMIN'))")
 
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "an-unknown-role")
-    failed, asked = _lines(api, "an-unknown-role")
+    failed, asked = api.logged("an-unknown-role")
     assert (failed["event"], asked["event"], asked["status"]) == ("failed", "request", 500)
     assert person.email not in api.log.read_text()
 

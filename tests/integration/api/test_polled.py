@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -175,18 +174,13 @@ def test_a_look_on_the_short_way_is_in_the_log_and_in_the_figures(api: Api, read
 
     query = "SELECT request_id, actor FROM audit_logs WHERE action = 'READ' AND request_id = ANY (%s) ORDER BY audit_id"
     assert api.do(query, names) == [(name, f"user:{admin.user_id}") for name in names[2:]]
-    lines = [_line(line) for line in api.log.read_text().splitlines() if code in line]
+    lines = [line for name in names for line in api.logged(name)]
     route = "/api/v1/telemetry/meters/{code}/latest"
     assert [(line["request_id"], line["user_id"], line["route"], line["status"]) for line in lines] == [
         (name, who.user_id, route, 200) for name, who in zip(names, asking, strict=True)
     ]
     counted = f'segs_api_requests_total{{method="GET",route="{route}",status="2xx"}}'
     assert counted in api.client.get("/metrics").text
-
-
-def _line(line: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(line)
-    return found
 
 
 def test_requests_are_counted_on_the_short_way(api: Api, reading: Any) -> None:
