@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cloud.notify.measured import sentence
 from cloud.notify.message import Message, Text
 from cloud.notify.outcome import Undeliverable
 from cloud.notify.words import GREETING, MORE, WORDS, Words
@@ -76,7 +77,9 @@ def _values(message: Message, payload: Mapping[str, Any], language: str) -> dict
     except (ZoneInfoNotFoundError, ValueError):
         # The database may know zones that this host does not.
         zone = ZoneInfo("UTC")
-    return {name: _value(value, zone, language) for name, value in payload.items() if value is not None}
+    said = sentence(payload, language)
+    known = payload if said is None else {**payload, "message": said}
+    return {name: _value(value, zone, language) for name, value in known.items() if value is not None}
 
 
 def _value(value: object, zone: ZoneInfo, language: str) -> str:

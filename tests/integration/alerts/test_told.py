@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+from cloud.notify.measured import TITLES, UNITS, sentence
+from cloud.notify.words import GREETING
 from tests.integration.alerts.conftest import HOUR, MINUTE, NOON, World
 
 REVERSE = {"power_w": -200.0}
@@ -27,6 +29,31 @@ async def test_whose_meter_it_is_and_who_looks_after_it_are_told_that_it_began_a
     ]
     assert rows[0]["payload"]["subject"] == "MTR-00000001"
     assert rows[0]["payload"]["severity"] == "critical"
+    assert rows[0]["payload"]["message"] == "Voltage in percent of nominal of phase 1: 82.61 %, below 90"
+    told = "Spannung in Prozent der Nennspannung (Phase 1): 82,61 %, unter 90"
+    assert sentence(rows[0]["payload"], "de") == told
+
+
+async def test_of_many_together_it_is_told_in_the_reader_s_language_too(world: World) -> None:
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    for meter in world.meters(4, site="Mall", gateway=world.gateway("mall"), interval_s=10):
+        world.readings([meter], NOON, NOON)
+    await world.listen(NOON + 3 * MINUTE)
+    await world.tell(NOON + 3 * MINUTE)
+
+    payloads = [row["payload"] for row in world.rows("SELECT payload FROM outbox")]
+    assert {payload["message"] for payload in payloads} == {"Meters of the site are silent: 4 of 4"}
+    assert {sentence(payload, "de") for payload in payloads} == {"Zähler des Standorts melden sich nicht: 4 von 4"}
+
+
+def test_every_measure_and_every_group_has_a_name_in_every_language(world: World) -> None:
+    names = {row["name"] for row in world.rows("SELECT metric AS name FROM alert_metrics")}
+    names |= {row["name"] for row in world.rows("SELECT group_rule AS name FROM alert_groups")}
+    units = {row["unit"] for row in world.rows("SELECT unit FROM alert_metrics WHERE unit ~ '[a-z]{4}'")}
+
+    assert {language: titles.keys() for language, titles in TITLES.items()} == {"de": names}
+    assert {language: unit.keys() for language, unit in UNITS.items()} == {"de": units}
+    assert GREETING.keys() - {"en"} == TITLES.keys()
 
 
 async def test_who_may_have_done_it_is_not_told(world: World) -> None:

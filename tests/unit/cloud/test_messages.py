@@ -89,6 +89,31 @@ def test_what_is_said_is_one_line_that_reads_one_way(said: str) -> None:
     assert clean(said) == clean(clean(said))
 
 
+def test_what_an_alert_measured_is_said_in_the_language_of_the_mail() -> None:
+    measured = {"metric": "power_factor", "above": False, "phase": 0, "value": 0.7, "threshold": 0.9, "unit": ""}
+    payload = {**_message().payload, "rule": "low_power_factor", "message": "Power factor: 0.7", "measured": measured}
+    assert fill(_message(payload=payload), "").subject == "Alert: Power factor: 0.7"
+    assert fill(_message(payload=payload, language="de-AT"), "").subject == "Warnung: Leistungsfaktor: 0,7, unter 0,9"
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        None,
+        "much",
+        {},
+        {"metric": "of_ours", "above": True, "value": 1, "threshold": 2},
+        {"metric": "power_w", "above": True, "value": "1", "threshold": 2},
+        {"metric": "power_w", "value": 1, "threshold": 2},
+        {"value": 3, "threshold": 4},
+    ],
+)
+def test_what_has_no_words_in_the_language_is_said_as_the_database_says_it(measured: object) -> None:
+    """A rule of an operator's own may be about a measure, or a group, that came later than the words."""
+    payload = {**_message().payload, "rule": "of_ours", "measured": measured}
+    assert fill(_message(payload=payload, language="de"), "").subject == "Warnung: Too much"
+
+
 @pytest.mark.parametrize("template", sorted(WORDS))
 def test_every_template_is_there_in_every_language_and_needs_the_same(template: str) -> None:
     languages = WORDS[template]
