@@ -57,7 +57,7 @@ SELECT account_delete(%(user_id)s, %(now)s);
 
 -- name: preferences
 -- The caller's.
-SELECT language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, alert_severity_min,
+SELECT language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, notify_webhook, alert_severity_min,
     alert_rules_off, consumption_threshold_wh, power_threshold_w, to_char(quiet_from, 'HH24:MI') AS quiet_from,
     to_char(quiet_until, 'HH24:MI') AS quiet_until, updated_at
 FROM user_preferences WHERE user_id = caller_id();
@@ -65,13 +65,13 @@ FROM user_preferences WHERE user_id = caller_id();
 -- name: change_preferences
 -- What is left out stays.
 UPDATE user_preferences AS p
-SET (language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, alert_severity_min,
+SET (language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, notify_webhook, alert_severity_min,
      alert_rules_off, consumption_threshold_wh, power_threshold_w, quiet_from, quiet_until)
-    = (SELECT c.language, c.timezone, c.theme, c.chart_resolution, c.notify_email, c.notify_sms, c.notify_push, c.notify_web,
+    = (SELECT c.language, c.timezone, c.theme, c.chart_resolution, c.notify_email, c.notify_sms, c.notify_push, c.notify_web, c.notify_webhook,
            c.alert_severity_min, c.alert_rules_off, c.consumption_threshold_wh, c.power_threshold_w, c.quiet_from, c.quiet_until
        FROM jsonb_populate_record(p, %(changes)s::jsonb) AS c)
 WHERE p.user_id = caller_id()
-RETURNING language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, alert_severity_min,
+RETURNING language, timezone, theme, chart_resolution, notify_email, notify_sms, notify_push, notify_web, notify_webhook, alert_severity_min,
     alert_rules_off, consumption_threshold_wh, power_threshold_w, to_char(quiet_from, 'HH24:MI') AS quiet_from,
     to_char(quiet_until, 'HH24:MI') AS quiet_until, updated_at;
 

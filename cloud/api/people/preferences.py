@@ -62,6 +62,10 @@ Until = Annotated[
     Time, Field(description="When they end; before quiet_from it is the next morning.", examples=["07:00"])
 ]
 Channel = Annotated[bool, Field(description="Whether alerts come this way.")]
+Webhook = Annotated[
+    bool,
+    Field(description="Whether alerts go to the webhook of the installation too, at once; of operators and admins."),
+]
 
 
 class Preferences(BaseModel):
@@ -75,6 +79,7 @@ class Preferences(BaseModel):
     notify_sms: Channel
     notify_push: Channel
     notify_web: Channel
+    notify_webhook: Webhook
     alert_severity_min: Severity
     alert_rules_off: Rules
     consumption_threshold_wh: Energy | None
@@ -95,6 +100,7 @@ class PreferencesChange(Body):
     notify_sms: Channel | None = None
     notify_push: Channel | None = None
     notify_web: Channel | None = None
+    notify_webhook: Webhook | None = None
     alert_severity_min: Severity | None = None
     alert_rules_off: Rules | None = None
     consumption_threshold_wh: Energy | None = None
@@ -119,6 +125,8 @@ async def change(body: PreferencesChange, caller: CallerIs, databases: Databases
         if value is None and name not in _NULLABLE:
             raise Malformed(f"{name} has a value; leave it out to keep it", where=f"body.{name}")
     async with databases.domain(caller) as domain:
+        if changes.get("notify_webhook") and domain.role == "USER":
+            raise Malformed("the webhook is for operators and admins; leave it out", where="body.notify_webhook")
         if unknown := await domain.rows(_QUERIES["unknown_rules"], {"rules": changes.get("alert_rules_off", [])}):
             names = ", ".join(row["rule"] for row in unknown)
             raise Malformed(f"there is no rule {names}; GET alerts/rules has their names", where="body.alert_rules_off")

@@ -34,7 +34,7 @@ CREATE OR REPLACE FUNCTION outbox_unwanted(p_message outbox) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT CASE
         WHEN NOT CASE p_message.channel WHEN 'email' THEN p.notify_email WHEN 'sms' THEN p.notify_sms WHEN 'push' THEN p.notify_push
-                                        ELSE true END
+                                        WHEN 'webhook' THEN p.notify_webhook AND u.role <> 'USER' ELSE true END
             THEN 'the person wants none by ' || p_message.channel
         WHEN message_kind(p_message.template) = 'alert' AND p_message.payload ->> 'rule' = ANY (p.alert_rules_off)
             THEN 'the person does not want to hear of this rule'
@@ -42,7 +42,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
              AND array_position(ARRAY['low', 'medium', 'warning', 'high', 'critical'], p_message.payload ->> 'severity')
                < array_position(ARRAY['low', 'medium', 'warning', 'high', 'critical'], p.alert_severity_min)
             THEN 'the person wants to hear of worse ones only' END
-      FROM user_preferences p WHERE p.user_id = p_message.user_id
+      FROM user_preferences p JOIN users u USING (user_id) WHERE p.user_id = p_message.user_id
 $$;
 COMMENT ON FUNCTION outbox_unwanted(outbox) IS 'Why a person does not want this message; NULL where they do';
 
@@ -101,6 +101,9 @@ BEGIN
                 PERFORM outbox_close(v_found, 'unwanted', v_why, p_now);
                 CONTINUE;
             END IF;
+        END IF;
+        -- What goes to a system disturbs nobody: it gets each at once.
+        IF message_kind(v_found.template) IN ('alert', 'notice') AND v_found.channel <> 'webhook' THEN
             v_quiet := quiet_until(v_preferences.quiet_from, v_preferences.quiet_until, v_preferences.timezone, p_now);
             IF v_quiet IS NOT NULL AND v_found.payload ->> 'severity' IS DISTINCT FROM 'critical' THEN
                 UPDATE outbox o SET due_at = v_quiet, for_digest = true, leased_until = NULL WHERE o.outbox_id = v_found.outbox_id;
@@ -160,7 +163,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) IS 'The next message of a channel that is due, for the time of p_lease, or no row; codes go first, and with p_codes nothing else. What its person does not want is closed, what falls into quiet hours waits for their end, and beyond p_per_hour of one template in an hour, critical ones counted apart, the rest waits and goes as one: members are the messages that go with it, others what they say';
+COMMENT ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) IS 'The next message of a channel that is due, for the time of p_lease, or no row; codes go first, and with p_codes nothing else. What its person does not want is closed, what falls into quiet hours waits for their end, and beyond p_per_hour of one template in an hour, critical ones counted apart, the rest waits and goes as one, but for webhooks, which get each at once: members are the messages that go with it, others what they say';
 GRANT EXECUTE ON FUNCTION outbox_claim(text, boolean, interval, integer, timestamptz) TO segs_worker;
 
 CREATE OR REPLACE FUNCTION outbox_end(

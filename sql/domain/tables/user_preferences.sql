@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS user_preferences (
     quiet_until time,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    notify_webhook boolean NOT NULL DEFAULT false,
     CONSTRAINT user_preferences_quiet_hours_have_both_ends CHECK ((quiet_from IS NULL) = (quiet_until IS NULL))
 );
 COMMENT ON TABLE user_preferences IS 'What a user wants to see and hear of; every user has a row from the first moment';
@@ -31,6 +32,7 @@ COMMENT ON COLUMN user_preferences.notify_email IS 'Whether alerts come by e-mai
 COMMENT ON COLUMN user_preferences.notify_sms IS 'Whether alerts come by SMS';
 COMMENT ON COLUMN user_preferences.notify_push IS 'Whether alerts come as push messages';
 COMMENT ON COLUMN user_preferences.notify_web IS 'Whether alerts come as events in the web page';
+COMMENT ON COLUMN user_preferences.notify_webhook IS 'Whether alerts go to the webhook of the installation too, at once and each alone; of operators and admins';
 COMMENT ON COLUMN user_preferences.alert_severity_min IS 'Lowest severity the user is told of';
 COMMENT ON COLUMN user_preferences.alert_rules_off IS 'Rules of alerts that the user does not want to hear of, whatever their severity';
 COMMENT ON COLUMN user_preferences.power_threshold_w IS 'Power of a meter above which the user wants an alert, W; NULL for none';

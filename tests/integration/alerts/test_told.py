@@ -56,6 +56,22 @@ def test_every_measure_and_every_group_has_a_name_in_every_language(world: World
     assert GREETING.keys() - {"en"} == TITLES.keys()
 
 
+async def test_a_webhook_of_an_operator_has_each_alert_and_its_end_also_of_one_that_the_operator_closed(
+    world: World,
+) -> None:
+    """D15: an incident that another system opened for it would stay open."""
+    world.do("UPDATE user_preferences SET notify_webhook = true, notify_email = false")
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    await world.tell(at)
+    with world.domain.transaction():
+        world.do("SELECT set_config('segs.user_id', '1', true), set_config('segs.actor', 'user:1', true)")
+        world.do("SELECT caller_acts_on_alerts('close', ARRAY(SELECT alert_id FROM alerts), NULL, %s)", at)
+    await world.tell(at + MINUTE)
+
+    rows = world.rows("SELECT user_id, channel, template FROM outbox ORDER BY outbox_id")
+    assert [tuple(row.values()) for row in rows] == [(1, "webhook", "alert"), (1, "webhook", "alert_resolved")]
+
+
 async def test_who_may_have_done_it_is_not_told(world: World) -> None:
     at = await world.live(world.meters(exports=False), NOON, 5, **REVERSE)
     await world.tell(at)

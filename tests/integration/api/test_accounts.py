@@ -166,6 +166,7 @@ def test_preferences_change_one_by_one_and_know_what_makes_sense(api: Api) -> No
     "change",
     [
         {"user_id": 1},
+        {"notify_webhook": True},
         {"sms": True},
         {"timezone": "Mars/Olympus"},
         {"timezone": None},
@@ -188,6 +189,13 @@ def test_a_preference_that_makes_no_sense_is_refused_and_not_ignored(api: Api, c
     answer = api.patch("/users/me/preferences", change, token=person.token)
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:segs:problem:invalid")
     assert api.get("/users/me/preferences", token=person.token).json()["data"] == before
+
+
+def test_operators_choose_whether_the_webhook_has_their_alerts(api: Api) -> None:
+    operator, user = api.person("OPERATOR"), api.person()
+    chosen = api.patch("/users/me/preferences", {"notify_webhook": True}, token=operator.token).json()["data"]
+    assert chosen["notify_webhook"] is True
+    assert api.patch("/users/me/preferences", {"notify_webhook": False}, token=user.token).status_code == 200
 
 
 def register(api: Api, key: str | None, **body: Any) -> httpx.Response:

@@ -95,7 +95,13 @@ def _sms(receiver: Receiver, secret_file: Path, **settings: Any) -> Channel:
     return channel
 
 
+def _wants_webhook(world: World, role: str = "OPERATOR") -> None:
+    world.do("UPDATE users SET role = %s WHERE user_id = 1", role)
+    world.do("UPDATE user_preferences SET notify_webhook = true WHERE user_id = 1")
+
+
 async def test_a_receiver_knows_who_sent_it_and_when(world: World, webhook: Channel, receiver: Receiver) -> None:
+    _wants_webhook(world)
     message = world.put(
         "alert", channel="webhook", message="Too much", subject="MTR-1", started_at="2026-03-01T12:00:00+00:00"
     )
@@ -106,6 +112,37 @@ async def test_a_receiver_knows_who_sent_it_and_when(world: World, webhook: Chan
     assert (receiver.keys, receiver.document()["id"], receiver.document()["template"]) == ([key], key, "alert")
     assert receiver.document()["payloads"][0]["message"] == "Too much"
     assert world.log(message) == [(1, "delivered", "204 No Content")]
+
+
+async def test_a_system_gets_each_at_once_at_night_and_in_a_storm(
+    world: World, webhook: Channel, receiver: Receiver
+) -> None:
+    """D15: it has no quiet hours, and one that got a digest would not know which of its incidents are over."""
+    _wants_webhook(world)
+    world.per_hour = 2
+    world.do("UPDATE user_preferences SET quiet_from = '00:00', quiet_until = '23:59:59'")
+    for number in range(5):
+        world.put("alert", channel="webhook", message=f"Alert {number}", severity="low", subject="M", started_at="now")
+    await world.work(webhook)
+
+    assert world.states() == {"delivered": 5}
+    said = [json.loads(body)["payloads"] for _, body in receiver.got]
+    assert sorted([one["message"] for one in payloads] for payloads in said) == [[f"Alert {n}"] for n in range(5)]
+
+
+@pytest.mark.parametrize("role", ["USER", "OPERATOR"])
+async def test_the_webhook_is_of_who_looks_after_meters(
+    role: str, world: World, webhook: Channel, receiver: Receiver
+) -> None:
+    """D15: also of somebody who was an operator when they chose it."""
+    _wants_webhook(world, role)
+    if role == "OPERATOR":
+        world.do("UPDATE user_preferences SET notify_webhook = false")
+    message = world.put("alert", channel="webhook", message="Too much", subject="M", started_at="now")
+    await world.work(webhook)
+
+    assert receiver.got == []
+    assert world.log(message) == [(0, "unwanted", "the person wants none by webhook")]
 
 
 @pytest.mark.parametrize(

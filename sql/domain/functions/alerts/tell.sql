@@ -90,9 +90,9 @@ BEGIN
       FROM alert_recipients(p_alert, p_admins, p_now) AS r (user_id)
       JOIN users u USING (user_id)
       JOIN user_preferences n USING (user_id)
-     CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push)) AS w (channel, wanted)
-       -- Who closed one knows; the others hear that it is over.
-     WHERE w.wanted AND (p_template <> 'alert_resolved' OR r.user_id IS DISTINCT FROM p_alert.resolved_by);
+     CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push), ('webhook', n.notify_webhook AND u.role <> 'USER')) AS w (channel, wanted)
+       -- Who closed one knows; the others hear that it is over, and so does a system, which has it open.
+     WHERE w.wanted AND (p_template <> 'alert_resolved' OR w.channel = 'webhook' OR r.user_id IS DISTINCT FROM p_alert.resolved_by);
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;
 END
