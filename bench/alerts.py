@@ -12,6 +12,7 @@ import psycopg
 
 from bench.cluster import both
 from bench.result import Result
+from cloud.db.pool import make_pool
 from cloud.workers.alerts import Alerts
 from local.servers import PostgresServer
 
@@ -76,9 +77,10 @@ def run(*, meters: int, home: Path) -> Iterator[Result]:
 
 
 async def _looked(server: PostgresServer, meters: int) -> tuple[list[float], float, int]:
-    alerts = Alerts(dsn=server.dsn("domain"))
     looks_s = []
-    async with _connected(server.dsn("telemetry")) as telemetry:
+    domain = make_pool(server.dsn("domain"), name="bench", size=1)
+    async with _connected(server.dsn("telemetry")) as telemetry, domain:
+        alerts = Alerts(domain=domain)
         for number in range(15):
             ended = _FIRST + (number + 1) * _MINUTE
             await telemetry.execute(_MARK, {"meters": meters, "from": ended - _MINUTE, "now": ended})
@@ -90,8 +92,8 @@ async def _looked(server: PostgresServer, meters: int) -> tuple[list[float], flo
         began_s = time.perf_counter()
         await alerts.silence(telemetry, _FIRST + timedelta(seconds=12))
         silent_s = time.perf_counter() - began_s
-    with psycopg.connect(server.dsn("domain")) as domain:
-        row = domain.execute("SELECT count(*) FROM alerts").fetchone()
+    with psycopg.connect(server.dsn("domain")) as found:
+        row = found.execute("SELECT count(*) FROM alerts").fetchone()
     # Under-voltage of a phase, and the unbalance that it makes; and power that flows back, but for those that may.
     wanted = 2 * (meters // 100) + meters // 200
     if row is None or row[0] != wanted:

@@ -7,6 +7,7 @@ from cloud.db.alive import ALIVE
 from cloud.db.patience import Patience
 
 _CHECK_S = 1.5
+Pool = AsyncConnectionPool[AsyncConnection]
 
 
 def make_pool(
@@ -18,7 +19,7 @@ def make_pool(
     statement_timeout_s: float | None = None,
     utc: bool = False,
     waiting: int = 0,
-) -> AsyncConnectionPool[AsyncConnection]:
+) -> Pool:
     """A closed pool of at most `size` connections; `async with` opens it without waiting for the server.
 
     `timeout_s` bounds the wait for a connection (psycopg_pool.PoolTimeout), `statement_timeout_s` each statement

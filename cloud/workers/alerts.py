@@ -7,10 +7,10 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection, Error
 
+from cloud.db.pool import Pool
 from cloud.db.queries import Queries
 from cloud.workers import metrics
 from cloud.workers.loop import Work, lasts
-from cloud.workers.periodic import connected
 
 _LOG = structlog.get_logger("segs.worker.alerts")
 _QUERIES = Queries("alerts")
@@ -22,11 +22,11 @@ _HEARD_EVERY = timedelta(seconds=25)
 
 
 class Alerts:
-    """`dsn` is the domain database's. Marks are given back unless the domain has taken note of what was found, and
-    taking note of it twice changes nothing: who dies in between has lost nothing, and told nobody twice."""
+    """`domain` are connections to the domain database. Marks are given back unless that has taken note of what was
+    found, and taking note of it twice changes nothing: who dies in between has lost nothing, and told nobody twice."""
 
-    def __init__(self, *, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, *, domain: Pool) -> None:
+        self._domain = domain
 
     async def look(self, telemetry: AsyncConnection, now: datetime) -> bool:
         """The marks of one block; whether there may be more."""
@@ -34,7 +34,7 @@ class Alerts:
             spans = await _all(telemetry, "claim", {"limit": _AT_ONCE, "now": now})
             if not spans:
                 return False
-            async with await connected(self._dsn) as domain:
+            async with self._domain.connection() as domain:
                 for step_min, late, meters, since, until in spans:
                     step = timedelta(minutes=step_min)
                     some = max(1, _MOST_BUCKETS // ((until - since) // step or 1))
@@ -83,7 +83,7 @@ class Alerts:
             return False
         async with telemetry.transaction():
             silent = json.loads(await _one(telemetry, "silent", {"now": now}))
-        async with await connected(self._dsn) as domain:
+        async with self._domain.connection() as domain:
             try:
                 _tell(await _silence(domain, silent, [], now))
             except Error as error:
@@ -103,7 +103,7 @@ class Alerts:
         """What gateways and regions told last, and of what nothing will be told any more."""
         if not await self._claim(telemetry, "alerts_heard", _HEARD_EVERY, now):
             return False
-        async with await connected(self._dsn) as domain:
+        async with self._domain.connection() as domain:
             for subject in ("gateway", "region"):
                 terms = json.loads(await _one(domain, "terms_of", {"subject": subject, "now": now}))
                 await domain.commit()
@@ -138,7 +138,7 @@ class Alerts:
 
     async def tell(self, _: AsyncConnection, now: datetime) -> bool:
         """Messages of alerts that are due; whether there may be more."""
-        async with await connected(self._dsn) as domain:
+        async with self._domain.connection() as domain:
             told, escalated = await _row(domain, "tell", {"limit": _AT_ONCE, "now": now})
         metrics.ALERTS.labels("told").inc(told)
         metrics.ALERTS.labels("escalated").inc(escalated)
@@ -199,9 +199,13 @@ async def _one(connection: AsyncConnection, name: str, values: dict[str, Any]) -
     return (await _row(connection, name, values))[0]
 
 
-def works(*, domain_dsn: str, pause_s: float) -> list[Work]:
+CONNECTIONS = 4
+"""How many `works` need at most: one a loop."""
+
+
+def works(*, domain: Pool, pause_s: float) -> list[Work]:
     """`pause_s` is the time that marks gather before they are looked for again."""
-    alerts = Alerts(dsn=domain_dsn)
+    alerts = Alerts(domain=domain)
     return [
         Work(name="alerts", step=alerts.look, pause_s=max(pause_s, 1)),
         Work(name="alerts_silence", step=alerts.silence, pause_s=5),

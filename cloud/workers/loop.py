@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
 from psycopg.errors import QueryCanceled
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -18,6 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from cloud.db.pool import Pool
 from cloud.workers import metrics
 
 _LOG = structlog.get_logger("segs.worker")
@@ -85,7 +86,7 @@ class Loop:
         self,
         *,
         work: Work,
-        pool: AsyncConnectionPool[AsyncConnection],
+        pool: Pool,
         clock: Callable[[], datetime],
         pulse: Pulse,
         stop: asyncio.Event,

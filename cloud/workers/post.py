@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from cloud.db.pool import Pool
 from cloud.db.queries import Queries
 from cloud.identity.errors import SealError
 from cloud.identity.keys import unseal
@@ -30,7 +30,6 @@ _MARGIN_S = 30.0
 _FIRST_S, _LONGEST_S = 5.0, 1800.0
 _AT_ONCE = 500
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-Pool = AsyncConnectionPool[AsyncConnection]
 
 
 def wait_s(attempt: int, *, chance: Callable[[], float] = random.random) -> float:

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import start_http_server
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
-from cloud.db.pool import make_pool
+from cloud.db.pool import Pool, make_pool
 from cloud.ingest.acceptance import ACCEPTANCE
 from cloud.notify.settings import NotifySettings
 from cloud.schema.version import require_schema
@@ -36,7 +35,7 @@ from cloud.workers.loop import Loop, Pulse, Work, pause
 
 _LOG = structlog.get_logger("segs.worker")
 _STATEMENT_TIMEOUT_S = 120.0
-_POST_TIMEOUT_S = 20.0
+_DOMAIN_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +53,11 @@ class WorkerSettings:
     stop_within_s: float = 10.0
 
 
-def kinds(settings: WorkerSettings) -> list[Work]:
-    """All the work there is."""
+def kinds(settings: WorkerSettings, domain: Pool) -> list[Work]:
+    """All the work there is but the post."""
     return [
         *aggregate.works(pause_s=settings.pause_s),
-        *alerts.works(domain_dsn=settings.domain_dsn, pause_s=settings.pause_s),
+        *alerts.works(domain=domain, pause_s=settings.pause_s),
         *quarantine.works(ACCEPTANCE),
         *cleanup.works(domain_dsn=settings.domain_dsn),
         *overdue.works(domain_dsn=settings.domain_dsn),
@@ -82,12 +81,15 @@ async def run(
     database, OSError when the metrics port is taken, SettingsError or KeysError where messages could not be sent.
     """
     pulse = Pulse(monotonic_s=time.monotonic)
-    work = kinds(settings)
     channels = settings.notify.channels()
-    pool = make_pool(settings.dsn, name="segs-worker", size=len(work), statement_timeout_s=_STATEMENT_TIMEOUT_S)
     domain = make_pool(
-        settings.domain_dsn, name="segs-worker", size=post.connections(channels), statement_timeout_s=_POST_TIMEOUT_S
+        settings.domain_dsn,
+        name="segs-worker",
+        size=post.connections(channels) + alerts.CONNECTIONS,
+        statement_timeout_s=_DOMAIN_TIMEOUT_S,
     )
+    work = kinds(settings, domain)
+    pool = make_pool(settings.dsn, name="segs-worker", size=len(work), statement_timeout_s=_STATEMENT_TIMEOUT_S)
     posts = post.works(
         channels=channels,
         pool=domain,
@@ -107,7 +109,7 @@ async def run(
 
 async def _begin(
     work: list[Work],
-    pool: AsyncConnectionPool[AsyncConnection],
+    pool: Pool,
     posts: list[Loop],
     clock: Callable[[], datetime],
     pulse: Pulse,

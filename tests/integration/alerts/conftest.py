@@ -1,6 +1,6 @@
 """Meters in both databases, what they measured, and the worker of alerts with the time in its hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from cloud.db.pool import make_pool
 from cloud.workers.alerts import Alerts
 
 NOON = datetime(2026, 6, 10, 12, 0, tzinfo=UTC)
@@ -29,6 +30,7 @@ class World:
         self.domain_dsn, self.telemetry_dsn = domain_dsn, telemetry_dsn
         self.domain = psycopg.connect(domain_dsn, autocommit=True, row_factory=dict_row)
         self.telemetry = psycopg.connect(telemetry_dsn, autocommit=True, row_factory=dict_row)
+        self._pools = [make_pool(dsn, name="test", size=8) for dsn in (domain_dsn, telemetry_dsn)]
         self.do("INSERT INTO regions (region, name, timezone, capacity_w) VALUES ('north', 'North', 'UTC', 100000)")
         for name, role in (("ops", "OPERATOR"), ("ada", "USER"), ("root", "ADMIN")):
             self.do(
@@ -125,8 +127,11 @@ class World:
         )
 
     async def _step(self, name: str, now: datetime) -> None:
-        async with await psycopg.AsyncConnection.connect(self.telemetry_dsn, autocommit=True) as telemetry:
-            while await getattr(Alerts(dsn=self.domain_dsn), name)(telemetry, now):
+        domain, measured = self._pools
+        for pool in self._pools:
+            await pool.open()
+        async with measured.connection() as telemetry:
+            while await getattr(Alerts(domain=domain), name)(telemetry, now):
                 pass
 
     async def look(self, now: datetime) -> None:
@@ -166,10 +171,15 @@ class World:
             for row in self.rows("SELECT user_id, template, payload ->> 'rule' AS rule FROM outbox ORDER BY outbox_id")
         ]
 
+    async def close(self) -> None:
+        self.domain.close()
+        self.telemetry.close()
+        for pool in self._pools:
+            await pool.close()
+
 
 @pytest.fixture
-def world(domain_db: str, telemetry_db: str) -> Iterator[World]:
+async def world(domain_db: str, telemetry_db: str) -> AsyncIterator[World]:
     made = World(domain_db, telemetry_db)
     yield made
-    made.domain.close()
-    made.telemetry.close()
+    await made.close()
