@@ -82,6 +82,10 @@ BEGIN
            SET state = 'resolved', resolved_at = greatest(p_now, a.started_at), resolved_by = p_user_id, tell_at = CASE WHEN a.told_at IS NOT NULL THEN p_now END
          WHERE a.alert_id = ANY (p_alerts) AND a.state <> 'resolved'
         RETURNING a.alert_id
+    ), part AS (
+        -- Who was told of a meter before this stood for it hears that it was closed.
+        UPDATE alerts a SET tell_at = p_now, resolved_at = greatest(p_now, a.started_at)
+         WHERE a.alert_id IN (SELECT p.alert_id FROM alert_parts(ARRAY(SELECT c.alert_id FROM closed AS c)) AS p) AND a.told_at IS NOT NULL
     ), dismissed AS (
         -- What is not over does not open anew until it was, or is worse.
         UPDATE alert_states s SET state = 'dismissed', cleared_since = NULL, alert_id = NULL WHERE s.alert_state_id = ANY (v_states)

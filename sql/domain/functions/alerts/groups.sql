@@ -55,6 +55,17 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alert_states_of(bigint[], timestamptz) IS 'States that alerts are of, or that they stand for';
 
+CREATE OR REPLACE FUNCTION alert_parts(p_alerts bigint[]) RETURNS TABLE (alert_id bigint, whole bigint)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH RECURSIVE part AS (
+        SELECT u AS alert_id, u AS whole FROM unnest(p_alerts) AS u
+        UNION ALL
+        SELECT a.alert_id, p.whole FROM part AS p JOIN alerts a ON a.part_of = p.alert_id
+    )
+    SELECT p.alert_id, p.whole FROM part AS p WHERE p.alert_id <> p.whole
+$$;
+COMMENT ON FUNCTION alert_parts(bigint[]) IS 'Alerts that became part of these, also by way of others, and of which of these';
+
 CREATE OR REPLACE FUNCTION alerts_group(p_rule text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE

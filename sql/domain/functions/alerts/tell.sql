@@ -89,7 +89,7 @@ BEGIN
       JOIN user_preferences n USING (user_id)
      CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push)) AS w (channel, wanted)
        -- Who closed one knows; the others hear that it is over.
-     WHERE w.wanted AND (p_template <> 'alert_resolved' OR r.user_id IS DISTINCT FROM p_alert.resolved_by)
+     WHERE w.wanted AND (p_template <> 'alert_resolved' OR r.user_id IS DISTINCT FROM coalesce(p_alert.resolved_by, (SELECT a.resolved_by FROM alerts a WHERE a.alert_id = p_alert.part_of)))
        -- Nobody is called upon to take on what they would be refused.
        AND (p_template <> 'alert_escalated' OR u.role = 'ADMIN'
             OR u.role = 'OPERATOR' AND EXISTS (SELECT FROM operator_regions o WHERE o.user_id = u.user_id AND o.region = ANY (alert_regions(p_alert, p_now))));
