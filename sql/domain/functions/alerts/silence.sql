@@ -26,7 +26,8 @@ BEGIN
            -- Of one that nothing reads any more nothing is expected; telemetry learns of that a moment later.
        AND EXISTS (SELECT FROM devices d WHERE d.meter_id = s.meter AND d.valid @> p_now);
     WITH gone AS (
-        DELETE FROM alert_states s WHERE s.rule = v_rule AND s.seen_until <= p_now AND s.meter_id NOT IN (SELECT u FROM unnest(v_meters) AS u)
+        -- What another worker saw a moment later stays, and not what a clock saw that was ahead.
+        DELETE FROM alert_states s WHERE s.rule = v_rule AND s.seen_until NOT BETWEEN p_now + INTERVAL '1 microsecond' AND p_now + INTERVAL '15 minutes' AND s.meter_id NOT IN (SELECT u FROM unnest(v_meters) AS u)
            AND s.meter_id NOT IN (SELECT q.meter FROM jsonb_to_recordset(p_silent) AS q (meter integer, since timestamptz) WHERE q.since IS NULL)
         RETURNING s.alert_id
     )
