@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION alert_covered(p_rules text[], p_now timestamptz) RETU
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     SELECT g.rule, n.meter_id
       FROM alert_groups g
-      JOIN alerts a ON a.rule = g.group_rule AND a.state <> 'resolved'
+      JOIN alerts a ON a.rule = g.group_rule AND a.state = 'firing'
      CROSS JOIN LATERAL (
            SELECT l.meter_id FROM meter_locations l WHERE g.scope = 'region' AND l.region = a.region AND l.valid @> p_now
            UNION ALL
