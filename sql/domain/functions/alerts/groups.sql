@@ -73,6 +73,8 @@ DECLARE
     v_found record;
     v_alert_id bigint;
     v_before integer;
+    v_gone integer;
+    v_left integer;
     v_raised boolean;
     v_over boolean;
     v_opened integer := 0;
@@ -83,16 +85,19 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('segs.alerts_group.' || p_rule, 0));
     FOR v_group IN SELECT g.* FROM alert_groups g WHERE g.rule = p_rule ORDER BY array_position(ARRAY['region', 'site', 'gateway'], g.scope) LOOP
         FOR v_found IN
-            SELECT n.name AS of, z.*, a.alert_id AS open_id, a.state, a.flapping
+            SELECT n.name AS of, z.*, a.alert_id AS open_id, a.state, a.flapping, a.started_at
               FROM (SELECT a.* FROM alerts a WHERE a.rule = v_group.group_rule AND a.state <> 'resolved') AS a
               FULL JOIN alert_group_sizes(p_rule, v_group.scope, p_now) AS z ON z.name = coalesce(a.region, a.site, a.gateway_id::text)
              CROSS JOIN LATERAL (SELECT coalesce(z.name, a.region, a.site, a.gateway_id::text) AS name) AS n
         LOOP
+            -- What had begun before is no part of it: a dead meter does not hide that all others fell silent, nor keep open what they made.
+            SELECT count(*) FILTER (WHERE s.since < v_found.since), count(*) FILTER (WHERE s.since >= v_found.started_at) INTO v_gone, v_left
+              FROM alert_states s WHERE s.alert_state_id = ANY (v_found.states);
             v_raised := (CASE WHEN v_group.by_site THEN v_found.sites ELSE v_found.affected END) >= v_group.at_least
-                        AND v_found.affected * 100.0 >= v_group.share_percent * v_found.members AND v_found.ripe;
+                        AND v_found.affected * 100.0 >= v_group.share_percent * (v_found.members - CASE WHEN v_group.share_percent = 100 THEN v_gone ELSE 0 END) AND v_found.ripe;
             -- It is over when few are left; half as many, so that it does not come and go.
-            v_over := coalesce(CASE WHEN v_group.by_site THEN v_found.sites ELSE cardinality(v_found.states) END, 0) < v_group.at_least
-                      OR coalesce(cardinality(v_found.states), 0) * 100.0 < v_group.share_percent / 2 * coalesce(v_found.members, 0);
+            v_over := coalesce(CASE WHEN v_group.by_site THEN v_found.sites ELSE v_left END, 0) < v_group.at_least
+                      OR v_left * 100.0 < v_group.share_percent / 2 * coalesce(v_found.members, 0);
             IF v_found.open_id IS NULL AND v_raised THEN
                 -- Coming and going four times within an hour is one alert, that stays.
                 SELECT count(*) FILTER (WHERE a.fired_at > p_now - INTERVAL '1 hour') + count(*) FILTER (WHERE a.resolved_at > p_now - INTERVAL '1 hour')
