@@ -75,6 +75,18 @@ BEGIN
     )
     SELECT array_agg(w.alert_state_id) INTO v_worse FROM worse AS w;
     PERFORM alerts_follow(v_worse, p_now);
+    -- What stands for many gets worse as each of them would.
+    WITH worse AS (
+        UPDATE alerts a SET severity = r.worse_severity, tell_at = coalesce(a.tell_at, p_now), acknowledged_at = NULL, acknowledged_by = NULL
+          FROM (SELECT o.alert_id, (alert_rule_in_force(v_rule, o.region, NULL, p_now)).*
+                  FROM alerts o JOIN alert_groups g ON g.group_rule = o.rule WHERE g.rule = v_rule AND o.state = 'firing') AS r
+         WHERE a.alert_id = r.alert_id AND r.worse_after_s <= EXTRACT(epoch FROM p_now - a.started_at) AND severity_rank(r.worse_severity) > severity_rank(a.severity)
+           -- One that comes and goes began anew each time.
+           AND NOT EXISTS (SELECT FROM alert_events e
+                            WHERE e.alert_id = a.alert_id AND e.kind = 'clearing' AND e.event_at > p_now - make_interval(secs => r.worse_after_s))
+        RETURNING a.alert_id, a.message
+    )
+    INSERT INTO alert_events (alert_id, kind, event_at, text, created_at) SELECT w.alert_id, 'worse', p_now, w.message, p_now FROM worse AS w;
 END
 $$;
 COMMENT ON FUNCTION alerts_silence(jsonb, timestamptz) IS 'Takes note of all meters that are silent: objects of meter, since (its last reading) and intervals; of those without since nothing is known, and what they have stays. Who is not among them was heard. How many alerts fired and were resolved';
