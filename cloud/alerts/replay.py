@@ -91,6 +91,27 @@ def replay(
                 yield _episode(row, rules[row["id"]], chosen[row["meter"]])
 
 
+def unkept(
+    domain: psycopg.Connection,
+    telemetry: psycopg.Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    meters: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> list[int]:
+    """Steps, 1 or 15 minutes, that rules `only` look at and of which nothing is kept of these meters in the span."""
+    rules = rows(domain, _QUERIES["rules"], {"now": datetime.now(UTC)})
+    wanted = {row["step_min"] for row in rules if not only or row["rule"] in only}
+    asked = {"meters": list(_meters(domain, meters)), "from": since, "to": until}
+    [kept] = rows(telemetry, _QUERIES["kept"], asked)
+    return [
+        step_min
+        for step_min, name in zip(_STEPS, ("minutes", "quarters"), strict=True)
+        if step_min in wanted and not kept[name]
+    ]
+
+
 def _require(known: set[str], named: Sequence[str]) -> None:
     for name in named:
         if name not in known:
@@ -117,6 +138,7 @@ def _tried(terms: dict[str, Any], wanted: set[str], trials: Mapping[str, Trial])
         if trial.raise_at is not None and trial.clear_at is None:
             # Over where it begins, unless told otherwise: the old threshold may lie on the wrong side.
             rule["clear"] = trial.raise_at
+        _require_order(rule, trial)
         if trial.raise_at is not None and trial.worse_at is None and _reached(rule["worse"], rule):
             # What is worse lies beyond it.
             rule["worse"] = None
@@ -124,6 +146,16 @@ def _tried(terms: dict[str, Any], wanted: set[str], trials: Mapping[str, Trial])
             rule["enabled"] = True
     own = [one for one in terms["own"] if trials.get(one["rule"], Trial()).raise_at is None]
     return {**terms, "rules": kept, "own": own, "open": []}
+
+
+def _require_order(rule: Mapping[str, Any], trial: Trial) -> None:
+    """What is tried lies where it can be: over on the good side of the threshold, worse beyond it."""
+    sign = 1 if rule["above"] else -1
+    for option, value, side in (("--clear-at", trial.clear_at, 1), ("--worse-at", trial.worse_at, -1)):
+        if value is not None and rule["raise"] is not None and sign * side * (rule["raise"] - value) < 0:
+            raise ReplayError(
+                f"{option} {value:g} is on the wrong side of {rule['raise']:g}, at which {rule['rule']} raises"
+            )
 
 
 def _reached(threshold: float | None, rule: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def mime(server: Server, message: Message, text: Text, now: datetime) -> EmailMe
     except (ValueError, HeaderParseError):
         raise Undeliverable("its headers can't be written") from None
     mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = f"<{message.message_key}@{server.sender.rpartition('@')[2]}>"
+    mail["Message-ID"] = f"<{message.key}@{server.sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(text.plain)
     mail.add_alternative(text.html, subtype="html")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,13 @@ class Message:
     timezone: str | None
     members: Sequence[int]
     others: Sequence[Mapping[str, Any]]
+
+    @property
+    def key(self) -> UUID:
+        """By which a receiver knows that it got this before. With others it says more than alone: another one."""
+        if not self.members:
+            return self.message_key
+        return uuid5(self.message_key, " ".join(str(member) for member in sorted(self.members)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class Provider:
             "user_id": str(message.user_id),
             "subject": text.subject,
             "text": text.short,
-            "key": str(message.message_key),
+            "key": str(message.key),
         }
         headers = {
             "Content-Type": "application/json",

@@ -22,7 +22,7 @@ class Webhook:
         if message.sealed_secret is not None:
             raise Undeliverable("a code goes to a person, and not to a webhook")
         document = {
-            "id": str(message.message_key),
+            "id": str(message.key),
             "user_id": message.user_id,
             "template": message.template,
             "payloads": [dict(message.payload), *map(dict, message.others)],
@@ -30,7 +30,7 @@ class Webhook:
         body = json.dumps(document).encode()
         headers = {
             "Content-Type": "application/json",
-            "Idempotency-Key": str(message.message_key),
+            "Idempotency-Key": str(message.key),
             HEADER: sign(self._secret, body, now),
         }
         return await post(self._url, method="POST", body=body, headers=headers, timeout_s=self.timeout_s)

@@ -2,7 +2,7 @@
 
 -- name: rules
 -- Rules in force that look at minutes or quarter-hours of meters, with their units. Domain database.
-SELECT r.alert_rule_id, r.rule, r.above, r.window_min, r.for_s, r.keep_s, r.severity, r.worse_severity, m.unit
+SELECT r.alert_rule_id, r.rule, r.above, r.window_min, r.for_s, r.keep_s, r.severity, r.worse_severity, m.unit, m.step_min
 FROM alert_rules AS r JOIN alert_metrics AS m USING (metric) WHERE r.valid @> %(now)s AND m.subject = 'meter' AND m.step_min > 0;
 
 -- name: meters
@@ -12,6 +12,11 @@ SELECT meter_id, meter_code FROM meters WHERE %(codes)s::text[] = '{}' OR meter_
 -- name: terms
 -- By what they are looked at. Domain database.
 SELECT alert_terms(%(meters)s, %(step_min)s, %(now)s) AS terms;
+
+-- name: kept
+-- Whether anything is kept of these meters in a span. Telemetry database.
+SELECT EXISTS (SELECT FROM aggregates_1m WHERE meter_id = ANY (%(meters)s) AND bucket >= %(from)s AND bucket < %(to)s) AS minutes,
+    EXISTS (SELECT FROM aggregates_15m WHERE meter_id = ANY (%(meters)s) AND bucket >= %(from)s AND bucket < %(to)s) AS quarters;
 
 -- name: episodes
 -- What the rules would have raised. Telemetry database.

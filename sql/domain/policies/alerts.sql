@@ -20,7 +20,9 @@ ALTER TABLE alert_events ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS alert_events_services ON alert_events;
 CREATE POLICY alert_events_services ON alert_events TO segs_worker, segs_readonly USING (true) WITH CHECK (true);
 DROP POLICY IF EXISTS alert_events_seen ON alert_events;
-CREATE POLICY alert_events_seen ON alert_events FOR SELECT TO segs_api USING (EXISTS (SELECT FROM alerts a WHERE a.alert_id = alert_events.alert_id));
+CREATE POLICY alert_events_seen ON alert_events FOR SELECT TO segs_api USING (EXISTS (SELECT FROM alerts a WHERE a.alert_id = alert_events.alert_id
+                             -- Not what became of it once the meter was somebody else's.
+                             AND caller_sees_alert_at(a, alert_events.event_at)));
 
 ALTER TABLE alert_metrics ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS alert_metrics_services ON alert_metrics;

@@ -138,9 +138,10 @@ class World:
         """Everything that is marked."""
         await self._step("look", now)
 
-    async def listen(self, now: datetime) -> None:
-        """Who is silent."""
-        self.measure_do("DELETE FROM periodic_work")
+    async def listen(self, now: datetime, *, in_turn: bool = False) -> None:
+        """Who is silent; with `in_turn` only if it is time to look again."""
+        if not in_turn:
+            self.measure_do("DELETE FROM periodic_work")
         await self._step("silence", now)
 
     async def hear(self, now: datetime) -> None:

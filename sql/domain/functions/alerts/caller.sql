@@ -16,6 +16,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION caller_sees_alert(alerts) IS 'Whether the caller sees the alert, as the policy of alerts has it: who looks after it, and whose meter it was then, but for what may be their own doing';
 
+CREATE OR REPLACE FUNCTION caller_sees_alert_at(p_alert alerts, p_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT caller_sees_alert(p_alert) AND (coalesce(caller_owned(p_alert.meter_id, tstzrange(p_at, p_at, '[]')), false) OR caller_keeps_alert(p_alert))
+$$;
+COMMENT ON FUNCTION caller_sees_alert_at(alerts, timestamptz) IS 'Whether the caller sees what became of the alert at a time: who looks after it, and whose meter it was when it began and was then, but for what may be their own doing';
+GRANT EXECUTE ON FUNCTION caller_sees_alert_at(alerts, timestamptz) TO segs_api;
+
 CREATE OR REPLACE FUNCTION alert_subject(p_alert alerts) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT coalesce((SELECT m.meter_code FROM meters m WHERE m.meter_id = p_alert.meter_id), (SELECT g.name FROM gateways g WHERE g.gateway_id = p_alert.gateway_id),
@@ -82,6 +89,10 @@ BEGIN
            SET state = 'resolved', resolved_at = greatest(p_now, a.started_at), resolved_by = p_user_id, tell_at = CASE WHEN a.told_at IS NOT NULL THEN p_now END
          WHERE a.alert_id = ANY (p_alerts) AND a.state <> 'resolved'
         RETURNING a.alert_id
+    ), part AS (
+        -- Who was told of a meter before this stood for it hears that it was closed.
+        UPDATE alerts a SET tell_at = p_now, resolved_at = greatest(p_now, a.started_at)
+         WHERE a.alert_id IN (SELECT p.alert_id FROM alert_parts(ARRAY(SELECT c.alert_id FROM closed AS c)) AS p) AND a.told_at IS NOT NULL
     ), dismissed AS (
         -- What is not over does not open anew until it was, or is worse.
         UPDATE alert_states s SET state = 'dismissed', cleared_since = NULL, alert_id = NULL WHERE s.alert_state_id = ANY (v_states)
@@ -124,11 +135,11 @@ GRANT EXECUTE ON FUNCTION caller_acts_on_alerts(text, bigint[], text, timestampt
 CREATE OR REPLACE FUNCTION caller_comments_on_alert(p_alert_id bigint, p_text text, p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM alerts a WHERE a.alert_id = p_alert_id AND caller_sees_alert(a)) THEN
+    IF NOT EXISTS (SELECT FROM alerts a WHERE a.alert_id = p_alert_id AND caller_sees_alert_at(a, p_now)) THEN
         RAISE EXCEPTION 'there is no alert %', p_alert_id USING ERRCODE = 'SG110';
     END IF;
     INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at) VALUES (p_alert_id, 'commented', p_now, caller_id(), p_text, p_now);
 END
 $$;
-COMMENT ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) IS 'What whoever sees an alert says to it; raises SG110 for anybody else';
+COMMENT ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) IS 'What is said to an alert by who looks after it, or whose meter it is and was when it began; raises SG110 for anybody else';
 GRANT EXECUTE ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) TO segs_api;

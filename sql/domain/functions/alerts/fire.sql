@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION alert_covered(p_rules text[], p_now timestamptz) RETU
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     SELECT g.rule, n.meter_id
       FROM alert_groups g
-      JOIN alerts a ON a.rule = g.group_rule AND a.state <> 'resolved'
+      JOIN alerts a ON a.rule = g.group_rule AND a.state = 'firing'
      CROSS JOIN LATERAL (
            SELECT l.meter_id FROM meter_locations l WHERE g.scope = 'region' AND l.region = a.region AND l.valid @> p_now
            UNION ALL
@@ -113,14 +113,9 @@ BEGIN
     SELECT count(*) INTO v_resolved FROM resolved;
     IF EXISTS (SELECT FROM alerts a JOIN alert_groups g ON g.group_rule = a.rule WHERE a.alert_id = ANY (p_alerts)) THEN
         -- Who was told of a meter before something larger stood for it is told that this is over, too.
-        WITH RECURSIVE part AS (
-            SELECT a.alert_id, a.resolved_at AS over_at FROM alerts a WHERE a.alert_id = ANY (p_alerts)
-            UNION ALL
-            SELECT a.alert_id, p.over_at FROM part AS p JOIN alerts a ON a.part_of = p.alert_id
-        )
-        UPDATE alerts a SET tell_at = p_now, resolved_at = greatest(p.over_at, a.started_at)
-          FROM part AS p
-         WHERE a.alert_id = p.alert_id AND a.part_of IS NOT NULL AND a.told_at IS NOT NULL
+        UPDATE alerts a SET tell_at = p_now, resolved_at = greatest(w.resolved_at, a.started_at)
+          FROM alert_parts(p_alerts) AS p JOIN alerts w ON w.alert_id = p.whole
+         WHERE a.alert_id = p.alert_id AND a.told_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM alert_states s WHERE (s.subject, s.rule, s.phase) = (a.subject, a.rule, a.phase));
     END IF;
     RETURN v_resolved;

@@ -55,13 +55,28 @@ LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alert_states_of(bigint[], timestamptz) IS 'States that alerts are of, or that they stand for';
 
+CREATE OR REPLACE FUNCTION alert_parts(p_alerts bigint[]) RETURNS TABLE (alert_id bigint, whole bigint)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH RECURSIVE part AS (
+        SELECT u AS alert_id, u AS whole FROM unnest(p_alerts) AS u
+        UNION ALL
+        SELECT a.alert_id, p.whole FROM part AS p JOIN alerts a ON a.part_of = p.alert_id
+    )
+    SELECT p.alert_id, p.whole FROM part AS p WHERE p.alert_id <> p.whole
+$$;
+COMMENT ON FUNCTION alert_parts(bigint[]) IS 'Alerts that became part of these, also by way of others, and of which of these';
+
 CREATE OR REPLACE FUNCTION alerts_group(p_rule text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_group alert_groups;
     v_found record;
-    v_open alerts;
     v_alert_id bigint;
+    v_before integer;
+    v_gone integer;
+    v_left integer;
+    v_raised boolean;
+    v_over boolean;
     v_opened integer := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM alert_groups g WHERE g.rule = p_rule) THEN
@@ -70,32 +85,53 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('segs.alerts_group.' || p_rule, 0));
     FOR v_group IN SELECT g.* FROM alert_groups g WHERE g.rule = p_rule ORDER BY array_position(ARRAY['region', 'site', 'gateway'], g.scope) LOOP
         FOR v_found IN
-            SELECT n.name AS of, z.*, a.alert_id AS open_id
+            SELECT n.name AS of, z.*, a.alert_id AS open_id, a.state, a.flapping, a.started_at
               FROM (SELECT a.* FROM alerts a WHERE a.rule = v_group.group_rule AND a.state <> 'resolved') AS a
               FULL JOIN alert_group_sizes(p_rule, v_group.scope, p_now) AS z ON z.name = coalesce(a.region, a.site, a.gateway_id::text)
              CROSS JOIN LATERAL (SELECT coalesce(z.name, a.region, a.site, a.gateway_id::text) AS name) AS n
         LOOP
-            IF v_found.open_id IS NULL AND (CASE WHEN v_group.by_site THEN v_found.sites ELSE v_found.affected END) >= v_group.at_least
-               AND v_found.affected * 100.0 >= v_group.share_percent * v_found.members
-               AND v_found.ripe THEN
-                INSERT INTO alerts (rule, gateway_id, site, region, category, severity, state, value, threshold, unit, message, started_at, fired_at, tell_at, created_at, updated_at)
+            -- What had begun before is no part of it: a dead meter does not hide that all others fell silent, nor keep open what they made.
+            SELECT count(*) FILTER (WHERE s.since < v_found.since), count(*) FILTER (WHERE s.since >= v_found.started_at) INTO v_gone, v_left
+              FROM alert_states s WHERE s.alert_state_id = ANY (v_found.states);
+            v_raised := (CASE WHEN v_group.by_site THEN v_found.sites ELSE v_found.affected END) >= v_group.at_least
+                        AND v_found.affected * 100.0 >= v_group.share_percent * (v_found.members - CASE WHEN v_group.share_percent = 100 THEN v_gone ELSE 0 END) AND v_found.ripe;
+            -- It is over when few are left; half as many, so that it does not come and go.
+            v_over := coalesce(CASE WHEN v_group.by_site THEN v_found.sites ELSE v_left END, 0) < v_group.at_least
+                      OR v_left * 100.0 < v_group.share_percent / 2 * coalesce(v_found.members, 0);
+            IF v_found.open_id IS NULL AND v_raised THEN
+                -- Coming and going four times within an hour is one alert, that stays.
+                SELECT count(*) FILTER (WHERE a.fired_at > p_now - INTERVAL '1 hour') + count(*) FILTER (WHERE a.resolved_at > p_now - INTERVAL '1 hour')
+                  INTO v_before
+                  FROM alerts a
+                 WHERE a.rule = v_group.group_rule AND a.subject = v_group.scope || ' ' || v_found.of AND a.part_of IS NULL AND a.started_at > p_now - INTERVAL '1 day';
+                INSERT INTO alerts (rule, gateway_id, site, region, category, severity, state, value, threshold, unit, message, started_at, fired_at, flapping, tell_at, created_at,
+                                    updated_at)
                 SELECT v_group.group_rule, CASE WHEN v_group.scope = 'gateway' THEN v_found.of::integer END, CASE WHEN v_group.scope = 'site' THEN v_found.of END,
                        CASE WHEN v_group.scope = 'region' THEN v_found.of END, r.category, v_group.severity, 'firing', v_found.affected, v_found.members, 'meters',
-                       format('%s: %s of %s', v_group.title, v_found.affected, v_found.members), v_found.since, greatest(p_now, v_found.since), p_now, p_now, p_now
+                       format('%s: %s of %s', v_group.title, v_found.affected, v_found.members), v_found.since, greatest(p_now, v_found.since), v_before >= 3, p_now,
+                       p_now, p_now
                   FROM alert_rules r WHERE r.rule = p_rule AND num_nonnulls(r.region, r.meter_id) = 0 ORDER BY r.valid DESC LIMIT 1
                 ON CONFLICT DO NOTHING RETURNING alert_id INTO v_alert_id;
                 CONTINUE WHEN v_alert_id IS NULL;
-                INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert_id, 'fired', p_now, p_now);
+                INSERT INTO alert_events (alert_id, kind, event_at, created_at)
+                SELECT v_alert_id, k.kind, p_now, p_now FROM unnest(CASE WHEN v_before >= 3 THEN ARRAY['fired', 'flapping'] ELSE ARRAY['fired'] END) AS k (kind);
                 PERFORM alerts_join(v_alert_id, p_rule, v_group.scope, v_found.states, p_now);
                 v_opened := v_opened + 1;
-            ELSIF v_found.open_id IS NOT NULL THEN
-                -- It is over when few are left; half as many, so that it does not come and go.
-                IF coalesce(CASE WHEN v_group.by_site THEN v_found.sites ELSE cardinality(v_found.states) END, 0) < v_group.at_least
-                   OR coalesce(cardinality(v_found.states), 0) * 100.0 < v_group.share_percent / 2 * coalesce(v_found.members, 0) THEN
+            ELSIF v_found.state = 'clearing' AND v_raised THEN
+                UPDATE alerts a SET state = 'firing' WHERE a.alert_id = v_found.open_id;
+                INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_found.open_id, 'again', p_now, p_now);
+                PERFORM alerts_join(v_found.open_id, p_rule, v_group.scope, v_found.states, p_now);
+            ELSIF v_found.state = 'clearing' THEN
+                IF NOT EXISTS (SELECT FROM alert_events e WHERE e.alert_id = v_found.open_id AND e.kind = 'clearing' AND e.event_at > p_now - INTERVAL '1 hour') THEN
                     PERFORM alerts_resolve(ARRAY[v_found.open_id], ARRAY[p_now], p_now);
-                ELSE
-                    PERFORM alerts_join(v_found.open_id, p_rule, v_group.scope, v_found.states, p_now);
                 END IF;
+            ELSIF v_found.state = 'firing' AND v_over AND v_found.flapping THEN
+                UPDATE alerts a SET state = 'clearing' WHERE a.alert_id = v_found.open_id;
+                INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_found.open_id, 'clearing', p_now, p_now);
+            ELSIF v_found.state = 'firing' AND v_over THEN
+                PERFORM alerts_resolve(ARRAY[v_found.open_id], ARRAY[p_now], p_now);
+            ELSIF v_found.state = 'firing' THEN
+                PERFORM alerts_join(v_found.open_id, p_rule, v_group.scope, v_found.states, p_now);
             END IF;
         END LOOP;
     END LOOP;

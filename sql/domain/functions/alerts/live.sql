@@ -56,7 +56,7 @@ BEGIN
          -- Neither the post nor what nobody is told of.
          WHERE c.kind NOT IN ('told', 'muted') AND NOT a.late AND a.rule <> ALL (p.alert_rules_off)
            AND severity_rank(a.severity) >= severity_rank(p.alert_severity_min)
-           AND caller_sees_alert(a) AND alert_muted_until(a, p_now) IS NULL
+           AND caller_sees_alert_at(a, c.event_at) AND alert_muted_until(a, p_now) IS NULL
     )
     SELECT CASE WHEN (SELECT count(*) FROM came) = p_limit THEN (SELECT max(c.alert_event_id) FROM came AS c) END,
            array_agg(DISTINCT t.meter_id) FILTER (WHERE t.meter_id IS NOT NULL),

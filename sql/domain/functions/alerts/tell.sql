@@ -92,12 +92,16 @@ BEGIN
       JOIN user_preferences n USING (user_id)
      CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push), ('webhook', n.notify_webhook AND u.role <> 'USER')) AS w (channel, wanted)
        -- Who closed one knows; the others hear that it is over, and so does a system, which has it open.
-     WHERE w.wanted AND (p_template <> 'alert_resolved' OR w.channel = 'webhook' OR r.user_id IS DISTINCT FROM p_alert.resolved_by);
+     WHERE w.wanted AND (p_template <> 'alert_resolved' OR w.channel = 'webhook'
+                         OR r.user_id IS DISTINCT FROM coalesce(p_alert.resolved_by, (SELECT a.resolved_by FROM alerts a WHERE a.alert_id = p_alert.part_of)))
+       -- Nobody is called upon to take on what they would be refused.
+       AND (p_template <> 'alert_escalated' OR u.role = 'ADMIN'
+            OR u.role = 'OPERATOR' AND EXISTS (SELECT FROM operator_regions o WHERE o.user_id = u.user_id AND o.region = ANY (alert_regions(p_alert, p_now))));
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;
 END
 $$;
-COMMENT ON FUNCTION alert_post(alerts, text, boolean, timestamptz) IS 'Writes the messages of an alert to those who are told of it, by each way that they want; how many';
+COMMENT ON FUNCTION alert_post(alerts, text, boolean, timestamptz) IS 'Writes the messages of an alert to those who are told of it, by each way that they want; that nobody took it on only to those who can. How many';
 
 CREATE OR REPLACE FUNCTION alerts_tell(p_limit integer, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -119,7 +123,8 @@ BEGIN
         UPDATE alerts
            SET tell_at = NULL, told_at = greatest(p_now, fired_at), told_severity = severity
          WHERE alert_id = v_alert.alert_id;
-        PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, false, p_now);
+        -- Admins who were called for want of anybody hear that it is over.
+        PERFORM alert_post(v_alert, CASE WHEN v_alert.state = 'resolved' THEN 'alert_resolved' ELSE 'alert' END, v_alert.state = 'resolved' AND v_alert.escalations = 2, p_now);
         INSERT INTO alert_events (alert_id, kind, event_at, created_at) VALUES (v_alert.alert_id, 'told', p_now, p_now);
     END LOOP;
     RETURN v_told;
@@ -137,7 +142,9 @@ BEGIN
     FOR v_alert IN
         SELECT a.* FROM alerts a
          WHERE a.state <> 'resolved' AND a.severity = 'critical' AND a.acknowledged_at IS NULL AND a.escalations < 2
-           AND a.told_at <= p_now - make_interval(mins => 15 * (a.escalations + 1)) AND alert_muted_until(a, p_now) IS NULL
+           AND a.told_at <= p_now - make_interval(mins => 15 * (a.escalations + 1)) AND a.tell_at IS NULL AND alert_muted_until(a, p_now) IS NULL
+           -- After a pause there is time to take it on, too.
+           AND NOT EXISTS (SELECT FROM alert_events e WHERE e.alert_id = a.alert_id AND e.kind = 'escalated' AND e.event_at > p_now - INTERVAL '15 minutes')
          ORDER BY a.told_at LIMIT p_limit FOR UPDATE SKIP LOCKED
     LOOP
         UPDATE alerts SET escalations = escalations + 1 WHERE alert_id = v_alert.alert_id;
@@ -148,5 +155,5 @@ BEGIN
     RETURN v_escalated;
 END
 $$;
-COMMENT ON FUNCTION alerts_escalate(integer, timestamptz) IS 'Tells again of critical alerts that nobody took on within 15 minutes, and after 30 admins as well; how many';
+COMMENT ON FUNCTION alerts_escalate(integer, timestamptz) IS 'Tells who can take them on again of critical alerts that nobody took on within 15 minutes, and after 30 admins as well; how many';
 GRANT EXECUTE ON FUNCTION alerts_escalate(integer, timestamptz) TO segs_worker;

@@ -42,10 +42,11 @@ DECLARE
            AND (s.gateway_id, s.rule) NOT IN (SELECT g."of", g.rule FROM jsonb_to_recordset(alert_terms_of('gateway', p_now) -> 'rules') AS g ("of" integer, rule text, raise double precision)
                                                WHERE g.raise IS NOT NULL));
 BEGIN
-    IF v_states = '{}' THEN
-        RETURN 0;
-    END IF;
-    v_rules := ARRAY(SELECT DISTINCT s.rule FROM alert_states s JOIN alert_groups g USING (rule) WHERE s.alert_state_id = ANY (v_states) ORDER BY s.rule);
+    v_rules := ARRAY(SELECT s.rule FROM alert_states s JOIN alert_groups g USING (rule) WHERE s.alert_state_id = ANY (v_states)
+                     UNION
+                     -- What stands for many and came and went is over some time after the last of them.
+                     SELECT g.rule FROM alerts a JOIN alert_groups g ON g.group_rule = a.rule WHERE a.state = 'clearing'
+                     ORDER BY rule);
     v_resolved := alerts_let_go(v_states, 'nothing is measured for the rule any more', p_now);
     FOREACH v_rule IN ARRAY v_rules LOOP
         PERFORM alerts_group(v_rule, p_now);
