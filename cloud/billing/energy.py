@@ -125,7 +125,10 @@ def _missing(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
 def _unreactive(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
     """Taken as none, what is not known would be the best power factor that there is."""
     asked = {"meter": bill["meter_id"], "from": bill["since"], "to": bill["until"], "spans": bill["reactive"]}
-    told = "without reactive energy, and its tariff has power factors; have it read, or assign another tariff"
+    told = (
+        "without reactive energy, and its tariff has power factors; have it read, give it by segs-cloud vee edit "
+        "--import-varh, or assign another tariff"
+    )
     return _gaps("no_reactive", rows(telemetry, _QUERIES["unreactive"], asked), told)
 
 

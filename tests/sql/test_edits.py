@@ -43,6 +43,50 @@ def test_an_edit_of_an_edit_keeps_both(telemetry: Telemetry) -> None:
     assert [tuple(row.values()) for row in kept] == [(80, "ada", "edited again: read by eye"), (0, None, None)]
 
 
+REACTIVE = (
+    "SELECT interval_edit(%s, ARRAY[%s::timestamptz], ARRAY[%s::bigint], NULL, 'from the log', 'bob', %s, %s,"
+    " p_import_varh => ARRAY[%s::bigint], p_export_varh => ARRAY[%s::bigint]) AS n"
+)
+
+
+def _reactive(telemetry: Telemetry, meter_id: int) -> tuple[object, ...]:
+    [row] = effective(telemetry, meter_id, SUNDAY, SUNDAY + QUARTER)
+    names = ("energy_import_wh", "reactive_energy_import_varh", "reactive_energy_export_varh", "quality", "version")
+    return tuple(row[name] for name in names)
+
+
+def test_reactive_energy_is_edited_as_energy_is_and_takes_no_edit_of_energy_back(telemetry: Telemetry) -> None:
+    """A bill that waits for what nobody can tell it would wait for ever."""
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY, [100])
+    seen = [_reactive(telemetry, meter_id)]
+    _edit(telemetry, meter_id, 80)
+    for varh in ((60, None), (0, 7)):
+        assert telemetry.rows(REACTIVE, meter_id, SUNDAY, None, NOW, False, *varh) == [{"n": 1}]
+        seen.append(_reactive(telemetry, meter_id))
+    telemetry.rows(REVOKE, meter_id, SUNDAY, SUNDAY + DAY, "a mistake", "ada", NOW)
+    seen.append(_reactive(telemetry, meter_id))
+    assert seen == [(100, None, None, 14, 1), (80, 60, None, 7, 4), (80, 0, 7, 7, 6), (100, None, None, 14, 7)]
+    kept = telemetry.rows(
+        "SELECT actor, reactive_energy_import_varh AS varh FROM interval_versions ORDER BY version_id"
+    )
+    assert [tuple(row.values()) for row in kept] == [("ada", None), ("bob", 60), ("bob", 0)]
+
+
+def test_no_edit_of_reactive_energy_is_more_than_the_connection_carries_unless_somebody_says_so(
+    telemetry: Telemetry,
+) -> None:
+    """20 kVA for a quarter-hour are 5000 varh."""
+    meter_id = telemetry.meter(max_power_w=20_000)
+    refused = _refused(telemetry, REACTIVE, meter_id, SUNDAY, 1, NOW, False, 5001, None)
+    assert refused.sqlstate == "SG046"
+    assert "5001 varh" in str(refused)
+    assert _refused(telemetry, REACTIVE, meter_id, SUNDAY, 1, NOW, True, None, 10**13 + 1).sqlstate == "22003"
+    telemetry.rows(REACTIVE, meter_id, SUNDAY, 1, NOW, True, 5001, None)
+    kept = telemetry.rows("SELECT reason FROM interval_versions")
+    assert kept == [{"reason": "from the log (beyond the 5000 Wh that the connection carries)"}]
+
+
 def test_an_edit_can_stand_where_nothing_was_read(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     _edit(telemetry, meter_id, None, 12)
