@@ -13,7 +13,7 @@ from cloud.db.queries import Queries
 from cloud.operator import Row, rows
 
 _QUERIES = Queries("billing_energy")
-_OF_PLAN = ("account", "tariff_id", "starts_at", "ends_at")
+_OF_PLAN = ("account", "tariff_id", "starts_at", "ends_at", "generators")
 _OF_SEGMENTS = (
     *("import_wh", "export_wh", "import_varh", "gross_load_wh", "pv_gen_wh"),
     *("peak_wh", "quality", "version", "estimated"),
