@@ -70,9 +70,18 @@ def energy(telemetry: psycopg.Connection, bills: Sequence[Row], *, now: datetime
 
 
 def versions(telemetry: psycopg.Connection, spans: Sequence[Row]) -> list[Row]:
-    """Of each span of a meter, by its `meter_id`, `since` and `until`: `version`, the sum of its quarter-hours', and
-    how many are `missing`."""
+    """Of each span of a meter, by its `meter_id`, `since` and `until`: `version`, the sum of its quarter-hours',
+    `import_wh` and `export_wh`, and how many are `missing`."""
     return rows(telemetry, _QUERIES["version"], _spans(spans, "meter_id")) if spans else []
+
+
+def touched(telemetry: psycopg.Connection, spans: Sequence[Row], *, readings: bool) -> list[int]:
+    """Places of spans that may be others than when a bill was made of them at `finalised_at`: by estimates and edits,
+    and, if `readings` says so, by readings."""
+    if not spans:
+        return []
+    asked = _spans(spans, "meter_id") | {"after": [span["finalised_at"] for span in spans], "readings": readings}
+    return [row["place"] for row in rows(telemetry, _QUERIES["touched"], asked)]
 
 
 def _spans(spans: Sequence[Row], meter: str) -> dict[str, Any]:

@@ -96,10 +96,10 @@ SELECT count(*)::integer AS meters, count(*) FILTER (WHERE w.state = 'pending'):
 FROM billing_work AS w WHERE w.month = %(month)s;
 
 -- name: reasons
--- Why meters of it are not billed, each of them once.
+-- Why meters of it are not billed, each of them once, and of which earlier bills are behind their intervals.
 SELECT f.finding ->> 'reason' AS reason, count(DISTINCT w.meter_id)::integer AS meters
 FROM billing_work AS w CROSS JOIN LATERAL jsonb_array_elements(w.findings) AS f (finding)
-WHERE w.month = %(month)s AND w.state = 'blocked' GROUP BY 1 ORDER BY 2 DESC, 1;
+WHERE w.month = %(month)s AND (w.state = 'blocked' OR f.finding ->> 'reason' = 'late') GROUP BY 1 ORDER BY 2 DESC, 1;
 
 -- name: run_page
 -- Meters of it.

@@ -358,6 +358,23 @@ def test_what_could_not_be_billed_is_told_to_who_can_mend_it(api: Api, operator:
     assert {"reason": "missing", "meters": len(found)} in summary["reasons"]
 
 
+def test_a_bill_that_is_behind_its_intervals_is_told_to_operators_of_a_meter_that_is_billed(
+    api: Api, operator: Person
+) -> None:
+    billed = customer(api)
+    billed.run()
+    api.do(
+        "UPDATE billing_work SET findings = jsonb_build_array(jsonb_build_object('reason', 'late', 'from', now(),"
+        " 'to', now(), 'text', 'x')) WHERE meter_id = meter_number(%s)",
+        billed.meter,
+    )
+    path = f"/billing/runs/{billed.month:%Y-%m}"
+
+    assert {"reason": "late", "meters": 1} in api.get(path, token=operator.token).json()["data"]["reasons"]
+    [found] = api.get(f"{path}/meters", token=operator.token, reason="late").json()["data"]
+    assert (found["meter"], found["state"], found["findings"][0]["text"]) == (billed.meter, "done", "x")
+
+
 def test_operators_look_at_bills_with_a_word_in_the_log(api: Api, operator: Person) -> None:
     """D13."""
     billed = customer(api)
