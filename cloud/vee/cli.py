@@ -126,11 +126,13 @@ def estimate(
     reason: Reason,
     import_wh: Import = None,
     export_wh: Export = None,
+    import_varh: ReactiveImport = None,
+    export_varh: ReactiveExport = None,
     beyond_limit: Beyond = False,
 ) -> None:
     """Share the energy of a gap, where a bill or a read by eye tells it, out like the days before."""
     require_span(first, last)
-    values = _values(import_wh=import_wh, export_wh=export_wh)
+    values = _values(import_wh=import_wh, export_wh=export_wh, import_varh=import_varh, export_varh=export_varh)
     with telemetry_database() as telemetry:
         span = {"from": first, "to": last}
         meter_id = _meter_id(telemetry, meter)

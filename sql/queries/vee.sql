@@ -71,4 +71,4 @@ SELECT interval_revoke(%(meter_id)s, %(from)s, %(to)s, %(reason)s, %(actor)s, %(
 -- name: estimate
 -- A gap whose energy is known.
 SELECT interval_estimate(%(meter_id)s, %(from)s, %(to)s, %(import_wh)s, %(export_wh)s, %(reason)s, %(actor)s, %(now)s,
-    %(beyond_limit)s) AS quarters;
+    %(beyond_limit)s, %(import_varh)s, %(export_varh)s) AS quarters;

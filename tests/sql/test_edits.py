@@ -153,6 +153,28 @@ def test_a_gap_whose_energy_somebody_knows_is_shared_out_like_the_days_before(te
     assert {row["quality"] for row in rows} == {8}
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_reactive_energy_of_a_gap_is_shared_out_with_its_energy(telemetry: Telemetry, read: bool) -> None:
+    """Like that of the days before; where it was never read, like the energy."""
+    meter_id = telemetry.meter()
+    reactive = {"reactive_energy_import_varh": [3, 2, 1, 0] * 24} if read else {}
+    put(telemetry, meter_id, SUNDAY - 7 * DAY, [1, 2, 3, 4] * 24, **reactive)
+    ask = "SELECT interval_estimate(%s, %s, %s, %s, NULL, 'from the bill', 'ada', %s, p_import_varh => %s) AS n"
+    assert telemetry.rows(ask, meter_id, SUNDAY, SUNDAY + DAY, 2400, NOW, 1440) == [{"n": 96}]
+    rows = effective(telemetry, meter_id, SUNDAY, SUNDAY + DAY)
+    assert [row["energy_import_wh"] for row in rows] == [10, 20, 30, 40] * 24
+    expected = [30, 20, 10, 0] if read else [6, 12, 18, 24]
+    assert [row["reactive_energy_import_varh"] for row in rows] == expected * 24
+    assert {row["quality"] for row in rows} == {8}
+
+
+def test_reactive_energy_that_nothing_says_how_to_share_out_is_refused(telemetry: Telemetry) -> None:
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY - 7 * DAY, [1] * 96, energy_export_wh=[2] * 96)
+    ask = "SELECT interval_estimate(%s, %s, %s, NULL, 9, 'why', 'ada', %s, p_import_varh => 5) AS n"
+    assert _refused(telemetry, ask, meter_id, SUNDAY, SUNDAY + DAY, NOW).sqlstate == "SG044"
+
+
 def test_an_estimate_by_hand_is_refused_over_readings(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     put(telemetry, meter_id, SUNDAY, [1])

@@ -3,6 +3,7 @@
 
 -- Earlier masters had these without reactive energy; beside those that follow nobody would know which is meant.
 DROP FUNCTION IF EXISTS interval_edit(integer, timestamptz[], bigint[], bigint[], text, text, timestamptz, boolean);
+DROP FUNCTION IF EXISTS interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean);
 DROP FUNCTION IF EXISTS require_carried(integer, timestamptz, timestamptz, bigint);
 
 -- A slip of the finger must not be more than the sums of a year can hold: they would fail, and with them every question.
@@ -168,7 +169,7 @@ COMMENT ON FUNCTION interval_revoke(integer, timestamptz, timestamptz, text, tex
 
 CREATE OR REPLACE FUNCTION interval_estimate(
     p_meter_id integer, p_from timestamptz, p_to timestamptz, p_import_wh bigint, p_export_wh bigint, p_reason text, p_actor text,
-    p_now timestamptz, p_beyond_limit boolean DEFAULT false
+    p_now timestamptz, p_beyond_limit boolean DEFAULT false, p_import_varh bigint DEFAULT NULL, p_export_varh bigint DEFAULT NULL
 ) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -176,11 +177,12 @@ AS $$
 DECLARE
     v_made integer;
 BEGIN
-    PERFORM require_energy(ARRAY[p_import_wh, p_export_wh]);
+    PERFORM require_energy(ARRAY[p_import_wh, p_export_wh, p_import_varh, p_export_varh]);
     PERFORM require_quarters(ARRAY[p_from, p_to]);
     PERFORM require_ended(p_to, p_now);
     IF NOT p_beyond_limit THEN
-        PERFORM require_carried(p_meter_id, p_from, p_to, greatest(p_import_wh, p_export_wh), 'Wh');
+        PERFORM require_carried(p_meter_id, p_from, p_to, greatest(p_import_wh, p_export_wh), 'Wh'),
+                require_carried(p_meter_id, p_from, p_to, greatest(p_import_varh, p_export_varh), 'varh');
     END IF;
     IF EXISTS (SELECT FROM aggregates_15m AS a
                WHERE a.meter_id = p_meter_id AND a.bucket >= p_from AND a.bucket < p_to AND (a.samples > 0 OR a.quality <> 10)) THEN
@@ -189,12 +191,25 @@ BEGIN
     END IF;
     UPDATE interval_versions AS v SET ended_at = greatest(p_now, v.created_at), ended_by = p_actor, ended_reason = 'estimated again: ' || p_reason
     WHERE v.meter_id = p_meter_id AND v.bucket >= p_from AND v.bucket < p_to AND v.method <> 'edit' AND v.ended_at IS NULL;
-    INSERT INTO interval_versions (meter_id, bucket, method, quality, energy_import_wh, energy_export_wh, actor, reason, created_at)
-    SELECT p_meter_id, g.bucket, 'like_day', 8, g.energy_import_wh, g.energy_export_wh, p_actor,
-           beyond_limit_reason(p_meter_id, p_from, p_to, p_import_wh, p_export_wh, p_reason), p_now
-    FROM shape_gap(p_meter_id, p_from, p_to, p_import_wh, p_export_wh, NULL, NULL) AS g
-    WHERE num_nonnulls(g.energy_import_wh, g.energy_export_wh) > 0;
-    GET DIAGNOSTICS v_made = ROW_COUNT;
+    WITH shaped AS MATERIALIZED (
+        SELECT g.* FROM shape_gap(p_meter_id, p_from, p_to, p_import_wh, p_export_wh, p_import_varh, p_export_varh) AS g
+    ), alike AS (
+        -- A meter whose reactive energy nobody has read yet takes it as it takes energy.
+        SELECT u.*
+        FROM (SELECT array_agg(g.bucket ORDER BY g.bucket) AS buckets, array_agg(g.energy_import_wh::numeric ORDER BY g.bucket) AS load FROM shaped AS g) AS w
+        CROSS JOIN LATERAL unnest(w.buckets, share_out(p_import_varh, w.load), share_out(p_export_varh, w.load)) AS u (bucket, import_varh, export_varh)
+    ), made AS (
+        INSERT INTO interval_versions (meter_id, bucket, method, quality, energy_import_wh, energy_export_wh, reactive_energy_import_varh,
+            reactive_energy_export_varh, actor, reason, created_at)
+        SELECT p_meter_id, g.bucket, 'like_day', 8, g.energy_import_wh, g.energy_export_wh, COALESCE(g.reactive_energy_import_varh, a.import_varh),
+               COALESCE(g.reactive_energy_export_varh, a.export_varh), p_actor,
+               beyond_limit_reason(p_meter_id, p_from, p_to, greatest(p_import_wh, p_import_varh), greatest(p_export_wh, p_export_varh), p_reason), p_now
+        FROM shaped AS g JOIN alike AS a USING (bucket)
+        WHERE num_nonnulls(g.energy_import_wh, g.energy_export_wh, g.reactive_energy_import_varh, g.reactive_energy_export_varh, a.import_varh, a.export_varh) > 0
+        RETURNING (p_import_varh IS NULL OR reactive_energy_import_varh IS NOT NULL)
+              AND (p_export_varh IS NULL OR reactive_energy_export_varh IS NOT NULL) AS whole
+    )
+    SELECT count(*) FILTER (WHERE m.whole) INTO v_made FROM made AS m;
     IF v_made = 0 THEN
         RAISE EXCEPTION 'meter % has no like days in the three weeks before %', meter_label(p_meter_id), p_from
             USING ERRCODE = 'SG044', HINT = 'Edit the quarter-hours instead.';
@@ -203,8 +218,8 @@ BEGIN
     RETURN v_made;
 END
 $$;
-COMMENT ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean) IS
-    'Shares a known energy (Wh, NULL for a register that is not known) of a gap out like the days before it; returns the quarter-hours; raises SG043 where there is something better, SG044 without like days, and SG041, SG045, SG046 as interval_edit() does';
+COMMENT ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean, bigint, bigint) IS
+    'Shares a known energy (Wh and varh, NULL for a register that is not known) of a gap out like the days before it; returns the quarter-hours; raises SG043 where there is something better, SG044 without like days, and SG041, SG045, SG046 as interval_edit() does';
 GRANT EXECUTE ON FUNCTION meter_label(integer) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION connection_limit_wh(integer, timestamptz, timestamptz) TO segs_worker, segs_readonly;
 GRANT EXECUTE ON FUNCTION require_quarters(timestamptz[]) TO segs_worker;
@@ -214,4 +229,4 @@ GRANT EXECUTE ON FUNCTION beyond_limit_reason(integer, timestamptz, timestamptz,
 GRANT EXECUTE ON FUNCTION require_energy(bigint[]) TO segs_worker;
 GRANT EXECUTE ON FUNCTION interval_edit(integer, timestamptz[], bigint[], bigint[], text, text, timestamptz, boolean, bigint[], bigint[]) TO segs_worker;
 GRANT EXECUTE ON FUNCTION interval_revoke(integer, timestamptz, timestamptz, text, text, timestamptz) TO segs_worker;
-GRANT EXECUTE ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean) TO segs_worker;
+GRANT EXECUTE ON FUNCTION interval_estimate(integer, timestamptz, timestamptz, bigint, bigint, text, text, timestamptz, boolean, bigint, bigint) TO segs_worker;
