@@ -55,11 +55,16 @@ def a_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is no day; write 2026-11-27") from None
 
 
-def watt_hours(text: str, *, least: int = 0) -> int:
+def watt_hours(text: str, *, least: int = 0, unit: str = "Wh") -> int:
     """Parser of an option that takes energy or the read of a register."""
     if not (text.isdecimal() and text.isascii() and len(text) <= 14 and least <= int(text) <= LARGEST_WH):
-        raise typer.BadParameter(f"{text!r} is no number of Wh; give a whole one, {least} to {LARGEST_WH}")
+        raise typer.BadParameter(f"{text!r} is no number of {unit}; give a whole one, {least} to {LARGEST_WH}")
     return int(text)
+
+
+def var_hours(text: str) -> int:
+    """Parser of an option that takes reactive energy."""
+    return watt_hours(text, unit="varh")
 
 
 def modulus(text: str) -> int:

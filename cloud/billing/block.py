@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from cloud.billing.energy import document, energy, versions
+from cloud.billing.earlier import changed, late
+from cloud.billing.energy import document, energy
 from cloud.billing.finding import Finding
 from cloud.db.errors import DomainError, domain_error
 from cloud.db.queries import Queries
@@ -24,12 +25,16 @@ _Done = TypeVar("_Done")
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What became of a meter: `state` is done, drafted or blocked; `bills` are those that were made now."""
+    """What became of a meter: `state` is done, drafted or blocked; `bills` are those that were made now.
+
+    `findings` are why it is blocked, `notes` are of bills of months before that are as they were.
+    """
 
     meter: str
     state: str
     bills: list[Row] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -70,22 +75,31 @@ class Block:
         if asked["meters"]:
             for row in rows(self._domain, _QUERIES["parts"], asked):
                 parts[row["meter_id"]].append(_Part(row))
-        again = self._correct(asked, [part for of_meter in parts.values() for part in of_meter])
+        earlier = rows(self._domain, _QUERIES["earlier"], asked)
+        again = self._correct(
+            [bill for bill in earlier if not bill["beyond"]], [part for of_meter in parts.values() for part in of_meter]
+        )
+        beyond = [bill for bill in earlier if bill["beyond"]]
+        looked = self._settings["recheck_months"] > 0
+        notes = late(self._domain, self._telemetry, beyond, month=self._month, looked=looked)
         self._make(parts)
         return [
             self._billed(
-                meter["meter_code"], over[meter["meter_id"]], [*again[meter["meter_id"]], *parts[meter["meter_id"]]]
+                meter["meter_code"],
+                over[meter["meter_id"]],
+                [*again[meter["meter_id"]], *parts[meter["meter_id"]]],
+                notes.get(meter["meter_id"], []),
             )
             for meter in self._meters
         ]
 
-    def _billed(self, code: str, over: datetime, parts: Sequence[_Part]) -> Billed:
+    def _billed(self, code: str, over: datetime, parts: Sequence[_Part], notes: list[Finding]) -> Billed:
         if over > self._now:
             return Billed(code, "blocked", findings=[Finding("not_over", text=f"it is billed from {written(over)} on")])
         bills = [bill for part in parts for bill in part.bills]
         findings = [finding for part in parts for finding in part.findings]
         state = "blocked" if findings else "drafted" if any(bill["status"] == "draft" for bill in bills) else "done"
-        return Billed(code, state, bills, findings)
+        return Billed(code, state, bills, findings, notes)
 
     def _make(self, parts: dict[int, list[_Part]]) -> None:
         """The bills that are not there yet."""
@@ -148,22 +162,22 @@ class Block:
             return [Finding("no_prices", span["starts_at"], span["ends_at"]) for span in unpriced[:_MOST]]
         return [Finding("no_generation", span["starts_at"], span["ends_at"]) for span in spans[:_MOST]]
 
-    def _correct(self, asked: dict[str, Any], parts: Sequence[_Part]) -> dict[int, list[_Part]]:
+    def _correct(self, bills: Sequence[Row], parts: Sequence[_Part]) -> dict[int, list[_Part]]:
         """Looks at what was billed before the month; by meter, with bills that stand in for such as had to go."""
         again: dict[int, list[_Part]] = defaultdict(list)
         rounds: dict[int, list[_Part]] = defaultdict(list)
-        for bill in self._changed(asked):
+        for bill in changed(self._domain, self._telemetry, bills):
             part = _Part(bill)
             # Peaks and what is banked are those of the bills before, as they are by then.
             rounds[len(again[bill["meter_id"]])].append(part)
             again[bill["meter_id"]].append(part)
-        changed = [part for of_meter in again.values() for part in of_meter]
+        looked_at = [part for of_meter in again.values() for part in of_meter]
         if len(rounds) > 1:
             # Whoever has customers' credit waits for no bill any more.
-            self._domain.execute(_QUERIES["hold_bills"], {"invoices": [part.row["invoice_id"] for part in changed]})
+            self._domain.execute(_QUERIES["hold_bills"], {"invoices": [part.row["invoice_id"] for part in looked_at]})
         for _, of_round in sorted(rounds.items()):
-            self._recheck(of_round, [*changed, *parts])
-        for part in changed:
+            self._recheck(of_round, [*looked_at, *parts])
+        for part in looked_at:
             part.findings = [finding.of(part.row["invoice_number"]) for finding in part.findings]
         return again
 
@@ -189,36 +203,6 @@ class Block:
         made = self._made([invoice for _, invoice in standing])
         for part, invoice in standing:
             part.bills.append(made[invoice])
-
-    def _changed(self, asked: dict[str, Any]) -> list[Row]:
-        bills = rows(self._domain, _QUERIES["earlier"], asked)
-        spans = [
-            {**bill, "since": bill["starts_at"], "until": bill["ends_at"], "bill": n} for n, bill in enumerate(bills)
-        ]
-        generated = [(n, _Part(bill)) for n, bill in enumerate(bills) if bill["generated"]]
-        if generated:
-            found = rows(self._domain, _QUERIES["generators"], _many([part for _, part in generated]))
-            spans += [
-                {
-                    "meter_id": row["generator_id"],
-                    "since": row["starts_at"],
-                    "until": row["ends_at"],
-                    "bill": generated[row["bill"] - 1][0],
-                }
-                for row in found
-            ]
-        now, missing = [0] * len(bills), [0] * len(bills)
-        for span, one in zip(spans, versions(self._telemetry, spans), strict=True):
-            now[span["bill"]] += one["version"]
-            missing[span["bill"]] += one["missing"]
-        changed: list[Row] = []
-        for bill, missed, version in zip(bills, missing, now, strict=True):
-            # A bill that goes on with what is banked may be another one because the one before is.
-            follows = bill["banks"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
-            # What retention has dropped is no change, and what is not all there yet will be.
-            if not missed and (version != bill["version"] or follows):
-                changed.append(bill)
-        return changed
 
     def _apart(
         self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]

@@ -119,7 +119,8 @@ def run(
 
 def _document(one: Billed) -> dict[str, object]:
     findings = [finding.document() for finding in one.findings]
-    return {"meter": one.meter, "state": one.state, "bills": one.bills, "findings": findings}
+    notes = [note.document() for note in one.notes]
+    return {"meter": one.meter, "state": one.state, "bills": one.bills, "findings": findings, "notes": notes}
 
 
 @app.command("list")

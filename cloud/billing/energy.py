@@ -13,7 +13,7 @@ from cloud.db.queries import Queries
 from cloud.operator import Row, rows
 
 _QUERIES = Queries("billing_energy")
-_OF_PLAN = ("account", "tariff_id", "starts_at", "ends_at")
+_OF_PLAN = ("account", "tariff_id", "starts_at", "ends_at", "generators")
 _OF_SEGMENTS = (
     *("import_wh", "export_wh", "import_varh", "gross_load_wh", "pv_gen_wh"),
     *("peak_wh", "quality", "version", "estimated"),
@@ -70,9 +70,18 @@ def energy(telemetry: psycopg.Connection, bills: Sequence[Row], *, now: datetime
 
 
 def versions(telemetry: psycopg.Connection, spans: Sequence[Row]) -> list[Row]:
-    """Of each span of a meter, by its `meter_id`, `since` and `until`: `version`, the sum of its quarter-hours', and
-    how many are `missing`."""
+    """Of each span of a meter, by its `meter_id`, `since` and `until`: `version`, the sum of its quarter-hours',
+    `import_wh` and `export_wh`, and how many are `missing`."""
     return rows(telemetry, _QUERIES["version"], _spans(spans, "meter_id")) if spans else []
+
+
+def touched(telemetry: psycopg.Connection, spans: Sequence[Row], *, readings: bool) -> list[int]:
+    """Places of spans that may be others than when a bill was made of them at `finalised_at`: by estimates and edits,
+    and, if `readings` says so, by readings."""
+    if not spans:
+        return []
+    asked = _spans(spans, "meter_id") | {"after": [span["finalised_at"] for span in spans], "readings": readings}
+    return [row["place"] for row in rows(telemetry, _QUERIES["touched"], asked)]
 
 
 def _spans(spans: Sequence[Row], meter: str) -> dict[str, Any]:
@@ -125,7 +134,10 @@ def _missing(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
 def _unreactive(telemetry: psycopg.Connection, bill: Row) -> list[Finding]:
     """Taken as none, what is not known would be the best power factor that there is."""
     asked = {"meter": bill["meter_id"], "from": bill["since"], "to": bill["until"], "spans": bill["reactive"]}
-    told = "without reactive energy, and its tariff has power factors; have it read, or assign another tariff"
+    told = (
+        "without reactive energy, and its tariff has power factors; have it read, give it by segs-cloud vee edit "
+        "--import-varh, or assign another tariff"
+    )
     return _gaps("no_reactive", rows(telemetry, _QUERIES["unreactive"], asked), told)
 
 

@@ -88,7 +88,9 @@ class Run:
                 "month": self._month,
                 "meters": [meter["meter_id"] for meter in found],
                 "states": [one.state for one in billed],
-                "findings": json.dumps([[finding.document() for finding in one.findings] for one in billed]),
+                "findings": json.dumps(
+                    [[finding.document() for finding in (*one.findings, *one.notes)] for one in billed]
+                ),
             }
             self._domain.execute(_QUERIES["report"], said)
         return billed

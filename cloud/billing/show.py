@@ -26,9 +26,9 @@ def billed(one: Billed) -> Iterator[str]:
         name = bill["invoice_number"] or f"draft {bill['invoice_id']}"
         span = f"{bill['period_start']} to {bill['period_end']}"
         yield f"{one.meter}: {name}, {span}, {money(bill['total_amount'], bill['currency'])}, {bill['status']}"
-    for finding in one.findings:
+    for finding in (*one.findings, *one.notes):
         yield f"{one.meter}: {finding}"
-    if not one.bills and not one.findings:
+    if not one.bills and not one.findings and not one.notes:
         yield f"{one.meter}: nothing was left to bill"
 
 

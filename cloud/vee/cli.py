@@ -6,7 +6,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cloud.command import a_day, a_time, group, require_span, show_json, tell, watt_hours
+from cloud.command import a_day, a_time, group, require_span, show_json, tell, var_hours, watt_hours
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import UnknownMeter
@@ -24,6 +24,12 @@ To = Annotated[datetime, typer.Option("--to", parser=a_time, metavar="TIME", hel
 Reason = Annotated[str, typer.Option(help="Why; it is kept.")]
 Import = Annotated[int | None, typer.Option(parser=watt_hours, metavar="WH", help="Imported energy.")]
 Export = Annotated[int | None, typer.Option(parser=watt_hours, metavar="WH", help="Exported energy.")]
+ReactiveImport = Annotated[
+    int | None, typer.Option("--import-varh", parser=var_hours, metavar="VARH", help="Imported reactive energy.")
+]
+ReactiveExport = Annotated[
+    int | None, typer.Option("--export-varh", parser=var_hours, metavar="VARH", help="Exported reactive energy.")
+]
 Beyond = Annotated[
     bool, typer.Option("--beyond-limit", help="Take more than the connection can carry; the reason then says so.")
 ]
@@ -86,10 +92,16 @@ def edit(
     reason: Reason,
     import_wh: Import = None,
     export_wh: Export = None,
+    import_varh: ReactiveImport = None,
+    export_varh: ReactiveExport = None,
     beyond_limit: Beyond = False,
 ) -> None:
-    """Set the energy of a quarter-hour. It holds, with quality 7, until it is revoked or edited again."""
-    values = _values(import_wh, export_wh)
+    """Set energy, reactive energy or both of a quarter-hour; what is not given stays as it is.
+
+    It holds, with quality 7, until it is revoked or edited again. Tariffs with power factors need reactive import, also
+    where it is 0.
+    """
+    values = _values(import_wh=import_wh, export_wh=export_wh, import_varh=import_varh, export_varh=export_varh)
     with telemetry_database() as telemetry:
         meter_id = _meter_id(telemetry, meter)
         before = rows(telemetry, _QUERIES["effective"], {"meter_id": meter_id, "from": at, "to": at + _QUARTER})
@@ -114,11 +126,13 @@ def estimate(
     reason: Reason,
     import_wh: Import = None,
     export_wh: Export = None,
+    import_varh: ReactiveImport = None,
+    export_varh: ReactiveExport = None,
     beyond_limit: Beyond = False,
 ) -> None:
     """Share the energy of a gap, where a bill or a read by eye tells it, out like the days before."""
     require_span(first, last)
-    values = _values(import_wh, export_wh)
+    values = _values(import_wh=import_wh, export_wh=export_wh, import_varh=import_varh, export_varh=export_varh)
     with telemetry_database() as telemetry:
         span = {"from": first, "to": last}
         meter_id = _meter_id(telemetry, meter)
@@ -133,10 +147,11 @@ def _meter_id(telemetry: psycopg.Connection, code: str) -> int:
     return int(found[0]["meter_id"])
 
 
-def _values(import_wh: int | None, export_wh: int | None) -> dict[str, int | None]:
-    if import_wh is None and export_wh is None:
-        raise typer.BadParameter("neither --import-wh nor --export-wh; give one or both")
-    return {"import_wh": import_wh, "export_wh": export_wh}
+def _values(**given: int | None) -> dict[str, int | None]:
+    if all(value is None for value in given.values()):
+        options = [f"--{name.replace('_', '-')}" for name in given]
+        raise typer.BadParameter(f"none of {', '.join(options)}; give one or more")
+    return given
 
 
 def _act(telemetry: psycopg.Connection, query: str, meter_id: int, reason: str, **parameters: object) -> int:
@@ -147,7 +162,12 @@ def _act(telemetry: psycopg.Connection, query: str, meter_id: int, reason: str, 
 
 
 def _told(values: dict[str, int | None]) -> str:
-    return " and ".join(f"{wh} Wh of {name.removesuffix('_wh')}" for name, wh in values.items() if wh is not None)
+    return " and ".join(_amount(name, value) for name, value in values.items() if value is not None)
+
+
+def _amount(name: str, value: int) -> str:
+    register, _, unit = name.partition("_")
+    return f"{value} varh of reactive {register}" if unit == "varh" else f"{value} Wh of {register}"
 
 
 def _was(before: list[Row]) -> str:
@@ -155,4 +175,5 @@ def _was(before: list[Row]) -> str:
         return "nothing was known of it"
     [held] = before
     known = {f"{name}_wh": held[f"energy_{name}_wh"] for name in ("import", "export")}
+    known |= {f"{name}_varh": held[f"reactive_energy_{name}_varh"] for name in ("import", "export")}
     return f"it had {_told(known) or 'no energy'} ({held['source']}, quality {held['quality']})"

@@ -9,6 +9,13 @@ from cloud.command import table
 from cloud.operator import Row
 from cloud.printable import printable
 
+_ENERGY = {
+    "energy_import_wh": "import, Wh",
+    "energy_export_wh": "export, Wh",
+    "reactive_energy_import_varh": "import, varh",
+    "reactive_energy_export_varh": "export, varh",
+}
+
 
 def findings_table(found: list[Row]) -> Table:
     shown = table("Findings that stand", "meter", "day", "rule", "first, UTC", "last, UTC", "measured", "allowed")
@@ -20,20 +27,20 @@ def findings_table(found: list[Row]) -> Table:
 
 
 def quarters_table(meter: str, found: list[Row]) -> Table:
-    shown = table(f"{meter}: what holds", "start, UTC", "import, Wh", "export, Wh", "quality", "version", "from")
+    shown = table(f"{meter}: what holds", "start, UTC", *_ENERGY.values(), "quality", "version", "from")
     for one in found:
-        energy = (_number(one["energy_import_wh"]), _number(one["energy_export_wh"]))
+        energy = [_number(one[name]) for name in _ENERGY]
         shown.add_row(_time(one["bucket"]), *energy, str(one["quality"]), str(one["version"]), one["source"])
     return shown
 
 
 def history_table(meter: str, found: list[Row]) -> Table:
-    columns = ("start, UTC", "method", "import, Wh", "export, Wh", "since, UTC", "by", "why", "until, UTC", "by", "why")
+    columns = ("start, UTC", "method", *_ENERGY.values(), "since, UTC", "by", "why", "until, UTC", "by", "why")
     shown = table(f"{meter}: what ever stood in for its readings", *columns)
     for one in found:
         made = (_time(one["created_at"]), _text(one["actor"]), _text(one["reason"]))
         ended = (_time(one["ended_at"]), _text(one["ended_by"]), _text(one["ended_reason"]))
-        energy = (_number(one["energy_import_wh"]), _number(one["energy_export_wh"]))
+        energy = [_number(one[name]) for name in _ENERGY]
         shown.add_row(_time(one["bucket"]), one["method"], *energy, *made, *ended)
     return shown
 

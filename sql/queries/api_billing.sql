@@ -96,10 +96,10 @@ SELECT count(*)::integer AS meters, count(*) FILTER (WHERE w.state = 'pending'):
 FROM billing_work AS w WHERE w.month = %(month)s;
 
 -- name: reasons
--- Why meters of it are not billed, each of them once.
+-- Why meters of it are not billed, each of them once, and of which earlier bills are behind their intervals.
 SELECT f.finding ->> 'reason' AS reason, count(DISTINCT w.meter_id)::integer AS meters
 FROM billing_work AS w CROSS JOIN LATERAL jsonb_array_elements(w.findings) AS f (finding)
-WHERE w.month = %(month)s AND w.state = 'blocked' GROUP BY 1 ORDER BY 2 DESC, 1;
+WHERE w.month = %(month)s AND (w.state = 'blocked' OR f.finding ->> 'reason' = 'late') GROUP BY 1 ORDER BY 2 DESC, 1;
 
 -- name: run_page
 -- Meters of it.
@@ -119,9 +119,14 @@ SELECT p.starts_at, least(p.ends_at, date_bin(INTERVAL '15 minutes', %(now)s, '2
 FROM billing_cycle_plan(%(code)s, %(now)s) AS p WHERE p.starts_at < date_bin(INTERVAL '15 minutes', %(now)s, '2000-01-01 00:00Z') ORDER BY p.starts_at;
 
 -- name: segment_energy
--- Energy of segments. Telemetry database.
-SELECT jsonb_agg(to_jsonb(e) ORDER BY e.starts_at)::text AS energy, sum(e.import_wh)::bigint AS energy_import_wh, sum(e.export_wh)::bigint AS energy_export_wh
+-- Energy of segments. Telemetry database. Of a year there are thousands, of which it is enough to know how many quarter-hours lack something.
+SELECT jsonb_agg(to_jsonb(e) - CASE WHEN %(placed)s THEN '{}' ELSE '{unreactive_from,unreactive_to}' END::text[] ORDER BY e.starts_at)::text AS energy,
+       sum(e.import_wh)::bigint AS energy_import_wh, sum(e.export_wh)::bigint AS energy_export_wh
 FROM segment_energy(%(meter)s, %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS e;
+
+-- name: cycle_unreactive
+-- Where reactive energy is not known that it is priced by.
+SELECT u.starts_at AS "from", u.ends_at AS "to", u.quarters AS quarters_count FROM billing_cycle_unreactive(%(code)s, %(energy)s, %(now)s) AS u;
 
 -- name: cycle_rate
 -- The bill that it would be.
@@ -149,13 +154,15 @@ SELECT s.starts_at, s.ends_at FROM what_if_spans(%(code)s, %(tariffs)s, %(first)
 
 -- name: what_if_months
 -- How much of which month is known.
-SELECT to_char(m.month, 'YYYY-MM') AS month, m.missing AS missing_count, m.import_wh AS energy_import_wh, m.export_wh AS energy_export_wh
+SELECT to_char(m.month, 'YYYY-MM') AS month, m.missing AS missing_count, m.unreactive AS unreactive_count, m.import_wh AS energy_import_wh, m.export_wh AS energy_export_wh
 FROM what_if_months(%(code)s, %(energy)s) AS m;
 
 -- name: what_if_rate
 -- What they would have cost.
-SELECT r.tariff_id, t.currency, money_text(sum(r.total), t.currency) AS total_amount,
-       jsonb_agg(jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'total_amount', money_text(r.total, t.currency),
-                                    'peak_kw', trim_scale(round(r.peak_kw, 6))::text) ORDER BY r.month) AS months
+SELECT r.tariff_id, t.currency, CASE WHEN count(*) > count(r.total) THEN 'no_reactive' END AS reason,
+       -- The sum of fewer months would be less, and no better.
+       CASE WHEN count(*) = count(r.total) THEN money_text(sum(r.total), t.currency) END AS total_amount,
+       coalesce(jsonb_agg(jsonb_build_object('month', to_char(r.month, 'YYYY-MM'), 'total_amount', money_text(r.total, t.currency),
+                                             'peak_kw', trim_scale(round(r.peak_kw, 6))::text) ORDER BY r.month) FILTER (WHERE r.total IS NOT NULL), '[]') AS months
 FROM what_if_rate(%(code)s, %(tariffs)s, %(energy)s) AS r JOIN tariffs AS t USING (tariff_id)
 GROUP BY r.tariff_id, t.currency, t.code ORDER BY t.code;

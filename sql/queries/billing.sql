@@ -91,16 +91,19 @@ SELECT billing_report(%(month)s, %(meters)s, %(states)s, %(findings)s);
 SELECT i.invoice_id, i.invoice_number, i.status, i.total_amount, i.currency, i.period_start, i.period_end FROM invoices AS i WHERE i.invoice_id = ANY (%(invoices)s);
 
 -- name: earlier
--- Final bills of the months before, with the version of the intervals that they, or their last correction, were made from.
+-- Final bills of the year before, as long as quarter-hours are kept, with the version of the intervals that they, or their last
+-- correction, were made from; those that are beyond what a run corrects are too late for that.
 SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.period_start AS first_day, i.period_end AS end_day, lower(i.span) AS starts_at, upper(i.span) AS ends_at,
        coalesce((SELECT c.intervals_version FROM invoice_corrections AS c WHERE c.invoice_id = i.invoice_id ORDER BY c.correction_id DESC LIMIT 1),
                 i.intervals_version) AS version,
+       i.period_start < (%(month)s::date - make_interval(months => s.recheck_months))::date AS beyond,
+       i.finalised_at, i.energy_import_wh AS import_wh, i.energy_export_wh AS export_wh,
        EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
        EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
                 WHERE l.invoice_id = i.invoice_id AND t.document #>> '{metering,rule}' = 'net_metering') AS banks
 FROM invoices AS i CROSS JOIN billing_settings AS s
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
-  AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - make_interval(months => s.recheck_months))::date
+  AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - INTERVAL '12 months')::date
 ORDER BY i.meter_id, i.period_start;
 
 -- name: generators

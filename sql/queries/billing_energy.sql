@@ -95,13 +95,25 @@ SELECT (EXTRACT(epoch FROM b.until - b.since) / 900 - coalesce(w.known, 0))::int
 FROM bill AS b JOIN segments AS s USING (n) JOIN days AS d USING (n) LEFT JOIN whole AS w USING (n) ORDER BY b.n;
 
 -- name: version
--- Of each span the sum of its quarter-hours' versions, and how many are missing.
-SELECT (EXTRACT(epoch FROM s.until - s.since) / 900)::integer - e.known::integer AS missing, e.version::bigint
+-- Of each span the sum of its quarter-hours' versions, and of their energy, and how many are missing.
+SELECT (EXTRACT(epoch FROM s.until - s.since) / 900)::integer - e.known::integer AS missing, e.version::bigint, e.import_wh::bigint, e.export_wh::bigint
 FROM unnest(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) WITH ORDINALITY AS s (meter_id, since, until, n)
 CROSS JOIN LATERAL (
-    SELECT count(*) AS known, coalesce(sum(e.version), 0) AS version
+    SELECT count(*) AS known, coalesce(sum(e.version), 0) AS version, coalesce(sum(e.energy_import_wh), 0) AS import_wh, coalesce(sum(e.energy_export_wh), 0) AS export_wh
     FROM effective_quarters(ARRAY[s.meter_id], ARRAY[s.since], ARRAY[s.until]) AS e WHERE e.energy_import_wh IS NOT NULL) AS e
 ORDER BY s.n;
+
+-- name: touched
+-- Spans in which something may have changed after an instant. What came by then of whoever sets another clock is allowed an hour.
+-- Readings change what is younger than they are kept; but for months of which no run looks at the bill again, one did after that.
+SELECT s.n::integer - 1 AS place
+FROM unnest(%(meters)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[], %(after)s::timestamptz[]) WITH ORDINALITY AS s (meter_id, since, until, after, n)
+WHERE EXISTS (SELECT FROM interval_versions AS v
+               WHERE v.meter_id = s.meter_id AND v.bucket >= s.since AND v.bucket < s.until AND greatest(v.created_at, v.ended_at) > s.after - INTERVAL '1 hour')
+   OR %(readings)s AND EXISTS (SELECT FROM aggregates_15m AS a
+                                WHERE a.meter_id = s.meter_id AND a.bucket >= greatest(s.since, retention_horizon('raw_readings', s.after)) AND a.bucket < s.until
+                                  AND a.computed_at > s.after - INTERVAL '1 hour')
+ORDER BY 1;
 
 -- name: missing
 -- The runs of quarter-hours of which nothing is known.

@@ -39,13 +39,14 @@ SELECT meter_id FROM device_registry WHERE meter_code = %(code)s LIMIT 1;
 
 -- name: effective
 -- What holds of a meter's quarter-hours.
-SELECT bucket, energy_import_wh, energy_export_wh, quality, version, source
+SELECT bucket, energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh, quality, version, source
 FROM effective_quarters(ARRAY[%(meter_id)s::integer], ARRAY[%(from)s::timestamptz], ARRAY[%(to)s::timestamptz])
 ORDER BY bucket;
 
 -- name: versions
 -- All that was ever put in place of a meter's quarter-hours.
-SELECT bucket, method, quality, energy_import_wh, energy_export_wh, actor, reason, created_at, ended_at, ended_by, ended_reason
+SELECT bucket, method, quality, energy_import_wh, energy_export_wh, reactive_energy_import_varh, reactive_energy_export_varh, actor, reason,
+    created_at, ended_at, ended_by, ended_reason
 FROM interval_versions
 WHERE meter_id = %(meter_id)s AND bucket >= %(from)s AND bucket < %(to)s
 ORDER BY bucket, version_id;
@@ -61,7 +62,7 @@ ORDER BY f.day, d.meter_code, f.rule, f.first_bucket;
 -- name: edit
 -- One quarter-hour.
 SELECT interval_edit(%(meter_id)s, ARRAY[%(at)s::timestamptz], ARRAY[%(import_wh)s::bigint], ARRAY[%(export_wh)s::bigint],
-    %(reason)s, %(actor)s, %(now)s, %(beyond_limit)s) AS quarters;
+    %(reason)s, %(actor)s, %(now)s, %(beyond_limit)s, ARRAY[%(import_varh)s::bigint], ARRAY[%(export_varh)s::bigint]) AS quarters;
 
 -- name: revoke
 -- What operators did.
@@ -70,4 +71,4 @@ SELECT interval_revoke(%(meter_id)s, %(from)s, %(to)s, %(reason)s, %(actor)s, %(
 -- name: estimate
 -- A gap whose energy is known.
 SELECT interval_estimate(%(meter_id)s, %(from)s, %(to)s, %(import_wh)s, %(export_wh)s, %(reason)s, %(actor)s, %(now)s,
-    %(beyond_limit)s) AS quarters;
+    %(beyond_limit)s, %(import_varh)s, %(export_varh)s) AS quarters;

@@ -81,6 +81,31 @@ def test_an_edit_says_what_holds_now_and_what_held_before(run: Run) -> None:
     )
 
 
+def test_an_edit_of_reactive_energy_leaves_an_edit_of_energy_as_it_is(run: Run) -> None:
+    at = ("vee", "edit", "MTR-00000001", "--at", "2026-03-01T00:15Z", "--reason", "from the log")
+    span = "MTR-00000001: 2026-03-01T00:15:00Z to 2026-03-01T00:30:00Z has"
+    assert run(*at, "--import-wh", "250").returncode == 0
+    second = run(*at, "--import-varh", "60", "--export-varh", "0")
+    assert second.stderr == (
+        f"{span} 60 varh of reactive import and 0 varh of reactive export now; "
+        "it had 250 Wh of import (edit, quality 7).\n"
+    )
+    third = run(*at, "--import-varh", "50")
+    assert third.stderr.endswith(
+        "; it had 250 Wh of import and 60 varh of reactive import and 0 varh of reactive export (edit, quality 7).\n"
+    )
+    names = ("energy_import_wh", "energy_export_wh", "reactive_energy_import_varh", "reactive_energy_export_varh")
+    [held] = _rows(run("vee", "show", *SPAN, "--json"))
+    assert [held[name] for name in names] == [250, None, 50, 0]
+    *_, last = _rows(run("vee", "show", *SPAN, "--history", "--json"))
+    assert [last[name] for name in names] == [250, None, 50, 0]
+    shown = run("vee", "show", *SPAN).stdout.splitlines()
+    assert shown[2].split() == ["2026-03-01", "00:15", "250", "50", "0", "7", "5", "edit"]
+    nothing, wrong = run(*at), run(*at, "--import-varh", "x")
+    assert "none of --import-wh, --export-wh, --import-varh, --export-varh; give one or more" in nothing.stderr
+    assert "'x' is no number of varh; give a whole one" in wrong.stderr
+
+
 def test_an_edit_beyond_the_connection_or_of_the_future_is_refused_with_what_to_do(run: Run, telemetry_db: str) -> None:
     at = ("vee", "edit", "MTR-00000001", "--reason", "why", "--at", "2026-03-01T00:15Z")
     refused = run(*at, "--import-wh", "250001")

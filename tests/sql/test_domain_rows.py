@@ -241,6 +241,7 @@ DONE = {
     "SELECT caller_disputes(5, 'x', now())": {"Ada"},
     "SELECT billing_cycle('MTR-00000001', now())": {"Ada", "the operator", "the admin"},
     "SELECT billing_cycle_plan('MTR-00000001', now())": {"Ada", "the operator", "the admin"},
+    "SELECT billing_cycle_unreactive('MTR-00000001', '[]', now())": {"Ada", "the operator", "the admin"},
     "SELECT what_if_tariffs('MTR-00000001', NULL, now())": {"Ada", "the operator", "the admin"},
     "SELECT what_if_spans('MTR-00000001', '{}', '2026-01-01', '2026-02-01')": {"Ada", "the operator", "the admin"},
     "SELECT what_if_months('MTR-00000001', '[]')": {"Ada", "the operator", "the admin"},

@@ -43,6 +43,50 @@ def test_an_edit_of_an_edit_keeps_both(telemetry: Telemetry) -> None:
     assert [tuple(row.values()) for row in kept] == [(80, "ada", "edited again: read by eye"), (0, None, None)]
 
 
+REACTIVE = (
+    "SELECT interval_edit(%s, ARRAY[%s::timestamptz], ARRAY[%s::bigint], NULL, 'from the log', 'bob', %s, %s,"
+    " p_import_varh => ARRAY[%s::bigint], p_export_varh => ARRAY[%s::bigint]) AS n"
+)
+
+
+def _reactive(telemetry: Telemetry, meter_id: int) -> tuple[object, ...]:
+    [row] = effective(telemetry, meter_id, SUNDAY, SUNDAY + QUARTER)
+    names = ("energy_import_wh", "reactive_energy_import_varh", "reactive_energy_export_varh", "quality", "version")
+    return tuple(row[name] for name in names)
+
+
+def test_reactive_energy_is_edited_as_energy_is_and_takes_no_edit_of_energy_back(telemetry: Telemetry) -> None:
+    """A bill that waits for what nobody can tell it would wait for ever."""
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY, [100])
+    seen = [_reactive(telemetry, meter_id)]
+    _edit(telemetry, meter_id, 80)
+    for varh in ((60, None), (0, 7)):
+        assert telemetry.rows(REACTIVE, meter_id, SUNDAY, None, NOW, False, *varh) == [{"n": 1}]
+        seen.append(_reactive(telemetry, meter_id))
+    telemetry.rows(REVOKE, meter_id, SUNDAY, SUNDAY + DAY, "a mistake", "ada", NOW)
+    seen.append(_reactive(telemetry, meter_id))
+    assert seen == [(100, None, None, 14, 1), (80, 60, None, 7, 4), (80, 0, 7, 7, 6), (100, None, None, 14, 7)]
+    kept = telemetry.rows(
+        "SELECT actor, reactive_energy_import_varh AS varh FROM interval_versions ORDER BY version_id"
+    )
+    assert [tuple(row.values()) for row in kept] == [("ada", None), ("bob", 60), ("bob", 0)]
+
+
+def test_no_edit_of_reactive_energy_is_more_than_the_connection_carries_unless_somebody_says_so(
+    telemetry: Telemetry,
+) -> None:
+    """20 kVA for a quarter-hour are 5000 varh."""
+    meter_id = telemetry.meter(max_power_w=20_000)
+    refused = _refused(telemetry, REACTIVE, meter_id, SUNDAY, 1, NOW, False, 5001, None)
+    assert refused.sqlstate == "SG046"
+    assert "5001 varh" in str(refused)
+    assert _refused(telemetry, REACTIVE, meter_id, SUNDAY, 1, NOW, True, None, 10**13 + 1).sqlstate == "22003"
+    telemetry.rows(REACTIVE, meter_id, SUNDAY, 1, NOW, True, 5001, None)
+    kept = telemetry.rows("SELECT reason FROM interval_versions")
+    assert kept == [{"reason": "from the log (beyond the 5000 Wh that the connection carries)"}]
+
+
 def test_an_edit_can_stand_where_nothing_was_read(telemetry: Telemetry) -> None:
     meter_id = telemetry.meter()
     _edit(telemetry, meter_id, None, 12)
@@ -107,6 +151,28 @@ def test_a_gap_whose_energy_somebody_knows_is_shared_out_like_the_days_before(te
     rows = effective(telemetry, meter_id, SUNDAY, SUNDAY + 10 * DAY)
     assert sum(row["energy_import_wh"] for row in rows) == 4801
     assert {row["quality"] for row in rows} == {8}
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_reactive_energy_of_a_gap_is_shared_out_with_its_energy(telemetry: Telemetry, read: bool) -> None:
+    """Like that of the days before; where it was never read, like the energy."""
+    meter_id = telemetry.meter()
+    reactive = {"reactive_energy_import_varh": [3, 2, 1, 0] * 24} if read else {}
+    put(telemetry, meter_id, SUNDAY - 7 * DAY, [1, 2, 3, 4] * 24, **reactive)
+    ask = "SELECT interval_estimate(%s, %s, %s, %s, NULL, 'from the bill', 'ada', %s, p_import_varh => %s) AS n"
+    assert telemetry.rows(ask, meter_id, SUNDAY, SUNDAY + DAY, 2400, NOW, 1440) == [{"n": 96}]
+    rows = effective(telemetry, meter_id, SUNDAY, SUNDAY + DAY)
+    assert [row["energy_import_wh"] for row in rows] == [10, 20, 30, 40] * 24
+    expected = [30, 20, 10, 0] if read else [6, 12, 18, 24]
+    assert [row["reactive_energy_import_varh"] for row in rows] == expected * 24
+    assert {row["quality"] for row in rows} == {8}
+
+
+def test_reactive_energy_that_nothing_says_how_to_share_out_is_refused(telemetry: Telemetry) -> None:
+    meter_id = telemetry.meter()
+    put(telemetry, meter_id, SUNDAY - 7 * DAY, [1] * 96, energy_export_wh=[2] * 96)
+    ask = "SELECT interval_estimate(%s, %s, %s, NULL, 9, 'why', 'ada', %s, p_import_varh => 5) AS n"
+    assert _refused(telemetry, ask, meter_id, SUNDAY, SUNDAY + DAY, NOW).sqlstate == "SG044"
 
 
 def test_an_estimate_by_hand_is_refused_over_readings(telemetry: Telemetry) -> None:

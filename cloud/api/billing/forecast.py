@@ -1,7 +1,7 @@
 """What the next bill may be, and what the last year would have cost by other tariffs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -25,7 +25,8 @@ _AT_ONCE = 8
 """Tariffs by which a year is rated in one statement, none of which may take long."""
 _MONTH, _YEAR = timedelta(days=33), timedelta(days=400)
 _REASON = (
-    "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation; null where there is."
+    "Why not, in short: no_tariff, no_owner, no_place, tariff_zone, no_prices, no_generation, no_reactive; null where "
+    "there is."
 )
 _MONTHS = "Whole months before this one, at most; quarter-hours are kept for a year."
 
@@ -53,6 +54,16 @@ class ExpectedBill(BaseModel):
     lines: Annotated[list[ExpectedLine], Field(description="What it is made of.")]
 
 
+class Unreactive(BaseModel):
+    """Quarter-hours whose reactive energy is not known, while the tariff has power factors: no_reactive."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    since: Annotated[datetime, Field(alias="from", description="Start of the first one.")]
+    until: Annotated[datetime, Field(alias="to", description="End of the last one.")]
+    quarters_count: Annotated[int, Field(description="Count of those in between of which it is not known.")]
+
+
 class Cycle(BaseModel):
     """What the next bill will be over. Corrections of earlier bills are not in it."""
 
@@ -64,6 +75,9 @@ class Cycle(BaseModel):
     reason: Annotated[str | None, Field(description=_REASON, examples=["no_tariff"])]
     energy_import_wh: Annotated[int | None, Field(description="What was taken so far, Wh.")]
     energy_export_wh: Annotated[int | None, Field(description="What was given so far, Wh.")]
+    unreactive: Annotated[
+        Unreactive | None, Field(description="Where reactive energy is not known that the tariff needs.")
+    ]
     so_far: Annotated[
         ExpectedBill | None, Field(description="If nothing more were taken; fixed charges are of all days.")
     ]
@@ -78,6 +92,13 @@ class KnownMonth(BaseModel):
     month: Annotated[str, Field(description="The month.", examples=["2026-10"])]
     missing_count: Annotated[
         int, Field(description="Count of quarter-hours of which nothing is known; then not rated.")
+    ]
+    unreactive_count: Annotated[
+        int,
+        Field(
+            description="Count of quarter-hours whose reactive energy is not known; then rated by no tariff with power "
+            "factors."
+        ),
     ]
     energy_import_wh: Annotated[int, Field(description="What was taken, Wh.")]
     energy_export_wh: Annotated[int, Field(description="What was given, Wh.")]
@@ -99,7 +120,9 @@ class RatedTariff(BaseModel):
     currency: Annotated[str, Field(description="ISO 4217.")]
     yours: Annotated[bool, Field(description="Whether the meter is billed by it now.")]
     reason: Annotated[str | None, Field(description=_REASON, examples=["tariff_zone"])]
-    total_amount: Annotated[Money | None, Field(description="All rated months, in currency; null where none could be.")]
+    total_amount: Annotated[
+        Money | None, Field(description="All rated months, in currency; null where none could be, or not all.")
+    ]
     months: Annotated[list[RatedMonth], Field(description="Each of them.")]
 
 
@@ -144,13 +167,19 @@ async def current(code: Code, given: IfNoneMatch, caller: CallerIs, databases: D
         plan = await domain.rows(_QUERIES["cycle_plan"], named)
     taken: Mapping[str, Any] = {"energy_import_wh": None, "energy_export_wh": None}
     bills: dict[str, ExpectedBill | None] = {"so_far": None, "projection": None}
+    unreactive = None
     if cycle["reason"] is None:
-        taken = await _energy(databases, meter, plan)
+        taken = await _energy(databases, meter, plan, placed=True)
+        asked = {**named, "energy": taken["energy"], "currency": cycle["currency"]}
         async with databases.domain(caller) as domain:
-            for name in bills:
-                asked = {"energy": taken["energy"], "projected": name == "projection", "currency": cycle["currency"]}
-                bills[name] = ExpectedBill.model_validate(await domain.row(_QUERIES["cycle_rate"], {**named, **asked}))
-    found = Cycle.model_validate({**cycle, **taken, **bills, "code": code})
+            unreactive = await domain.row(_QUERIES["cycle_unreactive"], asked)
+            if unreactive is not None:
+                cycle["reason"] = "no_reactive"
+            for name in bills if unreactive is None else ():
+                projected = {"projected": name == "projection"}
+                bill = await domain.row(_QUERIES["cycle_rate"], {**asked, **projected})
+                bills[name] = ExpectedBill.model_validate(bill)
+    found = Cycle.model_validate({**cycle, **taken, **bills, "unreactive": unreactive, "code": code})
     return polled_one(given, Success(message="The next bill.", data=found), found)
 
 
@@ -193,7 +222,7 @@ async def _compared(
                 rated += await domain.rows(
                     _QUERIES["what_if_rate"], named | {"tariffs": priced[some : some + _AT_ONCE]}
                 )
-    rated.sort(key=lambda one: (one["currency"], Decimal(one["total_amount"])))
+    rated.sort(key=lambda one: (one["reason"] is not None, one["currency"], Decimal(one["total_amount"] or 0)))
     found = {one["tariff_id"]: one for one in rated}
     place = {tariff_id: number for number, tariff_id in enumerate(found)}
     in_order = sorted(tried, key=lambda one: place.get(one["tariff_id"], len(place)))
@@ -206,12 +235,12 @@ async def _compared(
     )
 
 
-async def _energy(databases: Databases, meter: Readable, spans: Sequence[Row]) -> Row:
-    """`energy` of the spans as JSON for the domain database, and its sums."""
+async def _energy(databases: Databases, meter: Readable, spans: Sequence[Row], *, placed: bool = False) -> Row:
+    """`energy` of the spans as JSON for the domain database, and its sums; `placed` says where what it lacks is."""
     if not spans:
         return {"energy": "[]", "energy_import_wh": 0, "energy_export_wh": 0}
     ends = {"starts": [one["starts_at"] for one in spans], "ends": [one["ends_at"] for one in spans]}
     async with databases.telemetry(meter.grants) as telemetry:
-        found = await telemetry.row(_QUERIES["segment_energy"], {"meter": meter.meter_id, **ends})
+        found = await telemetry.row(_QUERIES["segment_energy"], {"meter": meter.meter_id, "placed": placed, **ends})
     assert found is not None
     return found

@@ -40,7 +40,10 @@ class BillingRun(BaseModel):
     done: Annotated[int, Field(description="How many are billed.")]
     blocked: Annotated[int, Field(description="How many could not be billed, or not whole.")]
     tried_at: Annotated[datetime | None, Field(description="When a run tried one last.")]
-    reasons: Annotated[list[BillingReason], Field(description="Why, the most frequent first.")]
+    reasons: Annotated[
+        list[BillingReason],
+        Field(description="Why, the most frequent first; late of meters with bills that no run corrects any more."),
+    ]
 
 
 class BillingFinding(BaseModel):
@@ -60,7 +63,10 @@ class BilledMeter(BaseModel):
     meter: Annotated[str, Field(description="Code of the meter.")]
     state: Annotated[State, Field(description="What became of it.")]
     tried_at: Annotated[datetime | None, Field(description="When a run tried it last.")]
-    findings: Annotated[list[BillingFinding], Field(description="Why it is not billed, or not whole.")]
+    findings: Annotated[
+        list[BillingFinding],
+        Field(description="Why it is not billed, or not whole; late of bills of months that no run corrects any more."),
+    ]
 
 
 class Listing(Paging):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands import segs_cloud
-from tests.integration.api.bills import KEYED, customer, midnight, tariff, tell
+from tests.integration.api.bills import KEYED, Billed, customer, midnight, tariff, tell
 from tests.integration.api.conftest import PROVIDER_SECRET, Api, Person
 
 
@@ -358,6 +358,23 @@ def test_what_could_not_be_billed_is_told_to_who_can_mend_it(api: Api, operator:
     assert {"reason": "missing", "meters": len(found)} in summary["reasons"]
 
 
+def test_a_bill_that_is_behind_its_intervals_is_told_to_operators_of_a_meter_that_is_billed(
+    api: Api, operator: Person
+) -> None:
+    billed = customer(api)
+    billed.run()
+    api.do(
+        "UPDATE billing_work SET findings = jsonb_build_array(jsonb_build_object('reason', 'late', 'from', now(),"
+        " 'to', now(), 'text', 'x')) WHERE meter_id = meter_number(%s)",
+        billed.meter,
+    )
+    path = f"/billing/runs/{billed.month:%Y-%m}"
+
+    assert {"reason": "late", "meters": 1} in api.get(path, token=operator.token).json()["data"]["reasons"]
+    [found] = api.get(f"{path}/meters", token=operator.token, reason="late").json()["data"]
+    assert (found["meter"], found["state"], found["findings"][0]["text"]) == (billed.meter, "done", "x")
+
+
 def test_operators_look_at_bills_with_a_word_in_the_log(api: Api, operator: Person) -> None:
     """D13."""
     billed = customer(api)
@@ -444,6 +461,75 @@ def test_last_year_by_another_tariff_is_what_its_bills_would_have_been(api: Api)
     rated = [Decimal(one["total_amount"]) for one in every if one["total_amount"] is not None]
     assert rated == sorted(rated)
     assert api.get(f"{path}/what-if", token=billed.owner.token, tariff="nothing").status_code == 404
+
+
+POWER_FACTOR = [{"above": "0.95", "percent_per_0_01": "-0.5"}, {"below": "0.90", "percent_per_0_01": "1"}]
+
+
+def _reactive(api: Api, billed: Billed, varh: int | None, *, since: datetime, until: datetime | None = None) -> None:
+    """Of 250 Wh each, 120 varh are a power factor of 0.90, neither dearer nor cheaper."""
+    api.do(
+        "UPDATE aggregates_15m SET reactive_energy_import_varh = %s"
+        " WHERE meter_id = %s AND bucket >= %s AND bucket < %s",
+        *(varh, int(billed.meter.removeprefix("MTR-")), since, until or "infinity"),
+        telemetry=True,
+    )
+
+
+def test_what_the_next_bill_may_be_takes_no_unknown_power_factor_for_the_best_one(api: Api) -> None:
+    """Without reactive energy, 250 Wh would be a power factor of 1, and 2.5 % cheaper."""
+    billed = customer(api)
+    now = datetime.now(UTC)
+    until = now - timedelta(minutes=now.minute % 15, seconds=now.second, microseconds=now.microsecond)
+    if until.day == 1 and until.hour < 1:
+        pytest.skip("nothing of this month is there yet")
+    first = max(midnight(billed.end), midnight(until.date().replace(day=1)))
+    code = tariff(api, energyratestructure=[[{"rate": "0.30"}]], power_factor=POWER_FACTOR)
+    api.do("UPDATE meter_tariffs SET code = %s WHERE meter_id = meter_number(%s)", code, billed.meter)
+    billed.use(first, until)
+    _reactive(api, billed, 120, since=first)
+    gap = first + timedelta(minutes=15)
+    _reactive(api, billed, None, since=gap, until=gap + timedelta(minutes=15))
+
+    path = f"/billing/meters/{billed.meter}/current"
+    found = api.get(path, token=billed.owner.token).json()["data"]
+    assert (found["reason"], found["so_far"], found["projection"]) == ("no_reactive", None, None)
+    assert found["energy_import_wh"] == (until - first) // timedelta(minutes=15) * 250
+    where = {name: datetime.fromisoformat(found["unreactive"][name]) for name in ("from", "to")}
+    assert where == {"from": gap, "to": gap + timedelta(minutes=15)}
+    assert found["unreactive"]["quarters_count"] == 1
+
+    _reactive(api, billed, 120, since=gap, until=gap + timedelta(minutes=15))
+    found = api.get(path, token=billed.owner.token).json()["data"]
+    assert (found["reason"], found["unreactive"]) == (None, None)
+    assert [line["component"] for line in found["projection"]["lines"]] == ["energy"]
+
+
+def test_last_year_by_a_tariff_with_power_factors_is_unknown_where_reactive_energy_is(api: Api) -> None:
+    """And such a tariff is not the cheapest for that."""
+    billed = customer(api)
+    before = (billed.month - timedelta(days=1)).replace(day=1)
+    billed.use(midnight(before), midnight(billed.month))
+    with_factors = tariff(api, energyratestructure=[[{"rate": "0.01"}]], power_factor=POWER_FACTOR)
+    _reactive(api, billed, 120, since=midnight(before), until=midnight(billed.month))
+    _reactive(api, billed, 120, since=midnight(billed.month) + timedelta(minutes=30))
+
+    path = f"/billing/meters/{billed.meter}"
+    found = api.get(f"{path}/tariffs", token=billed.owner.token).json()["data"]
+    assert {one["month"]: one["unreactive_count"] for one in found["months"] if one["missing_count"] == 0} == {
+        f"{before:%Y-%m}": 0,
+        f"{billed.month:%Y-%m}": 2,
+    }
+    [tried] = [one for one in found["tariffs"] if one["tariff"] == with_factors]
+    assert (tried["reason"], tried["total_amount"]) == ("no_reactive", None)
+    assert [one["month"] for one in tried["months"]] == [f"{before:%Y-%m}"]
+    place = [one["tariff"] for one in found["tariffs"] if one["total_amount"] or one is tried].index(with_factors)
+    assert place == sum(one["total_amount"] is not None for one in found["tariffs"])
+
+    _reactive(api, billed, 120, since=midnight(billed.month))
+    [tried] = api.get(f"{path}/what-if", token=billed.owner.token, tariff=with_factors).json()["data"]["tariffs"]
+    kwh = billed.kwh + (billed.month - before).days * 24
+    assert (tried["reason"], tried["total_amount"]) == (None, f"{kwh * 0.01:.2f}")
 
 
 def test_a_new_tenant_is_told_nothing_of_what_the_one_before_took(api: Api) -> None:

@@ -6,6 +6,7 @@ from typing import LiteralString
 
 import pytest
 
+from cloud.billing.show import billed as lines
 from tests.integration.billing.conftest import APRIL, MARCH, World, midnight
 
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
@@ -184,6 +185,70 @@ def test_what_is_banked_waits_for_the_bill_before(world: World) -> None:
     assert [finding.reason for finding in early.findings] == ["refused"]
     # 743 h of 0.4 kW are banked, of 720 kWh: 422.8 are left.
     assert _totals(world, meter) == [(MARCH, Decimal(0)), (APRIL, Decimal("126.84"))]
+
+
+def test_energy_that_comes_too_late_for_a_run_is_told_with_what_to_do(world: World) -> None:
+    """500 Wh of 4 March instead of 250, said when runs look back no farther than April."""
+    meter = world.meter()
+    world.do("UPDATE billing_settings SET recheck_months = 1")
+    world.use(meter, MARCH, date(2026, 7, 1))
+    world.now = datetime(2026, 7, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL):
+        world.run(month)
+    edited = midnight(date(2026, 3, 4))
+    world.telemetry.execute(
+        "SELECT interval_edit(%s, ARRAY[%s::timestamptz], '{500}', NULL, 'misread', 'ada', %s)",
+        [meter, edited, world.now],
+    )
+    world.telemetry.execute("DELETE FROM dirty_intervals")
+
+    [billed] = world.run(MAY)
+
+    assert (billed.state, billed.findings, len(billed.bills)) == ("done", [], 1)
+    [note] = billed.notes
+    assert (note.reason, note.since, note.until) == ("late", midnight(MARCH), midnight(APRIL))
+    assert "INV-0000000001 is over 743 and 0 kWh of import and export, its intervals have 743.25 and 0" in note.text
+    assert list(lines(billed))[-1] == f"MTR-{meter:08}: {note}"
+    assert "--recheck-months 3 has the next one do so" in note.text
+    assert "segs-cloud billing credit" in note.text
+    told = world.one("SELECT findings FROM billing_work WHERE month = %s", MAY)
+    assert [(one["reason"], one["from"]) for one in told] == [("late", "2026-02-28T23:00:00Z")]
+    assert _totals(world, meter)[0] == (MARCH, Decimal("222.90"))
+
+    world.do("UPDATE billing_settings SET recheck_months = 3")
+    [billed] = world.run(JUNE)
+    assert (billed.findings, billed.notes) == ([], [])
+    # 216.00, and 0.25 kWh x 0.30 that March lacks.
+    assert [bill["total_amount"] for bill in billed.bills] == [Decimal("216.08")]
+
+
+@pytest.mark.parametrize("whose", ["meter", "generator"])
+def test_readings_of_a_month_that_no_run_looks_at_again_are_told(world: World, whose: str) -> None:
+    """March is billed on 3 April, and readings of 31 March come on the 5th."""
+    world.do("UPDATE billing_settings SET recheck_months = 0")
+    world.tariff(
+        "solar", metering={"rule": "buy_all_sell_all"}, energyratestructure=[[{"rate": "0.30", "sell": "0.10"}]]
+    )
+    meter, generator, other = world.meter(tariff="solar"), world.meter(user=None, tariff=None), world.meter()
+    since = midnight(date(2026, 1, 1))
+    world.do("SELECT meter_generator_set(%s, %s, %s, %s)", f"MTR-{meter:08}", f"MTR-{generator:08}", since, since)
+    world.use(generator, MARCH, MAY, wh=0, export_wh=300)
+    for one in (meter, other):
+        world.use(one, MARCH, MAY)
+    world.telemetry.execute("UPDATE aggregates_15m SET computed_at = bucket + INTERVAL '1 hour'")
+    world.run(MARCH)
+    late = {"meter": meter, "generator": generator}[whose]
+    world.use(late, date(2026, 3, 31), APRIL, wh=500, export_wh=400)
+    world.telemetry.execute(
+        "UPDATE aggregates_15m SET computed_at = '2026-04-05Z' WHERE meter_id = %s AND bucket >= %s AND bucket < %s",
+        [late, midnight(date(2026, 3, 31)), midnight(APRIL)],
+    )
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+
+    notes = {billed.meter: billed.notes for billed in world.run(APRIL)}
+
+    assert [note.since for note in notes[f"MTR-{meter:08}"]] == [midnight(MARCH)]
+    assert notes[f"MTR-{other:08}"] == []
 
 
 def test_a_bill_that_is_disputed_by_now_is_not_corrected(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cloud.billing import block
 from tests.integration.billing.conftest import APRIL, MARCH, QUARTER, World, midnight
 from tests.integration.conftest import SegsCloud
 
@@ -105,6 +106,34 @@ def test_what_is_generated_is_known_and_no_less_than_what_is_fed_in(solar: tuple
 
     assert [(one.reason, one.since, one.until) for one in billed.findings] == [("generation", GONE, GONE + QUARTER)]
     assert world.rows("SELECT * FROM invoices") == []
+
+
+def test_another_generator_between_the_plan_of_a_bill_and_its_draft_has_it_planned_again(
+    solar: tuple[World, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the old generator 300 Wh of a quarter-hour would be sold, by the new one it is 500 Wh from March on."""
+    world, meter, _ = solar
+    other = world.meter(user=None, tariff=None)
+    world.use(other, MARCH, APRIL, wh=0, export_wh=500)
+    asked = block.energy
+
+    def and_then_the_generator_changes(*arguments: Any, **named: Any) -> Any:
+        found = asked(*arguments, **named)
+        generated(world, meter, other, midnight(MARCH))
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(block, "energy", and_then_the_generator_changes)
+        [billed] = world.run(MARCH, f"MTR-{meter:08}")
+
+    [finding] = billed.findings
+    assert finding.reason == "refused"
+    assert "changed while it was billed" in finding.text
+    assert world.rows("SELECT * FROM invoices") == []
+
+    [billed] = world.run(MARCH, f"MTR-{meter:08}")
+    # 650 Wh are used: 1931.8 kWh x 0.30; 1486 kWh x 0.10.
+    assert [line[1] for line in lines(world, billed)] == [Decimal("1931.8"), Decimal("1486")]
 
 
 def test_late_readings_of_what_is_generated_correct_a_bill_and_nothing_else_does(

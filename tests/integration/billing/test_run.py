@@ -284,6 +284,30 @@ def test_a_power_factor_that_is_not_known_is_not_the_best_one(
         assert [bill["total_amount"] for bill in billed.bills] == [total]
 
 
+def test_reactive_energy_that_somebody_gives_lets_a_bill_be_made(world: World) -> None:
+    """Of 2972 quarter-hours one is not known to be 75 varh until it is edited: then all are a power factor of 0.8."""
+    world.tariff(
+        "pf", energyratestructure=[[{"rate": "0.30"}]], power_factor=[{"below": "0.90", "percent_per_0_01": "1"}]
+    )
+    meter, gap = world.meter(tariff="pf"), datetime(2026, 3, 10, 10, tzinfo=UTC)
+    world.use(meter, wh=100)
+    world.telemetry.execute("UPDATE aggregates_15m SET reactive_energy_import_varh = 75 WHERE bucket <> %s", [gap])
+    world.telemetry.execute("DELETE FROM dirty_intervals")
+    [billed] = world.run()
+    [finding] = billed.findings
+    assert finding.reason == "no_reactive"
+    assert "segs-cloud vee edit --import-varh" in finding.text
+
+    world.telemetry.execute(
+        "SELECT interval_edit(%s, ARRAY[%s::timestamptz], NULL, NULL, 'from the log', 'ada', %s,"
+        " p_import_varh => '{75}')",
+        [meter, gap, world.now],
+    )
+    world.telemetry.execute("DELETE FROM dirty_intervals")
+    [billed] = world.run()
+    assert [bill["total_amount"] for bill in billed.bills] == [Decimal("98.08")]
+
+
 def test_a_ratchet_looks_at_no_peaks_of_who_had_the_meter_before(world: World) -> None:
     """4 kW of the one before; 0.4 kW of who has it from April on."""
     world.tariff("kw", **RATCHET)

@@ -45,6 +45,29 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION billing_cycle_plan(text, timestamptz) IS 'The segments of billing_cycle(), as billing_plan() has them; raises SG022';
 
+-- p_energy has of segments that have begun starts_at, and of how many quarter-hours reactive energy is not known (unreactive), which
+-- are from unreactive_from to unreactive_to. Taken as none, it would be the best power factor that there is.
+CREATE OR REPLACE FUNCTION billing_cycle_unreactive(p_meter_code text, p_energy jsonb, p_now timestamptz)
+RETURNS TABLE (starts_at timestamptz, ends_at timestamptz, quarters integer)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_meter_id CONSTANT integer := readable_meter(p_meter_code, p_now);
+BEGIN
+    -- Few tariffs have any, and a plan takes its time.
+    IF NOT EXISTS (SELECT FROM meter_tariffs a JOIN tariffs t USING (code) WHERE a.meter_id = v_meter_id AND t.document @? '$.power_factor[*]') THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT min(e.unreactive_from), max(e.unreactive_to), sum(e.unreactive)::integer
+      FROM billing_cycle_plan(p_meter_code, p_now) AS p
+      JOIN jsonb_to_recordset(p_energy) AS e (starts_at timestamptz, unreactive integer, unreactive_from timestamptz, unreactive_to timestamptz) USING (starts_at)
+      JOIN tariffs AS t USING (tariff_id)
+     WHERE e.unreactive > 0 AND t.document @? '$.power_factor[*]' HAVING count(*) > 0;
+END
+$$;
+COMMENT ON FUNCTION billing_cycle_unreactive(text, jsonb, timestamptz) IS 'From when to when, and of how many quarter-hours, reactive energy of billing_cycle() is not known while its tariff has power factors; no row where all that matters is. Raises SG022';
+
 -- p_energy has of segments that have begun starts_at, known (quarter-hours), import_wh, export_wh, import_varh, peak_wh, quality
 -- and estimated. What is not known is 0, or like the known quarter-hours of the same period.
 CREATE OR REPLACE FUNCTION billing_cycle_rate(p_meter_code text, p_energy jsonb, p_projected boolean, p_now timestamptz)
@@ -93,4 +116,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION billing_cycle_rate(text, jsonb, boolean, timestamptz) IS 'The lines of the bill that billing_cycle() is of, by the energy of its segments until now; with p_projected what is not known is like what is. Nothing is kept. Raises SG022, SG103, SG107';
-GRANT EXECUTE ON FUNCTION billing_cycle(text, timestamptz), billing_cycle_plan(text, timestamptz), billing_cycle_rate(text, jsonb, boolean, timestamptz) TO segs_api;
+GRANT EXECUTE ON FUNCTION billing_cycle(text, timestamptz), billing_cycle_plan(text, timestamptz),
+    billing_cycle_unreactive(text, jsonb, timestamptz), billing_cycle_rate(text, jsonb, boolean, timestamptz) TO segs_api;

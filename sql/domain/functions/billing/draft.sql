@@ -34,8 +34,8 @@ $$;
 COMMENT ON FUNCTION bills_open() IS 'Makes the tables that bills are rated in, or empties them';
 
 -- p_energy is an array with an object for every bill, in its columns the segments of billing_plan() by their begin, as arrays in
--- PostgreSQL's notation: account, starts_at, ends_at, tariff_id, and of the energy in them import_wh, export_wh, import_varh,
--- peak_wh (of a quarter-hour), quality (the worst), version, estimated; of one that buys and sells all, gross_load_wh and
+-- PostgreSQL's notation: account, starts_at, ends_at, tariff_id, generators (the meter that told what is generated, if any), and of the
+-- energy in them import_wh, export_wh, import_varh, peak_wh (of a quarter-hour), quality (the worst), version, estimated; of one that buys and sells all, gross_load_wh and
 -- pv_gen_wh, and the peak of the former; of one for which there is no price yet, buy_per_kwh and sell_per_kwh that are expected.
 -- What does not fit together is refused.
 CREATE OR REPLACE FUNCTION bills_rate(p_meters integer[], p_users integer[], p_first date[], p_end date[], p_energy jsonb) RETURNS void
@@ -55,16 +55,17 @@ BEGIN
                (x.bill ->> 'ends_at')::timestamptz[], (x.bill ->> 'import_wh')::bigint[], (x.bill ->> 'export_wh')::bigint[], (x.bill ->> 'import_varh')::bigint[],
                (x.bill ->> 'peak_wh')::bigint[], (x.bill ->> 'quality')::smallint[], (x.bill ->> 'version')::bigint[], (x.bill ->> 'estimated')::boolean[],
                (x.bill ->> 'buy_per_kwh')::numeric[], (x.bill ->> 'sell_per_kwh')::numeric[], (x.bill ->> 'gross_load_wh')::bigint[],
-               (x.bill ->> 'pv_gen_wh')::bigint[])
+               (x.bill ->> 'pv_gen_wh')::bigint[], (x.bill ->> 'generators')::integer[])
             AS e (account, tariff_id, starts_at, ends_at, import_wh, export_wh, import_varh, peak_wh, quality, version, estimated, buy_per_kwh, sell_per_kwh,
-                  gross_load_wh, pv_gen_wh)) AS e
-        ON (e.bill, e.account, e.tariff_id, e.starts_at, e.ends_at) = (p.bill, p.account, p.tariff_id, p.starts_at, p.ends_at);
+                  gross_load_wh, pv_gen_wh, generator_id)) AS e
+        ON (e.bill, e.account, e.tariff_id, e.starts_at, e.ends_at, coalesce(e.generator_id, 0))
+           = (p.bill, p.account, p.tariff_id, p.starts_at, p.ends_at, coalesce(p.generator_id, 0));
     SELECT p_meters[s.bill] AS meter_id INTO v_wrong FROM bill_segments AS s
      WHERE s.account IS NULL OR s.tariff_id IS NULL OR s.import_wh IS NULL OR s.export_wh IS NULL OR s.version IS NULL
         OR s.gross AND num_nulls(s.gross_load_wh, s.pv_gen_wh) > 0
         OR NOT s.priced AND s.expected_buy IS NULL AND (s.import_wh, s.export_wh) <> (0, 0) LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'tariff, owner or place of meter % changed while it was billed', v_wrong.meter_id
+        RAISE EXCEPTION 'tariff, owner, place or generator of meter % changed while it was billed', v_wrong.meter_id
             USING ERRCODE = 'SG103', HINT = 'Bill it again.';
     END IF;
     INSERT INTO bill_accounts

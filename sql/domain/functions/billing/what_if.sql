@@ -58,8 +58,13 @@ END
 $$;
 COMMENT ON FUNCTION what_if_spans(text, integer[], date, date) IS 'Spans of local days in which no price of any of these tariffs changes; raises SG022';
 
--- p_energy has of each of those spans starts_at, ends_at, known (quarter-hours), import_wh, export_wh, import_varh, peak_wh.
-CREATE OR REPLACE FUNCTION what_if_months(p_meter_code text, p_energy jsonb) RETURNS TABLE (month date, missing integer, import_wh bigint, export_wh bigint)
+-- An earlier master had it return less.
+DROP FUNCTION IF EXISTS what_if_months(text, jsonb);
+
+-- p_energy has of each of those spans starts_at, ends_at, known (quarter-hours), unreactive (those of them of which reactive energy
+-- is not known), import_wh, export_wh, import_varh, peak_wh.
+CREATE FUNCTION what_if_months(p_meter_code text, p_energy jsonb)
+RETURNS TABLE (month date, missing integer, unreactive integer, import_wh bigint, export_wh bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -69,12 +74,13 @@ BEGIN
     SELECT l.timezone INTO v_timezone FROM meter_locations l WHERE l.meter_id = v_meter_id ORDER BY l.valid DESC LIMIT 1;
     RETURN QUERY
     SELECT date_trunc('month', e.starts_at AT TIME ZONE v_timezone)::date AS month,
-           (sum(EXTRACT(epoch FROM e.ends_at - e.starts_at) / 900) - sum(e.known))::integer, sum(e.import_wh)::bigint, sum(e.export_wh)::bigint
-      FROM jsonb_to_recordset(p_energy) AS e (starts_at timestamptz, ends_at timestamptz, known bigint, import_wh bigint, export_wh bigint)
+           (sum(EXTRACT(epoch FROM e.ends_at - e.starts_at) / 900) - sum(e.known))::integer, coalesce(sum(e.unreactive), 0)::integer, sum(e.import_wh)::bigint,
+           sum(e.export_wh)::bigint
+      FROM jsonb_to_recordset(p_energy) AS e (starts_at timestamptz, ends_at timestamptz, known bigint, unreactive bigint, import_wh bigint, export_wh bigint)
      GROUP BY 1 ORDER BY 1;
 END
 $$;
-COMMENT ON FUNCTION what_if_months(text, jsonb) IS 'Local months of what_if_spans(), and of how many quarter-hours of each nothing is known; raises SG022';
+COMMENT ON FUNCTION what_if_months(text, jsonb) IS 'Local months of what_if_spans(), and of how many quarter-hours of each nothing is known, or all but reactive energy; raises SG022';
 
 CREATE OR REPLACE FUNCTION what_if_rate(p_meter_code text, p_tariffs integer[], p_energy jsonb)
 RETURNS TABLE (tariff_id integer, month date, peak_kw numeric, total numeric)
@@ -98,10 +104,13 @@ BEGIN
      CROSS JOIN rating_tariffs AS t;
     PERFORM rate();
     RETURN QUERY
-    SELECT m.tariff_id, m.month, m.peak_kw, round(m.bill, s.digits)
-      FROM rating_months AS m JOIN rating_terms AS s USING (tariff_id) JOIN what_if AS w USING (month) ORDER BY m.tariff_id, m.month;
+    SELECT m.tariff_id, m.month, m.peak_kw,
+           -- Taken as none, what is not known would be the best power factor that there is.
+           CASE WHEN w.unreactive = 0 OR NOT t.document @? '$.power_factor[*]' THEN round(m.bill, s.digits) END
+      FROM rating_months AS m JOIN rating_terms AS s USING (tariff_id) JOIN rating_tariffs AS t USING (tariff_id) JOIN what_if AS w USING (month)
+     ORDER BY m.tariff_id, m.month;
 END
 $$;
-COMMENT ON FUNCTION what_if_rate(text, integer[], jsonb) IS 'What the months of which all is known would have cost by each of these tariffs, all of one zone. Nothing is kept. Raises SG022';
+COMMENT ON FUNCTION what_if_rate(text, integer[], jsonb) IS 'What the months of which all is known would have cost by each of these tariffs, all of one zone; total NULL where the tariff has power factors and reactive energy is not known. Nothing is kept. Raises SG022';
 GRANT EXECUTE ON FUNCTION what_if_tariffs(text, text[], timestamptz), what_if_spans(text, integer[], date, date), what_if_months(text, jsonb),
     what_if_rate(text, integer[], jsonb) TO segs_api;
