@@ -159,7 +159,8 @@ SELECT d.day, d.energy_import_wh, d.energy_export_wh, d.estimated FROM invoice_d
 
 -- name: payments
 -- Money that came for it, or went back.
-SELECT p.payment_id, p.kind, p.provider, p.provider_reference AS reference, p.amount, p.currency, p.status, p.method, p.occurred_at
+SELECT p.payment_id, p.kind, p.provider, p.provider_reference AS reference, p.amount, p.currency, p.method, p.occurred_at,
+       CASE WHEN EXISTS (SELECT FROM ledger_postings AS l WHERE l.payment_id = p.payment_id AND l.kind = 'reversal') THEN 'reversed' ELSE p.status END AS status
 FROM payment_transactions AS p WHERE p.invoice_id = %(invoice)s ORDER BY p.payment_id;
 
 -- name: disputes
