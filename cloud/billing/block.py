@@ -213,8 +213,8 @@ class Block:
             missing[span["bill"]] += one["missing"]
         changed: list[Row] = []
         for bill, missed, version in zip(bills, missing, now, strict=True):
-            # A bill that goes on with what is banked may be another one because the one before is.
-            follows = bill["banks"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
+            # A bill that goes on with what is banked, or looks back at peaks, may be another one because one before is.
+            follows = bill["looks_back"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
             # What retention has dropped is no change, and what is not all there yet will be.
             if not missed and (version != bill["version"] or follows):
                 changed.append(bill)

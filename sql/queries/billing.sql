@@ -97,7 +97,8 @@ SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.peri
                 i.intervals_version) AS version,
        EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
        EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
-                WHERE l.invoice_id = i.invoice_id AND t.document #>> '{metering,rule}' = 'net_metering') AS banks
+                WHERE l.invoice_id = i.invoice_id
+                  AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back
 FROM invoices AS i CROSS JOIN billing_settings AS s
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - make_interval(months => s.recheck_months))::date

@@ -278,3 +278,47 @@ def test_a_bill_that_is_taken_back_and_billed_anew_takes_back_what_the_next_draf
     assert world.one("SELECT sum(total_amount) FROM invoices WHERE status <> 'draft'") == (743 + 24 + 720) * Decimal(
         "0.30"
     )
+
+
+@pytest.mark.parametrize("found", [APRIL, MAY])
+@pytest.mark.parametrize(("before", "after"), [(250, 1000), (1000, 250)])
+def test_a_ratchet_sees_the_peak_that_a_correction_found(world: World, before: int, after: int, found: date) -> None:
+    """A day of March turns out to be of 4 kW, or of 1 kW, before April is billed or after that; each kW costs 10."""
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    meter = world.meter(tariff="demand")
+    for month, end in ((MARCH, APRIL), (APRIL, MAY), (MAY, JUNE)):
+        world.use(meter, month, end)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=before)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+
+    for month in (MARCH, APRIL, MAY):
+        if month == found:
+            world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=after)
+        world.run(month)
+
+    # What the day takes, and 1 kW or 4 kW in each month.
+    all_of_it = (743 + 720 + 744) * Decimal("0.30") + (Decimal("21.60") + 90 if after == 1000 else 0) + 30
+    assert sum(total for _, total in _totals(world, meter)) == all_of_it
+    assert len(_totals(world, meter)) == 3
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL AND net_amount <> 0") == 0
+    assert world.one("SELECT count(*) FROM invoices WHERE kind = 'credit_note'") == 0
+
+
+def test_a_ratchet_sees_a_peak_that_cost_nothing_by_the_tariff_of_its_month(world: World) -> None:
+    """Of March a kWh moves to another quarter-hour: the amount stays, the peak does not."""
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    at = midnight(APRIL)
+    world.do("UPDATE meter_tariffs SET valid = tstzrange(lower(valid), %s) WHERE meter_id = %s", at, meter)
+    world.do(
+        "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (%s, 'demand', tstzrange(%s, 'infinity'))",
+        *(meter, at),
+    )
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=[0, 500])
+
+    world.run(APRIL)
+
+    assert _totals(world, meter) == [(MARCH, Decimal("222.90")), (APRIL, Decimal("216.00") + 20)]

@@ -18,11 +18,12 @@ BEGIN
     PERFORM bills_rate(v_bills.meters, v_bills.users, v_bills.first, v_bills.ends, p_energy);
     RETURN QUERY
     WITH rated AS (
-        SELECT b.invoice_id, b.n, coalesce(l.net, 0) AS net, coalesce(l.tax, 0) AS tax, s.version
+        SELECT b.invoice_id, b.n, coalesce(l.net, 0) AS net, coalesce(l.tax, 0) AS tax, s.version, m.peak_kw
           FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n)
           JOIN (SELECT s.bill, sum(s.version)::bigint AS version FROM bill_segments AS s GROUP BY s.bill) AS s ON s.bill = b.n
           LEFT JOIN (SELECT l.bill, sum(l.amount) FILTER (WHERE l.component <> 'tax') AS net, sum(l.amount) FILTER (WHERE l.component = 'tax') AS tax
                        FROM bills_lines() AS l GROUP BY l.bill) AS l ON l.bill = b.n
+          LEFT JOIN bills_peaks() AS m ON m.bill = b.n
     ), billed AS (
         SELECT l.invoice_id, coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net, coalesce(sum(l.amount) FILTER (WHERE l.component = 'tax'), 0) AS tax
           -- What it says of its own period, without corrections of others, and with its own that were found before.
@@ -35,7 +36,7 @@ BEGIN
                            WHERE c.invoice_id = ANY (p_invoices)) AS l
          GROUP BY l.invoice_id
     ), judged AS MATERIALIZED (
-        SELECT r.invoice_id, r.n, r.version, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
+        SELECT r.invoice_id, r.n, r.version, r.peak_kw, r.net - coalesce(b.net, 0) AS net, r.tax - coalesce(b.tax, 0) AS tax,
                CASE WHEN k.banked IS NOT DISTINCT FROM v.banked AND (r.net, r.tax) = (coalesce(b.net, 0), coalesce(b.tax, 0)) THEN 'same'
                     -- Whether that was for what is found now, somebody has to say.
                     WHEN i.credited_amount <> 0 THEN 'credited'
@@ -56,8 +57,8 @@ BEGIN
           LEFT JOIN (SELECT n.invoice_id, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM invoice_banks AS n
                       WHERE n.invoice_id = ANY (p_invoices) GROUP BY n.invoice_id) AS v USING (invoice_id)
     ), kept AS (
-        INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at)
-        SELECT j.invoice_id, j.version, j.net, j.tax, p_now FROM judged AS j WHERE j.outcome NOT IN ('replace', 'credited') ORDER BY j.n
+        INSERT INTO invoice_corrections (invoice_id, intervals_version, net_amount, tax_amount, found_at, peak_kw)
+        SELECT j.invoice_id, j.version, j.net, j.tax, p_now, j.peak_kw FROM judged AS j WHERE j.outcome NOT IN ('replace', 'credited') ORDER BY j.n
     )
     SELECT j.invoice_id, j.outcome FROM judged AS j ORDER BY j.n;
 END
