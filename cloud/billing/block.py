@@ -72,6 +72,7 @@ class Block:
                 parts[row["meter_id"]].append(_Part(row))
         again = self._correct(asked, [part for of_meter in parts.values() for part in of_meter])
         self._make(parts)
+        self._strand(asked, again)
         return [
             self._billed(
                 meter["meter_code"], over[meter["meter_id"]], [*again[meter["meter_id"]], *parts[meter["meter_id"]]]
@@ -190,6 +191,19 @@ class Block:
         for part, invoice in standing:
             part.bills.append(made[invoice])
 
+    def _strand(self, asked: dict[str, Any], again: dict[int, list[_Part]]) -> None:
+        """Names corrections that nobody will be billed, unless it is told of their bill already why."""
+        for row in rows(self._domain, _QUERIES["stranded"], asked) if asked["meters"] else ():
+            told = again[row["meter_id"]]
+            if any(part.findings for part in told if part.row["invoice_id"] == row["invoice_id"]):
+                continue
+            text = (
+                f"{row['amount']:f} {row['currency']} of corrections of {row['corrected']} wait for a bill that there"
+                f" will not be; the next run makes {row['invoice_number']} anew if all of its quarter-hours are there,"
+                f" else credit {row['invoice_number']} in whole and bill its month again"
+            )
+            told.append(_Part(row, findings=[Finding("stranded", row["starts_at"], row["ends_at"], text)]))
+
     def _changed(self, asked: dict[str, Any]) -> list[Row]:
         bills = rows(self._domain, _QUERIES["earlier"], asked)
         spans = [
@@ -216,7 +230,7 @@ class Block:
             # A bill that goes on with what is banked, or looks back at peaks, may be another one because one before is.
             follows = bill["looks_back"] and changed and changed[-1]["meter_id"] == bill["meter_id"]
             # What retention has dropped is no change, and what is not all there yet will be.
-            if not missed and (version != bill["version"] or follows):
+            if not missed and (version != bill["version"] or follows or bill["stranded"]):
                 changed.append(bill)
         return changed
 

@@ -98,11 +98,21 @@ SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.peri
        EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
        EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
                 WHERE l.invoice_id = i.invoice_id
-                  AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back
+                  AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back,
+       w.invoice_id IS NOT NULL AS stranded
 FROM invoices AS i CROSS JOIN billing_settings AS s
+LEFT JOIN (SELECT DISTINCT w.invoice_id FROM bills_stranded(%(meters)s) AS w) AS w USING (invoice_id)
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - make_interval(months => s.recheck_months))::date
 ORDER BY i.meter_id, i.period_start;
+
+-- name: stranded
+-- Corrections that wait for a bill which there will not be, and what would have to be made anew for that.
+SELECT w.meter_id, w.invoice_id, i.invoice_number, lower(c.span) AS starts_at, upper(c.span) AS ends_at, c.invoice_number AS corrected, c.currency,
+       round(w.net_amount + w.tax_amount, minor_digits(c.currency)) AS amount
+FROM bills_stranded(%(meters)s) AS w JOIN invoices AS i USING (invoice_id) JOIN invoices AS c ON c.invoice_id = w.corrected_id
+-- Those after the month are looked at by runs of later ones.
+WHERE i.period_end <= %(month)s ORDER BY w.meter_id, w.correction_id, w.invoice_id;
 
 -- name: generators
 -- Of which segments of bills the intervals of another meter are behind them too.

@@ -322,3 +322,96 @@ def test_a_ratchet_sees_a_peak_that_cost_nothing_by_the_tariff_of_its_month(worl
     world.run(APRIL)
 
     assert _totals(world, meter) == [(MARCH, Decimal("222.90")), (APRIL, Decimal("216.00") + 20)]
+
+
+def _of_another(world: World, meter: int, what: str) -> None:
+    """March is found to be Bob's, or in francs; and so is what comes after April."""
+    if what == "customer":
+        world.do("DELETE FROM meter_owners WHERE meter_id = %s", meter)
+        for user, since, until in ((2, MARCH, APRIL), (1, APRIL, MAY), (2, MAY, JUNE)):
+            world.do(
+                "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (%s, %s, tstzrange(%s, %s))",
+                *(meter, user, midnight(since), midnight(until)),
+            )
+        return
+    world.tariff("swiss", currency="CHF", energyratestructure=[[{"rate": "0.30"}]])
+    world.do("DELETE FROM meter_tariffs WHERE meter_id = %s", meter)
+    for code, since, until in (("swiss", MARCH, APRIL), ("house", APRIL, MAY), ("swiss", MAY, JUNE)):
+        world.do(
+            "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (%s, %s, tstzrange(%s, %s))",
+            *(meter, code, midnight(since), midnight(until)),
+        )
+
+
+@pytest.mark.parametrize("less", [False, True])
+@pytest.mark.parametrize("what", ["customer", "currency"])
+def test_what_a_customer_has_of_a_bill_that_is_another_ones_by_now_is_taken_back_from_them(
+    world: World, what: str, less: bool
+) -> None:
+    """March is 24 kWh more, or less, which April's bill has, and is then billed anew to Bob, or in francs: nobody gets
+    another bill but April's that could take it back."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0 if less else 500)
+    world.run(APRIL)
+    _of_another(world, meter, what)
+    world.credit(billed.bills[0]["invoice_id"])
+    world.run(MARCH)
+
+    [billed] = world.run(MAY)
+
+    assert (billed.state, billed.findings) == ("done", [])
+    march = (743 + (-24 if less else 24)) * Decimal("0.30")
+    assert _totals(world, meter) == [(MARCH, march), (APRIL, Decimal("216.00")), (MAY, Decimal("223.20"))]
+    whose = "user_id = 1" if what == "customer" else "currency = 'EUR'"
+    assert world.rows("SELECT sum(total_amount) FROM invoices WHERE " + whose) == [{"sum": Decimal("216.00")}]
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 0
+    assert world.run(MAY) == []
+
+
+def test_a_correction_that_waits_for_a_bill_of_who_turns_out_to_have_left_is_another_bill_for_the_month(
+    world: World,
+) -> None:
+    """March is 24 kWh more when April is still blocked; April is then found to be Bob's."""
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    gap = midnight(date(2026, 4, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 1
+    world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", midnight(APRIL), midnight(APRIL))
+    world.use(meter, date(2026, 4, 20), date(2026, 4, 21))
+
+    world.run(APRIL)
+
+    assert _totals(world, meter) == [(MARCH, (743 + 24) * Decimal("0.30")), (APRIL, Decimal("216.00"))]
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 0
+
+
+def test_a_correction_that_no_bill_can_have_is_told_until_its_bill_can_be_made_anew(world: World) -> None:
+    """D14: an hour of April is gone, whose bill would have to be made anew."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    _of_another(world, meter, "customer")
+    world.credit(billed.bills[0]["invoice_id"])
+    world.run(MARCH)
+    gap = midnight(date(2026, 4, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+
+    [blocked] = world.run(MAY)
+    world.use(meter, date(2026, 4, 20), date(2026, 4, 21))
+    [done] = world.run(MAY)
+
+    assert (blocked.state, [finding.reason for finding in blocked.findings]) == ("blocked", ["stranded"])
+    assert "-7.20 EUR of corrections of INV-0000000001" in str(blocked.findings[0])
+    assert "credit INV-0000000002 in whole" in str(blocked.findings[0])
+    assert (done.state, _totals(world, meter)[1]) == ("done", (APRIL, Decimal("216.00")))
