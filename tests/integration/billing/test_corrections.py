@@ -415,3 +415,67 @@ def test_a_correction_that_no_bill_can_have_is_told_until_its_bill_can_be_made_a
     assert "-7.20 EUR of corrections of INV-0000000001" in str(blocked.findings[0])
     assert "credit INV-0000000002 in whole" in str(blocked.findings[0])
     assert (done.state, _totals(world, meter)[1]) == ("done", (APRIL, Decimal("216.00")))
+
+
+def _partly_given_back(world: World, bill: int, amount: str) -> None:
+    world.do("SELECT bill_dispute(%s, 'Nobody was at home', %s)", bill, world.now)
+    world.do("SELECT bill_dispute_resolve(%s, 'upheld', %s, 'Goodwill', %s)", bill, amount, world.now)
+
+
+@pytest.mark.parametrize("whole", ["by hand", "by another dispute"])
+def test_what_a_dispute_gave_is_kept_by_the_bill_in_place_of_it(world: World, whole: str) -> None:
+    """March costs 222.90 and tax, of which 20.00 are given back; then it turns out to be 24 kWh more, and then less."""
+    world.tariff(
+        "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
+    )
+    meter = world.meter(tariff="taxed")
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    bill = billed.bills[0]["invoice_id"]
+    _partly_given_back(world, bill, "20.00")
+    for day, wh, energy in ((4, 500, 767), (4, 0, 719)):
+        world.use(meter, date(2026, 3, day), date(2026, 3, day + 1), wh=wh)
+        if whole == "by hand":
+            world.credit(bill)
+        else:
+            world.do("SELECT bill_dispute(%s, 'Wrong', %s)", bill, world.now)
+            world.do("SELECT bill_dispute_resolve(%s, 'upheld', NULL, 'So it is', %s)", bill, world.now)
+
+        [billed] = world.run(MARCH)
+
+        bill = billed.bills[0]["invoice_id"]
+        net = energy * Decimal("0.30")
+        found = world.invoice(bill)
+        assert found["total_amount"] == net + round(net * Decimal("0.19"), 2) - 20
+        assert found["tax_amount"] == round(net * Decimal("0.19"), 2) - Decimal("3.19")
+        kept = [line["amount"] for line in world.lines(bill) if line["description"] == "Kept of CRN-0000000001"]
+        assert kept == [Decimal("-16.81")]
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE status <> 'draft'") == found["total_amount"]
+
+    # Late readings of the bill in place of it find what they are, and not what was given.
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5))
+    world.run(APRIL)
+    assert _totals(world, meter)[0] == (MARCH, Decimal("222.90") + Decimal("42.35") - 20)
+
+
+def test_what_a_dispute_gave_is_no_other_bills_and_nobody_elses(world: World) -> None:
+    """Ada's March was taken back whole and is Bob's: of that she owes nothing, so that there is nothing to keep."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    _partly_given_back(world, billed.bills[0]["invoice_id"], "20.00")
+    _of_another(world, meter, "customer")
+    world.credit(billed.bills[0]["invoice_id"])
+
+    for month in (MARCH, APRIL, MAY):
+        assert world.run(month)[0].findings == []
+
+    assert _totals(world, meter) == [
+        (MARCH, Decimal("222.90")),
+        (APRIL, Decimal("216.00")),
+        (MAY, Decimal("223.20")),
+    ]
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE user_id = 1") == Decimal("216.00")

@@ -18,14 +18,14 @@ BEGIN
     WITH waiting AS MATERIALIZED (
         SELECT c.correction_id, i.meter_id, i.user_id, i.currency, i.status, c.invoice_id, c.net_amount, c.tax_amount
           FROM invoices i JOIN invoice_corrections c USING (invoice_id)
-         WHERE i.meter_id = ANY (p_meters) AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
+         WHERE i.meter_id = ANY (p_meters) AND c.on_invoice_id IS NULL AND c.credit_note_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
     )
     SELECT w.correction_id, w.meter_id, w.invoice_id, b.invoice_id, w.net_amount, w.tax_amount
       FROM waiting AS w
      CROSS JOIN LATERAL (SELECT w.invoice_id WHERE w.status <> 'cancelled'
                          UNION
                          SELECT o.on_invoice_id FROM invoice_corrections o JOIN invoices n ON n.invoice_id = o.on_invoice_id AND n.status NOT IN ('draft', 'cancelled')
-                          WHERE o.invoice_id = w.invoice_id AND w.status = 'cancelled') AS b (invoice_id)
+                          WHERE o.invoice_id = w.invoice_id AND o.credit_note_id IS NULL AND w.status = 'cancelled') AS b (invoice_id)
      WHERE NOT bills_follow(w.meter_id, w.user_id, w.currency);
 END
 $$;
@@ -133,6 +133,8 @@ BEGIN
                   JOIN invoices AS i ON (i.meter_id, i.user_id, i.currency) = (n.meter_id, n.user_id, n.currency)
                                     AND (i.period_end <= n.period_start OR i.status = 'cancelled' AND i.period_start < n.period_end)
                   JOIN invoice_corrections AS c ON c.invoice_id = i.invoice_id AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
+                                               -- What a dispute gave is for these days.
+                                               AND (c.credit_note_id IS NULL OR i.status = 'cancelled' AND i.period_end > n.period_start AND i.period_start < n.period_end)
                  WHERE n.invoice_id = ANY (p_invoices) ORDER BY c.correction_id, n.invoice_id) AS f
          WHERE c.correction_id = f.correction_id
         RETURNING c.on_invoice_id
@@ -144,8 +146,10 @@ BEGIN
            c.intervals_version
       FROM invoice_corrections AS c
       JOIN invoices AS i USING (invoice_id)
-     CROSS JOIN LATERAL (VALUES ('adjustment', 'Correction of ' || i.invoice_number, c.net_amount),
-                                ('tax', 'Tax in the correction of ' || i.invoice_number, c.tax_amount)) AS x (component, description, amount)
+      LEFT JOIN invoices AS k ON k.invoice_id = c.credit_note_id
+     CROSS JOIN LATERAL (VALUES ('adjustment', CASE WHEN k.invoice_id IS NULL THEN 'Correction of ' || i.invoice_number ELSE 'Kept of ' || k.invoice_number END, c.net_amount),
+                                ('tax', CASE WHEN k.invoice_id IS NULL THEN 'Tax in the correction of ' || i.invoice_number ELSE 'Tax in what is kept of ' || k.invoice_number END,
+                                 c.tax_amount)) AS x (component, description, amount)
      WHERE c.on_invoice_id = ANY (v_added) AND x.amount <> 0;
     UPDATE invoices AS i SET net_amount = s.net, tax_amount = s.tax
       FROM (SELECT l.invoice_id, coalesce(sum(l.amount) FILTER (WHERE l.component <> 'tax'), 0) AS net,
@@ -161,18 +165,19 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     -- Those of the bill itself: what another bill has of them is taken back by the one in place of it, or a later one; what waited is
     -- over.
-    DELETE FROM invoice_corrections WHERE invoice_id = p_invoice_id AND on_invoice_id IS NULL;
+    DELETE FROM invoice_corrections WHERE invoice_id = p_invoice_id AND on_invoice_id IS NULL AND credit_note_id IS NULL;
     INSERT INTO invoice_corrections (invoice_id, net_amount, tax_amount, found_at)
-    SELECT p_invoice_id, -sum(c.net_amount), -sum(c.tax_amount), p_now FROM invoice_corrections c WHERE c.invoice_id = p_invoice_id
+    SELECT p_invoice_id, -sum(c.net_amount), -sum(c.tax_amount), p_now FROM invoice_corrections c
+     WHERE c.invoice_id = p_invoice_id AND c.credit_note_id IS NULL
     HAVING sum(c.net_amount) <> 0 OR sum(c.tax_amount) <> 0;
     -- Those that it has of others wait for another bill.
     UPDATE invoice_corrections SET on_invoice_id = NULL WHERE on_invoice_id = p_invoice_id;
     -- What came to nothing, and is on no bill, waits for none.
     DELETE FROM invoice_corrections AS c USING (
         SELECT c.invoice_id FROM invoice_corrections c JOIN invoices i USING (invoice_id)
-         WHERE (i.status = 'cancelled' OR i.invoice_id = p_invoice_id) AND i.meter_id = (SELECT t.meter_id FROM invoices t WHERE t.invoice_id = p_invoice_id)
+         WHERE c.credit_note_id IS NULL AND (i.status = 'cancelled' OR i.invoice_id = p_invoice_id) AND i.meter_id = (SELECT t.meter_id FROM invoices t WHERE t.invoice_id = p_invoice_id)
          GROUP BY c.invoice_id HAVING count(c.on_invoice_id) = 0 AND sum(c.net_amount) = 0 AND sum(c.tax_amount) = 0) AS o
-     WHERE c.invoice_id = o.invoice_id;
+     WHERE c.invoice_id = o.invoice_id AND c.credit_note_id IS NULL;
 END
 $$;
 COMMENT ON FUNCTION bill_take_back_corrections(bigint, timestamptz) IS 'A bill is taken back whole: so are corrections of it, and those on it wait again, or are over';
