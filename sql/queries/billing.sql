@@ -21,6 +21,10 @@ SELECT bills_open();
 SELECT t.meter_id, m.meter_code FROM billing_take(%(month)s, %(meters)s, %(begun)s, %(limit)s, %(now)s) AS t (meter_id) JOIN meters AS m USING (meter_id)
 ORDER BY t.meter_id;
 
+-- name: wait
+-- Whether others have left some of those that they had.
+SELECT billing_wait(%(month)s, %(meters)s, %(begun)s) AS left_over;
+
 -- name: over
 -- When the month is over for each meter, and bills of it may be made.
 WITH month AS (
