@@ -83,6 +83,7 @@ class Block:
         looked = self._settings["recheck_months"] > 0
         notes = late(self._domain, self._telemetry, beyond, month=self._month, looked=looked)
         self._make(parts)
+        self._strand(asked, again)
         return [
             self._billed(
                 meter["meter_code"],
@@ -203,6 +204,19 @@ class Block:
         made = self._made([invoice for _, invoice in standing])
         for part, invoice in standing:
             part.bills.append(made[invoice])
+
+    def _strand(self, asked: dict[str, Any], again: dict[int, list[_Part]]) -> None:
+        """Names corrections that nobody will be billed, unless it is told of their bill already why."""
+        for row in rows(self._domain, _QUERIES["stranded"], asked) if asked["meters"] else ():
+            told = again[row["meter_id"]]
+            if any(part.findings for part in told if part.row["invoice_id"] == row["invoice_id"]):
+                continue
+            text = (
+                f"{row['amount']:f} {row['currency']} of corrections of {row['corrected']} wait for a bill that there"
+                f" will not be; the next run makes {row['invoice_number']} anew if all of its quarter-hours are there,"
+                f" else credit {row['invoice_number']} in whole and bill its month again"
+            )
+            told.append(_Part(row, findings=[Finding("stranded", row["starts_at"], row["ends_at"], text)]))
 
     def _apart(
         self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]

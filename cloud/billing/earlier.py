@@ -19,7 +19,8 @@ _FARTHEST = 11
 
 
 def changed(domain: psycopg.Connection, telemetry: psycopg.Connection, bills: Sequence[Row]) -> list[Row]:
-    """Those of other intervals than they were made from, and those that go on with what one of them has banked."""
+    """Those of other intervals than they were made from, those that go on from one of them, and those that have
+    corrections which are another's."""
     return _changed(telemetry, bills, _spans(domain, bills))
 
 
@@ -79,11 +80,11 @@ def _changed(telemetry: psycopg.Connection, bills: Sequence[Row], spans: Sequenc
             energy[span["bill"]] = {"now_import_wh": one["import_wh"], "now_export_wh": one["export_wh"]}
     found: list[Row] = []
     for n, bill in enumerate(bills):
-        # A bill that goes on with what is banked may be another one because the one before is.
-        follows = bill["banks"] and found and found[-1]["meter_id"] == bill["meter_id"]
+        # A bill that goes on with what is banked, or looks back at peaks, may be another one because one before is.
+        follows = bill["looks_back"] and found and found[-1]["meter_id"] == bill["meter_id"]
         other = now[n] != bill["version"]
         # What retention has dropped is no change, and what is not all there yet will be.
-        if not missing[n] and (other or follows):
+        if not missing[n] and (other or follows or bill["stranded"]):
             found.append({**bill, **energy[n], "changed": other})
     return found
 

@@ -16,7 +16,7 @@ _TEXTS = {
     "no_generation": "its tariff takes what is generated; segs-cloud meter generation names the meter that tells it",
     "generation": "what was generated is not known, or less than what went out; look at both meters' intervals",
     "overlaps": "part of it is billed already; a credit note takes that bill back",
-    "credited": "its intervals changed, and part of it is credited by hand; credit the rest too and bill it anew",
+    "credited": "its intervals changed, and part of it is credited; credit the rest too, so that it is billed anew",
     "missing": "quarter-hours are missing; wait for them, or estimate or edit them",
     "failed": "quarter-hours failed their checks; segs-cloud vee edits them",
     "unfinished": "readings are still being worked on; bill it in a minute",

@@ -19,6 +19,13 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _LEFT, _WIDTH, _LINE = 20.0, 170.0, 5.0
 _COLUMNS = (78.0, 36.0, 28.0, 28.0)
 _CHART_HEIGHT = 32.0
+_ADDED = {
+    "correction": "Correction of ",
+    "tax_correction": "Tax in the correction of ",
+    "kept": "Kept of ",
+    "tax_kept": "Tax in what is kept of ",
+}
+"""How lines begin that are of other bills."""
 _DARK, _LIGHT = (31, 78, 121), (157, 190, 219)
 
 
@@ -112,7 +119,7 @@ def _lines(page: _Page, bill: Row, text: Words) -> None:
 def _described(line: Row, text: Words) -> str:
     found = text.components.get(line["component"], line["description"])
     if line["component"] in ("adjustment", "tax"):
-        for name, start in (("correction", "Correction of "), ("tax_correction", "Tax in the correction of ")):
+        for name, start in _ADDED.items():
             if line["description"].startswith(start):
                 found = text.said[name].format(of=line["description"].removeprefix(start))
     of = [

@@ -7,9 +7,11 @@ Any number of runs work at once: each takes meters that no other has.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 
 from cloud.billing.block import Billed, Block
 from cloud.db.queries import Queries
@@ -20,6 +22,8 @@ _QUERIES = Queries("billing")
 _LARGEST = 500
 _LONG_S = 2.0
 """For so long others may wait for a meter that is billed with others."""
+_TRIES = 10
+"""Of two transactions that wait for each other the database ends one, and the other goes on."""
 
 
 class Run:
@@ -63,15 +67,28 @@ class Run:
         size = self._first
         while True:
             began_s = time.monotonic()
-            billed = self._block(size)
+            billed = self._tried(size)
             if not billed:
-                return
+                # Another month's run has meters while it makes bills of this one anew.
+                taken = {"month": self._month, "meters": self._meters, "begun": self._begun}
+                [waited] = rows(self._domain, _QUERIES["wait"], taken)
+                if not waited["left_over"]:
+                    return
+                continue
             yield from billed
             took_s = time.monotonic() - began_s
             if took_s < _LONG_S / 2:
                 size = min(2 * size, _LARGEST)
             elif took_s > _LONG_S:
                 size = max(size // 2, 1)
+
+    def _tried(self, size: int) -> list[Billed]:
+        # A run of a later month makes bills of earlier ones anew: the customers' credit that it has by then is what a
+        # run of such a month wants, which has the meter.
+        for _ in range(_TRIES - 1):
+            with suppress(DeadlockDetected):
+                return self._block(size)
+        return self._block(size)
 
     def _block(self, size: int) -> list[Billed]:
         # A number is given in this transaction, and gone with it.

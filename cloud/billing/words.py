@@ -63,6 +63,8 @@ ENGLISH = Words(
         "page": "Page {page} of {pages}",
         "correction": "Correction of {of}",
         "tax_correction": "Tax in the correction of {of}",
+        "kept": "Kept of {of}",
+        "tax_kept": "Tax in what is kept of {of}",
     },
     components={
         "energy": "Energy",
@@ -112,6 +114,8 @@ GERMAN = Words(
         "page": "Seite {page} von {pages}",
         "correction": "Korrektur zu {of}",
         "tax_correction": "Steuer in der Korrektur zu {of}",
+        "kept": "Weiterhin aus {of}",
+        "tax_kept": "Steuer, weiterhin aus {of}",
     },
     components={
         "energy": "Energie",

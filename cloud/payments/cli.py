@@ -41,6 +41,7 @@ class Told(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REVERSED = "reversed"
 
 
 class NoProvider(InputError):

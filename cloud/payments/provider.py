@@ -19,7 +19,8 @@ class EventError(InputError):
 @dataclass(frozen=True, slots=True)
 class Event:
     """What became of a payment. `event_id` is the provider's own, the same however often it tells; so is `reference`,
-    the payment's. `sha256` is of the message."""
+    the payment's. `sha256` is of the message. What is reversed had come: a charge-back, or a debit that was
+    returned."""
 
     provider: str
     event_id: str
@@ -28,7 +29,7 @@ class Event:
     reference: str
     amount: Decimal
     currency: str
-    status: Literal["pending", "succeeded", "failed"]
+    status: Literal["pending", "succeeded", "failed", "reversed"]
     occurred_at: datetime
 
 
@@ -53,7 +54,7 @@ class _Message(BaseModel):
     invoice: str = Field(min_length=1, max_length=40)
     amount: str = Field(pattern=r"^[0-9]{1,11}(\.[0-9]{1,4})?$")
     currency: str = Field(pattern=r"^[A-Z]{3}$")
-    status: Literal["pending", "succeeded", "failed"]
+    status: Literal["pending", "succeeded", "failed", "reversed"]
     occurred_at: AwareDatetime
 
 

@@ -46,7 +46,8 @@ SELECT d.day, d.energy_import_wh, d.energy_export_wh, d.estimated FROM invoice_d
 
 -- name: payments
 -- Money that came for it, or went back.
-SELECT p.payment_id, p.invoice_id, p.kind, p.provider, p.provider_reference AS reference, money_text(p.amount, p.currency) AS amount, p.currency, p.status, p.method,
+SELECT p.payment_id, p.invoice_id, p.kind, p.provider, p.provider_reference AS reference, money_text(p.amount, p.currency) AS amount, p.currency,
+       CASE WHEN EXISTS (SELECT FROM ledger_postings AS l WHERE l.payment_id = p.payment_id AND l.kind = 'reversal') THEN 'reversed' ELSE p.status END AS status, p.method,
        p.occurred_at, p.settled_at
 FROM payment_transactions AS p
 WHERE p.invoice_id = %(invoice)s AND (%(payment)s::bigint IS NULL OR p.payment_id = %(payment)s) ORDER BY p.payment_id;

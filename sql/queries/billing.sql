@@ -21,6 +21,10 @@ SELECT bills_open();
 SELECT t.meter_id, m.meter_code FROM billing_take(%(month)s, %(meters)s, %(begun)s, %(limit)s, %(now)s) AS t (meter_id) JOIN meters AS m USING (meter_id)
 ORDER BY t.meter_id;
 
+-- name: wait
+-- Whether others have left some of those that they had.
+SELECT billing_wait(%(month)s, %(meters)s, %(begun)s) AS left_over;
+
 -- name: over
 -- When the month is over for each meter, and bills of it may be made.
 WITH month AS (
@@ -100,11 +104,22 @@ SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.peri
        i.finalised_at, i.energy_import_wh AS import_wh, i.energy_export_wh AS export_wh,
        EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
        EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
-                WHERE l.invoice_id = i.invoice_id AND t.document #>> '{metering,rule}' = 'net_metering') AS banks
+                WHERE l.invoice_id = i.invoice_id
+                  AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back,
+       w.invoice_id IS NOT NULL AS stranded
 FROM invoices AS i CROSS JOIN billing_settings AS s
+LEFT JOIN (SELECT DISTINCT w.invoice_id FROM bills_stranded(%(meters)s) AS w) AS w USING (invoice_id)
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - INTERVAL '12 months')::date
 ORDER BY i.meter_id, i.period_start;
+
+-- name: stranded
+-- Corrections that wait for a bill which there will not be, and what would have to be made anew for that.
+SELECT w.meter_id, w.invoice_id, i.invoice_number, lower(c.span) AS starts_at, upper(c.span) AS ends_at, c.invoice_number AS corrected, c.currency,
+       round(w.net_amount + w.tax_amount, minor_digits(c.currency)) AS amount
+FROM bills_stranded(%(meters)s) AS w JOIN invoices AS i USING (invoice_id) JOIN invoices AS c ON c.invoice_id = w.corrected_id
+-- Those after the month are looked at by runs of later ones.
+WHERE i.period_end <= %(month)s ORDER BY w.meter_id, w.correction_id, w.invoice_id;
 
 -- name: generators
 -- Of which segments of bills the intervals of another meter are behind them too.
@@ -162,7 +177,8 @@ SELECT d.day, d.energy_import_wh, d.energy_export_wh, d.estimated FROM invoice_d
 
 -- name: payments
 -- Money that came for it, or went back.
-SELECT p.payment_id, p.kind, p.provider, p.provider_reference AS reference, p.amount, p.currency, p.status, p.method, p.occurred_at
+SELECT p.payment_id, p.kind, p.provider, p.provider_reference AS reference, p.amount, p.currency, p.method, p.occurred_at,
+       CASE WHEN EXISTS (SELECT FROM ledger_postings AS l WHERE l.payment_id = p.payment_id AND l.kind = 'reversal') THEN 'reversed' ELSE p.status END AS status
 FROM payment_transactions AS p WHERE p.invoice_id = %(invoice)s ORDER BY p.payment_id;
 
 -- name: disputes

@@ -137,11 +137,12 @@ class Payment(BaseModel):
     amount: Annotated[Money, Field(description="How much, in currency.")]
     currency: Annotated[str, Field(description="ISO 4217.")]
     status: Annotated[
-        Literal["pending", "succeeded", "failed"], Field(description="Pending until the provider tells of it.")
+        Literal["pending", "succeeded", "failed", "reversed"],
+        Field(description="Pending until the provider tells of it; reversed where what had come was taken back."),
     ]
     method: Annotated[str | None, Field(description="Of what an operator saw: cash or bank.", examples=["bank"])]
     occurred_at: Annotated[datetime, Field(description="When it happened.")]
-    settled_at: Annotated[datetime | None, Field(description="When that was told.")]
+    settled_at: Annotated[datetime | None, Field(description="When that happened.")]
 
 
 class Dispute(BaseModel):

@@ -20,7 +20,7 @@ _FIELDS = {
     "invoice": ("Number of the bill.", "INV-0000000001"),
     "amount": ("A decimal, in currency.", "24.90"),
     "currency": ("ISO 4217.", "EUR"),
-    "status": ("pending, succeeded or failed.", "succeeded"),
+    "status": ("pending, succeeded, failed or reversed.", "succeeded"),
     "occurred_at": ("When, with an offset.", "2026-11-28T09:00:00Z"),
 }
 _EVENT: dict[str, Any] = {

@@ -129,13 +129,16 @@ COMMENT ON FUNCTION check_invoice_series() IS 'Raises SG034 when a transaction e
 CREATE OR REPLACE FUNCTION guard_payment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    -- What may still happen to it: a pending one succeeds or fails, and one that failed succeeds after all.
+    -- What may still happen to it: a pending one succeeds or fails, one that failed succeeds after all, and one that succeeded
+    -- has failed once it is posted that the money was taken back. That is its end.
     v_open CONSTANT text[] := ARRAY['status', 'settled_at', 'updated_at'];
     v_invoice record;
 BEGIN
     IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND (to_jsonb(NEW) - v_open <> to_jsonb(OLD) - v_open
                                                  OR OLD.status <> 'pending' AND NEW.status <> OLD.status
-                                                    AND (OLD.status, NEW.status) <> ('failed', 'succeeded')) THEN
+                                                    AND (NEW.status = 'pending'
+                                                         OR (NEW.status = 'failed') <> EXISTS (SELECT FROM ledger_postings p
+                                                             WHERE p.payment_id = OLD.payment_id AND p.kind = 'reversal'))) THEN
         RAISE EXCEPTION 'payment % is %: it cannot change', OLD.provider_reference, OLD.status
             USING ERRCODE = 'SG033', HINT = 'Refund it, or record another.';
     END IF;

@@ -39,8 +39,11 @@ CREATE TABLE IF NOT EXISTS invoice_corrections (
     net_amount numeric(16, 4) NOT NULL,
     tax_amount numeric(16, 4) NOT NULL,
     on_invoice_id bigint REFERENCES invoices ON DELETE SET NULL,
-    found_at timestamptz NOT NULL
+    found_at timestamptz NOT NULL,
+    peak_kw numeric(18, 6),
+    credit_note_id bigint REFERENCES invoices ON DELETE RESTRICT
 );
+CREATE UNIQUE INDEX IF NOT EXISTS invoice_corrections_credit_note_key ON invoice_corrections (credit_note_id) WHERE credit_note_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS invoice_corrections_invoice_idx ON invoice_corrections (invoice_id);
 CREATE INDEX IF NOT EXISTS invoice_corrections_on_invoice_idx ON invoice_corrections (on_invoice_id) WHERE on_invoice_id IS NOT NULL;
 COMMENT ON TABLE invoice_corrections IS 'What bills would be more or less by, after readings that came when they were final: the next bill has it as lines of its own';
@@ -51,6 +54,9 @@ COMMENT ON COLUMN invoice_corrections.net_amount IS 'More (or less) without taxe
 COMMENT ON COLUMN invoice_corrections.tax_amount IS 'More (or less) tax, in the bill''s currency';
 COMMENT ON COLUMN invoice_corrections.on_invoice_id IS 'The bill that has it; NULL while it waits for one';
 COMMENT ON COLUMN invoice_corrections.found_at IS 'When a run found it';
+COMMENT ON COLUMN invoice_corrections.peak_kw IS 'Highest demand of the bill''s period by then, kW, for a ratchet to look back at; NULL where a credit note took the bill back, and where that was not noted yet';
+COMMENT ON COLUMN invoice_corrections.credit_note_id IS 'The credit note over a part that a dispute ended with, of a bill that was taken back whole later: the bill in place of it keeps what it gave, and no other has it';
+COMMENT ON INDEX invoice_corrections_credit_note_key IS 'What a dispute gave is kept once';
 COMMENT ON INDEX invoice_corrections_invoice_idx IS 'Corrections of a bill';
 COMMENT ON INDEX invoice_corrections_on_invoice_idx IS 'Corrections on a bill';
 CREATE OR REPLACE TRIGGER invoice_corrections_audit AFTER INSERT OR UPDATE OR DELETE ON invoice_corrections

@@ -159,6 +159,22 @@ def test_a_payment_in_parts_and_one_that_fails(api: Api) -> None:
     assert _pay(api, billed.owner, invoice_id, provider="manual").status_code == 422
 
 
+def test_a_payment_that_is_taken_back_is_shown_so_and_the_bill_is_open_again(api: Api) -> None:
+    billed = customer(api)
+    invoice_id = billed.run()
+    bill = _bill(api, billed.owner, invoice_id)
+    payment = _pay(api, billed.owner, invoice_id).json()["data"]
+    at = datetime.now(UTC)
+    for status in ("succeeded", "reversed", "reversed", "succeeded"):
+        told = tell(api, payment, bill["number"], event=f"{status}{invoice_id}", status=status, at=at)
+        assert told.status_code == 200, told.text
+
+    found = _bill(api, billed.owner, invoice_id)
+    assert (found["status"], found["paid_amount"], found["open_amount"]) == ("final", "0.00", bill["total_amount"])
+    assert [one["status"] for one in found["payments"]] == ["reversed"]
+    assert _pay(api, billed.owner, invoice_id).status_code == 201
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_two_webhooks_of_one_payment_at_the_same_instant_make_one_transaction(api: Api, same: bool) -> None:
     """D1: no lock, paid twice. The same event twice, and two events of one payment."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -300,3 +301,72 @@ def test_a_block_that_is_killed_with_its_numbers_given_leaves_no_gap(world: Worl
     assert _serials(world) == list(range(1, 11))
     assert world.one("SELECT count(DISTINCT meter_id) FROM invoices") == 10
     assert world.one("SELECT count(*) FROM ledger_postings") == 10
+
+
+def test_runs_of_two_months_that_wait_for_each_other_both_bill_all_that_they_have(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D3: Ada has the meter until the 11th of March, then Bob. April's run makes Ada's bill anew, and has the
+    customers' credit when it wants the meter's place on March's list; March's run has that, and wants Bob's credit."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    at = midnight(date(2026, 3, 11))
+    world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", at, at)
+    gap = midnight(date(2026, 3, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.use(meter, date(2026, 3, 20), date(2026, 3, 21))
+    together, met = Barrier(2), set[tuple[date, str]]()
+
+    def meet_before(name: str, month: date) -> None:
+        act = getattr(block.Block, name)
+
+        def and_then(self: Any, asked: Any) -> Any:
+            if self._month == month and (month, name) not in met:
+                met.add((month, name))
+                together.wait(30)
+            return act(self, asked)
+
+        monkeypatch.setattr(block.Block, name, and_then)
+
+    meet_before("_replace", APRIL)
+    meet_before("_finalise", MARCH)
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [billed for run in pool.map(world.run, (MARCH, APRIL)) for billed in run]
+
+    assert len(met) == 2
+    assert [(billed.state, billed.findings) for billed in done] == [("done", [])] * 2
+    bills = world.rows(
+        "SELECT user_id, period_start, total_amount FROM invoices WHERE kind = 'invoice' AND status <> 'cancelled'"
+        " ORDER BY period_start"
+    )
+    assert [tuple(bill.values()) for bill in bills] == [
+        (1, MARCH, Decimal("79.20")),
+        (2, date(2026, 3, 11), Decimal("150.90")),
+        (2, APRIL, Decimal("216.00")),
+    ]
+    assert _serials(world) == [1, 2, 3, 4]
+
+
+def test_a_meter_that_somebody_else_has_is_waited_for_and_billed_where_they_leave_it(world: World) -> None:
+    """D14: the run ended without it, and said nothing."""
+    meters = [world.meter() for _ in range(2)]
+    for meter in meters:
+        world.use(meter)
+    world.do("SELECT billing_enlist(%s, NULL)", MARCH)
+    deadline = time.monotonic() + 60
+    with ThreadPoolExecutor(1) as pool:
+        with world.domain.transaction():
+            world.do("SELECT FROM billing_work WHERE meter_id = %s FOR UPDATE", meters[0])
+            run = pool.submit(world.run)
+            while not world.one("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not run.done()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        done = run.result(60)
+
+    assert [billed.meter for billed in done] == [f"MTR-{meter:08}" for meter in reversed(meters)]

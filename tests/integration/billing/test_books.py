@@ -16,6 +16,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("settle"), st.integers(0, 5), st.none()),
     st.tuples(st.just("repeat"), st.integers(0, 9), st.none()),
     st.tuples(st.just("fail"), st.integers(0, 5), CENTS),
+    st.tuples(st.just("reverse"), st.integers(0, 9), st.none()),
     st.tuples(st.just("credit"), st.integers(0, 5), st.one_of(st.none(), CENTS)),
     st.tuples(st.just("dispute"), st.integers(0, 5), st.none()),
     st.tuples(st.just("uphold"), st.integers(0, 5), st.one_of(st.none(), CENTS)),
@@ -38,6 +39,7 @@ class _Books:
         )
         self.bills: list[int] = []
         self.paid: list[tuple[int, Decimal, str]] = []
+        self.reversed: set[str] = set()
         self.cash = Decimal(0)
         self.told = count()
 
@@ -53,6 +55,12 @@ class _Books:
             world.pay(bill, amount, reference)
             self.paid.append((bill, amount, reference))
             self.cash += amount
+        elif kind == "reverse" and self.paid:
+            bill, amount, reference = self.paid[number % len(self.paid)]
+            world.pay(bill, amount, reference, "reversed")
+            if reference not in self.reversed:
+                self.reversed.add(reference)
+                self.cash -= amount
         elif kind == "repeat" and self.paid:
             world.pay(*self.paid[number % len(self.paid)])
         elif kind == "fail":

@@ -343,3 +343,204 @@ def test_a_bill_that_is_taken_back_and_billed_anew_takes_back_what_the_next_draf
     assert world.one("SELECT sum(total_amount) FROM invoices WHERE status <> 'draft'") == (743 + 24 + 720) * Decimal(
         "0.30"
     )
+
+
+@pytest.mark.parametrize("found", [APRIL, MAY])
+@pytest.mark.parametrize(("before", "after"), [(250, 1000), (1000, 250)])
+def test_a_ratchet_sees_the_peak_that_a_correction_found(world: World, before: int, after: int, found: date) -> None:
+    """A day of March turns out to be of 4 kW, or of 1 kW, before April is billed or after that; each kW costs 10."""
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    meter = world.meter(tariff="demand")
+    for month, end in ((MARCH, APRIL), (APRIL, MAY), (MAY, JUNE)):
+        world.use(meter, month, end)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=before)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+
+    for month in (MARCH, APRIL, MAY):
+        if month == found:
+            world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=after)
+        world.run(month)
+
+    # What the day takes, and 1 kW or 4 kW in each month.
+    all_of_it = (743 + 720 + 744) * Decimal("0.30") + (Decimal("21.60") + 90 if after == 1000 else 0) + 30
+    assert sum(total for _, total in _totals(world, meter)) == all_of_it
+    assert len(_totals(world, meter)) == 3
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL AND net_amount <> 0") == 0
+    assert world.one("SELECT count(*) FROM invoices WHERE kind = 'credit_note'") == 0
+
+
+def test_a_ratchet_sees_a_peak_that_cost_nothing_by_the_tariff_of_its_month(world: World) -> None:
+    """Of March a kWh moves to another quarter-hour: the amount stays, the peak does not."""
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    at = midnight(APRIL)
+    world.do("UPDATE meter_tariffs SET valid = tstzrange(lower(valid), %s) WHERE meter_id = %s", at, meter)
+    world.do(
+        "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (%s, 'demand', tstzrange(%s, 'infinity'))",
+        *(meter, at),
+    )
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=[0, 500])
+
+    world.run(APRIL)
+
+    assert _totals(world, meter) == [(MARCH, Decimal("222.90")), (APRIL, Decimal("216.00") + 20)]
+
+
+def _of_another(world: World, meter: int, what: str) -> None:
+    """March is found to be Bob's, or in francs; and so is what comes after April."""
+    if what == "customer":
+        world.do("DELETE FROM meter_owners WHERE meter_id = %s", meter)
+        for user, since, until in ((2, MARCH, APRIL), (1, APRIL, MAY), (2, MAY, JUNE)):
+            world.do(
+                "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (%s, %s, tstzrange(%s, %s))",
+                *(meter, user, midnight(since), midnight(until)),
+            )
+        return
+    world.tariff("swiss", currency="CHF", energyratestructure=[[{"rate": "0.30"}]])
+    world.do("DELETE FROM meter_tariffs WHERE meter_id = %s", meter)
+    for code, since, until in (("swiss", MARCH, APRIL), ("house", APRIL, MAY), ("swiss", MAY, JUNE)):
+        world.do(
+            "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (%s, %s, tstzrange(%s, %s))",
+            *(meter, code, midnight(since), midnight(until)),
+        )
+
+
+@pytest.mark.parametrize("less", [False, True])
+@pytest.mark.parametrize("what", ["customer", "currency"])
+def test_what_a_customer_has_of_a_bill_that_is_another_ones_by_now_is_taken_back_from_them(
+    world: World, what: str, less: bool
+) -> None:
+    """March is 24 kWh more, or less, which April's bill has, and is then billed anew to Bob, or in francs: nobody gets
+    another bill but April's that could take it back."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=0 if less else 500)
+    world.run(APRIL)
+    _of_another(world, meter, what)
+    world.credit(billed.bills[0]["invoice_id"])
+    world.run(MARCH)
+
+    [billed] = world.run(MAY)
+
+    assert (billed.state, billed.findings) == ("done", [])
+    march = (743 + (-24 if less else 24)) * Decimal("0.30")
+    assert _totals(world, meter) == [(MARCH, march), (APRIL, Decimal("216.00")), (MAY, Decimal("223.20"))]
+    whose = "user_id = 1" if what == "customer" else "currency = 'EUR'"
+    assert world.rows("SELECT sum(total_amount) FROM invoices WHERE " + whose) == [{"sum": Decimal("216.00")}]
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 0
+    assert world.run(MAY) == []
+
+
+def test_a_correction_that_waits_for_a_bill_of_who_turns_out_to_have_left_is_another_bill_for_the_month(
+    world: World,
+) -> None:
+    """March is 24 kWh more when April is still blocked; April is then found to be Bob's."""
+    meter = world.meter()
+    world.use(meter, MARCH, MAY)
+    gap = midnight(date(2026, 4, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 1
+    world.do("SELECT meter_give(%s, 2, %s, %s)", f"MTR-{meter:08}", midnight(APRIL), midnight(APRIL))
+    world.use(meter, date(2026, 4, 20), date(2026, 4, 21))
+
+    world.run(APRIL)
+
+    assert _totals(world, meter) == [(MARCH, (743 + 24) * Decimal("0.30")), (APRIL, Decimal("216.00"))]
+    assert world.one("SELECT count(*) FROM invoice_corrections WHERE on_invoice_id IS NULL") == 0
+
+
+def test_a_correction_that_no_bill_can_have_is_told_until_its_bill_can_be_made_anew(world: World) -> None:
+    """D14: an hour of April is gone, whose bill would have to be made anew."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=500)
+    world.run(APRIL)
+    _of_another(world, meter, "customer")
+    world.credit(billed.bills[0]["invoice_id"])
+    world.run(MARCH)
+    gap = midnight(date(2026, 4, 20))
+    world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+
+    [blocked] = world.run(MAY)
+    world.use(meter, date(2026, 4, 20), date(2026, 4, 21))
+    [done] = world.run(MAY)
+
+    assert (blocked.state, [finding.reason for finding in blocked.findings]) == ("blocked", ["stranded"])
+    assert "-7.20 EUR of corrections of INV-0000000001" in str(blocked.findings[0])
+    assert "credit INV-0000000002 in whole" in str(blocked.findings[0])
+    assert (done.state, _totals(world, meter)[1]) == ("done", (APRIL, Decimal("216.00")))
+
+
+def _partly_given_back(world: World, bill: int, amount: str) -> None:
+    world.do("SELECT bill_dispute(%s, 'Nobody was at home', %s)", bill, world.now)
+    world.do("SELECT bill_dispute_resolve(%s, 'upheld', %s, 'Goodwill', %s)", bill, amount, world.now)
+
+
+@pytest.mark.parametrize("whole", ["by hand", "by another dispute"])
+def test_what_a_dispute_gave_is_kept_by_the_bill_in_place_of_it(world: World, whole: str) -> None:
+    """March costs 222.90 and tax, of which 20.00 are given back; then it turns out to be 24 kWh more, and then less."""
+    world.tariff(
+        "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
+    )
+    meter = world.meter(tariff="taxed")
+    world.use(meter, MARCH, MAY)
+    world.now = datetime(2026, 5, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    bill = billed.bills[0]["invoice_id"]
+    _partly_given_back(world, bill, "20.00")
+    for day, wh, energy in ((4, 500, 767), (4, 0, 719)):
+        world.use(meter, date(2026, 3, day), date(2026, 3, day + 1), wh=wh)
+        if whole == "by hand":
+            world.credit(bill)
+        else:
+            world.do("SELECT bill_dispute(%s, 'Wrong', %s)", bill, world.now)
+            world.do("SELECT bill_dispute_resolve(%s, 'upheld', NULL, 'So it is', %s)", bill, world.now)
+
+        [billed] = world.run(MARCH)
+
+        bill = billed.bills[0]["invoice_id"]
+        net = energy * Decimal("0.30")
+        found = world.invoice(bill)
+        assert found["total_amount"] == net + round(net * Decimal("0.19"), 2) - 20
+        assert found["tax_amount"] == round(net * Decimal("0.19"), 2) - Decimal("3.19")
+        kept = [line["amount"] for line in world.lines(bill) if line["description"] == "Kept of CRN-0000000001"]
+        assert kept == [Decimal("-16.81")]
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE status <> 'draft'") == found["total_amount"]
+
+    # Late readings of the bill in place of it find what they are, and not what was given.
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5))
+    world.run(APRIL)
+    assert _totals(world, meter)[0] == (MARCH, Decimal("222.90") + Decimal("42.35") - 20)
+
+
+def test_what_a_dispute_gave_is_no_other_bills_and_nobody_elses(world: World) -> None:
+    """Ada's March was taken back whole and is Bob's: of that she owes nothing, so that there is nothing to keep."""
+    meter = world.meter()
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    _partly_given_back(world, billed.bills[0]["invoice_id"], "20.00")
+    _of_another(world, meter, "customer")
+    world.credit(billed.bills[0]["invoice_id"])
+
+    for month in (MARCH, APRIL, MAY):
+        assert world.run(month)[0].findings == []
+
+    assert _totals(world, meter) == [
+        (MARCH, Decimal("222.90")),
+        (APRIL, Decimal("216.00")),
+        (MAY, Decimal("223.20")),
+    ]
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE user_id = 1") == Decimal("216.00")

@@ -1,7 +1,7 @@
 """What providers and operators tell of money."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
 from typing import Any, LiteralString
@@ -18,7 +18,14 @@ PROVIDER = Simulated([b"s" * 32])
 
 
 def _told(
-    world: World, dsn: str, number: str, event_id: str, payment: str, amount: str, status: str = "succeeded"
+    world: World,
+    dsn: str,
+    number: str,
+    event_id: str,
+    payment: str,
+    amount: str,
+    status: str = "succeeded",
+    at: datetime | None = None,
 ) -> Any:
     """As the webhook does it: verified, read, and told to the database in a transaction of its own."""
     body, signature = PROVIDER.tell(
@@ -28,7 +35,8 @@ def _told(
         amount=Decimal(amount),
         currency="EUR",
         status=status,
-        at=world.now,
+        at=at or world.now,
+        signed_at=world.now,
     )
     event = PROVIDER.read(body, signature, world.now)
     with psycopg.connect(dsn) as connection:
@@ -156,3 +164,130 @@ def test_a_payment_of_a_bill_that_was_taken_back_is_credit(world: World) -> None
     world.pay(bill, "100.00", "p1")
 
     assert (world.invoice(bill)["status"], world.owed()) == ("cancelled", 100)
+
+
+def _state(world: World, bill: int) -> tuple[str, Decimal, Decimal]:
+    found = world.invoice(bill)
+    return found["status"], found["paid_amount"], found["open_amount"]
+
+
+def _cash(world: World) -> Decimal:
+    found: Decimal = world.one("SELECT coalesce(sum(amount), 0) FROM ledger_entries WHERE account = 'cash'")
+    return found
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [("succeeded", 0), ("reversed", 9)],
+        [("succeeded", 0), ("reversed", 9), ("reversed", 9), ("succeeded", 0), ("failed", 9), ("succeeded", 10)],
+        [("reversed", 9), ("succeeded", 0)],
+        [("pending", 0), ("reversed", 0), ("succeeded", 0)],
+        [("succeeded", 0), ("failed", 9)],
+        [("pending", 0), ("succeeded", 1), ("failed", 9), ("succeeded", 1), ("failed", 9)],
+        [("failed", 9), ("succeeded", 0)],
+        [("failed", 0), ("failed", 9), ("succeeded", 1), ("succeeded", 1)],
+    ],
+)
+def test_what_a_payment_that_is_taken_back_had_paid_is_open_again(world: World, told: list[tuple[str, int]]) -> None:
+    """A charge-back, or a debit that the bank returned; told in any order, and any number of times."""
+    bill = world.invoice(world.final(world.meter(), "100.00"))
+    began = world.now
+    world.now += timedelta(days=10)
+    for n, (status, days) in enumerate(told):
+        at = began + timedelta(days=days)
+        _told(world, world.domain_dsn, bill["invoice_number"], f"e{n}", "p1", "100.00", status, at)
+
+    assert _state(world, bill["invoice_id"]) == ("final", 0, 100)
+    assert (world.invoice(bill["invoice_id"])["paid_at"], world.owed(), _cash(world)) == (None, 0, 0)
+    assert world.one("SELECT status FROM payment_transactions") == "failed"
+    posted = world.rows("SELECT kind, posted_by FROM ledger_postings WHERE payment_id IS NOT NULL ORDER BY posting_id")
+    assert [tuple(row.values()) for row in posted] == [
+        ("payment", "provider:simulated"),
+        ("reversal", "provider:simulated"),
+    ]
+
+
+def test_a_bill_that_is_open_again_after_its_last_day_to_pay_is_overdue_and_can_be_paid(world: World) -> None:
+    bill = world.final(world.meter(), "100.00")
+    world.pay(bill, "100.00", "p1")
+    world.now += timedelta(days=60)
+
+    world.pay(bill, "100.00", "p1", "reversed")
+
+    assert _state(world, bill) == ("overdue", 0, 100)
+    changed = world.rows(
+        "SELECT old ->> 'status' AS was, new ->> 'status' AS status FROM audit_logs"
+        " WHERE table_name = 'invoices' AND old ->> 'status' = 'paid'"
+    )
+    assert changed == [{"was": "paid", "status": "overdue"}]
+    world.pay(bill, "100.00", "p2")
+    assert (_state(world, bill), _cash(world)) == (("paid", 100, 0), 100)
+
+
+@pytest.mark.parametrize("used", ["not at all", "by a bill", "in part by a bill", "refunded", "by a bill and refunded"])
+def test_credit_that_a_payment_had_become_is_taken_back_from_whoever_has_it(world: World, used: str) -> None:
+    """170 came for a bill of 100: the 70 may wait, have paid another bill, or have gone back."""
+    meter = world.meter()
+    first = world.final(meter, "100.00")
+    world.pay(first, "170.00", "p1")
+    world.now += timedelta(days=40)
+    second = None
+    if "by a bill" in used:
+        second = world.final(meter, "50.00" if used != "by a bill" else "80.00", month=date(2026, 4, 1))
+    if "refunded" in used:
+        amount = 20 if second else 70
+        world.do("SELECT credit_refund(%s, 'manual', 'r1', %s, 'bank', 3, %s)", first, amount, world.now)
+
+    world.pay(first, "170.00", "p1", "reversed")
+
+    again = {"refunded": 170, "by a bill and refunded": 120}.get(used, 100)
+    assert _state(world, first)[1:] == (100 - again, again)
+    if second:
+        total = world.invoice(second)["total_amount"]
+        assert _state(world, second) == ("final", 0, total)
+    assert world.owed() == 0
+    assert _cash(world) == -{"refunded": 70, "by a bill and refunded": 20}.get(used, 0)
+    owing = world.one("SELECT sum(amount) FROM ledger_entries WHERE account = 'receivable'")
+    assert owing == world.one("SELECT sum(open_amount) FROM invoices")
+
+
+def test_a_payment_of_a_bill_that_was_taken_back_meanwhile_is_taken_out_of_its_credit(world: World) -> None:
+    meter = world.meter()
+    bill = world.final(meter, "100.00")
+    world.pay(bill, "100.00", "p1")
+    world.credit(bill)
+    reverse = "SELECT payment_record(%s, 'simulated', 'p1', 100, 'EUR', 'reversed', NULL, NULL, %s, %s)"
+    refund = "SELECT credit_refund(%s, 'manual', 'r1', 100, 'bank', 3, %s)"
+
+    with world.domain.transaction(force_rollback=True):
+        world.do(reverse, bill, world.now, world.now)
+        assert (_state(world, bill), world.owed(), _cash(world)) == (("cancelled", 0, 0), 0, 0)
+        world.do("SET CONSTRAINTS ALL IMMEDIATE")
+    world.do(refund, bill, world.now)
+    # Nothing that they could owe it with, until they are billed anew.
+    assert world.refusal("SELECT 1", reverse, bill, world.now, world.now) == "SG101"
+    anew = world.final(meter, "90.00")
+    world.do(reverse, bill, world.now, world.now)
+
+    assert (_state(world, anew), world.owed(), _cash(world)) == (("final", -100, 190), 0, -100)
+
+
+def test_charge_backs_of_one_customer_at_the_same_instant_wait_for_each_other(world: World) -> None:
+    """Each takes back what the other bill has of it."""
+    for n in range(5):
+        bills = [world.invoice(world.final(world.meter(), "100.00")) for _ in range(2)]
+        for bill in bills:
+            world.pay(bill["invoice_id"], "100.00", f"p{bill['invoice_id']}")
+        together = Barrier(4)
+
+        def tell(event: int, bills: Any = bills, together: Barrier = together, n: int = n) -> None:
+            bill = bills[event % 2]
+            together.wait()
+            said = (f"e{n}-{event}", f"p{bill['invoice_id']}", "100.00", "reversed")
+            _told(world, world.domain_dsn, bill["invoice_number"], *said)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(tell, range(4)))
+
+        assert [_state(world, bill["invoice_id"]) for bill in bills] == [("final", 0, 100)] * 2

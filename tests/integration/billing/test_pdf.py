@@ -86,3 +86,16 @@ def test_a_credit_note_names_the_bill_and_the_reason(world: World) -> None:
 
     for text in ("Credit note CRN-0000000001", "INV-0000000001", "Wrong meter", "-119.00"):
         assert text in said, text
+
+
+def test_what_is_kept_of_a_credit_note_is_said_in_the_customers_language(world: World) -> None:
+    bill = _bill(world, "de-AT")["invoice_id"]
+    world.do("SELECT bill_dispute(%s, 'Nobody was at home', %s)", bill, world.now)
+    world.do("SELECT bill_dispute_resolve(%s, 'upheld', 20, 'Goodwill', %s)", bill, world.now)
+    world.credit(bill)
+    [billed] = world.run()
+
+    said = text_of(written_pdf(whole(world.domain, billed.bills[0]["invoice_id"])))
+
+    assert "Weiterhin aus CRN-0000000001" in said
+    assert "Steuer, weiterhin aus CRN-0000000001" in said

@@ -64,6 +64,10 @@ BEGIN
         PERFORM post('release', v_invoice, NULL, NULL, p_now, v_excess, 0, 0, -v_excess);
     END IF;
     IF v_amount = v_left THEN
+        -- What a dispute gave the customer was decided: whatever is billed to them in place of this bill keeps it.
+        INSERT INTO invoice_corrections (invoice_id, net_amount, tax_amount, found_at, credit_note_id)
+        SELECT p_invoice_id, n.net_amount, n.tax_amount, p_now, n.invoice_id
+          FROM invoice_disputes d JOIN invoices n ON n.invoice_id = d.credit_note_id WHERE d.invoice_id = p_invoice_id ORDER BY n.invoice_id;
         UPDATE invoice_disputes SET outcome = 'upheld', resolution = p_reason, resolved_by = bill_actor(), resolved_at = greatest(p_now, opened_at),
                credit_note_id = v_note.invoice_id
          WHERE invoice_id = p_invoice_id AND outcome IS NULL;

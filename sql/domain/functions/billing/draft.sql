@@ -95,7 +95,10 @@ BEGIN
      CROSS JOIN generate_series(1, 12) AS m (n)
      CROSS JOIN LATERAL (SELECT (date_trunc('month', a.first_of_bill::timestamp) - make_interval(months => m.n))::date AS month) AS b
       LEFT JOIN LATERAL (
-        SELECT max(i.peak_kw) AS peak_kw FROM invoices i
+        -- As the last correction found it.
+        SELECT max(coalesce(c.peak_kw, i.peak_kw)) AS peak_kw
+          FROM invoices i
+          LEFT JOIN LATERAL (SELECT c.peak_kw FROM invoice_corrections c WHERE c.invoice_id = i.invoice_id ORDER BY c.correction_id DESC LIMIT 1) AS c ON true
          WHERE i.meter_id = a.meter_id AND i.user_id = a.user_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
            AND i.period_start >= b.month AND i.period_start < b.month + INTERVAL '1 month') AS i ON true
       LEFT JOIN LATERAL (
@@ -174,6 +177,15 @@ END
 $$;
 COMMENT ON FUNCTION bills_banks() IS 'What the bills that bills_rate() rated have banked by net metering, of each period, and (period NULL) of all';
 
+CREATE OR REPLACE FUNCTION bills_peaks() RETURNS TABLE (bill integer, peak_kw numeric)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT a.bill, max(m.peak_kw) FROM rating_months AS m JOIN bill_accounts AS a ON a.account = m.account_id GROUP BY a.bill;
+END
+$$;
+COMMENT ON FUNCTION bills_peaks() IS 'The highest demand of the bills that bills_rate() rated, kW';
+
 -- p_energy is as bills_rate() has it, and has of each bill's local days, in order, day_import_wh, day_export_wh and day_estimated.
 CREATE OR REPLACE FUNCTION bills_draft(p_meters integer[], p_first date[], p_end date[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (bill integer, invoice_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -243,7 +255,7 @@ BEGIN
                   FROM bill_segments AS s GROUP BY s.bill) AS s USING (bill)
           LEFT JOIN (SELECT l.bill, sum(l.amount) FILTER (WHERE l.component <> 'tax') AS net, sum(l.amount) FILTER (WHERE l.component = 'tax') AS tax
                        FROM bills_lines() AS l GROUP BY l.bill) AS l USING (bill)
-          LEFT JOIN (SELECT a.bill, max(m.peak_kw) AS peak_kw FROM rating_months AS m JOIN bill_accounts AS a ON a.account = m.account_id GROUP BY a.bill) AS m USING (bill)
+          LEFT JOIN bills_peaks() AS m USING (bill)
          ORDER BY p.bill
         RETURNING invoice_id, meter_id, period_start
     )

@@ -18,30 +18,99 @@ END
 $$;
 COMMENT ON FUNCTION payment_post(bigint, timestamptz) IS 'Posts a payment that succeeded: to its bill as far as that is open, the rest to the customer''s credit';
 
--- A provider, or an operator, tells of a payment, any number of times. Whoever comes first makes the transaction; it succeeds
--- once, or fails.
+-- Credit that it had become and that other bills used is theirs no more, the last one first. What went back to the customer
+-- meanwhile they owe once more, with the bill.
+CREATE OR REPLACE FUNCTION payment_reverse(p_payment_id bigint, p_at timestamptz, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_payment payment_transactions;
+    v_invoice invoices;
+    v_other invoices;
+    v_reopened numeric;
+    v_short numeric;
+    v_used record;
+BEGIN
+    SELECT p.* INTO STRICT v_payment FROM payment_transactions p WHERE p.payment_id = p_payment_id;
+    v_invoice := bill_lock(v_payment.invoice_id);
+    v_short := v_payment.amount - credit_lock(v_invoice.user_id, v_invoice.currency);
+    -- Of what it paid, credit notes may have made credit since.
+    SELECT least(coalesce(sum(-e.amount), 0), greatest(v_invoice.paid_amount, 0)) INTO v_reopened
+      FROM ledger_postings p JOIN ledger_entries e USING (posting_id)
+     WHERE p.payment_id = p_payment_id AND p.kind = 'payment' AND e.account = 'receivable';
+    v_short := v_short - v_reopened;
+    FOR v_used IN
+        SELECT i.invoice_id, least(sum(e.amount), i.paid_amount) AS amount
+          FROM invoices i JOIN ledger_postings p USING (invoice_id) JOIN ledger_entries e USING (posting_id)
+         WHERE (i.user_id, i.currency) = (v_invoice.user_id, v_invoice.currency) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
+           AND p.kind IN ('balance', 'release') AND e.account = 'balance'
+         GROUP BY i.invoice_id, i.paid_amount HAVING sum(e.amount) > 0 AND i.paid_amount > 0
+         ORDER BY max(p.posting_id) FILTER (WHERE p.kind = 'balance') DESC
+    LOOP
+        EXIT WHEN v_short <= 0;
+        v_other := bill_lock(v_used.invoice_id);
+        PERFORM post('release', v_other, NULL, NULL, p_now, least(v_short, v_used.amount), 0, 0, -least(v_short, v_used.amount));
+        PERFORM bill_restate(v_used.invoice_id, p_now);
+        v_short := v_short - v_used.amount;
+    END LOOP;
+    IF v_short > 0 AND v_invoice.status <> 'cancelled' THEN
+        v_reopened := v_reopened + v_short;
+    ELSIF v_short > 0 THEN
+        SELECT i.* INTO v_other FROM invoices i
+         WHERE (i.user_id, i.currency) = (v_invoice.user_id, v_invoice.currency) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
+         ORDER BY i.invoice_id DESC LIMIT 1;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'payment % went back to its customer before it was taken back, and there is no bill that % % could be owed with',
+                v_payment.provider_reference, v_short, v_invoice.currency
+                USING ERRCODE = 'SG101', HINT = 'Bill the customer, and have the provider tell it again.';
+        END IF;
+        PERFORM post('release', v_other, NULL, NULL, p_now, v_short, 0, 0, -v_short);
+        PERFORM bill_restate(v_other.invoice_id, p_now);
+    END IF;
+    PERFORM post('reversal', v_invoice, NULL, p_payment_id, p_now, v_reopened, 0, -v_payment.amount, v_payment.amount - v_reopened);
+    UPDATE payment_transactions AS t SET status = 'failed', settled_at = greatest(p_at, t.settled_at) WHERE t.payment_id = p_payment_id;
+    IF v_invoice.status <> 'cancelled' THEN
+        PERFORM bill_restate(v_invoice.invoice_id, p_now);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION payment_reverse(bigint, timestamptz, timestamptz) IS 'Takes a payment back that had succeeded (charge-back, returned debit): what it paid is open again, and so is what its credit paid. The caller has locked the customer''s bills. Raises SG101 where no bill can have what is owed';
+
+-- A provider, or an operator, tells of a payment, any number of times and in any order. Whoever comes first makes the transaction.
+-- What happened last holds, and of what happened at once that the money came; what was taken back once stays so.
 CREATE OR REPLACE FUNCTION payment_record(
     p_invoice_id bigint, p_provider text, p_reference text, p_amount numeric, p_currency text, p_status text, p_method text, p_recorded_by integer,
     p_occurred_at timestamptz, p_now timestamptz, OUT payment_id bigint, OUT created boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v_invoice invoices := bill_lock(p_invoice_id);
+    v_at CONSTANT timestamptz := least(p_occurred_at, p_now);
+    v_invoice invoices;
     v_there payment_transactions;
 BEGIN
+    IF p_status IN ('failed', 'reversed')
+       OR p_status = 'succeeded' AND EXISTS (SELECT FROM payment_transactions t WHERE (t.provider, t.provider_reference, t.status) = (p_provider, p_reference, 'failed')) THEN
+        -- It may be taken back, from several bills: whoever locks several locks them in one order.
+        PERFORM FROM invoices i JOIN invoices o USING (user_id, currency)
+          WHERE o.invoice_id = p_invoice_id AND i.kind = 'invoice' AND i.status <> 'draft' ORDER BY i.invoice_id FOR UPDATE OF i;
+    END IF;
+    v_invoice := bill_lock(p_invoice_id);
     IF (p_amount > 0 AND p_amount < 1e12 AND p_amount = round(p_amount, minor_digits(p_currency))) IS NOT TRUE THEN
         RAISE EXCEPTION '% % is no amount to pay', p_amount, p_currency USING ERRCODE = 'SG104', HINT = 'Give an amount above 0, in whole units of the currency.';
     END IF;
     INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,
                                       settled_at, created_at, updated_at)
-    VALUES (p_invoice_id, 'payment', p_provider, p_reference, p_amount, p_currency, p_status, p_method, p_recorded_by, bill_actor(), least(p_occurred_at, p_now),
-            CASE WHEN p_status <> 'pending' THEN p_now END, p_now, p_now)
+    -- What was taken back had come.
+    VALUES (p_invoice_id, 'payment', p_provider, p_reference, p_amount, p_currency, CASE p_status WHEN 'reversed' THEN 'succeeded' ELSE p_status END, p_method,
+            p_recorded_by, bill_actor(), v_at, CASE WHEN p_status <> 'pending' THEN v_at END, p_now, p_now)
     ON CONFLICT ON CONSTRAINT payment_transactions_provider_key DO NOTHING
     RETURNING payment_transactions.payment_id INTO payment_id;
     created := payment_id IS NOT NULL;
     IF created THEN
-        IF p_status = 'succeeded' THEN
+        IF p_status IN ('succeeded', 'reversed') THEN
             PERFORM payment_post(payment_id, p_now);
+        END IF;
+        IF p_status = 'reversed' THEN
+            PERFORM payment_reverse(payment_id, v_at, p_now);
         END IF;
         RETURN;
     END IF;
@@ -50,17 +119,22 @@ BEGIN
     IF (v_there.invoice_id, v_there.amount, v_there.currency, v_there.kind) IS DISTINCT FROM (p_invoice_id, p_amount, p_currency, 'payment') THEN
         RAISE EXCEPTION '% told of payment % before, with another bill or amount', p_provider, p_reference USING ERRCODE = 'SG105', HINT = 'Nothing was changed.';
     END IF;
-    -- Reports may come late, twice and in any order. Money that came is there whatever was told before; one that failed may have
-    -- been tried once more.
-    IF v_there.status = 'pending' AND p_status <> 'pending' OR v_there.status = 'failed' AND p_status = 'succeeded' THEN
-        UPDATE payment_transactions AS t SET status = p_status, settled_at = greatest(p_now, t.occurred_at) WHERE t.payment_id = v_there.payment_id;
-        IF p_status = 'succeeded' THEN
-            PERFORM payment_post(v_there.payment_id, p_now);
-        END IF;
+    IF p_status = 'pending' OR EXISTS (SELECT FROM ledger_postings p WHERE p.payment_id = v_there.payment_id AND p.kind = 'reversal') THEN
+        RETURN;
+    END IF;
+    IF p_status IN ('succeeded', 'reversed') AND v_there.status <> 'succeeded' THEN
+        UPDATE payment_transactions AS t SET status = 'succeeded', settled_at = greatest(v_at, t.occurred_at) WHERE t.payment_id = v_there.payment_id;
+        PERFORM payment_post(v_there.payment_id, p_now);
+    ELSIF p_status = 'failed' AND v_there.status = 'pending' OR p_status = v_there.status AND v_at > v_there.settled_at THEN
+        UPDATE payment_transactions AS t SET status = p_status, settled_at = greatest(v_at, t.occurred_at) WHERE t.payment_id = v_there.payment_id;
+    END IF;
+    IF p_status = 'reversed' OR (v_there.status, p_status) = ('succeeded', 'failed') AND v_at > v_there.settled_at
+       OR (v_there.status, p_status) = ('failed', 'succeeded') AND v_at < v_there.settled_at THEN
+        PERFORM payment_reverse(v_there.payment_id, greatest(v_at, v_there.settled_at), p_now);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz) IS 'What a provider says of a payment: pending, succeeded or failed. The transaction, and whether this made it. Raises SG100, SG101 a draft, SG102 one''s own bill by hand, SG104 amount or currency, SG105 another payment by the same number';
+COMMENT ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz) IS 'What a provider says of a payment: pending, succeeded, failed or, after it had come, reversed; one that failed after it succeeded is reversed too. The transaction, and whether this made it. Raises SG100, SG101 a draft, SG102 one''s own bill by hand, SG104 amount or currency, SG105 another payment by the same number, and as payment_reverse does';
 
 CREATE OR REPLACE FUNCTION payment_event(
     p_provider text, p_event_id text, p_sha256 bytea, p_invoice_number text, p_reference text, p_amount numeric, p_currency text, p_status text,

@@ -28,6 +28,17 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION billing_take(date, integer[], timestamptz, integer, timestamptz) IS 'At most p_limit meters that nobody else is billing and that were not tried since a run began, for this transaction alone';
 
+CREATE OR REPLACE FUNCTION billing_wait(p_month date, p_meters integer[], p_begun_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM FROM billing_work x
+      WHERE x.month = p_month AND x.state <> 'done' AND (p_meters IS NULL OR x.meter_id = ANY (p_meters)) AND (x.tried_at IS NULL OR x.tried_at < p_begun_at)
+      ORDER BY x.meter_id LIMIT 1 FOR UPDATE;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION billing_wait(date, integer[], timestamptz) IS 'Waits while all that billing_take() left are with somebody else; whether there is one that they left too';
+
 CREATE OR REPLACE FUNCTION billing_report(p_month date, p_meters integer[], p_states text[], p_findings jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     UPDATE billing_work AS w SET state = r.state, findings = p_findings -> (r.n::integer - 1)
@@ -35,4 +46,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION billing_report(date, integer[], text[], jsonb) IS 'What became of meters that were taken; p_findings has an array for each';
 GRANT EXECUTE ON FUNCTION billing_enlist(date, integer[]), billing_take(date, integer[], timestamptz, integer, timestamptz),
-    billing_report(date, integer[], text[], jsonb) TO segs_worker;
+    billing_wait(date, integer[], timestamptz), billing_report(date, integer[], text[], jsonb) TO segs_worker;
