@@ -53,8 +53,12 @@ BEGIN
           FROM came AS c
           JOIN alerts a USING (alert_id)
           JOIN user_preferences p ON p.user_id = caller_id() AND p.notify_web
-         -- Neither the post nor what nobody is told of.
-         WHERE c.kind NOT IN ('told', 'muted') AND NOT a.late AND a.rule <> ALL (p.alert_rules_off)
+         -- Neither the post nor what nobody is told of; but what waited for the end of maintenance comes with the post.
+         WHERE (c.kind NOT IN ('told', 'muted')
+                OR c.kind = 'told' AND (SELECT m.kind FROM alert_events m
+                                         WHERE m.alert_id = c.alert_id AND m.kind IN ('told', 'muted') AND m.alert_event_id < c.alert_event_id
+                                         ORDER BY m.alert_event_id DESC LIMIT 1) = 'muted')
+           AND NOT a.late AND a.rule <> ALL (p.alert_rules_off)
            AND severity_rank(a.severity) >= severity_rank(p.alert_severity_min)
            AND caller_sees_alert_at(a, c.event_at) AND alert_muted_until(a, p_now) IS NULL
     )
