@@ -2,6 +2,7 @@
 
 import html
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from string import Template
@@ -66,7 +67,8 @@ def fill(message: Message, secret: str) -> Text:
 def _items(message: Message, words: Words, language: str) -> Iterator[str]:
     payloads = [message.payload, *message.others]
     for payload in payloads[:_SHOWN]:
-        yield _filled(words.item, _values(message, payload, language))
+        # One that lacks a value keeps none of the others from being read.
+        yield Template(words.item).substitute(defaultdict(lambda: "–", _values(message, payload, language)))
     if len(payloads) > _SHOWN:
         yield _filled(MORE[language], {"count": str(len(payloads) - _SHOWN)})
 

@@ -36,6 +36,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
         WHEN NOT CASE p_message.channel WHEN 'email' THEN p.notify_email WHEN 'sms' THEN p.notify_sms WHEN 'push' THEN p.notify_push
                                         WHEN 'webhook' THEN p.notify_webhook AND u.role <> 'USER' ELSE true END
             THEN 'the person wants none by ' || p_message.channel
+        WHEN p_message.template = 'alert_escalated'
+             AND NOT EXISTS (SELECT FROM alerts a WHERE a.alert_id = (p_message.payload ->> 'alert_id')::bigint AND a.state <> 'resolved' AND a.acknowledged_at IS NULL)
+            THEN 'somebody took it on meanwhile, or it is over'
         WHEN message_kind(p_message.template) = 'alert' AND p_message.payload ->> 'rule' = ANY (p.alert_rules_off)
             THEN 'the person does not want to hear of this rule'
         WHEN message_kind(p_message.template) = 'alert'
@@ -44,7 +47,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
             THEN 'the person wants to hear of worse ones only' END
       FROM user_preferences p JOIN users u USING (user_id) WHERE p.user_id = p_message.user_id
 $$;
-COMMENT ON FUNCTION outbox_unwanted(outbox) IS 'Why a person does not want this message; NULL where they do';
+COMMENT ON FUNCTION outbox_unwanted(outbox) IS 'Why a person does not want this message, or needs it no more; NULL where they do';
 
 CREATE OR REPLACE FUNCTION outbox_close(p_message outbox, p_as text, p_why text, p_now timestamptz) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$

@@ -1,5 +1,5 @@
--- A customer sees what a rule found at their meter while it was theirs, but for what may be their own doing. What people do about
--- alerts goes by functions, which write down who it was.
+-- A customer sees what a rule found at their meter while it was theirs, also where a site or a gateway stands for it, but for what
+-- may be their own doing. What people do about alerts goes by functions, which write down who it was.
 
 ALTER TABLE alerts ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS alerts_changed ON alerts;
@@ -13,8 +13,7 @@ CREATE POLICY alerts_seen ON alerts FOR SELECT TO segs_api
                          AND l.valid @> statement_timestamp())
            OR (SELECT caller_role()) = 'OPERATOR' AND EXISTS (SELECT FROM gateways g WHERE g.gateway_id = alerts.gateway_id)
            OR (SELECT caller_role()) = 'OPERATOR' AND site = ANY ((SELECT caller_sites())::text[])
-           OR meter_id = ANY ((SELECT caller_meters())::integer[]) AND category <> 'tamper'
-              AND caller_owned(meter_id, tstzrange(started_at, started_at, '[]')));
+           OR (meter_id = ANY ((SELECT caller_meters())::integer[]) OR meter_id IS NULL AND alert_rule_id IS NULL) AND caller_hears_of_alert(alerts));
 
 ALTER TABLE alert_events ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS alert_events_services ON alert_events;

@@ -37,6 +37,20 @@ async def test_after_a_pause_people_have_a_quarter_of_an_hour_before_it_is_told_
     assert (soon, world.alerts("escalations")) == ([(1,)], [(2,)])
 
 
+async def test_who_took_it_on_keeps_others_from_being_called_by_what_still_waits(world: World) -> None:
+    """C12: a queue that was stuck for an hour calls nobody for what somebody is at."""
+    at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
+    for minutes in (0, 16):
+        await world.tell(at + minutes * MINUTE)
+    world.do("SELECT alerts_acknowledge(ARRAY[1]::bigint[], 1, NULL, %s)", at + 17 * MINUTE)
+    claim = "SELECT template FROM outbox_claim('email', false, '1 minute', 1000, %s)"
+    sent = [row["template"] for _ in range(4) for row in world.rows(claim, at + 18 * MINUTE)]
+
+    assert sent == ["alert", "alert"]
+    [closed] = world.rows("SELECT closed_as, last_error FROM outbox WHERE template = 'alert_escalated'")
+    assert tuple(closed.values()) == ("unwanted", "somebody took it on meanwhile, or it is over")
+
+
 async def test_what_got_worse_is_told_before_it_is_told_again(world: World) -> None:
     [meter] = world.meters(phases=1)
     at = await world.live([meter], NOON, 10, voltage_l1_v=200)

@@ -159,6 +159,38 @@ async def test_a_site_whose_meters_are_read_every_quarter_of_an_hour_one_after_t
     assert world.messages() == [(1, "alert", "site_silent"), (2, "alert", "site_silent")]
 
 
+@pytest.mark.parametrize("scope", ["site", "gateway"])
+async def test_who_is_told_of_a_site_or_a_gateway_finds_it(world: World, scope: str) -> None:
+    """D15: the mail names an alert, and whoever looks for it has to see it; nobody else does."""
+    world.meters(20, gateway=world.gateway("else"), interval_s=10)
+    meters = world.meters(4, site="Mall" if scope == "site" else None, gateway=world.gateway("mall"), interval_s=10)
+    if scope == "site":
+        world.meters(1, gateway=2, interval_s=10)
+        world.do("UPDATE devices SET gateway_id = 1 WHERE meter_id = %s", meters[0])
+    world.do("INSERT INTO users (email, name, region) VALUES ('eve@example.org', 'Eve', 'north')")
+    world.do("UPDATE meter_owners SET user_id = 4 WHERE meter_id <> ALL (%s)", meters)
+    heard(world, meters, NOON)
+    await world.listen(NOON + 3 * MINUTE)
+    await world.tell(NOON + 3 * MINUTE)
+
+    assert sorted(world.messages()) == [(user, "alert", f"{scope}_silent") for user in (1, 2)]
+    assert {user: _seen(world, user) for user in (1, 2, 4)} == {
+        1: [f"{scope}_silent"],
+        2: [f"{scope}_silent"],
+        4: [],
+    }
+    world.do("UPDATE meter_owners SET valid = tstzrange('-infinity', now())")
+    assert _seen(world, 2) == []
+
+
+def _seen(world: World, user_id: int) -> list[str]:
+    with world.domain.transaction():
+        world.do("SELECT set_config('segs.user_id', %s, true)", str(user_id))
+        world.do("SET LOCAL ROLE segs_api")
+        world.do("SELECT audit_access('alerts', ARRAY[1], NULL)")
+        return [row["rule"] for row in world.rows("SELECT rule FROM alerts ORDER BY alert_id")]
+
+
 async def test_one_that_is_late_by_chance_hides_no_site_that_fell_silent(world: World) -> None:
     """C10: of ten thousand meters one is always late, and what began long before it is together all the same."""
     world.meters(20, gateway=world.gateway("else"), interval_s=10)

@@ -88,11 +88,13 @@ async def test_where_nobody_looks_after_a_region_admins_are_told(world: World) -
 
 
 async def test_those_who_left_or_are_suspended_are_not_told(world: World) -> None:
-    world.do("UPDATE users SET suspended_at = now() WHERE user_id IN (1, 2)")
+    world.do("UPDATE users SET suspended_at = now() WHERE user_id = 1")
+    world.do("UPDATE user_preferences SET notify_push = true")
+    world.do("UPDATE users SET deleted_at = now(), email = NULL, name = NULL WHERE user_id = 2")
     at = await world.live(world.meters(phases=1), NOON, 10, **LOW)
     await world.tell(at)
 
-    assert world.messages() == [(3, "alert", "under_voltage")]
+    assert world.messages() == 2 * [(3, "alert", "under_voltage")]
 
 
 async def test_in_maintenance_it_is_recorded_and_told_only_if_it_outlasts_it(world: World) -> None:

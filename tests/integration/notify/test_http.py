@@ -169,13 +169,15 @@ async def test_an_answer_says_what_becomes_of_it(
     assert len(set(receiver.keys)) == 1
 
 
+@pytest.mark.parametrize(("said", "waits_s"), [("120", 120), ("99999999", 3600)])
 async def test_who_says_when_to_come_again_is_left_alone_until_then(
-    world: World, webhook: Channel, receiver: Receiver
+    said: str, waits_s: int, world: World, webhook: Channel, receiver: Receiver
 ) -> None:
-    receiver.status, receiver.headers = 503, {"retry-after": "120"}
+    """C12: and nobody puts off a message until it is of no use."""
+    receiver.status, receiver.headers = 503, {"retry-after": said}
     message = world.put(channel="webhook")
     await world.work(webhook)
-    assert world.message(message)["due_at"] == world.now + timedelta(seconds=120)
+    assert world.message(message)["due_at"] == world.now + timedelta(seconds=waits_s)
 
 
 async def test_who_hangs_is_left_after_a_while(world: World, webhook: Channel, receiver: Receiver) -> None:

@@ -89,6 +89,16 @@ def test_what_is_said_is_one_line_that_reads_one_way(said: str) -> None:
     assert clean(said) == clean(clean(said))
 
 
+def test_one_that_lacks_a_value_keeps_none_of_a_digest_from_being_read() -> None:
+    """C12: a message of many is a dead letter for none of them."""
+    text = fill(_message(members=[2, 3], others=[{"message": "Too little"}, {"subject": "MTR-00000009"}]), "")
+    assert text.plain.splitlines()[-3:] == [
+        "- 01 Mar 2026 13:00, MTR-00000001: Too much",
+        "- –, –: Too little",
+        "- –, MTR-00000009: –",
+    ]
+
+
 def test_what_an_alert_measured_is_said_in_the_language_of_the_mail() -> None:
     measured = {"metric": "power_factor", "above": False, "phase": 0, "value": 0.7, "threshold": 0.9, "unit": ""}
     payload = {**_message().payload, "rule": "low_power_factor", "message": "Power factor: 0.7", "measured": measured}

@@ -9,18 +9,32 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION caller_keeps_alert(alerts) IS 'Whether the caller looks after what the alert is about: an operator of its region, or an admin';
 
+CREATE OR REPLACE FUNCTION caller_hears_of_alert(p_alert alerts) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT coalesce(p_alert.category <> 'tamper' AND EXISTS (
+        SELECT FROM unnest(CASE WHEN p_alert.meter_id IS NOT NULL THEN ARRAY[p_alert.meter_id] WHEN p_alert.alert_rule_id IS NULL THEN caller_meters() END) AS u (meter_id)
+         WHERE (p_alert.meter_id IS NOT NULL
+                OR EXISTS (SELECT FROM meters m WHERE m.meter_id = u.meter_id AND m.site = p_alert.site)
+                OR EXISTS (SELECT FROM devices d WHERE d.meter_id = u.meter_id AND d.gateway_id = p_alert.gateway_id AND d.valid @> p_alert.started_at))
+               -- What it was worst by, and when it was over, says what whoever has the meter by then used.
+           AND (SELECT range_agg(o.valid) FROM meter_owners o WHERE o.meter_id = u.meter_id AND o.user_id = caller_id() AND caller_role() IS NOT NULL)
+               @> tstzrange(p_alert.started_at, greatest(coalesce(p_alert.resolved_at, statement_timestamp()), p_alert.started_at), '[]')), false)
+$$;
+COMMENT ON FUNCTION caller_hears_of_alert(alerts) IS 'Whether the alert is of the caller''s own meter, or of a site or gateway with one, and the meter was theirs as long as it lasted; but for what may be their own doing';
+GRANT EXECUTE ON FUNCTION caller_hears_of_alert(alerts) TO segs_api;
+
 CREATE OR REPLACE FUNCTION caller_sees_alert(p_alert alerts) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT coalesce(p_alert.category <> 'tamper' AND caller_owned(p_alert.meter_id, tstzrange(p_alert.started_at, p_alert.started_at, '[]')), false)
-           OR caller_keeps_alert(p_alert)
+    SELECT caller_hears_of_alert(p_alert) OR caller_keeps_alert(p_alert)
 $$;
-COMMENT ON FUNCTION caller_sees_alert(alerts) IS 'Whether the caller sees the alert, as the policy of alerts has it: who looks after it, and whose meter it was then, but for what may be their own doing';
+COMMENT ON FUNCTION caller_sees_alert(alerts) IS 'Whether the caller sees the alert, as the policy of alerts has it: who looks after it, and whose meter it is of';
 
 CREATE OR REPLACE FUNCTION caller_sees_alert_at(p_alert alerts, p_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT caller_sees_alert(p_alert) AND (coalesce(caller_owned(p_alert.meter_id, tstzrange(p_at, p_at, '[]')), false) OR caller_keeps_alert(p_alert))
+    SELECT caller_keeps_alert(p_alert)
+           OR caller_hears_of_alert(p_alert) AND (p_alert.meter_id IS NULL OR caller_owned(p_alert.meter_id, tstzrange(p_at, p_at, '[]')))
 $$;
-COMMENT ON FUNCTION caller_sees_alert_at(alerts, timestamptz) IS 'Whether the caller sees what became of the alert at a time: who looks after it, and whose meter it was when it began and was then, but for what may be their own doing';
+COMMENT ON FUNCTION caller_sees_alert_at(alerts, timestamptz) IS 'Whether the caller sees what became of the alert at a time: who looks after it, and who sees it and had the meter then';
 GRANT EXECUTE ON FUNCTION caller_sees_alert_at(alerts, timestamptz) TO segs_api;
 
 CREATE OR REPLACE FUNCTION alert_subject(p_alert alerts) RETURNS text
