@@ -86,6 +86,25 @@ def record(
 
 
 @app.command()
+def reverse(
+    bill: Bill,
+    reference: Reference,
+    at: Annotated[
+        datetime | None, typer.Option(parser=a_time, metavar="TIME", help="When it was taken back; else now.")
+    ] = None,
+) -> None:
+    """Take a payment back that was recorded by hand: the bank returned it, or it never came. The bill is open again."""
+    now = datetime.now(UTC)
+    with domain_transaction() as domain:
+        invoice_id = find(domain, bill)
+        what = {"invoice": invoice_id, "reference": reference, "at": at or now, "now": now}
+        domain.execute(_QUERIES["reverse"], what)
+        found = whole(domain, invoice_id)
+    rest = money(found["open"], found["currency"], found["digits"])
+    tell(f"{bill}: payment {printable(reference)} is reversed; it is {found['status']}, {rest} open.")
+
+
+@app.command()
 def simulate(
     reference: Annotated[str, typer.Argument(help="Reference of a payment that a customer has begun.")],
     api: Annotated[str, typer.Option(help="Address of the API, http://127.0.0.1:8081/api/v1.")],

@@ -70,6 +70,10 @@ SELECT caller_pays(%(invoice)s, %(provider)s, %(reference)s, %(amount)s, %(now)s
 -- Money that an operator has seen.
 SELECT caller_records_payment(%(invoice)s, %(reference)s, %(amount)s, %(method)s, %(occurred_at)s, %(now)s);
 
+-- name: reverse
+-- Money that was recorded by hand and was taken back.
+SELECT caller_takes_payment_back(%(invoice)s, %(reference)s, %(occurred_at)s, %(now)s);
+
 -- name: refund
 -- Money that went back.
 SELECT caller_refunds(%(invoice)s, %(reference)s, %(amount)s, %(method)s, %(now)s);

@@ -4,6 +4,10 @@
 -- Money that an operator has seen.
 SELECT p.payment_id, p.created FROM payment_record(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(currency)s, 'succeeded', %(method)s, NULL, %(at)s, %(now)s) AS p;
 
+-- name: reverse
+-- Money that was recorded by hand and was taken back.
+SELECT payment_take_back(%(invoice)s, %(reference)s, NULL, %(at)s, %(now)s);
+
 -- name: refund
 -- Money that went back.
 SELECT credit_refund(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(method)s, NULL, %(now)s);

@@ -44,6 +44,13 @@ class Seen(Body):
     occurred_at: Annotated[Instant | None, Field(description="When it came; now without.")] = None
 
 
+class Reversal(Body):
+    """Money that an operator had recorded, and that was taken back."""
+
+    reference: Annotated[Reference, Field(description="By which it was recorded.")]
+    occurred_at: Annotated[Instant | None, Field(description="When it was taken back; now without.")] = None
+
+
 class Refund(Body):
     """Money that goes back."""
 
@@ -97,6 +104,20 @@ async def record(
     customer's credit, which the next bill uses."""
     wanted = body.model_dump() | {"amount": decimal(body.amount)}
     return await _moved(databases, caller, once, invoice_id, "record", wanted, "Recorded.")
+
+
+@router.post(
+    "/payments/manual/reversals",
+    openapi_extra=reach("invoice", operator="region"),
+    status_code=201,
+    responses=problems(401, 403, 404, 409, 422, *ONCE),
+)
+async def reverse(
+    invoice_id: InvoiceId, body: Reversal, caller: CallerIs, databases: DatabasesAre, once: OnceIs
+) -> Success[Payment]:
+    """Take a payment back that an operator recorded: the bank returned it, or it never came. What it had paid is open
+    again, also of bills that its credit paid."""
+    return await _moved(databases, caller, once, invoice_id, "reverse", body.model_dump(), "Reversed.")
 
 
 @router.post(

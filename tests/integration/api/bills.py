@@ -21,7 +21,7 @@ WH = 250
 """Of each quarter-hour: a kilowatt."""
 KEYED = (
     *("finalise", "payments", "payments/manual", "refunds"),
-    *("disputes", "disputes/resolve", "credit-notes"),
+    *("disputes", "disputes/resolve", "credit-notes", "payments/manual/reversals"),
 )
 """What is done with a bill and takes an Idempotency-Key, in an order in which all of it can be done."""
 _QUARTER = timedelta(minutes=15)

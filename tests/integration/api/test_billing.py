@@ -232,6 +232,7 @@ def test_a_request_that_is_sent_again_pays_once(api: Api, operator: Person) -> N
         "disputes": (billed.owner, {"reason": "Too much"}),
         "disputes/resolve": (operator, {"outcome": "rejected", "resolution": "It is right"}),
         "credit-notes": (operator, {"amount": "1.00", "reason": "Late"}),
+        "payments/manual/reversals": (operator, {"reference": money["reference"]}),
     }
     for of in KEYED:
         who, body = asked[of]
@@ -241,8 +242,10 @@ def test_a_request_that_is_sent_again_pays_once(api: Api, operator: Person) -> N
         assert answers[0].json() == answers[1].json()
     found = _bill(api, billed.owner, invoice_id)
     assert [len(found[part]) for part in ("payments", "disputes", "credit_notes")] == [3, 1, 1]
+    # Of 5 to their credit, and 1 of the credit note, 2 went back: those are owed with the bill.
     credit = "SELECT amount FROM credit_balances WHERE user_id = %s"
-    assert api.do(credit, billed.owner.user_id) == [(4,)]
+    assert api.do(credit, billed.owner.user_id) == [(0,)]
+    assert Decimal(found["open_amount"]) == total - 1 + 2
 
 
 def test_money_that_an_operator_has_seen_counts_once_and_what_is_too_much_goes_back(api: Api, operator: Person) -> None:
@@ -264,6 +267,25 @@ def test_money_that_an_operator_has_seen_counts_once_and_what_is_too_much_goes_b
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:segs:problem:conflict")
 
 
+def test_money_that_never_came_is_taken_back_by_who_recorded_it_or_another(api: Api, operator: Person) -> None:
+    billed = customer(api)
+    invoice_id = billed.run()
+    bill = _bill(api, billed.owner, invoice_id)
+    path = f"/billing/invoices/{invoice_id}/payments"
+    seen = {"amount": bill["total_amount"], "method": "bank", "reference": f"cheque {invoice_id}"}
+    assert api.post(f"{path}/manual", seen, token=operator.token).status_code == 201
+
+    reversal = {"reference": seen["reference"]}
+    answers = [api.post(f"{path}/manual/reversals", reversal, token=operator.token) for _ in range(2)]
+    unknown = api.post(f"{path}/manual/reversals", {"reference": "line 1"}, token=operator.token)
+    customers = api.post(f"{path}/manual/reversals", reversal, token=billed.owner.token)
+
+    assert [(one.status_code, one.json()["data"]["status"]) for one in answers] == 2 * [(201, "reversed")]
+    assert (unknown.status_code, customers.status_code) == (404, 403)
+    found = _bill(api, billed.owner, invoice_id)
+    assert (found["status"], found["open_amount"]) == (bill["status"], bill["total_amount"])
+
+
 @pytest.mark.parametrize("role", ["OPERATOR", "ADMIN"])
 def test_nobody_settles_a_bill_of_their_own_whatever_their_role(api: Api, role: str) -> None:
     """D1: they pay as everybody does, and ask another operator for the rest."""
@@ -275,12 +297,16 @@ def test_nobody_settles_a_bill_of_their_own_whatever_their_role(api: Api, role: 
         f"/billing/invoices/{invoice_id}",
         {"amount": "1.00", "method": "cash", "reference": f"own {invoice_id}"},
     )
+    other = api.person("ADMIN")
+    theirs = money | {"reference": f"theirs {invoice_id}"}
+    assert api.post(f"{path}/payments/manual", theirs, token=other.token).status_code == 201
     dispute = api.post(f"{path}/disputes", {"reason": "Too much"}, token=staff.token)
 
     answers = {
         where: api.post(f"{path}{where}", body, token=staff.token)
         for where, body in {
             "/payments/manual": money,
+            "/payments/manual/reversals": {"reference": theirs["reference"]},
             "/refunds": money,
             "/credit-notes": {"reason": "x"},
             "/disputes/resolve": {"outcome": "upheld", "resolution": "x"},

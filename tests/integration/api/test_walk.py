@@ -70,6 +70,7 @@ def asked(name: str, caller: Caller) -> Asked:
             body={"email": caller.email, "password": PASSWORD}, status=401 if caller.kind == "suspended" else 200
         )
     return {
+        "preferences_change": Asked(body={"notify_webhook": False}),
         "auth_register": Asked(body={"email": f"{fresh}@example.com"}),
         "auth_verify_email": Asked(status=403),
         "auth_set_password": Asked(status=403),
@@ -98,6 +99,7 @@ def asked(name: str, caller: Caller) -> Asked:
         "maintenance_add": Asked(body={"meter": None, "gateway": None, "site": None}),
         "billing_finalise": Asked(status=409, own=403),
         "billing_record": Asked(body={"reference": fresh}, own=403),
+        "billing_reverse": Asked(status=404, own=403),
         "billing_refund": Asked(status=422, own=403),
         "billing_resolve": Asked(status=409, own=403),
         "billing_credit": Asked(own=403),

@@ -44,6 +44,21 @@ def test_a_bill_from_the_run_to_the_last_cent(segs_cloud: SegsCloud, bill: str, 
     assert bill in segs_cloud("billing", "list", "--status", "paid").stdout
 
 
+def test_a_payment_that_the_bank_returned_is_taken_back(segs_cloud: SegsCloud, bill: str, world: World) -> None:
+    """D1: what was booked by hand is corrected by an entry of its own, and by nobody's own bill."""
+    pay = ("payment", "record", bill, "--reference", "statement-7", "--amount", "250")
+    assert segs_cloud(*pay).returncode == 0
+    undo = ("payment", "reverse", bill, "--reference", "statement-7")
+    answers = [segs_cloud(*undo).stderr for _ in range(2)]
+
+    assert answers == 2 * [f"{bill}: payment statement-7 is reversed; it is final, 222.90 EUR open.\n"]
+    [payment] = _shown(segs_cloud, bill)["payments"]
+    assert (payment["status"], payment["amount"]) == ("reversed", "250.0000")
+    assert world.owed() == 0
+    again = segs_cloud(*pay)
+    assert "was recorded before; it is final, 222.90 EUR open" in again.stderr
+
+
 def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
     assert segs_cloud("billing", "credit", bill, "--reason", "Misread", "--amount", "10").stdout == "CRN-0000000001\n"
     for command, told in (
@@ -52,6 +67,7 @@ def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
         (("billing", "credit", bill, "--reason", "x", "--amount", "212.91"), "there is 212.90"),
         (("billing", "resolve", bill, "rejected", "--reason", "x"), "is not disputed"),
         (("payment", "refund", bill, "--amount", "1", "--reference", "r"), "cannot be refunded"),
+        (("payment", "reverse", bill, "--reference", "r"), "no payment r of this invoice was recorded by hand"),
         (("payment", "record", "CRN-0000000001", "--amount", "1", "--reference", "r"), "nothing to pay"),
     ):
         refused = segs_cloud(*command)

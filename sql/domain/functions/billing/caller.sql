@@ -100,6 +100,15 @@ END
 $$;
 COMMENT ON FUNCTION caller_records_payment(bigint, text, numeric, text, timestamptz, timestamptz) IS 'payment_record() of money that an operator has seen: cash or bank; a reference counts once. Raises as that does, and as kept_bill does';
 
+CREATE OR REPLACE FUNCTION caller_takes_payment_back(p_invoice_id bigint, p_reference text, p_occurred_at timestamptz, p_now timestamptz) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM kept_bill(p_invoice_id);
+    RETURN payment_take_back(p_invoice_id, p_reference, caller_id(), coalesce(p_occurred_at, p_now), p_now);
+END
+$$;
+COMMENT ON FUNCTION caller_takes_payment_back(bigint, text, timestamptz, timestamptz) IS 'payment_take_back() by who looks after the bill; raises as that does, and as kept_bill does';
+
 CREATE OR REPLACE FUNCTION caller_refunds(p_invoice_id bigint, p_reference text, p_amount numeric, p_method text, p_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -128,6 +137,7 @@ $$;
 COMMENT ON FUNCTION caller_resolves(bigint, text, numeric, text, timestamptz) IS 'bill_dispute_resolve() by who looks after the bill; raises as that does, and as kept_bill does';
 GRANT EXECUTE ON FUNCTION bill_look(text, bigint), caller_pays(bigint, text, text, numeric, timestamptz), caller_disputes(bigint, text, timestamptz),
     caller_finalises(bigint, timestamptz), caller_records_payment(bigint, text, numeric, text, timestamptz, timestamptz),
+    caller_takes_payment_back(bigint, text, timestamptz, timestamptz),
     caller_refunds(bigint, text, numeric, text, timestamptz), caller_credits(bigint, numeric, text, timestamptz),
     caller_resolves(bigint, text, numeric, text, timestamptz) TO segs_api;
 -- The API has verified the provider's signature; a transaction of nobody.

@@ -136,6 +136,27 @@ END
 $$;
 COMMENT ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz) IS 'What a provider says of a payment: pending, succeeded, failed or, after it had come, reversed; one that failed after it succeeded is reversed too. The transaction, and whether this made it. Raises SG100, SG101 a draft, SG102 one''s own bill by hand, SG104 amount or currency, SG105 another payment by the same number, and as payment_reverse does';
 
+CREATE OR REPLACE FUNCTION payment_take_back(p_invoice_id bigint, p_reference text, p_taken_by integer, p_at timestamptz, p_now timestamptz) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_there payment_transactions;
+BEGIN
+    SELECT t.* INTO v_there FROM payment_transactions t
+     WHERE (t.invoice_id, t.kind, t.provider, t.provider_reference) = (p_invoice_id, 'payment', 'manual', p_reference);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no payment % of this invoice was recorded by hand', p_reference
+            USING ERRCODE = 'SG100', HINT = 'That a payment by a provider was taken back, the provider tells.';
+    END IF;
+    IF (SELECT i.user_id FROM invoices i WHERE i.invoice_id = p_invoice_id) IN (caller_id(), p_taken_by) THEN
+        RAISE EXCEPTION 'payment % is of your own invoice', p_reference USING ERRCODE = 'SG102', HINT = 'Ask another operator.';
+    END IF;
+    PERFORM payment_record(p_invoice_id, 'manual', p_reference, v_there.amount, v_there.currency, 'reversed', v_there.method, v_there.recorded_by,
+                           greatest(p_at, v_there.occurred_at), p_now);
+    RETURN v_there.payment_id;
+END
+$$;
+COMMENT ON FUNCTION payment_take_back(bigint, text, integer, timestamptz, timestamptz) IS 'payment_reverse() of money that was recorded by hand: a cheque or a transfer that the bank took back, or what never came. Again it changes nothing. Raises SG100, SG102 one''s own bill, and as payment_reverse does';
+
 CREATE OR REPLACE FUNCTION payment_event(
     p_provider text, p_event_id text, p_sha256 bytea, p_invoice_number text, p_reference text, p_amount numeric, p_currency text, p_status text,
     p_occurred_at timestamptz, p_now timestamptz, OUT payment_id bigint, OUT repeated boolean)
@@ -200,5 +221,5 @@ END
 $$;
 COMMENT ON FUNCTION credit_refund(bigint, text, text, numeric, text, integer, timestamptz) IS 'Money goes back out of the credit of a bill''s customer; raises SG100, SG102 one''s own, SG104 more than there is';
 GRANT EXECUTE ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz),
-    payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz),
+    payment_take_back(bigint, text, integer, timestamptz, timestamptz), payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz),
     credit_refund(bigint, text, text, numeric, text, integer, timestamptz) TO segs_worker;
