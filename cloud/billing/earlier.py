@@ -19,8 +19,8 @@ _FARTHEST = 11
 
 
 def changed(domain: psycopg.Connection, telemetry: psycopg.Connection, bills: Sequence[Row]) -> list[Row]:
-    """Those of other intervals than they were made from, those that go on from one of them, and those that have
-    corrections which are another's."""
+    """Those of other intervals than they were made from, those that go on from one of them or from a bill that is
+    younger, and those that have corrections which are another's."""
     return _changed(telemetry, bills, _spans(domain, bills))
 
 
@@ -84,7 +84,7 @@ def _changed(telemetry: psycopg.Connection, bills: Sequence[Row], spans: Sequenc
         follows = bill["looks_back"] and found and found[-1]["meter_id"] == bill["meter_id"]
         other = now[n] != bill["version"]
         # What retention has dropped is no change, and what is not all there yet will be.
-        if not missing[n] and (other or follows or bill["stranded"]):
+        if not missing[n] and (other or follows or bill["behind"] or bill["stranded"]):
             found.append({**bill, **energy[n], "changed": other})
     return found
 

@@ -103,11 +103,21 @@ SELECT i.meter_id, i.invoice_id, i.invoice_number, i.user_id, i.currency, i.peri
        i.period_start < (%(month)s::date - make_interval(months => s.recheck_months))::date AS beyond,
        i.finalised_at, i.energy_import_wh AS import_wh, i.energy_export_wh AS export_wh,
        EXISTS (SELECT FROM meter_generators AS g WHERE g.meter_id = i.meter_id) AS generated,
-       EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
-                WHERE l.invoice_id = i.invoice_id
-                  AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back,
+       b.looks_back,
+       -- One before it that is younger may have another peak, or have banked something else.
+       CASE WHEN b.looks_back THEN EXISTS (
+           SELECT FROM invoices AS p
+            WHERE p.meter_id = i.meter_id AND p.user_id = i.user_id AND p.kind = 'invoice' AND p.status NOT IN ('draft', 'cancelled')
+              AND p.period_start < i.period_start AND p.period_start >= i.period_start - INTERVAL '13 months'
+              AND greatest(p.finalised_at, (SELECT max(c.found_at) FROM invoice_corrections AS c WHERE c.invoice_id = p.invoice_id))
+                  > greatest(i.created_at, (SELECT max(c.found_at) FROM invoice_corrections AS c WHERE c.invoice_id = i.invoice_id))) ELSE false END AS behind,
        w.invoice_id IS NOT NULL AS stranded
 FROM invoices AS i CROSS JOIN billing_settings AS s
+CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM invoice_line_items AS l JOIN tariffs AS t USING (tariff_id)
+                    WHERE l.invoice_id = i.invoice_id
+                      AND (t.document #>> '{metering,rule}' = 'net_metering' OR (t.document ->> 'lookbackpercent')::numeric > 0)) AS looks_back
+    OFFSET 0) AS b
 LEFT JOIN (SELECT DISTINCT w.invoice_id FROM bills_stranded(%(meters)s) AS w) AS w USING (invoice_id)
 WHERE i.meter_id = ANY (%(meters)s) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled', 'disputed') AND i.intervals_version IS NOT NULL
   AND i.period_end <= %(month)s AND i.period_start >= (%(month)s::date - INTERVAL '12 months')::date

@@ -369,6 +369,61 @@ def test_a_ratchet_sees_the_peak_that_a_correction_found(world: World, before: i
     assert world.one("SELECT count(*) FROM invoices WHERE kind = 'credit_note'") == 0
 
 
+def test_a_ratchet_waits_for_a_bill_that_is_a_draft(world: World) -> None:
+    """Of March, which has a day of 4 kW, another bill is drafted; April and May cost those 4 kW all the same."""
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    meter = world.meter(tariff="demand")
+    world.use(meter, MARCH, JUNE)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=1000)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL):
+        world.run(month)
+    world.do("UPDATE billing_settings SET finalise = 'manual'")
+    world.use(meter, date(2026, 3, 10), date(2026, 3, 11), wh=300)
+
+    told = []
+    for _ in range(2):
+        [billed] = world.run(MAY)
+        told.append([(finding.reason, finding.since) for finding in billed.findings])
+        for bill in world.rows("SELECT invoice_id FROM invoices WHERE status = 'draft'"):
+            world.do("SELECT bill_finalise(%s, %s)", bill["invoice_id"], world.now)
+
+    assert told == [[("refused", midnight(APRIL)), ("refused", midnight(MAY))], []]
+    assert _totals(world, meter) == [
+        (MARCH, (743 + 72 + Decimal("4.8")) * Decimal("0.30") + 40),
+        (APRIL, Decimal("216.00") + 40),
+        (MAY, Decimal("223.20") + 40),
+    ]
+
+
+@pytest.mark.parametrize("why", ["could not be billed", "was billed anew"])
+def test_a_ratchet_sees_the_peak_of_a_bill_that_came_later_than_its_own(world: World, why: str) -> None:
+    """March, which has a day of 4 kW, has a gap when April is billed, or is taken back by hand after that."""
+    world.tariff("demand", energyratestructure=[[{"rate": "0.30"}]], **RATCHET)
+    meter = world.meter(tariff="demand")
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    if why == "could not be billed":
+        gap = midnight(date(2026, 3, 4))
+        world.telemetry.execute("DELETE FROM aggregates_15m WHERE meter_id = %s AND bucket = %s", [meter, gap])
+    for month in (MARCH, APRIL):
+        world.run(month)
+    world.use(meter, date(2026, 3, 4), date(2026, 3, 5), wh=1000)
+    if why == "was billed anew":
+        world.credit(world.one("SELECT min(invoice_id) FROM invoices"))
+
+    for month in (MARCH, MAY):
+        world.run(month)
+
+    # What the day takes, and 4 kW in each month.
+    all_of_it = (743 + 720 + 744 + 72) * Decimal("0.30") + 3 * 40
+    assert sum(total for _, total in _totals(world, meter)) == all_of_it
+    assert [finding for billed in world.run(JUNE) for finding in billed.findings if finding.reason != "not_over"] == []
+    # What was looked at again is not looked at each time.
+    assert world.one("SELECT count(*) FROM invoice_corrections") == 1
+
+
 def test_a_ratchet_sees_a_peak_that_cost_nothing_by_the_tariff_of_its_month(world: World) -> None:
     """Of March a kWh moves to another quarter-hour: the amount stays, the peak does not."""
     meter = world.meter()
