@@ -273,6 +273,26 @@ def test_a_payment_of_a_bill_that_was_taken_back_meanwhile_is_taken_out_of_its_c
     assert (_state(world, anew), world.owed(), _cash(world)) == (("final", -100, 190), 0, -100)
 
 
+def test_a_bill_with_which_more_is_owed_than_it_is_over_can_be_taken_back(world: World) -> None:
+    """100 came for a bill of 60, of which 40 went back before all of it was taken back: those 40 stay owed."""
+    meter = world.meter()
+    bill = world.final(meter, "60.00")
+    world.pay(bill, "100.00", "p1")
+    world.do("SELECT credit_refund(%s, 'manual', 'r1', 40, 'bank', 3, %s)", bill, world.now)
+    world.pay(bill, "100.00", "p1", "reversed")
+
+    # There is nothing else that they could owe it with, until they are billed.
+    assert world.refusal("SELECT 1", "SELECT bill_credit(%s, NULL, 'Misread', %s)", bill, world.now) == "SG101"
+    world.now += timedelta(days=40)
+    other = world.final(meter, "90.00", month=date(2026, 4, 1))
+    world.credit(bill)
+
+    assert (_state(world, bill), _state(world, other)) == (("cancelled", 0, 0), ("final", -40, 130))
+    assert (world.owed(), _cash(world)) == (0, -40)
+    world.pay(other, "130.00", "p2")
+    assert (_state(world, other), world.owed()) == (("paid", 90, 0), 0)
+
+
 def test_charge_backs_of_one_customer_at_the_same_instant_wait_for_each_other(world: World) -> None:
     """Each takes back what the other bill has of it."""
     for n in range(5):

@@ -3,15 +3,23 @@
 CREATE OR REPLACE FUNCTION bill_credit(p_invoice_id bigint, p_amount numeric, p_reason text, p_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    v_invoice invoices := bill_lock(p_invoice_id);
-    v_left numeric := v_invoice.total_amount - v_invoice.credited_amount;
-    v_amount numeric := coalesce(p_amount, v_left);
+    v_invoice invoices;
+    v_left numeric;
+    v_amount numeric;
+    v_beyond numeric;
     v_settings billing_settings;
     v_number record;
     v_note invoices;
     v_tax numeric;
     v_excess numeric;
 BEGIN
+    -- What is owed beyond it will be owed with another one: whoever locks several locks them in one order.
+    PERFORM FROM invoices i JOIN invoices o USING (user_id, currency)
+      WHERE o.invoice_id = p_invoice_id AND o.open_amount > greatest(o.total_amount - o.credited_amount, 0) AND i.kind = 'invoice' AND i.status <> 'draft'
+      ORDER BY i.invoice_id FOR UPDATE OF i;
+    v_invoice := bill_lock(p_invoice_id);
+    v_left := v_invoice.total_amount - v_invoice.credited_amount;
+    v_amount := coalesce(p_amount, v_left);
     IF v_invoice.kind <> 'invoice' OR v_invoice.status IN ('draft', 'cancelled') THEN
         RAISE EXCEPTION '% is %: there is nothing to take back', coalesce(v_invoice.invoice_number, 'draft ' || p_invoice_id), v_invoice.status
             USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'draft' THEN 'A draft is made again by the next run.' ELSE 'Nothing was changed.' END;
@@ -23,7 +31,10 @@ BEGIN
         RAISE EXCEPTION 'of invoice % there is % % left to take back, and not %', v_invoice.invoice_number, v_left, v_invoice.currency, p_amount
             USING ERRCODE = 'SG104', HINT = 'Give an amount above 0 and up to that, in whole units of the currency.';
     END IF;
-    PERFORM credit_lock(v_invoice.user_id, v_invoice.currency);
+    v_beyond := v_invoice.open_amount - greatest(v_left, 0) - credit_lock(v_invoice.user_id, v_invoice.currency);
+    IF v_amount = v_left AND v_beyond > 0 THEN
+        PERFORM debt_move(v_invoice, v_beyond, p_now);
+    END IF;
     SELECT s.* INTO v_settings FROM billing_settings s;
     INSERT INTO invoices (kind, credits_invoice_id, meter_id, user_id, period_start, period_end, timezone, span, currency, net_amount, tax_amount, reason,
                           created_at, updated_at)
@@ -79,7 +90,7 @@ BEGIN
     RETURN v_note.invoice_id;
 END
 $$;
-COMMENT ON FUNCTION bill_credit(bigint, numeric, text, timestamptz) IS 'A credit note over an amount with its tax, or (NULL) all that is left: then the bill is cancelled, an open dispute upheld, and its month billed again by the next run. Raises SG100, SG101 draft or cancelled, SG102 own bill, SG104 more than is left';
+COMMENT ON FUNCTION bill_credit(bigint, numeric, text, timestamptz) IS 'A credit note over an amount with its tax, or (NULL) all that is left: then the bill is cancelled, an open dispute upheld, and its month billed again by the next run. Raises SG100, SG101 draft or cancelled, SG102 own bill, SG104 more than is left, and as debt_move() does';
 GRANT EXECUTE ON FUNCTION bill_credit(bigint, numeric, text, timestamptz) TO segs_worker;
 
 CREATE OR REPLACE FUNCTION bill_dispute(p_invoice_id bigint, p_reason text, p_now timestamptz) RETURNS bigint

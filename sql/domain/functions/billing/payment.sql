@@ -18,6 +18,26 @@ END
 $$;
 COMMENT ON FUNCTION payment_post(bigint, timestamptz) IS 'Posts a payment that succeeded: to its bill as far as that is open, the rest to the customer''s credit';
 
+-- What a payment had become may have gone back to the customer before it was taken back: they owe it beyond what they used.
+CREATE OR REPLACE FUNCTION debt_move(p_from invoices, p_amount numeric, p_now timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_other invoices;
+BEGIN
+    SELECT i.* INTO v_other FROM invoices i
+     WHERE (i.user_id, i.currency) = (p_from.user_id, p_from.currency) AND i.invoice_id <> p_from.invoice_id AND i.kind = 'invoice'
+       AND i.status NOT IN ('draft', 'cancelled')
+     ORDER BY i.invoice_id DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% % went back to the customer of invoice % before its payment was taken back, and there is no other bill that it could be owed with',
+            p_amount, p_from.currency, p_from.invoice_number USING ERRCODE = 'SG101', HINT = 'Bill the customer, and do it again; a provider has to tell it again.';
+    END IF;
+    PERFORM post('release', v_other, NULL, NULL, p_now, p_amount, 0, 0, -p_amount);
+    PERFORM bill_restate(v_other.invoice_id, p_now);
+END
+$$;
+COMMENT ON FUNCTION debt_move(invoices, numeric, timestamptz) IS 'What is owed beyond a bill that is taken back is owed with the newest other one of its customer and currency, and is their credit until that is used for the former. The caller has locked the customer''s bills. Raises SG101 where there is none';
+
 -- Credit that it had become and that other bills used is theirs no more, the last one first. What went back to the customer
 -- meanwhile they owe once more, with the bill.
 CREATE OR REPLACE FUNCTION payment_reverse(p_payment_id bigint, p_at timestamptz, p_now timestamptz) RETURNS void
@@ -55,16 +75,7 @@ BEGIN
     IF v_short > 0 AND v_invoice.status <> 'cancelled' THEN
         v_reopened := v_reopened + v_short;
     ELSIF v_short > 0 THEN
-        SELECT i.* INTO v_other FROM invoices i
-         WHERE (i.user_id, i.currency) = (v_invoice.user_id, v_invoice.currency) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
-         ORDER BY i.invoice_id DESC LIMIT 1;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'payment % went back to its customer before it was taken back, and there is no bill that % % could be owed with',
-                v_payment.provider_reference, v_short, v_invoice.currency
-                USING ERRCODE = 'SG101', HINT = 'Bill the customer, and have the provider tell it again.';
-        END IF;
-        PERFORM post('release', v_other, NULL, NULL, p_now, v_short, 0, 0, -v_short);
-        PERFORM bill_restate(v_other.invoice_id, p_now);
+        PERFORM debt_move(v_invoice, v_short, p_now);
     END IF;
     PERFORM post('reversal', v_invoice, NULL, p_payment_id, p_now, v_reopened, 0, -v_payment.amount, v_payment.amount - v_reopened);
     UPDATE payment_transactions AS t SET status = 'failed', settled_at = greatest(p_at, t.settled_at) WHERE t.payment_id = p_payment_id;
