@@ -98,8 +98,8 @@ def edit(
 ) -> None:
     """Set energy, reactive energy or both of a quarter-hour; what is not given stays as it is.
 
-    It holds, with quality 7, until it is revoked or edited again. Tariffs with power factors need reactive import, also
-    where it is 0.
+    It holds until it is revoked or edited again, energy with quality 7. Tariffs with power factors need reactive
+    import, also where it is 0.
     """
     values = _values(import_wh=import_wh, export_wh=export_wh, import_varh=import_varh, export_varh=export_varh)
     with telemetry_database() as telemetry:

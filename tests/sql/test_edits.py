@@ -73,6 +73,26 @@ def test_reactive_energy_is_edited_as_energy_is_and_takes_no_edit_of_energy_back
     assert [tuple(row.values()) for row in kept] == [("ada", None), ("bob", 60), ("bob", 0)]
 
 
+@pytest.mark.parametrize(("beneath", "quality"), [("failed", 10), ("estimated", 8), ("nothing", 7)])
+def test_an_edit_of_reactive_energy_alone_says_nothing_of_energy(
+    telemetry: Telemetry, beneath: str, quality: int
+) -> None:
+    """Energy that failed its checks, or is an estimate, would be billed as what somebody had looked at."""
+    meter_id = telemetry.meter()
+    if beneath == "failed":
+        put(telemetry, meter_id, SUNDAY, [100], quality=10)
+    elif beneath == "estimated":
+        put(telemetry, meter_id, SUNDAY - 7 * DAY, [1] * 96)
+        ask = "SELECT interval_estimate(%s, %s, %s, 400, NULL, 'from the bill', 'ada', %s)"
+        telemetry.rows(ask, meter_id, SUNDAY, SUNDAY + 4 * QUARTER, NOW)
+    telemetry.rows(REACTIVE, meter_id, SUNDAY, None, NOW, False, 60, None)
+    reactive = (None if beneath == "nothing" else 100, 60, None, quality)
+    assert _reactive(telemetry, meter_id)[:4] == reactive
+    assert _first(telemetry, meter_id)[4] == "edit"
+    _edit(telemetry, meter_id, 80)
+    assert _reactive(telemetry, meter_id)[:4] == (80, 60, None, 7)
+
+
 def test_no_edit_of_reactive_energy_is_more_than_the_connection_carries_unless_somebody_says_so(
     telemetry: Telemetry,
 ) -> None:

@@ -21,7 +21,8 @@ BEGIN
            COALESCE(q.edit_reactive_export, CASE WHEN q.estimated THEN q.estimate_reactive_export END,
                     q.reactive_energy_export_varh),
            COALESCE(q.power_w_count, 0), q.power_w_min, q.power_w_max, q.power_w_sum, COALESCE(q.coverage, 0),
-           CASE WHEN q.edited THEN 7::smallint WHEN q.estimated THEN q.estimate_quality ELSE q.quality END,
+           -- Who gives reactive energy alone has not said that energy which failed, or is an estimate, is right.
+           CASE WHEN q.edited_energy THEN 7::smallint WHEN q.estimated THEN q.estimate_quality ELSE COALESCE(q.quality, 7::smallint) END,
            COALESCE(q.version, 0) + COALESCE(q.changes, 0),
            CASE WHEN q.edited THEN 'edit' WHEN q.estimated THEN 'estimate' WHEN q.samples > 0 THEN 'actual' ELSE 'interpolated' END
     FROM unnest(p_meters, p_from, p_to) AS s (meter_id, lo, hi)
@@ -37,6 +38,7 @@ BEGIN
         FULL JOIN (
             SELECT v.bucket, count(*) + count(v.ended_at) AS changes, count(*) > count(v.ended_at) AS live,
                    bool_or(v.method = 'edit' AND v.ended_at IS NULL) AS edited,
+                   bool_or(v.method = 'edit' AND v.ended_at IS NULL AND num_nonnulls(v.energy_import_wh, v.energy_export_wh) > 0) AS edited_energy,
                    max(v.energy_import_wh) FILTER (WHERE v.method = 'edit' AND v.ended_at IS NULL) AS edit_import,
                    max(v.energy_export_wh) FILTER (WHERE v.method = 'edit' AND v.ended_at IS NULL) AS edit_export,
                    max(v.reactive_energy_import_varh) FILTER (WHERE v.method = 'edit' AND v.ended_at IS NULL) AS edit_reactive_import,
