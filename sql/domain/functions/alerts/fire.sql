@@ -21,6 +21,8 @@ DECLARE
     v_state record;
     v_alert_id bigint;
     v_before integer;
+    v_part alerts;
+    v_severity text;
     v_fired integer := 0;
     v_rules CONSTANT text[] := ARRAY(SELECT DISTINCT s.rule FROM alert_states s WHERE s.alert_state_id = ANY (p_states));
 BEGIN
@@ -37,23 +39,33 @@ BEGIN
           FROM alerts a
          WHERE a.subject = v_state.subject AND a.rule = v_state.rule
            AND a.phase = v_state.phase AND a.part_of IS NULL AND NOT a.late AND a.started_at > v_state.seen_until - INTERVAL '1 day';
+        -- Of what goes on when something larger is over that stood for it meanwhile, nobody who was told is told anew.
+        SELECT a.* INTO v_part
+          FROM alerts a
+         WHERE a.subject = v_state.subject AND a.rule = v_state.rule AND a.phase = v_state.phase AND a.part_of IS NOT NULL AND a.started_at >= v_state.since
+           AND a.told_at < a.resolved_at AND a.tell_at IS NULL
+         ORDER BY a.alert_id DESC LIMIT 1;
+        v_severity := CASE WHEN severity_rank(v_part.severity) > severity_rank(v_state.severity) THEN v_part.severity ELSE v_state.severity END;
         INSERT INTO alerts (rule, alert_rule_id, meter_id, gateway_id, region, phase, category, severity, state, value, threshold, unit, message, started_at, fired_at,
-                            flapping, tell_at, created_at, updated_at)
-        VALUES (v_state.rule, v_state.alert_rule_id, v_state.meter_id, v_state.gateway_id, v_state.region, v_state.phase, v_state.category, v_state.severity, 'firing',
+                            flapping, tell_at, told_at, told_severity, acknowledged_at, acknowledged_by, escalations, created_at, updated_at)
+        VALUES (v_state.rule, v_state.alert_rule_id, v_state.meter_id, v_state.gateway_id, v_state.region, v_state.phase, v_state.category, v_severity, 'firing',
                 v_state.value, v_state.threshold, v_state.unit, alert_message(v_state.metric, v_state.phase, v_state.value, v_state.threshold, v_state.above),
-                v_state.since, v_state.seen_until, v_before >= 3, p_now + make_interval(secs => v_state.hold_s), p_now, p_now)
+                v_state.since, coalesce(v_part.fired_at, v_state.seen_until), v_before >= 3,
+                CASE WHEN v_part.alert_id IS NULL THEN p_now + make_interval(secs => v_state.hold_s) WHEN v_part.told_severity <> v_severity THEN p_now END, v_part.told_at, v_part.told_severity,
+                v_part.acknowledged_at, v_part.acknowledged_by, coalesce(v_part.escalations, 0), p_now, p_now)
         ON CONFLICT DO NOTHING
         RETURNING alert_id INTO v_alert_id;
         CONTINUE WHEN v_alert_id IS NULL;
         UPDATE alert_states s SET alert_id = v_alert_id WHERE s.alert_state_id = v_state.alert_state_id;
         INSERT INTO alert_events (alert_id, kind, event_at, created_at)
-        SELECT v_alert_id, k.kind, v_state.seen_until, p_now FROM unnest(CASE WHEN v_before >= 3 THEN ARRAY['fired', 'flapping'] ELSE ARRAY['fired'] END) AS k (kind);
+        SELECT v_alert_id, k.kind, v_state.seen_until, p_now FROM unnest(CASE WHEN v_part.alert_id IS NOT NULL THEN ARRAY['again'] WHEN v_before >= 3 THEN ARRAY['fired', 'flapping']
+                                                                                     ELSE ARRAY['fired'] END) AS k (kind);
         v_fired := v_fired + 1;
     END LOOP;
     RETURN v_fired;
 END
 $$;
-COMMENT ON FUNCTION alerts_fire(bigint[], timestamptz) IS 'Opens alerts for states that fire and have none, but where another alert stands for them; how many';
+COMMENT ON FUNCTION alerts_fire(bigint[], timestamptz) IS 'Opens alerts for states that fire and have none, but where another alert stands for them, or goes on with what people were told before one did; how many';
 
 CREATE OR REPLACE FUNCTION alerts_follow(p_states bigint[], p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
