@@ -252,6 +252,33 @@ def test_credit_that_a_payment_had_become_is_taken_back_from_whoever_has_it(worl
     assert owing == world.one("SELECT sum(open_amount) FROM invoices")
 
 
+def test_of_a_bill_that_was_paid_twice_one_payment_may_be_taken_back_and_it_stays_paid(world: World) -> None:
+    """Nobody is dunned for what their credit covers: no later payment, and no later bill, would use it for this one."""
+    bill = world.final(world.meter(), "100.00")
+    for reference, amount in (("card", "100.00"), ("bank", "130.00")):
+        world.pay(bill, amount, reference)
+
+    world.pay(bill, "100.00", "card", "reversed")
+    assert (_state(world, bill), world.owed(), _cash(world)) == (("paid", 100, 0), 30, 130)
+
+    world.pay(bill, "130.00", "bank", "reversed")
+    assert (_state(world, bill), world.owed(), _cash(world)) == (("final", 0, 100), 0, 0)
+
+
+def test_credit_that_covered_a_payment_that_was_taken_back_is_taken_back_as_any_other(world: World) -> None:
+    """Of the 150 that came for a bill of 50, 100 cover the bill of which the card's payment was taken back."""
+    bill, other = world.final(world.meter(), "100.00"), world.final(world.meter(), "50.00")
+    world.pay(bill, "100.00", "card")
+    world.pay(other, "150.00", "bank")
+    world.pay(bill, "100.00", "card", "reversed")
+    assert (_state(world, bill), world.owed()) == (("paid", 100, 0), 0)
+
+    world.pay(other, "150.00", "bank", "reversed")
+
+    assert (_state(world, bill), _state(world, other)) == (("final", 0, 100), ("final", 0, 50))
+    assert (world.owed(), _cash(world)) == (0, 0)
+
+
 def test_a_payment_of_a_bill_that_was_taken_back_meanwhile_is_taken_out_of_its_credit(world: World) -> None:
     meter = world.meter()
     bill = world.final(meter, "100.00")

@@ -53,8 +53,8 @@ BEGIN
     SELECT p.* INTO STRICT v_payment FROM payment_transactions p WHERE p.payment_id = p_payment_id;
     v_invoice := bill_lock(v_payment.invoice_id);
     v_short := v_payment.amount - credit_lock(v_invoice.user_id, v_invoice.currency);
-    -- Of what it paid, credit notes may have made credit since.
-    SELECT least(coalesce(sum(-e.amount), 0), greatest(v_invoice.paid_amount, 0)) INTO v_reopened
+    -- Of what it paid, credit notes may have made credit since; and what the customer's credit covers stays paid.
+    SELECT least(coalesce(sum(-e.amount), 0), greatest(v_invoice.paid_amount, 0), greatest(v_short, 0)) INTO v_reopened
       FROM ledger_postings p JOIN ledger_entries e USING (posting_id)
      WHERE p.payment_id = p_payment_id AND p.kind = 'payment' AND e.account = 'receivable';
     v_short := v_short - v_reopened;
@@ -62,9 +62,11 @@ BEGIN
         SELECT i.invoice_id, least(sum(e.amount), i.paid_amount) AS amount
           FROM invoices i JOIN ledger_postings p USING (invoice_id) JOIN ledger_entries e USING (posting_id)
          WHERE (i.user_id, i.currency) = (v_invoice.user_id, v_invoice.currency) AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled')
-           AND p.kind IN ('balance', 'release') AND e.account = 'balance'
+           AND e.account = 'balance'
+           -- What covered a payment that was taken back was used for it as well.
+           AND (p.kind IN ('balance', 'release') OR EXISTS (SELECT FROM ledger_postings b WHERE b.payment_id = p.payment_id AND b.kind = 'reversal'))
          GROUP BY i.invoice_id, i.paid_amount HAVING sum(e.amount) > 0 AND i.paid_amount > 0
-         ORDER BY max(p.posting_id) FILTER (WHERE p.kind = 'balance') DESC
+         ORDER BY max(p.posting_id) FILTER (WHERE p.kind IN ('balance', 'reversal')) DESC NULLS LAST
     LOOP
         EXIT WHEN v_short <= 0;
         v_other := bill_lock(v_used.invoice_id);
