@@ -187,6 +187,32 @@ def test_what_is_banked_waits_for_the_bill_before(world: World) -> None:
     assert _totals(world, meter) == [(MARCH, Decimal(0)), (APRIL, Decimal("126.84"))]
 
 
+def test_a_bill_is_not_looked_at_again_without_what_a_draft_before_it_has_banked(world: World) -> None:
+    """Another bill of March is drafted: 24 kWh more are given on a day, each of which is one less of April's."""
+    world.tariff("net", **NET)
+    meter = world.meter(tariff="net")
+    world.use(meter, MARCH, APRIL, wh=0, export_wh=100)
+    world.use(meter, APRIL, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    for month in (MARCH, APRIL):
+        world.run(month)
+    world.do("UPDATE billing_settings SET finalise = 'manual'")
+    world.use(meter, date(2026, 3, 20), date(2026, 3, 21), wh=0, export_wh=350)
+
+    told = []
+    for _ in range(2):
+        [billed] = world.run(MAY)
+        told.append([(finding.reason, finding.since) for finding in billed.findings])
+        for bill in world.rows("SELECT invoice_id FROM invoices WHERE status = 'draft'"):
+            world.do("SELECT bill_finalise(%s, %s)", bill["invoice_id"], world.now)
+
+    assert told == [[("refused", midnight(APRIL))], []]
+    assert _totals(world, meter)[1:] == [(APRIL, Decimal("126.84")), (MAY, Decimal("223.20"))]
+    # June's bill will have it.
+    found = world.rows("SELECT invoice_id, net_amount FROM invoice_corrections WHERE on_invoice_id IS NULL")
+    assert found == [{"invoice_id": 2, "net_amount": Decimal("-7.20")}]
+
+
 def test_energy_that_comes_too_late_for_a_run_is_told_with_what_to_do(world: World) -> None:
     """500 Wh of 4 March instead of 250, said when runs look back no farther than April."""
     meter = world.meter()

@@ -49,7 +49,7 @@ BEGIN
       FROM unnest(p_invoices) WITH ORDINALITY AS b (invoice_id, n) JOIN invoices i USING (invoice_id);
     PERFORM bills_open();
     PERFORM bills_rate(v_bills.meters, v_bills.users, v_bills.first, v_bills.ends, p_energy);
-    PERFORM require_peaks();
+    PERFORM require_bills_before();
     RETURN QUERY
     WITH rated AS (
         SELECT b.invoice_id, b.n, coalesce(l.net, 0) AS net, coalesce(l.tax, 0) AS tax, s.version, m.peak_kw

@@ -186,26 +186,28 @@ END
 $$;
 COMMENT ON FUNCTION bills_peaks() IS 'The highest demand of the bills that bills_rate() rated, kW';
 
-CREATE OR REPLACE FUNCTION require_peaks() RETURNS void
+CREATE OR REPLACE FUNCTION require_bills_before() RETURNS void
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_draft record;
 BEGIN
-    -- A ratchet that looked past a bill because that is not final would take too little for good.
+    -- Past a bill that is not final, a ratchet would take too little, and net metering too much.
     SELECT a.meter_id, a.first_of_bill, i.period_start, i.period_end INTO v_draft
       FROM bill_accounts AS a
-      JOIN rating_tariffs AS t ON t.tariff_id = a.document AND (t.document ->> 'lookbackpercent')::numeric > 0
+      JOIN rating_tariffs AS t ON t.tariff_id = a.document AND ((t.document ->> 'lookbackpercent')::numeric > 0 OR t.document #>> '{metering,rule}' = 'net_metering')
      CROSS JOIN LATERAL (SELECT date_trunc('month', a.first_of_bill::timestamp) AS month) AS b
       JOIN invoices i ON i.meter_id = a.meter_id AND i.user_id = a.user_id AND i.kind = 'invoice' AND i.status = 'draft'
-                     AND i.period_start < b.month AND i.period_start >= b.month - make_interval(months => coalesce((t.document ->> 'lookbackrange')::integer, 12))
+                     AND ((t.document ->> 'lookbackpercent')::numeric > 0
+                          AND i.period_start < b.month AND i.period_start >= b.month - make_interval(months => coalesce((t.document ->> 'lookbackrange')::integer, 12))
+                          OR t.document #>> '{metering,rule}' = 'net_metering' AND i.period_end = a.first_of_bill)
      ORDER BY i.period_start LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'the demand of meter % from % on looks back at its bill from % to %, and that is a draft', v_draft.meter_id, v_draft.first_of_bill,
+        RAISE EXCEPTION 'the bill of meter % from % on goes on from that from % to %, which is a draft', v_draft.meter_id, v_draft.first_of_bill,
             v_draft.period_start, v_draft.period_end USING ERRCODE = 'SG107', HINT = 'Make that final.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION require_peaks() IS 'Raises SG107 where a ratchet of the bills that bills_rate() rated looks back at a bill that is a draft';
+COMMENT ON FUNCTION require_bills_before() IS 'Raises SG107 where one of the bills that bills_rate() rated has a ratchet that looks back at a draft, or goes on with what a draft has banked';
 
 -- p_energy is as bills_rate() has it, and has of each bill's local days, in order, day_import_wh, day_export_wh and day_estimated.
 CREATE OR REPLACE FUNCTION bills_draft(p_meters integer[], p_first date[], p_end date[], p_energy jsonb, p_now timestamptz) RETURNS TABLE (bill integer, invoice_id bigint)
@@ -240,7 +242,7 @@ BEGIN
         DELETE FROM invoices WHERE invoice_id = v_there.invoice_id;
     END LOOP;
     PERFORM bills_rate(p_meters, v_users, p_first, p_end, p_energy);
-    PERFORM require_peaks();
+    PERFORM require_bills_before();
     -- A bill that went on without what the one before will have banked would take that from the customer for good.
     WITH banked AS MATERIALIZED (
         SELECT a.meter_id, a.user_id, a.first_of_bill
