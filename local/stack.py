@@ -19,6 +19,7 @@ from local.service import Service, ServiceError
 _PYTHON = sys.executable
 # What the broker still has to hand over once the meters have stopped.
 _IN_FLIGHT_S = 1.0
+_LONGEST_SOCKET_PATH = 107
 
 
 class Stack:
@@ -139,6 +140,12 @@ class Stack:
         return f"http://127.0.0.1:{self._ports.api}/api/v1"
 
     @property
+    def control(self) -> Path | None:
+        """Where the simulator takes faults; None where the path is longer than a socket's may be."""
+        path = self.field / "control.sock"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH else None
+
+    @property
     def owner(self) -> dict[str, str]:
         """Environment of a command that owns the databases."""
         return {
@@ -150,11 +157,12 @@ class Stack:
         self._ports = ports
         cloud, edge, simulator = ([_PYTHON, "-m", package] for package in ("cloud", "edge", "firmware_sim"))
         at = ["--host", "127.0.0.1", "--port", str(ports.receiver)]
+        control = [] if self.control is None else ["--control", str(self.control)]
         commands = {
             "receiver": [*cloud, "serve", *at],
             "worker": [*cloud, "worker", "--metrics-port", str(ports.worker_metrics)],
             "api": [*cloud, "api", "--port", str(ports.api)],
-            "simulator": [*simulator, "run", str(self.field / "fleet.toml"), "--journal", str(self.journal)],
+            "simulator": [*simulator, "run", str(self.field / "fleet.toml"), "--journal", str(self.journal), *control],
             "edge": [*edge, "run", "--config", str(self.gateway_file)],
         }
         self.services = {

@@ -36,6 +36,23 @@ TITLES: Mapping[str, Mapping[str, str]] = {
 }
 """By language, of alert_metrics, and of the rules of alert_groups."""
 
+_ABOUT = {
+    "en": "Severity {severity}; alert {number}, rule {rule}.",
+    "de": "Schwere {severity}; Warnung {number}, Regel {rule}.",
+}
+_SEVERITIES = {
+    "de": {"low": "gering", "medium": "mittel", "warning": "erhöht", "high": "hoch", "critical": "kritisch"},
+}
+
+
+def about(payload: Mapping[str, Any], language: str) -> str | None:
+    """How bad an alert is, and by what number and rule it is found; None where `payload` does not say."""
+    severity, number, rule = (payload.get(name) for name in ("severity", "alert_id", "rule"))
+    if severity is None or number is None or rule is None:
+        return None
+    said = _SEVERITIES.get(language, {}).get(str(severity), severity)
+    return _ABOUT[language].format(severity=said, number=number, rule=rule)
+
 
 def sentence(payload: Mapping[str, Any], language: str) -> str | None:
     """None where `payload` says in no parts what was measured, or the language has no name for it."""

@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cloud.notify.measured import sentence
+from cloud.notify.measured import about, sentence
 from cloud.notify.message import Message, Text
 from cloud.notify.outcome import Undeliverable
 from cloud.notify.words import GREETING, MORE, WORDS, Words
@@ -56,9 +56,13 @@ def fill(message: Message, secret: str) -> Text:
         subject, paragraphs = words.subject, words.paragraphs
     greeting = _filled(GREETING[language], values)
     said = [_filled(paragraph, values) for paragraph in paragraphs]
+    short = " ".join([*said, *items[:3]])[:_LONGEST_VALUE]
+    details = None if message.others else about(message.payload, language)
+    if details is not None:
+        paragraphs, said = (*paragraphs, ""), [*said, clean(details)]
     return Text(
         subject=clean(_filled(subject, values)),
-        short=" ".join([*said, *items[:3]])[:_LONGEST_VALUE],
+        short=short,
         plain="\n\n".join([greeting, *said, *(["\n".join(f"- {item}" for item in items)] if items else [])]) + "\n",
         html=_html(language, greeting, paragraphs, said, items),
     )

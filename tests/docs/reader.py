@@ -19,7 +19,7 @@ from local.stack import Stack
 from tests.docs.pages import ROOT, Block, shows
 from tests.docs.shell import Shell
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _GOLDEN = ROOT / "tests" / "cases" / "contract-v1"
 
 

@@ -107,6 +107,21 @@ def test_what_an_alert_measured_is_said_in_the_language_of_the_mail() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Severity critical; alert 12, rule under_voltage."),
+        ("de", "Schwere kritisch; Warnung 12, Regel under_voltage."),
+    ],
+)
+def test_a_mail_says_how_bad_it_is_and_by_what_number_it_is_taken_on(language: str, said: str) -> None:
+    found = {"severity": "critical", "alert_id": 12, "rule": "under_voltage"}
+    text = fill(_message(payload={**_message().payload, **found}, language=language), "")
+    assert text.plain.splitlines()[-1] == said
+    assert f"<p>{said}</p>" in text.html
+    assert "under_voltage" not in text.short
+
+
+@pytest.mark.parametrize(
     "measured",
     [
         None,
