@@ -83,6 +83,11 @@ def watts(text: str) -> float:
     return found
 
 
+def there_are(names: list[str]) -> str:
+    """What there is, for who named something else."""
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else "there is none yet"
+
+
 def require_span(first: datetime, last: datetime) -> None:
     """Raises typer.BadParameter where `--from` is not before `--to`."""
     if first >= last:

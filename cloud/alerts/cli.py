@@ -1,6 +1,7 @@
 """`segs-cloud alerts`: what was found wrong, and what is done about it."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from rich.markup import escape
 
 from cloud.alerts import maintenance, replaying, rules
 from cloud.alerts.errors import NoOperator, UnknownAlert
+from cloud.alerts.named import require_named
 from cloud.command import a_time, group, require_span, show_json, table, tell
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
@@ -24,6 +26,28 @@ _QUERIES = Queries("api_alerts")
 _ANY: dict[str, Any] = dict.fromkeys(
     ("state", "open", "acknowledged", "severity", "rule", "category", "region", "site", "gateway", "meter", "from")
 ) | {"to": None, "alert": None, "after": 0}
+
+
+class Severity(StrEnum):
+    """How bad an alert is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    WARNING = "warning"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Category(StrEnum):
+    """What an alert is about."""
+
+    SUPPLY = "supply"
+    LOAD = "load"
+    CONSUMPTION = "consumption"
+    TAMPER = "tamper"
+    DATA = "data"
+
+
 Numbers = Annotated[list[int], typer.Argument(help="Numbers of alerts.")]
 As = Annotated[str, typer.Option("--as", metavar="EMAIL", help="In whose name: an operator's or admin's address.")]
 Note = Annotated[str | None, typer.Option(help="What there is to say to it.")]
@@ -33,13 +57,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 @app.command("list")
 def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
-    severity: Annotated[
-        str | None, typer.Option(help="Only those that are at least so bad: low, medium, warning, high, critical.")
-    ] = None,
+    severity: Annotated[Severity | None, typer.Option(help="Only those that are at least so bad.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only those of this rule.")] = None,
-    category: Annotated[
-        str | None, typer.Option(help="Only those about this: supply, load, consumption, tamper, data.")
-    ] = None,
+    category: Annotated[Category | None, typer.Option(help="Only those about this.")] = None,
     region: Annotated[str | None, typer.Option(help="Only those of what is there now.")] = None,
     site: Annotated[str | None, typer.Option(help="Only those of this site and its meters.")] = None,
     gateway: Annotated[str | None, typer.Option(help="Only those of it and of what it reads now.")] = None,
@@ -57,10 +77,11 @@ def list_(
     """Alerts, the newest first; those that are open."""
     if since is not None and until is not None:
         require_span(since, until)
-    asked = _ANY | {"severity": severity, "rule": rule, "category": category, "region": region, "site": site}
-    asked |= {"gateway": gateway, "meter": meter, "from": since, "to": until, "limit": limit}
-    asked["open"] = None if everything else True
+    named = {"rule": rule, "region": region, "site": site, "gateway": gateway, "meter": meter}
+    asked = _ANY | named | {"severity": severity and severity.value, "category": category and category.value}
+    asked |= {"from": since, "to": until, "limit": limit, "open": None if everything else True}
     with domain_transaction() as domain:
+        require_named(domain, **named)
         found = rows(domain, _QUERIES["page"], asked)[:limit]
     if as_json:
         show_json(found)

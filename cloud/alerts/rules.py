@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from cloud.alerts.named import require_named
 from cloud.command import group, show_json, span, table, tell
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
@@ -37,6 +38,7 @@ def list_(
     """Rules in force."""
     asked = {"rule": rule, "region": None, "meter": None, "history": history, "after": 0, "limit": _MOST, "id": None}
     with domain_transaction() as domain:
+        require_named(domain, rule=rule)
         found = rows(domain, _QUERIES["rules"], asked)[:_MOST]
     if as_json:
         show_json(found)

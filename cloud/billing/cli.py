@@ -15,7 +15,7 @@ from cloud.billing.show import billed, details, money, overview
 from cloud.command import group, show_json, table, tell
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
-from cloud.errors import CloudError
+from cloud.errors import CloudError, UnknownMeter
 from cloud.operator import domain_database, domain_transaction, rows, telemetry_database
 
 app = group(help="Bills: the run of a month, numbers, credit notes, disputes, what is overdue.")
@@ -132,6 +132,8 @@ def list_(
 ) -> None:
     """Invoices and credit notes."""
     with domain_transaction() as domain:
+        if meter is not None and not rows(domain, _QUERIES["meters"], {"codes": [meter]}):
+            raise UnknownMeter(meter)
         found = rows(domain, _QUERIES["list"], {"month": month, "meter": meter, "status": status and status.value})
     if as_json:
         show_json(found)

@@ -7,7 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cloud.command import Since, a_time, group, modulus, show_json, span, tell, watt_hours, watts
+from cloud.command import Since, a_time, group, modulus, show_json, span, tell, there_are, watt_hours, watts
 from cloud.command import show as show_parts
 from cloud.db.queries import Queries
 from cloud.errors import CloudError, UnknownGateway, UnknownMeter, UnknownRegion
@@ -40,9 +40,9 @@ def list_(
     with domain_transaction() as domain:
         [named] = rows(domain, _QUERIES["named"], wanted)
         if region is not None and not named["region_known"]:
-            raise UnknownRegion(region, _there_are(named["regions"]))
+            raise UnknownRegion(region, there_are(named["regions"]))
         if gateway is not None and not named["gateway_known"]:
-            raise UnknownGateway(gateway, _there_are(named["gateways"]))
+            raise UnknownGateway(gateway, there_are(named["gateways"]))
         found = rows(domain, _QUERIES["list"], wanted)
     if as_json:
         show_json(found)
@@ -261,10 +261,6 @@ def connection(
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _there_are(names: list[str]) -> str:
-    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else "there is none yet"
 
 
 def _place(place: Row) -> str:

@@ -5,10 +5,19 @@
 SELECT alert_look(%(what)s, %(alerts)s::bigint[]);
 
 -- name: named
--- Whether there are the region, the gateway and the meter that a list is asked for.
+-- Whether there are the region, the site, the gateway, the meter and the rule that a list is asked for. A rule that ended has its alerts still.
 SELECT %(region)s::text IS NULL OR EXISTS (SELECT FROM regions WHERE region = %(region)s) AS region,
+    %(site)s::text IS NULL OR EXISTS (SELECT FROM meters WHERE site = %(site)s) OR EXISTS (SELECT FROM alerts WHERE site = %(site)s) AS site,
     %(gateway)s::text IS NULL OR EXISTS (SELECT FROM gateways WHERE name = %(gateway)s) AS gateway,
-    %(meter)s::text IS NULL OR EXISTS (SELECT FROM meters WHERE meter_code = %(meter)s) AS meter;
+    %(meter)s::text IS NULL OR EXISTS (SELECT FROM meters WHERE meter_code = %(meter)s) AS meter,
+    %(rule)s::text IS NULL OR EXISTS (SELECT FROM alert_rules WHERE rule = %(rule)s) OR EXISTS (SELECT FROM alert_groups WHERE group_rule = %(rule)s) AS rule;
+
+-- name: names
+-- Which regions, sites, gateways and rules there are, at most 50 of each.
+SELECT ARRAY(SELECT region FROM regions ORDER BY region LIMIT 50) AS region,
+    ARRAY(SELECT DISTINCT site FROM meters WHERE site IS NOT NULL ORDER BY site LIMIT 50) AS site,
+    ARRAY(SELECT name FROM gateways ORDER BY name LIMIT 50) AS gateway,
+    ARRAY(SELECT rule FROM alert_rules UNION SELECT group_rule FROM alert_groups ORDER BY rule LIMIT 50) AS rule;
 
 -- name: page
 -- One page, the newest first; one more than is shown says whether there is another.

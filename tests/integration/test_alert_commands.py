@@ -22,7 +22,7 @@ def alerts(domain_db: str) -> list[int]:
     """Two open ones of two meters in the north, and an operator ops@example.org."""
     with psycopg.connect(domain_db, autocommit=True) as domain:
         domain.execute(
-            "INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC');"
+            "INSERT INTO regions (region, name, timezone) VALUES ('north', 'North', 'UTC'), ('south', 'South', 'UTC');"
             "INSERT INTO users (email, name, role) VALUES ('ops@example.org', 'Ops', 'OPERATOR'),"
             " ('ada@example.org', 'Ada', 'USER'), ('south@example.org', 'South', 'OPERATOR');"
             "INSERT INTO operator_regions (user_id, region) VALUES (1, 'north');"
@@ -48,6 +48,38 @@ def test_alerts_are_listed_by_what_they_are_about(run: Run, alerts: list[int]) -
     assert lines[0] == "2 alerts"
     assert lines[3].split()[:7] == ["1", "critical", "firing", "under_voltage", "MTR-00000001,", "phase", "1"]
     assert lines[3].split()[7:] == ["2026-06-10T12:00:00Z", "-", "Low"]
+
+
+@pytest.mark.parametrize(
+    ("option", "typo", "status", "told"),
+    [
+        ("--region", "sout", 1, "there is no region sout; there are north, south"),
+        ("--site", "mil", 1, "there is no site mil; there is mill"),
+        ("--gateway", "attik", 1, "there is no gateway attik; there is none yet"),
+        ("--meter", "MTR-1", 1, "there is no meter MTR-1; segs-cloud meter list names them"),
+        ("--rule", "nodata", 1, "there is no rule nodata; there are consumption_drop, consumption_spike, "),
+        ("--severity", "hihg", 2, "'hihg' is not one of 'low', 'medium', 'warning', 'high', 'critical'"),
+        ("--category", "suply", 2, "'suply' is not one of 'supply', 'load', 'consumption', 'tamper', 'data'"),
+    ],
+)
+def test_what_there_is_none_of_is_no_list_without_alerts(
+    run: Run, alerts: list[int], option: str, typo: str, status: int, told: str
+) -> None:
+    """A typo that finds nothing looks as if all were well."""
+    refused = run("list", option, typo)
+
+    assert (refused.returncode, refused.stdout) == (status, "")
+    assert told in " ".join(refused.stderr.split())
+
+
+def test_rules_that_there_are_have_lists_without_alerts(run: Run, alerts: list[int]) -> None:
+    """The rule of alerts that stand for many is one too."""
+    for rule in ("no_data", "region_silent"):
+        listed = run("list", "--rule", rule, "--json")
+        assert (listed.returncode, json.loads(listed.stdout)) == (0, [])
+    refused = run("rules", "list", "--rule", "bussy")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("segs-cloud: there is no rule bussy; there are consumption_drop, ")
 
 
 def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, alerts: list[int], domain_db: str) -> None:

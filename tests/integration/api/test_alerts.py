@@ -74,7 +74,10 @@ def test_alerts_are_found_by_what_they_are_about(api: Api, world: World, operato
     ):
         assert _listed(api, ada, **query) == found, query
     assert set(_listed(api, operator, limit=200)) & {low, high, south, over} == {low, high, over}
-    assert api.get("/alerts", token=ada.token, meter="MTR-99999999").status_code == 404
+    assert _listed(api, ada, rule="region_silent") == []
+    for name, value in (("meter", "MTR-99999999"), ("rule", "nodata"), ("site", "nowhere"), ("region", "nowhere")):
+        refused = api.get("/alerts", token=ada.token, **{name: value})
+        assert (refused.status_code, refused.json()["where"]) == (404, f"query.{name}"), refused.text
     assert api.get("/alerts", token=ada.token, **{"from": since, "to": "2020-01-01T00:00:00Z"}).status_code == 422
 
 

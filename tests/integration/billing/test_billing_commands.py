@@ -42,6 +42,9 @@ def test_a_bill_from_the_run_to_the_last_cent(segs_cloud: SegsCloud, bill: str, 
     assert world.owed() == 0
     assert "total: 222.90 EUR" in segs_cloud("billing", "show", bill).stdout.splitlines()
     assert bill in segs_cloud("billing", "list", "--status", "paid").stdout
+    refused = segs_cloud("billing", "list", "--meter", "MTR-1")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "segs-cloud: there is no meter MTR-1; segs-cloud meter list names them\n"
 
 
 def test_a_payment_that_the_bank_returned_is_taken_back(segs_cloud: SegsCloud, bill: str, world: World) -> None:
