@@ -23,6 +23,7 @@ _NUMBERS = (
     *("raise_at", "clear_at", "worse_at", "worse_after_s", "window_min", "for_s", "keep_s", "hold_s"),
     *("min_load_percent", "rating_percent"),
 )
+_LARGEST = 1e15
 _SWITCHES = ("above", "tells_owner", "tells_operators", "enabled")
 Rule = Annotated[str, typer.Argument(help="Name of the rule.")]
 Region = Annotated[str | None, typer.Option(help="For this region; for all without it.")]
@@ -104,6 +105,8 @@ def _said(text: str) -> tuple[str, Any]:
         raise typer.BadParameter(f"{key} is true or false, and not {value!r}")
     if key in _NUMBERS and (isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said)):
         raise typer.BadParameter(f"{key} is a number, or null for none, and not {value!r}")
+    if key in _NUMBERS and abs(said) > _LARGEST:
+        raise typer.BadParameter(f"{key} is at most 1e15, above 0 and below, and not {value!r}")
     return key, said
 
 

@@ -8,18 +8,26 @@ _ZONE = "there is no such time zone; give the name of an IANA zone: Europe/Berli
 _ENERGY = "no register moves backwards, so that no energy is below 0; what flows the other way is the other register's"
 _FINAL = "no register shows less than 0; give what its display said, in Wh"
 
+_SEVERITIES = "low, medium, warning, high or critical"
+_PERCENT = "above 0, and at most 100; null for none"
 _TIMES = "for_s and keep_s are 0 to 30 days, hold_s 0 to a day, in s"
 
 RULES = {
     "alert_events_text_check": "say something, in at most 2000 characters",
+    "alert_rules_category_check": "category is supply, load, consumption, tamper or data",
     "alert_rules_for_s_check": _TIMES,
     "alert_rules_hold_s_check": _TIMES,
     "alert_rules_keep_s_check": _TIMES,
+    "alert_rules_min_load_percent_check": f"min_load_percent is {_PERCENT}",
     "alert_rules_raise_and_clear": "a rule has raise_at and clear_at, or neither of them",
+    "alert_rules_rating_percent_check": f"rating_percent is {_PERCENT}",
+    "alert_rules_severity_check": f"severity is {_SEVERITIES}",
     "alert_rules_thresholds_in_order": (
         "raise_at is between clear_at and worse_at, which is furthest out; give all that change together"
     ),
     "alert_rules_window_min_check": "window_min is a part of a day, in minutes: 1, 5, 10, 15, 60",
+    "alert_rules_worse_after_s_check": "worse_after_s is above 0, in s; null for none",
+    "alert_rules_worse_severity_check": f"worse_severity is {_SEVERITIES}",
     "alert_rules_worse_than_what": "worse_severity goes with worse_at or worse_after_s; give it with one of them",
     "device_registry_device_check": _DEVICE,
     "devices_device_check": _DEVICE,

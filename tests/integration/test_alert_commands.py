@@ -137,6 +137,8 @@ def test_nobody_else_takes_an_alert_on(run: Run, alerts: list[int], email: str) 
         ("clear_at=NaN", "clear_at is a number, or null for none, and not 'NaN'"),
         ("enabled=yes", "enabled is true or false, and not 'yes'"),
         ("raise=3", "'raise=3' says nothing of a rule"),
+        ("raise_at=1e99", "raise_at is at most 1e15, above 0 and below, and not '1e99'"),
+        ("clear_at=-1e99", "clear_at is at most 1e15, above 0 and below, and not '-1e99'"),
     ],
 )
 def test_what_a_rule_cannot_have_is_told_by_its_key(run: Run, alerts: list[int], said: str, told: str) -> None:
@@ -144,6 +146,43 @@ def test_what_a_rule_cannot_have_is_told_by_its_key(run: Run, alerts: list[int],
 
     assert refused.returncode == 2
     assert told in " ".join(refused.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("rule", "said", "told"),
+    [
+        ("overload", "severity=huge", "severity is low, medium, warning, high or critical"),
+        ("overload", "worse_severity=huge", "worse_severity is low, medium, warning, high or critical"),
+        ("overload", "category=nonsense", "category is supply, load, consumption, tamper or data"),
+        ("overload", "window_min=0", "window_min is a part of a day, in minutes: 1, 5, 10, 15, 60"),
+        ("no_data", "worse_after_s=0", "worse_after_s is above 0, in s; null for none"),
+        ("low_power_factor", "min_load_percent=500", "min_load_percent is above 0, and at most 100; null for none"),
+        ("reverse_power", "rating_percent=500", "rating_percent is above 0, and at most 100; null for none"),
+    ],
+)
+def test_what_no_rule_can_have_is_told_before_what_single_meters_have(
+    run: Run, alerts: list[int], rule: str, said: str, told: str
+) -> None:
+    own = run("rules", "set", rule, "keep_s=1000" if rule != "no_data" else "hold_s=60", "--meter", "MTR-00000001")
+    assert own.returncode == 0, own.stderr
+
+    refused = run("rules", "set", rule, said)
+
+    assert (refused.returncode, refused.stderr) == (1, f"segs-cloud: {told}\n")
+
+
+def test_what_single_meters_have_stands_against_another_window(run: Run, alerts: list[int]) -> None:
+    assert run("rules", "set", "overload", "raise_at=85", "--meter", "MTR-00000001").returncode == 0
+
+    refused = run("rules", "set", "overload", "window_min=30")
+
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "segs-cloud: meters have this rule for themselves, with other window_min, min_load_percent or rating_percent:"
+        " MTR-00000001; end it there first\n",
+    )
+    [listed] = json.loads(run("rules", "list", "--rule", "overload", "--json").stdout)[:1]
+    assert listed["window_min"] == 15
 
 
 def test_rules_are_set_and_ended(run: Run, alerts: list[int]) -> None:

@@ -17,7 +17,6 @@ DECLARE
     v_metric alert_metrics;
     v_other alert_rules;
     v_window text;
-    v_meters text;
 BEGIN
     SELECT c.* INTO v_metric FROM alert_metrics c WHERE c.metric = p_rule.metric;
     IF NOT FOUND THEN
@@ -69,24 +68,10 @@ BEGIN
             RAISE EXCEPTION 'window_min, min_load_percent and rating_percent of a meter are those of its region'
                 USING ERRCODE = 'SG113', HINT = 'Leave them out.';
         END IF;
-    ELSE
-        SELECT string_agg(m.meter_code, ', ' ORDER BY m.meter_code) INTO v_meters
-          FROM (SELECT m.meter_code
-                  FROM alert_rules r JOIN meters m USING (meter_id) JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
-                 WHERE r.rule = p_rule.rule AND r.valid @> p_now
-                   AND (r.window_min, r.min_load_percent, r.rating_percent) IS DISTINCT FROM (p_rule.window_min, p_rule.min_load_percent, p_rule.rating_percent)
-                   AND CASE WHEN p_rule.region IS NULL
-                            THEN NOT EXISTS (SELECT FROM alert_rules x WHERE x.rule = p_rule.rule AND x.valid @> p_now AND x.region = l.region)
-                            ELSE l.region = p_rule.region END
-                 ORDER BY m.meter_code LIMIT 20) AS m;
-        IF v_meters IS NOT NULL THEN
-            RAISE EXCEPTION 'meters have this rule for themselves, with other window_min, min_load_percent or rating_percent: %', v_meters
-                USING ERRCODE = 'SG118', HINT = 'End it there first.';
-        END IF;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION alert_rule_check(alert_rules, alert_rules, timestamptz) IS 'Raises SG113 for a rule that nothing would be measured by, or that contradicts p_base, what holds where it does not, and SG118 for one that contradicts what is said of meters';
+COMMENT ON FUNCTION alert_rule_check(alert_rules, alert_rules, timestamptz) IS 'Raises SG113 for a rule that nothing would be measured by, or that contradicts p_base, what holds where it does not';
 
 CREATE OR REPLACE FUNCTION alerts_let_go(p_states bigint[], p_text text, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -133,6 +118,7 @@ DECLARE
     v_here alert_rules;
     v_new alert_rules;
     v_missing text;
+    v_meters text;
     v_now timestamptz;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('segs.alert_rule.' || p_rule, 0));
@@ -176,13 +162,29 @@ BEGIN
             v_new.worse_severity, v_new.worse_after_s, v_new.window_min, v_new.for_s, v_new.keep_s, v_new.hold_s, v_new.min_load_percent, v_new.rating_percent, v_new.category,
             v_new.tells_owner, v_new.tells_operators, v_new.enabled, p_now, p_now)
     RETURNING alert_rule_id INTO v_new.alert_rule_id;
+    -- After the table's own checks: a value that no rule can have would else be told of as one that meters do not have.
+    IF p_meter_id IS NULL THEN
+        SELECT string_agg(m.meter_code, ', ' ORDER BY m.meter_code) INTO v_meters
+          FROM (SELECT m.meter_code
+                  FROM alert_rules r JOIN meters m USING (meter_id) JOIN meter_locations l ON l.meter_id = m.meter_id AND l.valid @> p_now
+                 WHERE r.rule = p_rule AND r.valid @> p_now
+                   AND (r.window_min, r.min_load_percent, r.rating_percent) IS DISTINCT FROM (v_new.window_min, v_new.min_load_percent, v_new.rating_percent)
+                   AND CASE WHEN p_region IS NULL
+                            THEN NOT EXISTS (SELECT FROM alert_rules x WHERE x.rule = p_rule AND x.valid @> p_now AND x.region = l.region)
+                            ELSE l.region = p_region END
+                 ORDER BY m.meter_code LIMIT 20) AS m;
+        IF v_meters IS NOT NULL THEN
+            RAISE EXCEPTION 'meters have this rule for themselves, with other window_min, min_load_percent or rating_percent: %', v_meters
+                USING ERRCODE = 'SG118', HINT = 'End it there first.';
+        END IF;
+    END IF;
     IF NOT v_new.enabled THEN
         PERFORM alerts_forsake(p_rule, coalesce(v_now, p_now));
     END IF;
     RETURN v_new.alert_rule_id;
 END
 $$;
-COMMENT ON FUNCTION alert_rule_set(text, text, integer, jsonb, timestamptz) IS 'A version of a rule that holds from now on: for a region, for a meter, or for all where both are NULL. p_change has columns of alert_rules; what it leaves out is as it was there, or as it is where nothing else is said. Its number; the same as before makes no version. Raises SG111 no rule where the meter is, SG113 and SG118 as alert_rule_check()';
+COMMENT ON FUNCTION alert_rule_set(text, text, integer, jsonb, timestamptz) IS 'A version of a rule that holds from now on: for a region, for a meter, or for all where both are NULL. p_change has columns of alert_rules; what it leaves out is as it was there, or as it is where nothing else is said. Its number; the same as before makes no version. Raises SG111 no rule where the meter is, SG113 as alert_rule_check(), and SG118 for one that contradicts what is said of meters';
 
 CREATE OR REPLACE FUNCTION alert_rule_end(p_rule text, p_region text, p_meter_id integer, p_now timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
