@@ -79,7 +79,8 @@ async def act(body: Acting, caller: CallerIs, databases: DatabasesAre, once: Onc
 async def acknowledge(
     alert_id: AlertId, body: Noting, caller: CallerIs, databases: DatabasesAre, once: OnceIs
 ) -> Success[AlertDetails]:
-    """Take an alert on: it is not told again for want of somebody. One that somebody took on stays theirs."""
+    """Take an alert on: it is not told again for want of somebody. One that somebody took on stays theirs; a note is a
+    comment then."""
     told = {"done": "It is yours.", "already": "Somebody took it on already, or it is over."}
     return await _done(databases, caller, once, alert_id, "acknowledge", body.note, told)
 

@@ -145,6 +145,23 @@ def test_what_becomes_of_an_alert_is_told_with_who_did_it(api: Api, world: World
     assert sorted(actors) == sorted({f"user:{operator.user_id}", f"user:{ada.user_id}"})
 
 
+def test_a_note_of_who_comes_second_is_a_comment(api: Api, world: World, operator: Person) -> None:
+    number = alert(world, api.person().meter())
+    second = api.person("OPERATOR", "north")
+    api.post(f"/alerts/{number}/acknowledge", {"note": "On the way"}, token=operator.token)
+
+    for body in ({"note": "It is the fuse"}, {}):
+        again = api.post(f"/alerts/{number}/acknowledge", body, token=second.token)
+        assert (again.status_code, again.json()["message"]) == (200, "Somebody took it on already, or it is over.")
+
+    assert [(one["kind"], one["user_id"], one["text"]) for one in again.json()["data"]["events"]] == [
+        ("fired", None, None),
+        ("acknowledged", operator.user_id, "On the way"),
+        ("commented", second.user_id, "It is the fuse"),
+    ]
+    assert again.json()["data"]["acknowledged_by"] == operator.user_id
+
+
 @pytest.mark.parametrize("path", ALERTING)
 def test_the_same_request_with_the_same_key_is_done_once(api: Api, world: World, path: str) -> None:
     """D3: who lost the answer sends it again."""

@@ -74,13 +74,18 @@ BEGIN
     ), told AS (
         INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at)
         SELECT t.alert_id, 'acknowledged', p_now, p_user_id, p_text, p_now FROM taken AS t
+    ), said AS (
+        -- Who comes second has something to say all the same.
+        INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at)
+        SELECT a.alert_id, 'commented', p_now, p_user_id, p_text, p_now FROM alerts a
+         WHERE a.alert_id = ANY (p_alerts) AND p_text IS NOT NULL AND NOT EXISTS (SELECT FROM taken AS t WHERE t.alert_id = a.alert_id)
     )
     SELECT n.number, CASE WHEN t.alert_id IS NOT NULL THEN 'done' WHEN a.alert_id IS NOT NULL THEN 'already' ELSE 'absent' END
       FROM (SELECT DISTINCT unnest(p_alerts)) AS n (number) LEFT JOIN alerts a ON a.alert_id = n.number LEFT JOIN taken AS t ON t.alert_id = n.number
      ORDER BY n.number;
 END
 $$;
-COMMENT ON FUNCTION alerts_acknowledge(bigint[], integer, text, timestamptz) IS 'A user takes on open alerts, so that they are not told again for want of somebody: of each what became of it, done, already (somebody has, or it is over), absent';
+COMMENT ON FUNCTION alerts_acknowledge(bigint[], integer, text, timestamptz) IS 'A user takes on open alerts, so that they are not told again for want of somebody: of each what became of it, done, already (somebody has, or it is over; p_text is a comment then), absent';
 
 CREATE OR REPLACE FUNCTION alerts_close(p_alerts bigint[], p_user_id integer, p_text text, p_now timestamptz)
 RETURNS TABLE (alert_id bigint, outcome text)
