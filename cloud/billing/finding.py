@@ -9,8 +9,8 @@ from cloud.instant import written
 _TEXTS = {
     "not_over": "the month is not over, or may still get late readings; bill it later",
     "no_place": "it is nowhere; segs-cloud meter move says where it is",
-    "no_owner": "it is nobody's; give it to its customer",
-    "no_tariff": "it has no tariff; segs-cloud tariff assign gives it one",
+    "no_owner": "it is nobody's; segs-cloud meter give --from {since} gives it to its customer",
+    "no_tariff": "it has no tariff; segs-cloud tariff assign --from {since} gives it one",
     "tariff_zone": "its tariff has days of another zone than the meter; assign one of its own",
     "no_prices": "its tariff has no price then; segs-cloud tariff prices gives it some, tariff regional its region",
     "no_generation": "its tariff takes what is generated; segs-cloud meter generation names the meter that tells it",
@@ -35,11 +35,15 @@ class Finding:
 
     def __str__(self) -> str:
         where = "" if self.since is None or self.until is None else f" {written(self.since)} to {written(self.until)}:"
-        return f"{self.reason}:{where} {self.text or _TEXTS[self.reason]}"
+        return f"{self.reason}:{where} {self._said()}"
+
+    def _said(self) -> str:
+        # What is given without a time holds from now on, and the span stays as it is.
+        return self.text or _TEXTS[self.reason].format(since="START" if self.since is None else written(self.since))
 
     def of(self, bill: str) -> "Finding":
         """The same, of a final bill that was looked at again."""
-        return replace(self, text=f"{bill} stays as it is: {self.text or _TEXTS[self.reason]}")
+        return replace(self, text=f"{bill} stays as it is: {self._said()}")
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,5 +52,5 @@ class Finding:
             "reason": found["reason"],
             "from": self.since and written(self.since),
             "to": self.until and written(self.until),
-            "text": self.text or _TEXTS[self.reason],
+            "text": self._said(),
         }

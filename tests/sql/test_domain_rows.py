@@ -1,7 +1,7 @@
 """Row-level security: every table that the API reaches, for every role, with what is one's own and what is not."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import LiteralString
 
 import psycopg
@@ -383,3 +383,36 @@ def test_a_meter_is_given_in_order_and_audited(people: People) -> None:
         " FROM meter_owners WHERE meter_id = 1 ORDER BY valid"
     )
     assert [tuple(row.values()) for row in people.owner.execute(spans)] == [(ADA, None, NOW), (BOB, NOW, NOW + HOUR)]
+
+
+_SPANS: LiteralString = (
+    "SELECT user_id, lower(valid) AS lo, nullif(upper(valid), 'infinity') AS hi FROM meter_owners"
+    " WHERE meter_id = %s ORDER BY valid"
+)
+
+
+def _give(people: People, meter_id: int, user_id: int | None, since: datetime) -> str | None:
+    """SQLSTATE of a refusal."""
+    try:
+        code = f"MTR-{meter_id:08}"
+        people.owner.execute("SELECT meter_give(%s, %s, %s, %s)", [code, user_id, since, NOW])
+    except psycopg.Error as refused:
+        return refused.sqlstate
+    return None
+
+
+def test_who_has_a_meter_has_it_from_earlier_on_as_far_as_it_was_nobody_s(people: People) -> None:
+    [row] = people.owner.execute("INSERT INTO meters DEFAULT VALUES RETURNING meter_id").fetchall()
+    meter = row["meter_id"]
+    assert _give(people, meter, ADA, NOW - 9 * DAY) is None
+    assert _give(people, meter, None, NOW - 8 * DAY) is None
+    assert _give(people, meter, BOB, NOW) is None
+
+    refused = [_give(people, meter, who, NOW - days * DAY) for who, days in ((BOB, 9), (ADA, 5), (None, 5))]
+    assert _give(people, meter, BOB, NOW - 8 * DAY) is None
+
+    assert refused == 3 * ["SG053"]
+    assert [tuple(one.values()) for one in people.owner.execute(_SPANS, [meter])] == [
+        (ADA, NOW - 9 * DAY, NOW - 8 * DAY),
+        (BOB, NOW - 8 * DAY, None),
+    ]

@@ -85,7 +85,13 @@ BEGIN
             USING ERRCODE = 'SG032', HINT = 'Assign the tariff from then on; a credit note takes a bill back.';
     END IF;
     SELECT t.* INTO v_before FROM meter_tariffs t WHERE t.meter_id = v_meter_id AND upper(t.valid) > p_from ORDER BY t.valid DESC LIMIT 1;
-    IF FOUND AND lower(v_before.valid) >= p_from THEN
+    -- What it gets it may get from earlier on, as far back as it had none.
+    IF v_before.code = p_code AND lower(v_before.valid) > p_from AND upper(v_before.valid) = 'infinity'
+       AND NOT EXISTS (SELECT FROM meter_tariffs t WHERE t.meter_id = v_meter_id AND t.valid && tstzrange(p_from, lower(v_before.valid))) THEN
+        UPDATE meter_tariffs SET valid = tstzrange(p_from, upper(valid)) WHERE meter_tariff_id = v_before.meter_tariff_id;
+        RETURN;
+    END IF;
+    IF v_before.meter_tariff_id IS NOT NULL AND lower(v_before.valid) >= p_from THEN
         RAISE EXCEPTION 'meter % gets tariff % at % already', p_meter_code, v_before.code, lower(v_before.valid)
             USING ERRCODE = 'SG092', HINT = 'Assign this one from a later time on.';
     END IF;
@@ -96,4 +102,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION meter_assign(text, text, timestamptz, timestamptz) IS 'A meter is billed by a tariff, or by none (NULL), from p_from on. Raises SG022 no such meter, SG090 no such tariff then, SG032 billed already, SG092 assigned at that time or later already';
+COMMENT ON FUNCTION meter_assign(text, text, timestamptz, timestamptz) IS 'A meter is billed by a tariff, or by none (NULL), from p_from on; assigned once more from an earlier time on, the same holds from then on too if it had none. Raises SG022 no such meter, SG090 no such tariff then, SG032 billed already, SG092 assigned at that time or later already';

@@ -99,6 +99,31 @@ def test_what_cannot_be_billed_ends_the_run_with_1(segs_cloud: SegsCloud, world:
     )
 
 
+def test_who_does_as_findings_say_bills_the_month(segs_cloud: SegsCloud, world: World) -> None:
+    """Whoever did it without a time first, from now on, can still do as told."""
+    meter = world.meter(user=None, tariff=None)
+    world.use(meter)
+    code = f"MTR-{meter:08}"
+    assert segs_cloud("meter", "give", code, "ada@example.org").returncode == 0
+    assert segs_cloud("tariff", "assign", code, "house").returncode == 0
+    run = ("billing", "run", "--month", "2026-03", "--meter", code)
+    since = "2026-02-28T23:00:00Z"
+
+    told = segs_cloud(*run).stdout
+    assert f"no_owner: {since} to 2026-03-31T22:00:00Z: it is nobody's" in told
+    assert f"segs-cloud meter give --from {since} gives it to its customer" in told
+    assert segs_cloud("meter", "give", code, "ada@example.org", "--from", since).returncode == 0
+    told = segs_cloud(*run).stdout
+    assert f"segs-cloud tariff assign --from {since} gives it one" in told
+    assert segs_cloud("tariff", "assign", code, "house", "--from", since).returncode == 0
+
+    done = segs_cloud(*run)
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{code}: INV-0000000001, 2026-03-01 to 2026-04-01, 222.90 EUR, final\n",
+    )
+
+
 def test_drafts_of_a_month_become_final_together(segs_cloud: SegsCloud, world: World) -> None:
     assert segs_cloud("billing", "settings", "--finalise", "manual", "--payment-days", "30").returncode == 0
     for _ in range(2):

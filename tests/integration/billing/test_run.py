@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -175,6 +175,35 @@ def test_each_customer_pays_their_own_days(world: World) -> None:
         (1, MARCH, date(2026, 3, 12), 11 * 24_000, Decimal("79.20")),
         (2, date(2026, 3, 12), APRIL, 20 * 24_000 - 1000, Decimal("143.70")),
     ]
+
+
+def test_days_that_were_billed_to_somebody_become_nobody_else_s(world: World) -> None:
+    """Ada's ownership ends after the fact, her bill stays: Bob may have the meter from the bill's end on."""
+    meter = world.meter()
+    code = f"MTR-{meter:08}"
+    world.bill(meter)
+    for user, at in ((None, midnight(MARCH)), (2, world.now)):
+        world.do("SELECT meter_give(%s, %s, %s, %s)", code, user, at, world.now)
+
+    give: LiteralString = "SELECT meter_give(%s, 2, %s, %s)"
+    early = midnight(APRIL) - timedelta(minutes=15)
+    assert world.refusal("SELECT 1", give, code, early, world.now) == "SG032"
+    assert world.refusal("SELECT 1", give, code, midnight(APRIL), world.now) is None
+
+
+def test_a_tariff_holds_from_earlier_on_where_there_was_none_and_nothing_is_billed(world: World) -> None:
+    world.tariff("barn", energyratestructure=[[{"rate": "0.30"}]])
+    meter = world.meter(tariff=None)
+    code = f"MTR-{meter:08}"
+    assign: LiteralString = "SELECT meter_assign(%s, %s, %s, %s)"
+    world.do(assign, code, "house", midnight(date(2026, 5, 1)), world.now)
+
+    assert world.refusal("SELECT 1", assign, code, "barn", midnight(MARCH), world.now) == "SG092"
+    world.do(assign, code, "house", midnight(MARCH), world.now)
+    spans = world.rows("SELECT code, lower(valid) AS lo FROM meter_tariffs")
+    assert [tuple(one.values()) for one in spans] == [("house", midnight(MARCH))]
+    world.bill(meter)
+    assert world.refusal("SELECT 1", assign, code, "house", midnight(date(2026, 2, 1)), world.now) == "SG032"
 
 
 def test_prices_hold_from_their_own_quarter_hour_on(world: World) -> None:
