@@ -129,7 +129,7 @@ async def change(body: PreferencesChange, caller: CallerIs, databases: Databases
             raise Malformed("the webhook is for operators and admins; leave it out", where="body.notify_webhook")
         if unknown := await domain.rows(_QUERIES["unknown_rules"], {"rules": changes.get("alert_rules_off", [])}):
             names = ", ".join(row["rule"] for row in unknown)
-            raise Malformed(f"there is no rule {names}; GET alerts/rules has their names", where="body.alert_rules_off")
+            raise Malformed(f"there is no rule {names}; GET alert-rules has their names", where="body.alert_rules_off")
         written = {"changes": msgspec.json.encode(changes).decode()}
         found = await domain.row(_QUERIES["change_preferences"], written)
     return Success(message="Changed.", data=Preferences.model_validate(found))

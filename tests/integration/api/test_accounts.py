@@ -191,6 +191,14 @@ def test_a_preference_that_makes_no_sense_is_refused_and_not_ignored(api: Api, c
     assert api.get("/users/me/preferences", token=person.token).json()["data"] == before
 
 
+def test_who_names_no_rule_is_told_where_the_names_are(api: Api) -> None:
+    person = api.person()
+    answer = api.patch("/users/me/preferences", {"alert_rules_off": ["unbalence"]}, token=person.token)
+    told, _, path = answer.json()["detail"].partition("; GET ")
+    assert (told, path) == ("there is no rule unbalence", "alert-rules has their names")
+    assert api.get(f"/{path.split()[0]}", token=person.token).status_code == 200
+
+
 def test_operators_choose_whether_the_webhook_has_their_alerts(api: Api) -> None:
     operator, user = api.person("OPERATOR"), api.person()
     chosen = api.patch("/users/me/preferences", {"notify_webhook": True}, token=operator.token).json()["data"]
