@@ -109,7 +109,8 @@ def show(number: Annotated[int, typer.Argument(help="Number of the alert.")], as
         return
     lines = [
         f"{one['alert_id']}: {printable(one['message'])}",
-        f"of {printable(one['subject'])}, {one['severity']}, {one['state']}, by the rule {one['rule']}",
+        f"of {printable(one['subject'])}, {one['severity']}, {one['state']}, by the rule {one['rule']}, since "
+        f"{written(one['started_at'])}",
     ]
     made = table("what became of it", "time", "what", "by", "text")
     for event in events:

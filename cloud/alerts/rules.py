@@ -44,14 +44,17 @@ def list_(
     if as_json:
         show_json(found)
         return
-    made = table(f"{len(found)} rules", "rule", "for", "severity", "raised", "over", "window", "enabled", "in force")
+    columns = ("rule", "for", "severity", "raised", "over", "window", "tells", "enabled", "in force")
+    made = table(f"{len(found)} rules", *columns)
     for one in found:
         of = escape(printable(one["meter"] or one["region"] or "all"))
         sign = ">" if one["above"] else "<"
         raised = f"{one['metric']} {sign} {_amount(one['raise_at'])} {one['unit']}".strip()
         window = f"{one['window_min']} min"
         enabled = "yes" if one["enabled"] else "no"
-        made.add_row(one["rule"], of, one["severity"], raised, _amount(one["clear_at"]), window, enabled, span(one))
+        told = ", ".join(who for who in ("owner", "operators") if one[f"tells_{who}"]) or "nobody"
+        thresholds = (raised, _amount(one["clear_at"]), window)
+        made.add_row(one["rule"], of, one["severity"], *thresholds, told, enabled, span(one))
     show_parts(made)
 
 

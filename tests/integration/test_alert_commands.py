@@ -1,6 +1,7 @@
 """`segs-cloud alerts`: listed, taken on and closed in somebody's name; rules and maintenance are set and ended."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -97,7 +98,8 @@ def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, ale
         ("acknowledged", 1, "On the way"),
         ("closed", 1, None),
     ]
-    assert "of MTR-00000001, critical, resolved, by the rule under_voltage" in run("show", "1").stdout
+    told = run("show", "1").stdout
+    assert "of MTR-00000001, critical, resolved, by the rule under_voltage, since 2026-06-10T12:00:00Z\n" in told
     with psycopg.connect(domain_db) as domain:
         [(actor,)] = domain.execute(
             "SELECT DISTINCT actor FROM audit_logs WHERE table_name = 'alert_events'"
@@ -197,6 +199,16 @@ def test_rules_are_set_and_ended(run: Run, alerts: list[int]) -> None:
         ("MTR-00000001", 7000, 4500),
     ]
     assert "power_w > 7000 W" in run("rules", "list", "--rule", "feast").stdout
+    for change, who in (
+        ("tells_owner=true", "owner, operators"),
+        ("tells_operators=false", "owner"),
+        ("tells_owner=false", "nobody"),
+    ):
+        assert run("rules", "set", "feast", change).returncode == 0
+        lines = run("rules", "list", "--rule", "feast").stdout.splitlines()
+        assert re.split(r"\s{2,}", lines[1])[6] == "tells"
+        [here] = [line for line in lines if re.match(r"feast +all ", line)]
+        assert re.split(r"\s{2,}", here)[6] == who
     ended = run("rules", "end", "feast")
     assert ended.stderr == "feast ended for all; alerts resolved: 0.\n"
     assert json.loads(run("rules", "list", "--rule", "feast", "--json").stdout) == []

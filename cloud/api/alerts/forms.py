@@ -52,7 +52,13 @@ class Alert(BaseModel):
     site: Annotated[str | None, Field(description="The site; null where it is about something else.")]
     region: Annotated[str | None, Field(description="The region; null where it is about something else.")]
     phase: Annotated[int, Field(description="Phase 1 to 3, a number without unit; 0 where it is about none.")]
-    value: Annotated[float | None, Field(description="What was measured, in unit.", examples=[88.4])]
+    value: Annotated[
+        float | None,
+        Field(
+            description="What was measured, in unit, when it fired, got worse, seemed over or came back last.",
+            examples=[88.4],
+        ),
+    ]
     threshold: Annotated[float | None, Field(description="What it was compared with, in unit.", examples=[90])]
     unit: Annotated[str | None, Field(description="Unit of both.", examples=["%"])]
     message: Annotated[str, Field(description="One sentence for people.")]
