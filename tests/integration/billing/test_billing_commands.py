@@ -78,6 +78,19 @@ def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
         assert told in refused.stderr.replace(".0000", ".00").replace("212.9000", "212.90"), refused.stderr
 
 
+def test_a_refund_by_a_reference_that_is_used_is_refused_in_words(segs_cloud: SegsCloud, bill: str) -> None:
+    paid = segs_cloud("payment", "record", bill, "--amount", "300", "--reference", "r")
+    assert paid.returncode == 0
+
+    refused = segs_cloud("payment", "refund", bill, "--amount", "1", "--reference", "r")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "segs-cloud: the reference r was used for another payment or refund; nothing was changed; give the number of"
+        " this refund's own receipt\n"
+    )
+
+
 def test_what_cannot_be_billed_ends_the_run_with_1(segs_cloud: SegsCloud, world: World) -> None:
     world.use(world.meter(tariff=None))
     world.use(world.meter())

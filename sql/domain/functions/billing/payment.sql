@@ -227,12 +227,17 @@ BEGIN
     INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,
                                       settled_at, created_at, updated_at)
     VALUES (p_invoice_id, 'refund', p_provider, p_reference, p_amount, v_invoice.currency, 'succeeded', p_method, p_recorded_by, bill_actor(), p_now, p_now, p_now, p_now)
+    ON CONFLICT ON CONSTRAINT payment_transactions_provider_key DO NOTHING
     RETURNING payment_id INTO v_payment_id;
+    IF v_payment_id IS NULL THEN
+        RAISE EXCEPTION 'the reference % was used for another payment or refund', p_reference
+            USING ERRCODE = 'SG105', HINT = 'Nothing was changed; give the number of this refund''s own receipt.';
+    END IF;
     PERFORM post('refund', v_invoice, NULL, v_payment_id, p_now, 0, 0, -p_amount, p_amount);
     RETURN v_payment_id;
 END
 $$;
-COMMENT ON FUNCTION credit_refund(bigint, text, text, numeric, text, integer, timestamptz) IS 'Money goes back out of the credit of a bill''s customer; raises SG100, SG102 one''s own, SG104 more than there is';
+COMMENT ON FUNCTION credit_refund(bigint, text, text, numeric, text, integer, timestamptz) IS 'Money goes back out of the credit of a bill''s customer; raises SG100, SG102 one''s own, SG104 more than there is, SG105 a reference that is used';
 GRANT EXECUTE ON FUNCTION payment_record(bigint, text, text, numeric, text, text, text, integer, timestamptz, timestamptz),
     payment_take_back(bigint, text, integer, timestamptz, timestamptz), payment_event(text, text, bytea, text, text, numeric, text, text, timestamptz, timestamptz),
     credit_refund(bigint, text, text, numeric, text, integer, timestamptz) TO segs_worker;
