@@ -48,6 +48,7 @@ RULES = {
     "interval_versions_live_key": "somebody edited the same quarter-hour at the same moment; look at it, and try again",
     "interval_versions_reason_check": "the reason is empty; say in a few words why",
     "interval_versions_says_something": "an edit without energy says nothing; give import, export or both",
+    "invoices_reason_check": "the reason is empty; say in a few words why, the customer reads it",
     "maintenance_windows_reason_check": "maintenance has a reason, of at most 500 characters",
     "meter_exchanges_despite_check": "the reason is empty; say in a few words why",
     "meter_exchanges_exchanged_at_check": "an exchange has an instant; give its time",

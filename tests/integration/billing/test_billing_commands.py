@@ -67,7 +67,14 @@ def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
     for command, told in (
         (("billing", "show", "INV-7"), "there is no bill INV-7; segs-cloud billing list names them"),
         (("billing", "finalise", bill), "is final already"),
-        (("billing", "credit", bill, "--reason", "x", "--amount", "212.91"), "there is 212.90"),
+        (
+            ("billing", "credit", bill, "--reason", "x", "--amount", "212.91"),
+            "212.90 EUR left to take back, and not 212.91",
+        ),
+        (("billing", "credit", bill, "--reason", "x", "--amount", "20.005"), "20.005 has more decimals than EUR has"),
+        (("billing", "credit", bill, "--reason", "x", "--amount", "20.005"), "with at most 2 decimals"),
+        (("billing", "credit", bill, "--reason", ""), "the reason is empty"),
+        (("billing", "credit", "CRN-0000000001", "--reason", "x"), "is a credit note: there is nothing"),
         (("billing", "resolve", bill, "rejected", "--reason", "x"), "is not disputed"),
         (("payment", "refund", bill, "--amount", "1", "--reference", "r"), "cannot be refunded"),
         (("payment", "reverse", bill, "--reference", "r"), "no payment r of this invoice was recorded by hand"),

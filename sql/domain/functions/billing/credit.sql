@@ -20,16 +20,24 @@ BEGIN
     v_invoice := bill_lock(p_invoice_id);
     v_left := v_invoice.total_amount - v_invoice.credited_amount;
     v_amount := coalesce(p_amount, v_left);
-    IF v_invoice.kind <> 'invoice' OR v_invoice.status IN ('draft', 'cancelled') THEN
+    IF v_invoice.kind = 'credit_note' THEN
+        RAISE EXCEPTION '% is a credit note: there is nothing to take back', v_invoice.invoice_number USING ERRCODE = 'SG101', HINT = 'Nothing was changed.';
+    END IF;
+    IF v_invoice.status IN ('draft', 'cancelled') THEN
         RAISE EXCEPTION '% is %: there is nothing to take back', coalesce(v_invoice.invoice_number, 'draft ' || p_invoice_id), v_invoice.status
             USING ERRCODE = 'SG101', HINT = CASE v_invoice.status WHEN 'draft' THEN 'A draft is made again by the next run.' ELSE 'Nothing was changed.' END;
     END IF;
     IF caller_id() = v_invoice.user_id THEN
         RAISE EXCEPTION 'invoice % is your own', v_invoice.invoice_number USING ERRCODE = 'SG102', HINT = 'Ask another operator.';
     END IF;
-    IF p_amount IS NOT NULL AND (p_amount <= 0 OR p_amount > v_left OR p_amount <> round(p_amount, minor_digits(v_invoice.currency))) IS NOT FALSE THEN
-        RAISE EXCEPTION 'of invoice % there is % % left to take back, and not %', v_invoice.invoice_number, v_left, v_invoice.currency, p_amount
-            USING ERRCODE = 'SG104', HINT = 'Give an amount above 0 and up to that, in whole units of the currency.';
+    IF p_amount <> round(p_amount, minor_digits(v_invoice.currency)) THEN
+        RAISE EXCEPTION '% has more decimals than % has', trim_scale(p_amount), v_invoice.currency
+            USING ERRCODE = 'SG104', HINT = format('Give an amount with at most %s decimals.', minor_digits(v_invoice.currency));
+    END IF;
+    IF p_amount IS NOT NULL AND (p_amount <= 0 OR p_amount > v_left) IS NOT FALSE OR p_amount = 'NaN' THEN
+        RAISE EXCEPTION 'of invoice % there is % % left to take back, and not %', v_invoice.invoice_number, money_text(v_left, v_invoice.currency),
+            v_invoice.currency, money_text(p_amount, v_invoice.currency)
+            USING ERRCODE = 'SG104', HINT = format('Give an amount above 0 and up to that, with at most %s decimals.', minor_digits(v_invoice.currency));
     END IF;
     v_beyond := v_invoice.open_amount - greatest(v_left, 0) - credit_lock(v_invoice.user_id, v_invoice.currency);
     IF v_amount = v_left AND v_beyond > 0 THEN
