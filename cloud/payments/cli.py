@@ -80,9 +80,12 @@ def record(
         what = {"invoice": invoice_id, "reference": reference, "amount": amount, "currency": currency}
         [made] = rows(domain, _QUERIES["record"], {**what, "method": method.value, "at": at or now, "now": now})
         found = whole(domain, invoice_id)
+        [beyond] = rows(domain, _QUERIES["beyond"], {"payment": made["payment_id"]})
     rest = money(found["open"], currency, found["digits"])
     done = "is recorded" if made["created"] else "was recorded before"
-    tell(f"{bill}: {money(amount, currency, found['digits'])} {done}; it is {found['status']}, {rest} open.")
+    credit = money(beyond["amount"], currency, found["digits"])
+    credited = f" {credit} of it became the customer's credit." if beyond["amount"] else ""
+    tell(f"{bill}: {money(amount, currency, found['digits'])} {done}; it is {found['status']}, {rest} open.{credited}")
 
 
 @app.command()

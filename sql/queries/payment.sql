@@ -4,6 +4,11 @@
 -- Money that an operator has seen.
 SELECT p.payment_id, p.created FROM payment_record(%(invoice)s, 'manual', %(reference)s, %(amount)s, %(currency)s, 'succeeded', %(method)s, NULL, %(at)s, %(now)s) AS p;
 
+-- name: beyond
+-- How much of a payment was more than was open.
+SELECT coalesce(sum(-e.amount), 0) AS amount FROM ledger_postings AS p JOIN ledger_entries AS e USING (posting_id)
+WHERE p.payment_id = %(payment)s AND p.kind = 'payment' AND e.account = 'balance';
+
 -- name: reverse
 -- Money that was recorded by hand and was taken back.
 SELECT payment_take_back(%(invoice)s, %(reference)s, NULL, %(at)s, %(now)s);

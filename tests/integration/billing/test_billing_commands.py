@@ -35,7 +35,9 @@ def test_a_bill_from_the_run_to_the_last_cent(segs_cloud: SegsCloud, bill: str, 
 
     assert first.stderr == f"{bill}: 200.00 EUR is recorded; it is final, 22.90 EUR open.\n"
     assert again.stderr == f"{bill}: 200.00 EUR was recorded before; it is final, 22.90 EUR open.\n"
-    assert last.stderr == f"{bill}: 30.00 EUR is recorded; it is paid, 0.00 EUR open.\n"
+    # As a wrong amount would be, too.
+    credit = "7.10 EUR of it became the customer's credit."
+    assert last.stderr == f"{bill}: 30.00 EUR is recorded; it is paid, 0.00 EUR open. {credit}\n"
     shown = _shown(segs_cloud, bill)
     assert [(one["method"], one["amount"]) for one in shown["payments"]] == [("bank", "200.0000"), ("cash", "30.0000")]
     assert segs_cloud("payment", "refund", bill, "--amount", "7.10", "--reference", "r1").returncode == 0
@@ -77,6 +79,11 @@ def test_what_is_refused_says_why(segs_cloud: SegsCloud, bill: str) -> None:
         (("billing", "credit", "CRN-0000000001", "--reason", "x"), "is a credit note: there is nothing"),
         (("billing", "resolve", bill, "rejected", "--reason", "x"), "is not disputed"),
         (("payment", "refund", bill, "--amount", "1", "--reference", "r"), "cannot be refunded"),
+        (("payment", "record", bill, "--amount", "1.555", "--reference", "r"), "with at most 2 decimals"),
+        (
+            (*("payment", "record", bill, "--amount", "1"), "--reference", "r", "--at", "2999-01-01T00:00Z"),
+            "still to be",
+        ),
         (("payment", "reverse", bill, "--reference", "r"), "no payment r of this invoice was recorded by hand"),
         (("payment", "record", "CRN-0000000001", "--amount", "1", "--reference", "r"), "nothing to pay"),
     ):

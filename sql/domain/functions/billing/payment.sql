@@ -108,7 +108,11 @@ BEGIN
     END IF;
     v_invoice := bill_lock(p_invoice_id);
     IF (p_amount > 0 AND p_amount < 1e12 AND p_amount = round(p_amount, minor_digits(p_currency))) IS NOT TRUE THEN
-        RAISE EXCEPTION '% % is no amount to pay', p_amount, p_currency USING ERRCODE = 'SG104', HINT = 'Give an amount above 0, in whole units of the currency.';
+        RAISE EXCEPTION '% % is no amount to pay', p_amount, p_currency USING ERRCODE = 'SG104', HINT = format('Give an amount above 0, with at most %s decimals.', minor_digits(p_currency));
+    END IF;
+    -- A provider's clock may be ahead, and nobody sees money before it has come.
+    IF p_provider = 'manual' AND p_occurred_at > p_now + INTERVAL '1 hour' THEN
+        RAISE EXCEPTION 'no money came at %: that is still to be', p_occurred_at USING ERRCODE = 'SG104', HINT = 'Give the time at which it came.';
     END IF;
     INSERT INTO payment_transactions (invoice_id, kind, provider, provider_reference, amount, currency, status, method, recorded_by, actor, occurred_at,
                                       settled_at, created_at, updated_at)
