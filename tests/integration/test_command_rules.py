@@ -144,7 +144,7 @@ def test_every_command_that_shows_something_speaks_json() -> None:
         "forget-second-factor",
     }
     changing |= {"set", "capacity", "assign", "holiday", "prices", "end", "generation"}
-    changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "refund", "simulate"}
+    changing |= {"finalise", "credit", "dispute", "resolve", "address", "record", "reverse", "refund", "simulate"}
     changing |= {"retry", "test", "acknowledge", "close", "connection"}
     # What it writes is JSON, and nothing else.
     changing |= {"openapi"}

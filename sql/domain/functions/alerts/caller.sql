@@ -12,7 +12,7 @@ COMMENT ON FUNCTION caller_keeps_alert(alerts) IS 'Whether the caller looks afte
 CREATE OR REPLACE FUNCTION caller_hears_of_alert(p_alert alerts) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT coalesce(p_alert.category <> 'tamper' AND EXISTS (
-        SELECT FROM unnest(CASE WHEN p_alert.meter_id IS NOT NULL THEN ARRAY[p_alert.meter_id] WHEN p_alert.alert_rule_id IS NULL THEN caller_meters() END) AS u (meter_id)
+        SELECT FROM unnest(CASE WHEN p_alert.meter_id IS NOT NULL THEN ARRAY[p_alert.meter_id] WHEN EXISTS (SELECT FROM alert_groups g WHERE g.group_rule = p_alert.rule) THEN caller_meters() END) AS u (meter_id)
          WHERE (p_alert.meter_id IS NOT NULL
                 OR EXISTS (SELECT FROM meters m WHERE m.meter_id = u.meter_id AND m.site = p_alert.site)
                 OR EXISTS (SELECT FROM devices d WHERE d.meter_id = u.meter_id AND d.gateway_id = p_alert.gateway_id AND d.valid @> p_alert.started_at))
