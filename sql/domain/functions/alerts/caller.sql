@@ -23,12 +23,7 @@ $$;
 COMMENT ON FUNCTION caller_hears_of_alert(alerts) IS 'Whether the alert is of the caller''s own meter, or of a site or gateway with one, and the meter was theirs as long as it lasted; but for what may be their own doing';
 GRANT EXECUTE ON FUNCTION caller_hears_of_alert(alerts) TO segs_api;
 
-CREATE OR REPLACE FUNCTION caller_sees_alert(p_alert alerts) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT caller_hears_of_alert(p_alert) OR caller_keeps_alert(p_alert)
-$$;
-COMMENT ON FUNCTION caller_sees_alert(alerts) IS 'Whether the caller sees the alert, as the policy of alerts has it: who looks after it, and whose meter it is of';
-
+DROP FUNCTION IF EXISTS caller_sees_alert(alerts);
 CREATE OR REPLACE FUNCTION caller_sees_alert_at(p_alert alerts, p_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT caller_keeps_alert(p_alert)
@@ -160,5 +155,5 @@ BEGIN
     INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at) VALUES (p_alert_id, 'commented', p_now, caller_id(), p_text, p_now);
 END
 $$;
-COMMENT ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) IS 'What is said to an alert by who looks after it, or whose meter it is and was when it began; raises SG110 for anybody else';
+COMMENT ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) IS 'What is said to an alert by who looks after it, or whose meter it is of and is now; raises SG110 for anybody else';
 GRANT EXECUTE ON FUNCTION caller_comments_on_alert(bigint, text, timestamptz) TO segs_api;
