@@ -12,6 +12,7 @@ from edge.clock import STEP_S, Clock, pause
 from edge.drivers.mqtt.connection import Connection, Login
 from edge.drivers.mqtt.device import MqttDevice
 from edge.drivers.mqtt.intake import Intake
+from edge.drivers.mqtt.packets import Accepted
 from edge.drivers.mqtt.state import BrokerState
 from edge.drivers.sink import Sink
 from edge.errors import BrokerFault
@@ -114,7 +115,9 @@ class BrokerClient:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         self._greeted(connection)
-        wanted, asked_s = list(self._intake.topics.filters), float("-inf")
+        wanted = self._granted(await connection.subscribe(self._intake.topics.filters))
+        self._tell_connected(connection.accepted)
+        asked_s = loop.time()
         while not stopping.done():
             self._moving()
             if wanted and loop.time() - asked_s >= _ASK_AGAIN_S:
@@ -134,12 +137,6 @@ class BrokerClient:
         self._repeats.over(self.state.broker)
         lost = self._had_session and not accepted.session_present
         self._had_session = True
-        _LOG.info(
-            "broker connected",
-            broker=self.state.broker,
-            session_present=accepted.session_present,
-            session_expiry_s=accepted.session_expiry_s,
-        )
         if lost:
             self.state.sessions_lost += 1
             _LOG.warning("session lost by the broker; what was published while away is gone", broker=self.state.broker)
@@ -147,6 +144,15 @@ class BrokerClient:
             self.state.trouble = "the broker has QoS 0 only: what is published while the gateway is away is lost"
         elif accepted.session_expiry_s == 0:
             self.state.trouble = "the broker keeps no session: what is published while the gateway is away is lost"
+
+    def _tell_connected(self, accepted: Accepted) -> None:
+        # Not before it is asked for the topics: what is published to a new session until then goes nowhere.
+        _LOG.info(
+            "broker connected",
+            broker=self.state.broker,
+            session_present=accepted.session_present,
+            session_expiry_s=accepted.session_expiry_s,
+        )
 
     def _granted(self, codes: dict[str, int]) -> list[str]:
         """Note what the broker did not grant; the filters to ask for again."""

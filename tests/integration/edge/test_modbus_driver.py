@@ -74,9 +74,9 @@ async def test_no_two_readings_of_a_meter_have_one_time_where_the_clock_was_set_
     """E27: two of one meter and one time are one to the receiver, and the second would be set aside as a conflict."""
     first = [] if newest_us else [NOON_US + 123, NOON_US + 1_000_456]
     again = [NOON_US + 789, NOON_US + 1_000_000, NOON_US + 2_000_321]
-    device = _meter(1, newest_us=newest_us)
+    device = _meter(1, timeout_s=10, newest_us=newest_us)
     with ModbusMeters([1]) as meters:
-        async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=1.0) as line:
+        async with tcp_line(host="127.0.0.1", port=meters.port, connect_timeout_s=10) as line:
             await line.connect()
             times_us = [(await device.poll(line, _at(now_us))).arrived_us for now_us in [*first, *again]]
     whole = [now_us // 1000 * 1000 for now_us in first]
