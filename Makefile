@@ -13,12 +13,13 @@ FAULTS ?= 100
 CASES ?= 5000
 SEED ?= 1
 
-.PHONY: help demo test torture torture-api torture-alerts check bench clean docs
+.PHONY: help demo test torture torture-tests torture-api torture-alerts check bench clean docs
 
 help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
-	@echo "make test    every test, on real servers"
+	@echo "make test    every test but the long ones, on real servers"
 	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1; see CONTRIBUTING.md, Torture)"
+	@echo "make torture-tests  the long tests: those that wait or compute for more than ten minutes can hold"
 	@echo "make torture-api  made-up requests to every operation of the API for every role (CASES=5000 SEED=1)"
 	@echo "make torture-alerts  alerts of quarter-hours and days by faults of simulated meters, in real time, half an hour"
 	@echo "make check   style, types, import contracts"
@@ -41,8 +42,13 @@ demo: $(READY)
 
 # Four workers on two cores: much of their time is waiting. They keep to the order of tests/conftest.py. Tests start
 # hundreds of processes of ours, each of which would compile what it imports if Python were told to keep no bytecode.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+
 test: $(READY)
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(PYTEST) -m "not long"
+
+torture-tests: $(READY)
+	@$(PYTEST) -m long
 
 torture: $(READY)
 	@$(BIN)/python -m tests.torture --faults $(FAULTS) --seed $(SEED)

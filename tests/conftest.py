@@ -41,6 +41,7 @@ _MEMORY, _NAME, _ROOM_BYTES = Path("/dev/shm"), "segs-tests", 2 << 30
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "community: needs TimescaleDB's Community edition")
+    config.addinivalue_line("markers", "long: waits or computes for long; `make torture-tests` asks for it")
     config.stash[_SERVERS] = []
     # Who starts the tests in the background of a shell has interrupts ignored, and what tests start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -143,21 +144,21 @@ def domain_template(pg_server: PostgresServer) -> str:
 @pytest.fixture
 def telemetry_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, telemetry_template: str) -> Iterator[str]:
     """DSN of a telemetry database of this test's own."""
-    with _database(pg_server, pg_owner, template=telemetry_template) as dsn:
+    with database(pg_server, pg_owner, template=telemetry_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def domain_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[str]:
     """DSN of a domain database of this test's own."""
-    with _database(pg_server, pg_owner, template=domain_template) as dsn:
+    with database(pg_server, pg_owner, template=domain_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def empty_db(pg_server: PostgresServer, pg_owner: psycopg.Connection) -> Iterator[str]:
     """DSN of a database of this test's own with nothing in it."""
-    with _database(pg_server, pg_owner, template="template0") as dsn:
+    with database(pg_server, pg_owner, template="template0") as dsn:
         yield dsn
 
 
@@ -178,10 +179,23 @@ def free_port() -> Callable[[], int]:
 def _template(server: PostgresServer, database: Literal["domain", "telemetry"]) -> str:
     from cloud.schema.apply import apply
 
-    name = f"{database}_template"
+    return _kept(server, f"{database}_template", "template0", lambda dsn: apply(dsn, database=database))
+
+
+def filled(server: PostgresServer, template: str, kind: str, fill: Callable[[psycopg.Connection], object]) -> str:
+    """Name of a database like `template` in which `fill` was done, to clone from: what a thousand tests begin with."""
+
+    def connected(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            fill(connection)
+
+    return _kept(server, f"{kind}_template", template, connected)
+
+
+def _kept(server: PostgresServer, name: str, template: str, fill: Callable[[str], object]) -> str:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        apply(server.dsn(name), database=database)
+        connection.execute(clone(name, template))
+        fill(server.dsn(name))
         # Nobody may be connected to what is cloned, TimescaleDB's scheduler included; it stays away from these.
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
@@ -212,7 +226,8 @@ def clone(name: str, template: str) -> sql.Composed:
 
 
 @contextmanager
-def _database(server: PostgresServer, owner: psycopg.Connection, *, template: str) -> Iterator[str]:
+def database(server: PostgresServer, owner: psycopg.Connection, *, template: str) -> Iterator[str]:
+    """DSN of a clone of `template`, dropped in the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     owner.execute(clone(name, template))
     try:

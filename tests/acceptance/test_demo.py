@@ -80,6 +80,7 @@ def test_an_interrupt_of_the_set_up_ends_it_and_leaves_nothing(home: Path, numbe
     assert set(Stack(home=home).running().values()) == {None}
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("whole-machine")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_of_the_history_ends_it_and_the_next_demo_goes_on_with_it(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 import trustme
 
 from cloud.identity.keys import KeyFolder, create
-from tests.integration.alerts.conftest import World
+from tests.integration.alerts.conftest import DOMAIN, TELEMETRY, World
 from tests.integration.notify.conftest import PASSWORD, USER, MailServer
 
 _WITHIN_S = 90
@@ -31,6 +32,9 @@ def mail_server(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[MailSe
 
 @pytest.fixture
 def world(domain_db: str, telemetry_db: str) -> Iterator[World]:
+    for dsn, rows in ((domain_db, DOMAIN), (telemetry_db, TELEMETRY)):
+        with psycopg.connect(dsn, autocommit=True) as owner:
+            owner.execute(rows)
     made = World(domain_db, telemetry_db)
     yield made
     made.domain.close()
@@ -88,6 +92,7 @@ def _read(world: World, meter: int, power_w: float) -> datetime:
     return now
 
 
+@pytest.mark.long
 def test_a_mail_is_accepted_within_ninety_seconds_of_the_reading_and_once_though_a_worker_dies(
     world: World, mail_server: MailServer, worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -110,6 +115,7 @@ def test_a_mail_is_accepted_within_ninety_seconds_of_the_reading_and_once_though
     assert world.alerts("rule, meter_id, state") == [("reverse_power", meter, "firing")]
 
 
+@pytest.mark.long
 def test_a_silence_is_noticed_within_three_intervals_and_thirty_seconds(
     world: World, worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:

@@ -137,6 +137,7 @@ def locked(cloud: Cloud, table: str = "users") -> Iterator[psycopg.Connection]:
         yield blocker
 
 
+@pytest.mark.long
 def test_without_the_domain_database_every_answer_comes_soon_and_says_when_to_come_again(cloud: Cloud) -> None:
     """C13: health stays green after the database is gone. D16: every downstream error becomes 500."""
     cloud.domain.kill()
@@ -172,6 +173,7 @@ def test_without_the_telemetry_database_all_that_needs_the_domain_only_works(clo
     assert 'segs_api_database_failures_total{database="telemetry",why="away"}' in text
 
 
+@pytest.mark.long
 def test_newest_values_of_a_database_that_hangs_end_in_time_for_all_who_ask(cloud: Cloud) -> None:
     """They share few connections: nobody may wait behind all the others who wait."""
     assert cloud.timed(cloud.latest)[0] == 200
@@ -255,6 +257,7 @@ def test_a_backend_that_dies_within_a_request_is_no_fault_of_the_service(cloud: 
     assert (status, seconds < 6) == (503, True)
 
 
+@pytest.mark.long
 def test_a_statement_that_waits_for_a_lock_ends_in_time(cloud: Cloud) -> None:
     with locked(cloud):
         status, seconds = cloud.timed(ME)
@@ -279,6 +282,7 @@ def test_a_database_that_hangs_holds_nobody_for_ever_and_nothing_else_up(cloud: 
     assert within(15, cloud.healthy)
 
 
+@pytest.mark.long
 def test_questions_under_way_of_a_telemetry_database_that_hangs_end_in_time(cloud: Cloud) -> None:
     asks = replace(cloud, person=cloud.api.person("OPERATOR", "north"))
     meter, span = cloud.latest.removesuffix("/latest"), "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"
@@ -301,6 +305,7 @@ def test_questions_under_way_of_a_telemetry_database_that_hangs_end_in_time(clou
     assert within(15, cloud.healthy)
 
 
+@pytest.mark.long
 async def test_savepoints_of_a_database_that_hangs_end_in_time(cloud: Cloud) -> None:
     """Where one begins and where one ends."""
     together = asyncio.Barrier(3)
@@ -325,6 +330,7 @@ async def test_savepoints_of_a_database_that_hangs_end_in_time(cloud: Cloud) -> 
     assert [type(task.exception()) for task in ended] == [psycopg.OperationalError] * 2
 
 
+@pytest.mark.long
 def test_what_a_database_has_no_room_for_is_turned_away_and_does_not_pile_up(cloud: Cloud) -> None:
     """E24: more than 200 that wait for a connection are told so at once."""
     headers = {"authorization": f"Bearer {cloud.person.token}"}
@@ -381,6 +387,7 @@ def test_a_stop_finishes_what_is_under_way(cloud: Cloud, tmp_path: Path) -> None
     assert process.wait(timeout=20) == 0
 
 
+@pytest.mark.long
 def test_a_stop_ends_in_time_while_the_database_hangs(cloud: Cloud, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     process = start(cloud.api.environment, log, port)
@@ -413,6 +420,7 @@ def _connect(cloud: Cloud) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=20)
 
 
+@pytest.mark.long
 def test_bodies_that_come_byte_by_byte_are_given_up(cloud: Cloud) -> None:
     """E30: each holds a connection, and there are two thousand."""
     with ExitStack() as stack:
@@ -459,6 +467,7 @@ def _resident_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+@pytest.mark.long
 def test_an_answer_that_nobody_takes_is_not_kept_for_ever(cloud: Cloud) -> None:
     """A client that reads nothing held its connection, and with it what the answer was made from."""
     asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 2000

@@ -91,6 +91,7 @@ def _program(server: PostgresServer, name: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_readings_go_on_arriving_and_what_was_restored_does_not_arrive_again(
     api: Api, old: PostgresServer, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_kill_9_loses_at_most_the_commit_window_and_doubles_nothing(
             _assert_only_the_newest_are_lost(served[unit], got, ends[unit], _longest_loss_s(edge, witness))
 
 
+@pytest.mark.long
 def test_without_a_commit_window_a_kill_loses_the_poll_in_flight_at_most(
     tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
 ) -> None:
@@ -182,6 +183,7 @@ def _tells_of_overruns_on_disk(edge: EdgeProcess) -> bool:
     return any(note is not None and note.kind is NoteKind.OVERRUN for note in told)
 
 
+@pytest.mark.long
 def test_polls_that_a_line_was_too_busy_for_are_told_once_and_survive_kill_9(
     tmp_path: Path, started: Callable[[EdgeProcess], EdgeProcess]
 ) -> None:

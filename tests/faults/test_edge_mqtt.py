@@ -51,6 +51,7 @@ def _energy(number: int) -> bytes:
     return json.dumps({"ENERGY": {"Total": number / 1000}}).encode()
 
 
+@pytest.mark.long
 @BOTH
 def test_an_edge_that_was_killed_and_down_for_an_hour_gets_what_the_broker_kept(
     tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess], version: str
@@ -108,6 +109,7 @@ class _Relay:
             sink.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.long
 @BOTH
 def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(
     tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess], version: str
@@ -195,6 +197,7 @@ def test_a_full_disk_acknowledges_nothing_that_is_not_kept(
         assert _counts(receiver) == Counter(range(600))
 
 
+@pytest.mark.long
 def test_a_stop_in_the_middle_of_a_burst_loses_and_doubles_nothing(
     tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess]
 ) -> None:

@@ -105,6 +105,7 @@ def count(dsn: str, query: LiteralString = COUNTED) -> int:
     return int(row[0])
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_at_the_start_and_in_the_middle_costs_nothing(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -74,6 +74,7 @@ def _cut(receiver: Process, why: str) -> float:
     return float(line.split()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("said", [b"", b"POST /ingest/v1/ba", HEAD.encode() + b"x-a: b\r\n"])
 def test_hundreds_of_half_open_connections_keep_no_gateway_out(receiver: Process, said: bytes) -> None:
     """E30: 270 sockets that said nothing shut a receiver with 256 files until they were closed."""
@@ -98,6 +99,7 @@ def test_a_gateway_that_is_connected_is_not_the_one_that_makes_room(receiver: Pr
         assert second.extensions["network_stream"].get_extra_info("socket").getsockname() == own
 
 
+@pytest.mark.long
 def test_headers_that_never_end_are_cut(receiver: Process) -> None:
     """Byte by byte they would otherwise hold a connection for ever."""
     with _connect(receiver) as slow, _connect(receiver) as mute:
@@ -130,6 +132,7 @@ def test_headers_without_end_are_cut_at_their_size(receiver: Process) -> None:
     assert _cut(receiver, "large") == 1
 
 
+@pytest.mark.long
 def test_a_body_after_its_answer_is_not_waited_for_without_end(receiver: Process) -> None:
     """The key is wrong, the answer is there, and the client goes on sending: its deadline is not prolonged by that."""
     head = HEAD + "authorization: Bearer segs_wrong\r\ncontent-length: 1000000\r\n\r\n"
@@ -188,6 +191,7 @@ def _resident_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+@pytest.mark.long
 def test_many_large_bodies_that_stall_take_bounded_memory(receiver: Process, telemetry_db: str) -> None:
     """E30: 40 gateways send 4 MiB each and stop before the end. Live batches of another get in."""
     keys = _keys(telemetry_db, 40)
@@ -212,6 +216,7 @@ def test_many_large_bodies_that_stall_take_bounded_memory(receiver: Process, tel
     assert _within(20, lambda: receiver.send(2).status_code == 200)
 
 
+@pytest.mark.long
 def test_many_batches_that_grow_a_hundredfold_take_bounded_memory(receiver: Process, telemetry_db: str) -> None:
     """E24, E30: each is a few kilobytes on the wire and 8 MB of numbers in memory; all of them are taken in the end."""
     keys = _keys(telemetry_db, 40)

@@ -38,6 +38,7 @@ def _file(tmp_path: Path, reads: list[tuple[datetime, str, int]], header: str = 
     return path
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not _YEAR.is_dir(), reason="the folder of shared data is not there")
 def test_a_year_of_reads_in_disorder_with_a_rollover_and_an_exchange_gives_exactly_its_load(intervals: Any) -> None:
     """10,562 reads, 300 of them twice, shuffled."""
@@ -48,6 +49,7 @@ def test_a_year_of_reads_in_disorder_with_a_rollover_and_an_exchange_gives_exact
     assert {(one["export_wh"], one["quality"], one["coverage"]) for one in found} == {(None, 14, 100)}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not _HOUSE.is_file(), reason="the folder of shared data is not there")
 def test_a_real_house_gives_its_total_its_days_and_its_peak(intervals: Any, tmp_path: Path) -> None:
     """The mean power of each minute becomes a read at the minute's end; minutes that are missing moved nothing."""

@@ -85,6 +85,7 @@ def _ask(databases: Databases, database: str, query: str, *parameters: object) -
         return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_registers_are_the_sum_of_intervals_for_each_meter(seeded: tuple[Path, Databases]) -> None:
     """By statements of this test's own: the meter's registers as they were told, days as the API sums them."""
     home, databases = seeded
@@ -213,6 +214,7 @@ def test_what_earlier_demos_have_left_is_read_by_nothing_any_more(seeded: tuple[
     assert _ask(databases, "domain", reads.format("o")) == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_kill_in_the_middle_of_the_month_costs_nothing(fresh: Path) -> None:
     """Nothing is delivered twice, nobody has another password, and the books are right."""

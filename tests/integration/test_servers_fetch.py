@@ -159,6 +159,7 @@ def test_a_cold_cache_is_filled_and_a_warm_one_asks_nobody(mirror: Mirror, tmp_p
     assert mirror.served.total() == asked
 
 
+@pytest.mark.long
 def test_a_download_that_breaks_off_is_an_error_and_the_next_one_goes_on_where_it_was(
     mirror: Mirror, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_leftovers_of_an_interrupted_run_are_cleared_away(mirror: Mirror, tmp_pa
     assert {name for name in mirror.served if name.endswith(".deb")} == {truncated.name, garbled.name}
 
 
+@pytest.mark.long
 def test_two_processes_fetch_once(mirror: Mirror, tmp_path: Path) -> None:
     program = "from local.servers.installation import fetched_root; print(fetched_root())"
     environment = {**os.environ, "SEGS_HOME": str(tmp_path / "home")}

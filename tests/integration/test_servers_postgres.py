@@ -71,6 +71,7 @@ def test_a_stale_pid_file_that_names_another_living_process_does_not_prevent_the
         stranger.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number_reused", [False, True])
 def test_survivors_of_a_killed_postmaster_keep_the_next_one_out(server: PostgresServer, number_reused: bool) -> None:
     """Two postmasters on one data directory destroy it, so nothing that makes a start succeed may forget survivors."""

@@ -8,6 +8,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from local.servers import PostgresServer
+from tests.conftest import database, filled
+from tests.sql.people import SEED
+
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -114,3 +118,15 @@ def telemetry(telemetry_db: str) -> Iterator[Telemetry]:
     found = Telemetry(telemetry_db)
     with found.connection:
         yield found
+
+
+@pytest.fixture(scope="session")
+def people_template(pg_server: PostgresServer, domain_template: str) -> str:
+    return filled(pg_server, domain_template, "people", lambda connection: connection.execute(SEED))
+
+
+@pytest.fixture
+def people_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, people_template: str) -> Iterator[str]:
+    """DSN of a domain database of this test's own, with people of every role."""
+    with database(pg_server, pg_owner, template=people_template) as dsn:
+        yield dsn

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.sql.people import ADA, BOB, NOW, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, NOW, ROOT, People
 
 JTI = "00000000-0000-0000-0000-000000000001"
 ALL = ""
@@ -65,9 +65,8 @@ QUIET: list[LiteralString] = [
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
-    found.owner.execute(SEED)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     found.owner.execute("INSERT INTO meters DEFAULT VALUES")
     found.owner.execute(
         "INSERT INTO users (email, name) SELECT n || '@example.org', 'N' FROM generate_series(1, 200) AS n"

@@ -6,15 +6,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, MINUTE, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, MINUTE, NOW, OPS, ROOT, People
 from tests.sql.test_domain_login import HASH, at_once, enter, h, login, register
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         found.owner.execute("DELETE FROM sessions")
         found.owner.execute("UPDATE users SET password_hash = %s", [HASH])
         yield found

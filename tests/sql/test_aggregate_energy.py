@@ -187,6 +187,7 @@ def _stories(draw: st.DrawFn) -> tuple[Reads, list[int], list[int], float, int]:
     )
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=_stories())
 def test_late_disordered_and_repeated_arrivals_end_in_the_same_rows(

@@ -8,7 +8,7 @@ import pytest
 from cloud.audit.verify import verify
 from cloud.db.errors import ImmutableError, domain_error
 from tests.sql.audit import Log
-from tests.sql.people import ADA, BOB, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, OPS, ROOT, People
 
 ALL_OF_IT = (
     "SELECT string_agg(row, ' ') AS texts"
@@ -24,10 +24,9 @@ def log(domain_db: str) -> Iterator[Log]:
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         yield found
 
 

@@ -10,17 +10,16 @@ import pytest
 from psycopg import AsyncConnection
 
 from cloud.workers.cleanup import Cleanup
-from tests.sql.people import ADA, BOB, DAY, HOUR, MINUTE, NOW, SEED, People
+from tests.sql.people import ADA, BOB, DAY, HOUR, MINUTE, NOW, People
 
 CLEAR = "SELECT table_name, cleared FROM clear_expired(%s, %s) WHERE cleared > 0"
 WEEK = timedelta(days=7)
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         found.owner.execute("DELETE FROM sessions")
         yield found
 

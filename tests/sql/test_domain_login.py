@@ -11,17 +11,16 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.sql.people import ADA, DAY, HOUR, MINUTE, NOW, SEED, People
+from tests.sql.people import ADA, DAY, HOUR, MINUTE, NOW, People
 
 SECOND = timedelta(seconds=1)
 HASH = "$argon2id$v=19$m=1,t=1,p=1$x$y"
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         found.owner.execute("DELETE FROM sessions")
         found.owner.execute("UPDATE users SET password_hash = %s", [HASH])
         yield found

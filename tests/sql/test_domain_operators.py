@@ -6,16 +6,15 @@ import psycopg
 import pytest
 
 from cloud.db.errors import domain_error
-from tests.sql.people import ADA, FAR, GONE, HOUR, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, FAR, GONE, HOUR, NOW, OPS, ROOT, People
 
 REGISTER = "SELECT meter_id, meter_code FROM device_register(%s, %s, %s, NULL, 'sdm630', %s, 1000, NULL, %s, %s)"
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         yield found
 
 

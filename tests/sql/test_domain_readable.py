@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloud.db.queries import Queries
-from tests.sql.people import ADA, BOB, FAR, GONE, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, FAR, GONE, NOW, OPS, ROOT, People
 
 CODES = [f"MTR-{n:08}" for n in range(1, 6)]
 # A meter that moved from one region to the other, and from one customer to the other; one that will be given.
@@ -24,9 +24,8 @@ INSERT INTO meter_owners (meter_id, user_id, valid) VALUES
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
-    found.owner.execute(SEED)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     found.owner.execute(CHANGES)
     with found.owner:
         yield found

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, LOOK, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, DAY, FAR, GONE, HOUR, LOOK, NOW, OPS, ROOT, People
 
 ALL = {1, 2, 3}
 WHO = {
@@ -112,10 +112,9 @@ SELECT price_override_add('north', 2, NULL, '2026-01-02Z', '2026-01-03Z', 'Storm
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         found.owner.execute(PRICES)
         yield found
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.conftest import _database
-from tests.sql.people import ADA, BOB, FAR, OPS, ROOT, SEED, People
+from tests.conftest import database
+from tests.sql.people import ADA, BOB, FAR, OPS, ROOT, People
 
 BASE = Decimal("0.40")
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -32,7 +32,6 @@ class Prices:
         self.dsn = dsn
         self.domain = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
         self.domain.execute("SET timezone = 'UTC'")
-        self.domain.execute(SEED)
         self.now = NOON
         self.set()
 
@@ -120,16 +119,16 @@ class Prices:
 
 
 @pytest.fixture
-def prices(domain_db: str) -> Iterator[Prices]:
-    found = Prices(domain_db)
+def prices(people_db: str) -> Iterator[Prices]:
+    found = Prices(people_db)
     with found.domain:
         yield found
 
 
 @pytest.fixture(scope="module")
-def shared(pg_server: Any, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[Prices]:
+def shared(pg_server: Any, pg_owner: psycopg.Connection, people_template: str) -> Iterator[Prices]:
     """One for all examples: each is rolled back."""
-    with _database(pg_server, pg_owner, template=domain_template) as dsn:
+    with database(pg_server, pg_owner, template=people_template) as dsn:
         found = Prices(dsn)
         with found.domain:
             yield found

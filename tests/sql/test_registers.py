@@ -311,6 +311,7 @@ def _lives(draw: st.DrawFn) -> tuple[Reads, tuple[float, int, int], list[int], i
     return reads, exchange, [draw(st.integers(0, 3)) for _ in reads], moved
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(life=_lives(), told_after=st.integers(0, 3))
 def test_across_rollovers_and_an_exchange_minutes_add_up_exactly_whatever_the_order(

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.sql.people import ADA, BOB, HOUR, MINUTE, NOW, OPS, ROOT, SEED, People
+from tests.sql.people import ADA, BOB, HOUR, MINUTE, NOW, OPS, ROOT, People
 from tests.sql.test_domain_login import HASH, SECOND, at_once, enter, h, login, rotate
 
 LOGIN = "SELECT outcome FROM login_succeed(1, %s, %s, 'test', '192.0.2.1', INTERVAL '30 days', %s, %s, %s)"
@@ -16,10 +16,9 @@ STEP = 59_000_000
 
 
 @pytest.fixture
-def people(domain_db: str) -> Iterator[People]:
-    found = People(domain_db)
+def people(people_db: str) -> Iterator[People]:
+    found = People(people_db)
     with found.owner:
-        found.owner.execute(SEED)
         found.owner.execute("DELETE FROM sessions")
         found.owner.execute("UPDATE users SET password_hash = %s", [HASH])
         yield found

@@ -204,6 +204,7 @@ async def test_a_mark_that_cannot_be_computed_holds_up_no_other(telemetry: Telem
         await _until(lambda: _energy(telemetry) == 50)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("queue", "table"), [("minutes", "aggregates_1m"), ("quarters", "aggregates_15m")])
 async def test_a_mark_that_takes_longer_than_the_database_allows_holds_up_no_other(
     telemetry: Telemetry, queue: str, table: str

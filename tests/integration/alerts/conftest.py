@@ -1,8 +1,8 @@
 """Meters in both databases, what they measured, and the worker of alerts with the time in its hand."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -10,6 +10,8 @@ from psycopg.rows import dict_row
 
 from cloud.db.pool import make_pool
 from cloud.workers.alerts import Alerts
+from local.servers import PostgresServer
+from tests.conftest import database, filled
 
 NOON = datetime(2026, 6, 10, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -23,26 +25,28 @@ NORMAL: Mapping[str, float] = {
 }
 
 
+DOMAIN: LiteralString = """
+INSERT INTO regions (region, name, timezone, capacity_w) VALUES ('north', 'North', 'UTC', 100000);
+INSERT INTO users (email, name, region, role, email_verified_at) VALUES
+    ('ops@example.org', 'Ops', 'north', 'OPERATOR', now()), ('ada@example.org', 'Ada', 'north', 'USER', now()),
+    ('root@example.org', 'Root', NULL, 'ADMIN', now());
+INSERT INTO operator_regions (user_id, region) VALUES (1, 'north');
+INSERT INTO gateways (name, region) VALUES ('attic', 'north');
+"""
+TELEMETRY: LiteralString = """
+INSERT INTO gateway_registry (gateway_id, name) VALUES (1, 'attic');
+INSERT INTO region_registry (region, capacity_w) VALUES ('north', 100000);
+"""
+
+
 class World:
-    """A region `north` with an operator (1), and meters of one customer (2) behind the gateway `attic`."""
+    """What DOMAIN and TELEMETRY make, a region with an operator (1), and meters of one customer (2) behind `attic`."""
 
     def __init__(self, domain_dsn: str, telemetry_dsn: str) -> None:
         self.domain_dsn, self.telemetry_dsn = domain_dsn, telemetry_dsn
         self.domain = psycopg.connect(domain_dsn, autocommit=True, row_factory=dict_row)
         self.telemetry = psycopg.connect(telemetry_dsn, autocommit=True, row_factory=dict_row)
         self._pools = [make_pool(dsn, name="test", size=8) for dsn in (domain_dsn, telemetry_dsn)]
-        self.do("INSERT INTO regions (region, name, timezone, capacity_w) VALUES ('north', 'North', 'UTC', 100000)")
-        for name, role in (("ops", "OPERATOR"), ("ada", "USER"), ("root", "ADMIN")):
-            self.do(
-                "INSERT INTO users (email, name, region, role, email_verified_at) VALUES (%s, %s, %s, %s, now())",
-                f"{name}@example.org",
-                name.title(),
-                "north" if role != "ADMIN" else None,
-                role,
-            )
-        self.do("INSERT INTO operator_regions (user_id, region) VALUES (1, 'north')")
-        self.gateway("attic")
-        self.measure_do("INSERT INTO region_registry (region, capacity_w) VALUES ('north', 100000)")
 
     def do(self, statement: str, *parameters: object) -> None:
         self.domain.execute(statement, parameters)
@@ -177,6 +181,30 @@ class World:
         self.telemetry.close()
         for pool in self._pools:
             await pool.close()
+
+
+@pytest.fixture(scope="session")
+def alerts_templates(pg_server: PostgresServer, domain_template: str, telemetry_template: str) -> tuple[str, str]:
+    return (
+        filled(pg_server, domain_template, "alerts_domain", lambda connection: connection.execute(DOMAIN)),
+        filled(pg_server, telemetry_template, "alerts_telemetry", lambda connection: connection.execute(TELEMETRY)),
+    )
+
+
+@pytest.fixture
+def domain_db(
+    pg_server: PostgresServer, pg_owner: psycopg.Connection, alerts_templates: tuple[str, str]
+) -> Iterator[str]:
+    with database(pg_server, pg_owner, template=alerts_templates[0]) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def telemetry_db(
+    pg_server: PostgresServer, pg_owner: psycopg.Connection, alerts_templates: tuple[str, str]
+) -> Iterator[str]:
+    with database(pg_server, pg_owner, template=alerts_templates[1]) as dsn:
+        yield dsn
 
 
 @pytest.fixture

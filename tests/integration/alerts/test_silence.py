@@ -268,6 +268,7 @@ async def test_all_meters_of_a_gateway_are_one_alert_of_it(world: World) -> None
     assert world.alerts("rule, gateway_id") == [("gateway_silent", 1)]
 
 
+@pytest.mark.long
 async def test_a_region_of_ten_thousand_meters_that_goes_silent_is_one_alert_and_one_message(world: World) -> None:
     """C10: a silent region emits nothing, so a blackout is undetectable."""
     world.do("INSERT INTO users (email, name, region, role) VALUES ('eve@example.org', 'Eve', 'north', 'OPERATOR')")

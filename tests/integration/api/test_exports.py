@@ -109,6 +109,7 @@ def test_what_makes_no_sense_is_refused(api: Api, owner: tuple[Person, str, dict
         assert (answer.status_code, answer.json()["type"]) == (422, "urn:segs:problem:invalid"), query
 
 
+@pytest.mark.long
 def test_an_export_that_breaks_is_not_taken_for_whole(api: Api, owner: tuple[Person, str, dict[str, str]]) -> None:
     """Sessions are held back while the file is longer than what is under way; the question gives up, and the connection
     is closed before the end of the transfer."""

@@ -12,6 +12,7 @@ from tests.integration.api.fuzz import Outcome, fuzz
 _BOUNDED = 300
 
 
+@pytest.mark.long
 @pytest.mark.timeout(0)
 def test_no_made_up_request_is_a_fault_of_the_api(api: Api, request: pytest.FixtureRequest) -> None:
     """D16, D18. `make torture-api` asks for more, and other ones."""

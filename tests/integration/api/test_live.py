@@ -103,6 +103,7 @@ def watched(api: Api) -> tuple[Person, str]:
     return person, code
 
 
+@pytest.mark.long
 def test_readings_come_when_they_arrive_and_late_ones_too(api: Api, watched: tuple[Person, str]) -> None:
     person, code = watched
     now = datetime.now(UTC)
@@ -246,6 +247,7 @@ def test_an_id_that_is_none_of_ours_is_refused(api: Api, watched: tuple[Person, 
     assert (answer.status_code, answer.json()["where"]) == (422, "header.Last-Event-ID")
 
 
+@pytest.mark.long
 def test_a_silent_meter_s_stream_says_that_it_lives(api: Api, watched: tuple[Person, str]) -> None:
     person, code = watched
     headers = {"authorization": f"Bearer {person.token}"}

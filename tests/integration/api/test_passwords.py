@@ -150,6 +150,7 @@ def test_whoever_registers_somebody_s_address_again_does_not_keep_them_out(api: 
     assert api.do("SELECT name, phone FROM users WHERE email = %s", email) == [("Victim", None)]
 
 
+@pytest.mark.long
 def test_failed_logins_by_the_thousand_do_not_slow_another_address(api: Api) -> None:
     """D10, D11."""
     person = api.person()

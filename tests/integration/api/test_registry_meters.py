@@ -319,6 +319,7 @@ def test_a_file_that_is_no_table_is_told_with_its_line(api: Api, operator: Perso
     assert says in answer.text
 
 
+@pytest.mark.long
 def test_a_table_of_2000_meters_is_recorded_in_one_request(api: Api, operator: Person) -> None:
     name = fresh()
     table = "region,model,serial\n" + "".join(f"north,x,{name}-{n}\n" for n in range(2000))

@@ -185,6 +185,7 @@ ENDS: list[tuple[End, Callable[[Asking], None], int]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("end", "over", "times"), ENDS)
 def test_what_ends_is_over_with_the_next_question(
     api: Api, asking: Callable[[], Asking], end: End, over: Callable[[Asking], None], times: int
@@ -262,6 +263,7 @@ def test_what_another_process_ends_is_over_with_its_notification(
         _followed(who, _refused, TOLD_S, time.monotonic())
 
 
+@pytest.mark.long
 def test_a_logout_at_one_process_of_the_api_is_heard_of_by_another(
     api: Api, asking: Callable[[], Asking], tmp_path: Path
 ) -> None:
@@ -498,6 +500,7 @@ def test_a_token_that_expires_is_refused_although_its_answer_is_remembered(
     assert who.ask(short).status_code == 401
 
 
+@pytest.mark.long
 def test_an_api_that_nobody_asks_asks_nothing(api: Api, asking: Callable[[], Asking]) -> None:
     who = asking()
     who.remembered()

@@ -15,6 +15,8 @@ from cloud.billing.block import Billed
 from cloud.billing.run import Run
 from cloud.tariffs.document import Document
 from cloud.tariffs.normal import settled
+from local.servers import PostgresServer
+from tests.conftest import database, filled
 
 BERLIN = ZoneInfo("Europe/Berlin")
 QUARTER = timedelta(minutes=15)
@@ -38,6 +40,13 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=BERLIN).astimezone(UTC)
 
 
+def add_tariff(domain: psycopg.Connection[Any], code: str, since: date | datetime, **document: Any) -> None:
+    whole = {"name": code, "currency": "EUR", "timezone": "Europe/Berlin"} | document
+    found = Jsonb(settled(Document.model_validate(whole)))
+    at = since if isinstance(since, datetime) else midnight(since)
+    domain.execute("SELECT tariff_add(%s, %s, NULL, %s, NULL, NULL, %s)", (code, found, at, at))
+
+
 class World:
     """Both databases. Meters are 1, 2, …; `ada` is user 1, `bob` 2, the operator 3."""
 
@@ -48,8 +57,6 @@ class World:
         self.telemetry = psycopg.connect(telemetry_dsn, autocommit=True, row_factory=dict_row)
         for one in (self.domain, self.telemetry):
             one.execute("SET timezone = 'UTC'")
-        self.domain.execute(_SEED)
-        self.tariff("house", energyratestructure=[[{"rate": "0.30"}]])
 
     def rows(self, query: LiteralString, *parameters: object) -> list[dict[str, Any]]:
         return self.domain.execute(query, parameters).fetchall()
@@ -73,10 +80,7 @@ class World:
         return None
 
     def tariff(self, code: str, since: date | datetime = date(2026, 1, 1), **document: Any) -> None:
-        whole = {"name": code, "currency": "EUR", "timezone": "Europe/Berlin"} | document
-        found = Jsonb(settled(Document.model_validate(whole)))
-        at = since if isinstance(since, datetime) else midnight(since)
-        self.do("SELECT tariff_add(%s, %s, NULL, %s, NULL, NULL, %s)", code, found, at, at)
+        add_tariff(self.domain, code, since, **document)
 
     def meter(self, *, user: int | None = 1, tariff: str | None = "house", since: date = date(2026, 1, 1)) -> int:
         meter_id: int = self.one("INSERT INTO meters DEFAULT VALUES RETURNING meter_id")
@@ -187,6 +191,23 @@ class World:
 
     def lines(self, invoice_id: int) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM invoice_line_items WHERE invoice_id = %s ORDER BY position", invoice_id)
+
+
+def _begin(domain: psycopg.Connection) -> None:
+    domain.execute(_SEED)
+    add_tariff(domain, "house", date(2026, 1, 1), energyratestructure=[[{"rate": "0.30"}]])
+
+
+@pytest.fixture(scope="session")
+def billing_template(pg_server: PostgresServer, domain_template: str) -> str:
+    return filled(pg_server, domain_template, "billing", _begin)
+
+
+@pytest.fixture
+def domain_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, billing_template: str) -> Iterator[str]:
+    """With the customers, and the tariff `house` at 0.30 a kWh."""
+    with database(pg_server, pg_owner, template=billing_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture

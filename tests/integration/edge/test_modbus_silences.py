@@ -43,6 +43,7 @@ def _meter(unit: int, *, interval_s: float, timeout_s: float) -> ModbusDevice:
     return ModbusDevice(id=f"meter-{unit}", unit=unit, profile=PROFILE, interval_s=interval_s, timeout_s=timeout_s)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", [0x0008, 0x0048], ids=["in the first block", "in the last block"])
 @pytest.mark.parametrize("kind", ["tcp", "rtu"])
 async def test_a_register_that_a_meter_is_silent_on_costs_itself_and_no_neighbours_interval(

@@ -43,6 +43,7 @@ async def _feed(site: Site, stop: asyncio.Event) -> dict[int, float]:
     return committed
 
 
+@pytest.mark.long
 async def test_live_readings_stay_fresh_while_a_backlog_drains_at_the_links_speed(tmp_path: Path) -> None:
     """E24: live data waits behind hours of backlog."""
     with Receiver() as receiver:
@@ -185,6 +186,7 @@ async def test_batches_of_backlog_become_small_on_a_slow_link(tmp_path: Path) ->
         assert max(sizes[3:]) <= 1.5 * 500
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("live", [False, True])
 async def test_a_batch_that_never_gets_through_in_time_goes_in_parts(tmp_path: Path, live: bool) -> None:
     """E24, E11: cut for a fast link, and the link has become slow."""

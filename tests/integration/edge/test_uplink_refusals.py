@@ -133,6 +133,7 @@ async def test_of_a_batch_at_which_the_receiver_fails_all_but_the_reading_at_fau
     assert numbers_as_sent(receiver) == [0, 1, 2, 3, 4, 6, 7, *range(100, next(live))]
 
 
+@pytest.mark.long
 async def test_a_receiver_that_fails_at_everything_splits_nothing_and_gets_no_flood(tmp_path: Path) -> None:
     """E11, E25"""
     with Receiver() as receiver:

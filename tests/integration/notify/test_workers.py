@@ -47,6 +47,7 @@ def _until(condition: Callable[[], object], within_s: float = 30) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 async def test_of_a_thousand_with_a_poisoned_one_all_others_arrive_once(
     world: World, mail: Mail, mail_server: MailServer
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_worker_that_is_told_to_stop_does_not_forget_what_was_accepted(
     assert len(world.log(code)) == 1
 
 
+@pytest.mark.long
 def test_without_settings_nothing_is_sent_and_that_is_said_once(world: World, telemetry_db: str) -> None:
     """C12."""
     for _ in range(3):

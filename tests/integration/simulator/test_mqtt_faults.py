@@ -186,6 +186,7 @@ def test_a_fault_is_injected_into_a_meter_that_publishes(broker: MosquittoBroker
     assert (done.returncode, "timeout is for Modbus meters; use another kind" in done.stderr) == (1, True)
 
 
+@pytest.mark.long
 def test_one_meter_of_a_connection_or_all_of_a_fleet_fall_silent(broker: MosquittoBroker, start_simulator) -> None:
     """E1: whatever they speak, and those that share a connection with a silent one go on."""
     parts = ["[[modbus]]", "port = 0", "[[modbus.meter]]", 'name = "main"', 'model = "eastron-sdm630"', "unit = 1"]

@@ -123,6 +123,7 @@ def test_more_energy_never_costs_less_where_no_price_is_negative(
     assert _rate(database, document, more).annual_bill >= _rate(database, document, rows).annual_bill
 
 
+@pytest.mark.long
 @_EXAMPLES
 @given(st.data())
 def test_two_halves_of_a_month_are_the_month_where_prices_are_flat_and_days_prorate(

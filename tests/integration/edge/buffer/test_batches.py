@@ -318,6 +318,7 @@ async def test_a_row_of_a_batch_that_is_damaged_costs_no_reading(tmp_path: Path,
     assert arrived | ({1} if delivered else set()) == {1, 2, 3}
 
 
+@pytest.mark.long
 async def test_memory_and_file_do_not_grow_with_what_was_delivered(fast_path: Path) -> None:
     """E29, E30"""
     time, sizes, memory = Time(), [], []

@@ -81,6 +81,7 @@ async def test_no_reading_is_gone_that_is_not_destroyed_whatever_page_is_damaged
     assert 0 < gone <= destroyed < 2 * len(_WAITING)
 
 
+@pytest.mark.long
 async def test_no_reading_is_gone_that_is_not_destroyed_whatever_frame_of_the_log_is_damaged(killed: Path) -> None:
     """E21"""
     found = await _everywhere(killed, "buffer.sqlite-wal", _FRAME)

@@ -189,6 +189,7 @@ async def test_a_disk_that_is_full_at_the_start_is_waited_for(tmp_path: Path) ->
         assert kept(folder) == [reading(1)]
 
 
+@pytest.mark.long
 @needs_root
 async def test_the_room_that_others_need_is_left_to_them(tmp_path: Path) -> None:
     """E20: the oldest goes before the disk is full, though the buffer's own bound is far."""

@@ -52,6 +52,7 @@ def _counted(folder: Path) -> dict[str, int]:
     return {str(kind): int(str(count)) for kind, count in rows}
 
 
+@pytest.mark.long
 async def test_a_full_buffer_keeps_energy_registers_longest_and_says_what_it_gave_up(fast_path: Path) -> None:
     """E20: the newest is never refused, and what is gone is counted to the reading."""
     rng, total = random.Random(5), 0

@@ -64,6 +64,7 @@ async def test_sqlite_itself_drops_what_follows(killed: Path, tmp_path: Path) ->
     assert found < _COUNT
 
 
+@pytest.mark.long
 async def test_a_byte_anywhere_in_the_log_costs_no_commit_behind_it(killed: Path, tmp_path: Path) -> None:
     """E21: each commit is there again, or told as lost."""
     log = _log(killed).read_bytes()
