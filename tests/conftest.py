@@ -144,21 +144,21 @@ def domain_template(pg_server: PostgresServer) -> str:
 @pytest.fixture
 def telemetry_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, telemetry_template: str) -> Iterator[str]:
     """DSN of a telemetry database of this test's own."""
-    with database(pg_server, pg_owner, template=telemetry_template) as dsn:
+    with cloned(pg_server, pg_owner, template=telemetry_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def domain_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[str]:
     """DSN of a domain database of this test's own."""
-    with database(pg_server, pg_owner, template=domain_template) as dsn:
+    with cloned(pg_server, pg_owner, template=domain_template) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def empty_db(pg_server: PostgresServer, pg_owner: psycopg.Connection) -> Iterator[str]:
     """DSN of a database of this test's own with nothing in it."""
-    with database(pg_server, pg_owner, template="template0") as dsn:
+    with cloned(pg_server, pg_owner, template="template0") as dsn:
         yield dsn
 
 
@@ -226,7 +226,7 @@ def clone(name: str, template: str) -> sql.Composed:
 
 
 @contextmanager
-def database(server: PostgresServer, owner: psycopg.Connection, *, template: str) -> Iterator[str]:
+def cloned(server: PostgresServer, owner: psycopg.Connection, *, template: str) -> Iterator[str]:
     """DSN of a clone of `template`, dropped in the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     owner.execute(clone(name, template))

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from local.servers import PostgresServer
-from tests.conftest import database, filled
+from tests.conftest import cloned, filled
 from tests.sql.people import SEED
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -128,5 +128,5 @@ def people_template(pg_server: PostgresServer, domain_template: str) -> str:
 @pytest.fixture
 def people_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, people_template: str) -> Iterator[str]:
     """DSN of a domain database of this test's own, with people of every role."""
-    with database(pg_server, pg_owner, template=people_template) as dsn:
+    with cloned(pg_server, pg_owner, template=people_template) as dsn:
         yield dsn

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.conftest import database
+from tests.conftest import cloned
 from tests.sql.people import ADA, BOB, FAR, OPS, ROOT, People
 
 BASE = Decimal("0.40")
@@ -128,7 +128,7 @@ def prices(people_db: str) -> Iterator[Prices]:
 @pytest.fixture(scope="module")
 def shared(pg_server: Any, pg_owner: psycopg.Connection, people_template: str) -> Iterator[Prices]:
     """One for all examples: each is rolled back."""
-    with database(pg_server, pg_owner, template=people_template) as dsn:
+    with cloned(pg_server, pg_owner, template=people_template) as dsn:
         found = Prices(dsn)
         with found.domain:
             yield found

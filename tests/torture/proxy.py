@@ -104,6 +104,8 @@ class Proxy:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        for connection in self._connections:
+            connection.drop()
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
@@ -127,6 +129,7 @@ class Proxy:
             pass
         finally:
             connection.abort()
+            await connection.closed()
             self._connections.discard(connection)
 
     async def _connected(self) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter] | None":
@@ -169,6 +172,16 @@ class _Connection:
     def abort(self) -> None:
         for _, writer in self._sides:
             _reset(writer)
+
+    def drop(self) -> None:
+        """End at once, also what waits for its last bytes to leave."""
+        for _, writer in self._sides:
+            writer.transport.abort()
+
+    async def closed(self) -> None:
+        for _, writer in self._sides:
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def end(self, side: asyncio.StreamWriter) -> None:
         """Close after what was written to `side` has left, and the other side at once."""

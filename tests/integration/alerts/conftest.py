@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from cloud.db.pool import make_pool
 from cloud.workers.alerts import Alerts
 from local.servers import PostgresServer
-from tests.conftest import database, filled
+from tests.conftest import cloned, filled
 
 NOON = datetime(2026, 6, 10, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -195,7 +195,7 @@ def alerts_templates(pg_server: PostgresServer, domain_template: str, telemetry_
 def domain_db(
     pg_server: PostgresServer, pg_owner: psycopg.Connection, alerts_templates: tuple[str, str]
 ) -> Iterator[str]:
-    with database(pg_server, pg_owner, template=alerts_templates[0]) as dsn:
+    with cloned(pg_server, pg_owner, template=alerts_templates[0]) as dsn:
         yield dsn
 
 
@@ -203,7 +203,7 @@ def domain_db(
 def telemetry_db(
     pg_server: PostgresServer, pg_owner: psycopg.Connection, alerts_templates: tuple[str, str]
 ) -> Iterator[str]:
-    with database(pg_server, pg_owner, template=alerts_templates[1]) as dsn:
+    with cloned(pg_server, pg_owner, template=alerts_templates[1]) as dsn:
         yield dsn
 
 

@@ -16,7 +16,7 @@ from cloud.billing.run import Run
 from cloud.tariffs.document import Document
 from cloud.tariffs.normal import settled
 from local.servers import PostgresServer
-from tests.conftest import database, filled
+from tests.conftest import cloned, filled
 
 BERLIN = ZoneInfo("Europe/Berlin")
 QUARTER = timedelta(minutes=15)
@@ -206,7 +206,7 @@ def billing_template(pg_server: PostgresServer, domain_template: str) -> str:
 @pytest.fixture
 def domain_db(pg_server: PostgresServer, pg_owner: psycopg.Connection, billing_template: str) -> Iterator[str]:
     """With the customers, and the tariff `house` at 0.30 a kWh."""
-    with database(pg_server, pg_owner, template=billing_template) as dsn:
+    with cloned(pg_server, pg_owner, template=billing_template) as dsn:
         yield dsn
 
 

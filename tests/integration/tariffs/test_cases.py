@@ -15,7 +15,7 @@ from cloud.tariffs.answer import answer
 from cloud.tariffs.load import load, validate
 from cloud.tariffs.rate import rated
 from cloud.tariffs.series import parse
-from tests.conftest import _database
+from tests.conftest import cloned
 
 _CASES = Path(__file__).parents[2] / "cases" / "tariffs"
 _BILLED = sorted(folder.parent.name for folder in _CASES.glob("*/expected.json"))
@@ -23,7 +23,7 @@ _BILLED = sorted(folder.parent.name for folder in _CASES.glob("*/expected.json")
 
 @pytest.fixture(scope="module")
 def database(pg_server: Any, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[psycopg.Connection]:
-    with _database(pg_server, pg_owner, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
+    with cloned(pg_server, pg_owner, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
         yield connection
 
 

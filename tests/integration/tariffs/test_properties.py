@@ -31,9 +31,9 @@ DIGITS = {"EUR": 2, "JPY": 0, "KWD": 3}
 @pytest.fixture(scope="module")
 def database(pg_server: Any, pg_owner: psycopg.Connection, domain_template: str) -> Iterator[psycopg.Connection]:
     """One for all examples: each is rolled back."""
-    from tests.conftest import _database
+    from tests.conftest import cloned
 
-    with _database(pg_server, pg_owner, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
+    with cloned(pg_server, pg_owner, template=domain_template) as dsn, psycopg.connect(dsn) as connection:
         yield connection
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from cloud.tariffs.load import parse
 from cloud.tariffs.normal import settled
-from tests.conftest import _database
+from tests.conftest import cloned
 
 HOUR = timedelta(hours=1)
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ def database(
     pg_server: Any, pg_owner: psycopg.Connection, domain_template: str
 ) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     with (
-        _database(pg_server, pg_owner, template=domain_template) as dsn,
+        cloned(pg_server, pg_owner, template=domain_template) as dsn,
         psycopg.connect(dsn, row_factory=dict_row) as connection,
     ):
         connection.execute("SET TIME ZONE 'UTC'")

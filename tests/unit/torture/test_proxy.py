@@ -1,10 +1,11 @@
 """The link: both receivers get their share, and each kind of weather does what it says."""
 
+import gc
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
@@ -154,3 +155,24 @@ def test_answers_become_resets(link: _Link) -> None:
         with pytest.raises(OSError, match="reset"):
             client.recv(100)
     assert sum(len(echo.heard) for echo in echoes) == 1
+
+
+def _tell_and_leave(server: socket.socket, counts: Iterator[int]) -> None:
+    for count in counts:
+        client, _ = server.accept()
+        with client:
+            client.sendall(bytes(count))
+
+
+def test_a_link_that_ends_leaves_nothing_open_that_waited_for_its_last_bytes_to_leave() -> None:
+    """Somewhere in these amounts the room of the sockets ends, and the rest waits in the link for who does not read."""
+    port, amounts = free_port(), range(2_000_000, 4_000_000, 40_000)
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_tell_and_leave, args=(server, iter(amounts)), daemon=True).start()
+        with Proxy(port=port, targets=[server.getsockname()[1]]):
+            for _ in amounts:
+                client = held.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", port))
+            time.sleep(1)
+        gc.collect()
