@@ -7,7 +7,7 @@ from typing import LiteralString
 import pytest
 
 from cloud.billing.show import billed as lines
-from tests.integration.billing.conftest import APRIL, MARCH, World, midnight
+from tests.integration.billing.conftest import APRIL, MARCH, WH, World, midnight
 
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
 AT_ONCE = 100
@@ -625,3 +625,41 @@ def test_what_a_dispute_gave_is_no_other_bills_and_nobody_elses(world: World) ->
         (MAY, Decimal("223.20")),
     ]
     assert world.one("SELECT sum(total_amount) FROM invoices WHERE user_id = 1") == Decimal("216.00")
+
+
+@pytest.mark.parametrize("policy", ["adjust", "replace"])
+def test_what_a_dispute_gave_is_no_more_than_what_is_billed_in_place_of_its_bill(world: World, policy: str) -> None:
+    """March costs 265.25 with tax; 250.00 are given back. It turns out to be 106.10, then 53.05, then what it was."""
+    world.do("UPDATE billing_settings SET late_data = %s", policy)
+    world.tariff(
+        "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
+    )
+    meter = world.meter(tariff="taxed")
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    first = billed.bills[0]["invoice_id"]
+    _partly_given_back(world, first, "250.00")
+    world.use(meter, wh=100)
+    world.credit(first)
+
+    [billed] = world.run(MARCH)
+
+    found = world.invoice(billed.bills[0]["invoice_id"])
+    assert (found["net_amount"], found["tax_amount"], found["total_amount"], found["status"]) == (0, 0, 0, "paid")
+    kept = [line["amount"] for line in world.lines(found["invoice_id"]) if "CRN-0000000001" in line["description"]]
+    assert kept == [Decimal("-89.16"), Decimal("-16.94")]
+    assert world.owed() == 0
+
+    # The same of one that late readings put in place of that.
+    for month, wh, total in ((APRIL, 50, 0), (MAY, WH, Decimal("15.25"))):
+        world.use(meter, wh=wh)
+        [billed] = world.run(month)
+        assert billed.findings == []
+        assert _totals(world, meter)[0] == (MARCH, total)
+        assert world.owed() == 0
+    march = "SELECT sum(total_amount) FROM invoices WHERE status <> 'draft' AND period_start = %s"
+    assert world.one(march, MARCH) == Decimal("15.25")
+    assert world.one("SELECT sum(total_amount) FROM invoices WHERE period_start > %s", MARCH) == Decimal(
+        "216.00"
+    ) + Decimal("41.04") + Decimal("223.20") + Decimal("42.41")

@@ -76,10 +76,15 @@ BEGIN
                     WHEN i.credited_amount <> 0 THEN 'credited'
                     -- No line of another bill can say what is banked.
                     WHEN k.banked IS DISTINCT FROM v.banked THEN 'replace'
+                    -- What is kept of what a dispute gave follows what the bill is over.
+                    WHEN g.kept < g.given OR g.kept > r.net + r.tax THEN 'replace'
                     WHEN w.invoice_id IS NULL AND s.late_data = 'adjust' AND bills_follow(i.meter_id, i.user_id, i.currency) THEN 'adjust'
                     -- Also where nobody gets another bill that could have it.
                     ELSE 'replace' END AS outcome
           FROM rated AS r JOIN invoices i USING (invoice_id) LEFT JOIN billed AS b USING (invoice_id) CROSS JOIN billing_settings s
+          LEFT JOIN (SELECT c.on_invoice_id AS invoice_id, -sum(c.net_amount + c.tax_amount) AS kept, -sum(n.total_amount) AS given
+                       FROM invoice_corrections c JOIN invoices n ON n.invoice_id = c.credit_note_id WHERE c.on_invoice_id = ANY (p_invoices)
+                      GROUP BY c.on_invoice_id) AS g USING (invoice_id)
           LEFT JOIN (SELECT DISTINCT w.invoice_id FROM bills_stranded(v_bills.meters) AS w) AS w USING (invoice_id)
           LEFT JOIN (SELECT n.bill, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM bills_banks() AS n GROUP BY n.bill) AS k ON k.bill = r.n
           LEFT JOIN (SELECT n.invoice_id, jsonb_object_agg(coalesce(n.period::text, 'all'), n.kwh) AS banked FROM invoice_banks AS n
@@ -123,6 +128,8 @@ CREATE OR REPLACE FUNCTION bills_add_corrections(p_invoices bigint[]) RETURNS vo
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_added bigint[];
+    v_kept record;
+    v_left record;
 BEGIN
     PERFORM FROM invoices i WHERE i.invoice_id = ANY (p_invoices) ORDER BY i.invoice_id FOR UPDATE;
     -- Where several bills could have it, the first one does.
@@ -133,14 +140,33 @@ BEGIN
                   -- Of one that was taken back, also the bill in place of it: who left may get no other.
                   JOIN invoices AS i ON (i.meter_id, i.user_id, i.currency) = (n.meter_id, n.user_id, n.currency)
                                     AND (i.period_end <= n.period_start OR i.status = 'cancelled' AND i.period_start < n.period_end)
-                  JOIN invoice_corrections AS c ON c.invoice_id = i.invoice_id AND c.on_invoice_id IS NULL AND (c.net_amount <> 0 OR c.tax_amount <> 0)
+                  JOIN invoice_corrections AS c ON c.invoice_id = i.invoice_id AND c.on_invoice_id IS NULL
+                                               AND (c.net_amount <> 0 OR c.tax_amount <> 0 OR c.credit_note_id IS NOT NULL)
                                                -- What a dispute gave is for these days.
                                                AND (c.credit_note_id IS NULL OR i.status = 'cancelled' AND i.period_end > n.period_start AND i.period_start < n.period_end)
-                 WHERE n.invoice_id = ANY (p_invoices) ORDER BY c.correction_id, n.invoice_id) AS f
+                 WHERE n.invoice_id = ANY (p_invoices)
+                 ORDER BY c.correction_id, CASE WHEN c.credit_note_id IS NOT NULL THEN n.total_amount END DESC, n.invoice_id) AS f
          WHERE c.correction_id = f.correction_id
         RETURNING c.on_invoice_id
     )
     SELECT array_agg(DISTINCT a.on_invoice_id) INTO v_added FROM added AS a;
+    -- Of what disputes gave no more is kept than the bill is over; what another one in place of it is over may be more again.
+    FOR v_kept IN
+        SELECT c.correction_id, c.on_invoice_id, n.net_amount, n.tax_amount
+          FROM invoice_corrections c JOIN invoices n ON n.invoice_id = c.credit_note_id WHERE c.on_invoice_id = ANY (v_added) ORDER BY c.correction_id
+    LOOP
+        SELECT i.net_amount + coalesce(sum(o.net_amount), 0) AS net, i.tax_amount + coalesce(sum(o.tax_amount), 0) AS tax INTO v_left
+          FROM invoices i
+          LEFT JOIN invoice_corrections o ON o.on_invoice_id = i.invoice_id AND o.credit_note_id IS NOT NULL AND o.correction_id < v_kept.correction_id
+         WHERE i.invoice_id = v_kept.on_invoice_id GROUP BY i.invoice_id;
+        IF v_left.net + v_left.tax <= 0 THEN
+            SELECT 0::numeric AS net, 0::numeric AS tax INTO v_left;
+        END IF;
+        UPDATE invoice_corrections AS c
+           SET net_amount = CASE WHEN k.whole THEN v_kept.net_amount ELSE -v_left.net END, tax_amount = CASE WHEN k.whole THEN v_kept.tax_amount ELSE -v_left.tax END
+          FROM (SELECT -(v_kept.net_amount + v_kept.tax_amount) <= v_left.net + v_left.tax AS whole) AS k
+         WHERE c.correction_id = v_kept.correction_id;
+    END LOOP;
     INSERT INTO invoice_line_items (invoice_id, position, component, description, span, quantity, unit, unit_price, amount, intervals_version)
     SELECT c.on_invoice_id, (SELECT coalesce(max(l.position), 0) FROM invoice_line_items l WHERE l.invoice_id = c.on_invoice_id)
                + row_number() OVER (PARTITION BY c.on_invoice_id ORDER BY c.correction_id, x.component), x.component, x.description, i.span, 1, 'bill', x.amount, x.amount,
