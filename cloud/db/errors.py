@@ -102,6 +102,7 @@ _MEANING: dict[str, type[DomainError]] = {
     "SG096": NotFoundError,  # no such override
     "SG097": ConflictError,  # an override that is over
     "SG098": ConflictError,  # another price of a series then already
+    "SG099": ConflictError,  # a tariff of another zone than the meter
     "SG100": NotFoundError,  # no such invoice
     "SG101": ConflictError,  # the invoice is not in a state for it
     "SG102": ForbiddenError,  # one's own invoice

@@ -70,6 +70,7 @@ DECLARE
     v_meter_id integer;
     v_before meter_tariffs;
     v_billed_until timestamptz;
+    v_zones record;
 BEGIN
     SELECT m.meter_id INTO v_meter_id FROM meters m WHERE m.meter_code = p_meter_code FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -77,6 +78,17 @@ BEGIN
     END IF;
     IF p_code IS NOT NULL AND NOT EXISTS (SELECT FROM tariffs t WHERE t.code = p_code AND t.valid @> p_from) THEN
         RAISE EXCEPTION 'there is no tariff % at %', p_code, p_from USING ERRCODE = 'SG090';
+    END IF;
+    SELECT l.timezone AS meter, t.timezone AS tariff INTO v_zones
+      FROM meter_locations l JOIN tariffs t ON t.code = p_code AND t.valid @> p_from
+     WHERE l.meter_id = v_meter_id AND l.valid @> p_from
+     ORDER BY (t.origin = 'base') DESC LIMIT 1;
+    -- No bill could be made of its days. Zones of two names may have the same ones.
+    IF v_zones.meter <> v_zones.tariff
+       AND EXISTS (SELECT FROM generate_series(p_from AT TIME ZONE 'UTC', p_from AT TIME ZONE 'UTC' + INTERVAL '1 year', INTERVAL '1 day') AS d (at)
+                    WHERE date_trunc('day', d.at) AT TIME ZONE v_zones.meter <> date_trunc('day', d.at) AT TIME ZONE v_zones.tariff) THEN
+        RAISE EXCEPTION 'tariff % has days of %, and meter % those of %', p_code, v_zones.tariff, p_meter_code, v_zones.meter
+            USING ERRCODE = 'SG099', HINT = format('Assign a tariff whose document says timezone %s, or move the meter to where %s is.', v_zones.meter, v_zones.tariff);
     END IF;
     SELECT max(i.period_end::timestamp AT TIME ZONE i.timezone) INTO v_billed_until
       FROM invoices i WHERE i.meter_id = v_meter_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled');
@@ -102,4 +114,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION meter_assign(text, text, timestamptz, timestamptz) IS 'A meter is billed by a tariff, or by none (NULL), from p_from on; assigned once more from an earlier time on, the same holds from then on too if it had none. Raises SG022 no such meter, SG090 no such tariff then, SG032 billed already, SG092 assigned at that time or later already';
+COMMENT ON FUNCTION meter_assign(text, text, timestamptz, timestamptz) IS 'A meter is billed by a tariff, or by none (NULL), from p_from on; assigned once more from an earlier time on, the same holds from then on too if it had none. Raises SG022 no such meter, SG090 no such tariff then, SG032 billed already, SG092 assigned at that time or later already, SG099 a tariff of another zone''s days';

@@ -39,7 +39,7 @@ def load(tmp_path: Path) -> str:
 @pytest.fixture
 def meter(segs_cloud: SegsCloud) -> str:
     assert segs_cloud("gateway", "add", "attic").returncode == 0
-    device = ("--region", "north", "--model", "x", "--interval-ms", "1000")
+    device = ("--region", "north", "--timezone", "Europe/Berlin", "--model", "x", "--interval-ms", "1000")
     assert segs_cloud("gateway", "device", "add", "attic", "main", *device).returncode == 0
     return METER
 
@@ -94,6 +94,25 @@ def test_a_meter_has_one_tariff_at_a_time_and_none_that_is_not_there(
         refused = segs_cloud("tariff", "assign", meter, code, "--from", since)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert told in refused.stderr
+
+
+def test_a_tariff_with_days_of_another_zone_is_refused_where_it_is_assigned(
+    segs_cloud: SegsCloud, tariff: Any, meter: str, domain_db: str
+) -> None:
+    """The run could bill none of its days."""
+    assert _add(segs_cloud, tariff(timezone="Europe/Berlin"), JANUARY).returncode == 0
+    assert segs_cloud("tariff", "add", "zero", "--tariff", tariff(timezone="UTC"), "--from", JANUARY).returncode == 0
+    with psycopg.connect(domain_db) as connection:
+        connection.execute("UPDATE meter_locations SET timezone = 'Africa/Abidjan'")
+    refused = segs_cloud("tariff", "assign", meter, "house", "--from", JANUARY)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"segs-cloud: tariff house has days of Europe/Berlin, and meter {meter} those of Africa/Abidjan; assign a "
+        "tariff whose document says timezone Africa/Abidjan, or move the meter to where Europe/Berlin is\n"
+    )
+    # A zone of another name that has the same days.
+    assert segs_cloud("tariff", "assign", meter, "zero", "--from", JANUARY).returncode == 0
 
 
 def test_what_was_billed_stays_as_it_is(segs_cloud: SegsCloud, tariff: Any, meter: str, domain_db: str) -> None:
