@@ -55,14 +55,16 @@ def list_(
 
 @app.command()
 def show(code: Code, as_json: Json = False) -> None:
-    """Everything that is known of one meter: places, devices, registers with their last reads, exchanges."""
+    """Everything that is known of one meter: places, devices, owner, tariff, registers with last reads, exchanges."""
     with domain_transaction() as domain, telemetry_database() as telemetry:
         number = {"meter_id": _require_meter(domain, code), "now": _now()}
         [meter] = rows(domain, _QUERIES["meter"], {"code": code})
+        now = {name: rows(domain, _QUERIES[name], {"code": code, **number}) for name in ("owner", "tariff")}
         lists = {name: rows(domain, _QUERIES[name], {"code": code}) for name in ("places", "devices", "exchanges")}
         last = rows(telemetry, _QUERIES["last_reading"], number)
         registers = rows(telemetry, _QUERIES["last_reads"], number)
     named = [{"quantity": QUANTITIES[register.pop("register")], **register} for register in registers]
+    meter |= {name: found[0] if found else None for name, found in now.items()}
     meter |= {**lists, "last_reading": last[0] if last else None, "registers": named}
     if as_json:
         show_json(meter)

@@ -42,6 +42,9 @@ def details(meter: Row) -> Iterator[str]:
         yield f"device: {device['gateway']}/{device['device']}, each {device['interval_ms'] / 1000:g} s{_span(device)}"
     if not meter["devices"]:
         yield "device: none"
+    owner, tariff = meter["owner"], meter["tariff"]
+    yield f"owner: {'nobody' if owner is None else _person(owner) + _span(owner)}"
+    yield f"tariff: {'none' if tariff is None else tariff['code'] + _span(tariff)}"
     last = meter["last_reading"]
     if last is None:
         yield "last reading: none of those that are kept"
@@ -65,6 +68,11 @@ def connected(meter: Row) -> str:
     if feeds is not None:
         parts.append("feeds in" if feeds else "does not feed in")
     return ", ".join([*parts, *([f"site {printable(meter['site'])}"] if meter["site"] else [])])
+
+
+def _person(owner: Row) -> str:
+    """By address; by number after they left."""
+    return printable(owner["email"] or f"user {owner['user_id']}")
 
 
 def _span(row: Row) -> str:

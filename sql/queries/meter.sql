@@ -46,6 +46,18 @@ SELECT g.name AS gateway, d.device, d.interval_ms, nullif(lower(d.valid), '-infi
 FROM devices AS d JOIN gateways AS g USING (gateway_id) JOIN meters AS m USING (meter_id)
 WHERE m.meter_code = %(code)s ORDER BY d.valid;
 
+-- name: owner
+-- Whose it is now.
+SELECT o.user_id, u.email, nullif(lower(o.valid), '-infinity') AS "from", nullif(upper(o.valid), 'infinity') AS "to"
+FROM meter_owners AS o JOIN meters AS m USING (meter_id) JOIN users AS u USING (user_id)
+WHERE m.meter_code = %(code)s AND o.valid @> %(now)s::timestamptz;
+
+-- name: tariff
+-- By which tariff it is billed now.
+SELECT t.code, nullif(lower(t.valid), '-infinity') AS "from", nullif(upper(t.valid), 'infinity') AS "to"
+FROM meter_tariffs AS t JOIN meters AS m USING (meter_id)
+WHERE m.meter_code = %(code)s AND t.valid @> %(now)s::timestamptz;
+
 -- name: exchanges
 -- Exchanges that stand, and those that were revoked.
 SELECT e.exchanged_at, e.old_model, e.old_serial, e.new_model, e.new_serial, e.final_import_wh, e.final_export_wh,

@@ -422,12 +422,21 @@ def test_a_meter_is_shown_with_all_that_is_known_of_it(run: Run, telemetry_db: s
         "resets": False,
         "places": [{"region": "north", "timezone": "UTC", "from": None, "to": None}],
         "devices": [{"gateway": "attic", "device": "main", "interval_ms": 1000, "from": None, "to": None}],
+        "owner": None,
+        "tariff": None,
         "exchanges": [],
         "last_reading": None,
         "registers": [],
     }
+    nobodys = run("meter", "show", "MTR-00000001").stdout.splitlines()
+    assert {"owner: nobody", "tariff: none"} <= set(nobodys)
     _read(telemetry_db, (_at(-1), 5020), (_at(1), 220))
     with psycopg.connect(domain_db) as domain:
+        domain.execute("INSERT INTO users (email, name) VALUES ('ada@example.org', 'Ada')")
+        domain.execute("SELECT meter_give('MTR-00000001', 1, '2026-02-01Z', now())")
+        domain.execute(
+            "INSERT INTO meter_tariffs (meter_id, code, valid) VALUES (1, 'house', '[2026-01-01Z, infinity)')"
+        )
         domain.execute("SELECT region_set('south', 'South', 'Europe/Paris', NULL, now())")
     run("meter", "move", "MTR-00000001", "--region", "south", "--from", "2026-03-01T00:00Z")
     assert _exchange(run, 5030, 200).returncode == 0
@@ -444,6 +453,8 @@ def test_a_meter_is_shown_with_all_that_is_known_of_it(run: Run, telemetry_db: s
         "registers wrap: at no known value; may not begin again at any time",
         "place: north (UTC) to 2026-03-01T00:00:00Z",
         "place: south (Europe/Paris) from 2026-03-01T00:00:00Z",
+        "owner: ada@example.org from 2026-02-01T00:00:00Z",
+        "tariff: house from 2026-01-01T00:00:00Z",
         f"last reading: {_at(1)}, 7 W",
         f"energy_import_wh: 220, read at {_at(1)}",
     ]
