@@ -18,6 +18,7 @@ SELECT i.invoice_id, i.kind, i.invoice_number AS number, i.status, m.meter_code 
 FROM invoices AS i JOIN meters AS m USING (meter_id)
 WHERE (%(after)s = 0 OR i.invoice_id < %(after)s) AND (%(meter)s::text IS NULL OR m.meter_code = %(meter)s)
     AND (%(status)s::text IS NULL OR i.status = %(status)s) AND (%(kind)s::text IS NULL OR i.kind = %(kind)s)
+    AND (%(number)s::text IS NULL OR i.invoice_number = %(number)s)
     AND (%(month)s::date IS NULL OR i.period_start >= %(month)s AND i.period_start < %(month)s::date + INTERVAL '1 month')
 ORDER BY i.invoice_id DESC LIMIT %(limit)s + 1;
 

@@ -36,6 +36,11 @@ class Listing(Paging):
         Field(max_length=40, description="Only of the meter with this code."),
         AfterValidator(lambda text: text if text is None else printable(text)),
     ] = None
+    number: Annotated[
+        str | None,
+        Field(max_length=40, description="Only the bill or credit note with this number.", examples=["INV-0000000001"]),
+        AfterValidator(lambda text: text if text is None else printable(text)),
+    ] = None
     status: Annotated[Status | None, Field(description="Only those that are so.")] = None
     kind: Annotated[Kind | None, Field(description="Only invoices, or only credit notes.")] = None
     month: Annotated[Month | None, Field(description="Only those whose first day is in this month.")] = None

@@ -85,6 +85,13 @@ def test_lists_have_pages_and_filters(api: Api) -> None:
     assert listed(limit=2, cursor=first["meta"]["next"]) == ids[:1]
     assert listed(meter=billed.meter) == ids[:1]
     assert listed(month=f"{billed.month:%Y-%m}") == ids[::-1]
+    number = first["data"][0]["number"]
+    assert listed(number=number) == ids[-1:]
+    assert (
+        listed(number=number[:-1]) == listed(number=number.lower()) == listed(number=number, meter=billed.meter) == []
+    )
+    stranger = customer(api)
+    assert api.get("/billing/invoices", token=stranger.owner.token, number=number).json()["data"] == []
     assert listed(month=f"{billed.end:%Y-%m}") == listed(status="overdue") == listed(kind="credit_note") == []
     assert api.get("/billing/invoices", token=billed.owner.token, meter="MTR-99999999").status_code == 404
     assert api.get("/billing/invoices", token=billed.owner.token, page=2).status_code == 422
