@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -84,6 +84,7 @@ class Block:
         notes = late(self._domain, self._telemetry, beyond, month=self._month, looked=looked)
         self._make(parts)
         self._strand(asked, again)
+        self._tell_unpriced([part for of_meter in parts.values() for part in of_meter])
         return [
             self._billed(
                 meter["meter_code"],
@@ -217,6 +218,28 @@ class Block:
                 f" else credit {row['invoice_number']} in whole and bill its month again"
             )
             told.append(_Part(row, findings=[Finding("stranded", row["starts_at"], row["ends_at"], text)]))
+
+    def _tell_unpriced(self, parts: Sequence[_Part]) -> None:
+        """To assign a tariff from a time on at which it has no prices would be refused."""
+        lacking = [
+            (part, n, finding)
+            for part in parts
+            for n, finding in enumerate(part.findings)
+            if finding.reason == "no_tariff"
+        ]
+        if not lacking:
+            return
+        asked = {
+            "meters": [part.row["meter_id"] for part, _, _ in lacking],
+            "at": [finding.since for _, _, finding in lacking],
+        }
+        for row in rows(self._domain, _QUERIES["unpriced"], asked):
+            part, n, finding = lacking[row["place"] - 1]
+            text = (
+                f"it has no tariff then; tariff {row['code']} has prices from {written(row['since'])} on, and none"
+                " before: these days cannot be billed by it"
+            )
+            part.findings[n] = replace(finding, text=text)
 
     def _apart(
         self, asked: Sequence[_Asked], act: Callable[[Sequence[_Asked]], Sequence[_Done]]

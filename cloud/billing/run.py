@@ -18,7 +18,7 @@ from cloud.db.queries import Queries
 from cloud.errors import UnknownMeter
 from cloud.operator import actor, rows
 
-_QUERIES = Queries("billing")
+_QUERIES, _ENERGY = Queries("billing"), Queries("billing_energy")
 _LARGEST = 500
 _LONG_S = 2.0
 """For so long others may wait for a meter that is billed with others."""
@@ -57,7 +57,7 @@ class Run:
 
     def __iter__(self) -> Iterator[Billed]:
         """Bills one block after another. Raises psycopg.Error where a database fails; what was billed is kept."""
-        self._domain.execute(_QUERIES["enlist"], {"month": self._month, "meters": self._meters})
+        self._enlist()
         for connection in (self._domain, self._telemetry):
             # A bill has little to do, and planning it anew would take as long.
             connection.execute("SET plan_cache_mode = force_generic_plan")
@@ -81,6 +81,18 @@ class Run:
                 size = min(2 * size, _LARGEST)
             elif took_s > _LONG_S:
                 size = max(size // 2, 1)
+
+    def _enlist(self) -> None:
+        self._domain.execute(_QUERIES["enlist"], {"month": self._month, "meters": self._meters})
+        if self._meters is not None:
+            return
+        # Of one that was registered after the month there is nothing to tell, unless it measured something.
+        later = rows(self._domain, _QUERIES["registered_later"], {"month": self._month})
+        spans = {name: [row[name] for row in later] for name in ("meter_id", "since", "until")}
+        measured = rows(self._telemetry, _ENERGY["measured"], spans) if later else []
+        if measured:
+            meters = [row["meter_id"] for row in measured]
+            self._domain.execute(_QUERIES["enlist"], {"month": self._month, "meters": meters})
 
     def _tried(self, size: int) -> list[Billed]:
         # A run of a later month makes bills of earlier ones anew: the customers' credit that it has by then is what a

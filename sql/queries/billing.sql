@@ -12,6 +12,15 @@ SELECT m.meter_code, m.meter_id FROM meters AS m WHERE m.meter_code = ANY (%(cod
 -- Meters of the month, on the list.
 SELECT billing_enlist(%(month)s, %(meters)s);
 
+-- name: registered_later
+-- Meters that are not on the list, since they were registered after the month, and the month where they are.
+SELECT d.meter_id, lower(b.span) AS since, upper(b.span) AS until
+FROM (SELECT DISTINCT d.meter_id FROM devices AS d
+       WHERE lower(d.valid) = '-infinity' AND d.created_at > %(month)s::date::timestamp AT TIME ZONE 'UTC') AS d
+JOIN meter_locations AS l ON l.meter_id = d.meter_id AND upper(l.valid) = 'infinity'
+CROSS JOIN LATERAL (SELECT tstzrange(%(month)s::date::timestamp AT TIME ZONE l.timezone, (%(month)s::date + INTERVAL '1 month') AT TIME ZONE l.timezone) AS span) AS b
+WHERE NOT EXISTS (SELECT FROM billing_work AS w WHERE (w.month, w.meter_id) = (%(month)s::date, d.meter_id));
+
 -- name: open
 -- The tables that bills are rated in.
 SELECT bills_open();
@@ -69,6 +78,15 @@ SELECT s.*, d.days FROM segment AS s JOIN day AS d USING (bill) ORDER BY s.bill;
 -- Segments of a bill that lack what it takes to price them.
 SELECT p.starts_at, p.ends_at, p.tariff_id, p.priced FROM billing_plan(ARRAY[%(meter)s::integer], ARRAY[%(first)s::date], ARRAY[%(end)s::date]) AS p
 WHERE p.tariff_id IS NULL OR NOT p.priced OR p.gross AND p.generator_id IS NULL ORDER BY p.starts_at;
+
+-- name: unpriced
+-- Of instants at which meters have no tariff, those at which the one that each gets next (or has) had no price table yet, and since
+-- when it has one.
+SELECT a.n::integer AS place, t.code, t.since
+FROM unnest(%(meters)s::integer[], %(at)s::timestamptz[]) WITH ORDINALITY AS a (meter_id, at, n)
+CROSS JOIN LATERAL (SELECT m.code FROM meter_tariffs AS m WHERE m.meter_id = a.meter_id AND upper(m.valid) > a.at ORDER BY m.valid LIMIT 1) AS m
+CROSS JOIN LATERAL (SELECT t.code, min(lower(t.valid)) AS since FROM tariffs AS t WHERE t.code = m.code GROUP BY t.code) AS t
+WHERE t.since > a.at;
 
 -- name: draft
 -- Drafts of bills.

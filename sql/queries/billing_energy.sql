@@ -149,3 +149,8 @@ WITH own AS MATERIALIZED (
     WHERE (o.energy_import_wh - o.energy_export_wh + g.energy_export_wh >= 0) IS NOT TRUE
 )
 SELECT min(l.at) AS "from", max(l.at) + INTERVAL '15 minutes' AS "to" FROM lacking AS l GROUP BY l.island ORDER BY 1;
+
+-- name: measured
+-- Meters that have quarter-hours in their spans.
+SELECT s.meter_id FROM unnest(%(meter_id)s::integer[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS s (meter_id, since, until)
+WHERE EXISTS (SELECT FROM aggregates_15m AS a WHERE a.meter_id = s.meter_id AND a.bucket >= s.since AND a.bucket < s.until);

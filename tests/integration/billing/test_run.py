@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from tests.integration.billing.conftest import APRIL, MARCH, MARCH_KWH, World, midnight
+from tests.integration.billing.conftest import APRIL, MARCH, MARCH_KWH, QUARTER, World, midnight
 
 MAY = date(2026, 5, 1)
 RATCHET = {
@@ -108,6 +108,56 @@ def test_what_cannot_be_billed_is_told_with_its_reason(world: World, meter: dict
     assert _reasons(world) == [[reason]]
     assert world.rows("SELECT * FROM invoices") == []
     assert world.one("SELECT state FROM billing_work") == "blocked"
+
+
+def test_a_meter_that_was_registered_after_a_month_is_no_finding_of_it_unless_it_has_readings(world: World) -> None:
+    """A device is a meter from the beginning of time on, so that what waits in the quarantine is stored."""
+    early, silent, measured, owned, named = (world.meter(user=None, tariff=None) for _ in range(5))
+    world.do("UPDATE devices SET created_at = %s", midnight(APRIL) + QUARTER)
+    world.do("UPDATE devices SET created_at = %s WHERE meter_id = %s", midnight(APRIL) - QUARTER, early)
+    world.use(measured, date(2026, 3, 31), APRIL)
+    world.use(silent, APRIL, date(2026, 4, 2))
+    for meter in (owned, named):
+        world.use(meter, APRIL, date(2026, 4, 2))
+    world.do(
+        "INSERT INTO meter_owners (meter_id, user_id, valid) VALUES (%s, 1, tstzrange(%s, 'infinity'))",
+        owned,
+        midnight(MARCH),
+    )
+
+    found = {billed.meter: [finding.reason for finding in billed.findings] for billed in world.run()}
+
+    assert found == {
+        f"MTR-{early:08}": ["no_owner"],
+        f"MTR-{measured:08}": ["no_owner"],
+        f"MTR-{owned:08}": ["no_tariff"],
+    }
+    # Who asks for one is told.
+    [billed] = world.run(MARCH, f"MTR-{named:08}")
+    assert [finding.reason for finding in billed.findings] == ["no_owner"]
+
+
+def test_what_has_no_tariff_before_its_prices_begin_is_told_from_when_there_are_some(world: World) -> None:
+    """To assign it from an earlier time on would be refused."""
+    middle = date(2026, 3, 15)
+    world.tariff("young", middle, energyratestructure=[[{"rate": "0.30"}]])
+    meters = [world.meter(tariff=code, since=middle) for code in ("young", "house", "young")]
+    world.do("UPDATE meter_owners SET valid = tstzrange(%s, 'infinity')", midnight(MARCH))
+    world.do(
+        "UPDATE meter_tariffs SET valid = tstzrange(%s, 'infinity') WHERE meter_id = %s", midnight(MARCH), meters[2]
+    )
+    for meter in meters:
+        world.use(meter)
+
+    told = [str(finding) for billed in world.run() for finding in billed.findings]
+
+    where = "no_tariff: 2026-02-28T23:00:00Z to 2026-03-14T23:00:00Z:"
+    young = "tariff young has prices from 2026-03-14T23:00:00Z on, and none before: these days cannot be billed by it"
+    assert told == [
+        f"{where} it has no tariff then; {young}",
+        f"{where} it has no tariff; segs-cloud tariff assign --from 2026-02-28T23:00:00Z gives it one",
+        f"{where} it has no tariff then; {young}",
+    ]
 
 
 def test_missing_quarter_hours_are_named_and_never_billed_as_nothing(world: World) -> None:

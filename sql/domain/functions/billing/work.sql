@@ -7,7 +7,12 @@ BEGIN
     INSERT INTO billing_work (month, meter_id)
     SELECT p_month, m.meter_id FROM meters m
      WHERE (p_meters IS NULL OR m.meter_id = ANY (p_meters))
-       AND (EXISTS (SELECT FROM devices d WHERE d.meter_id = m.meter_id AND d.valid && v_span)
+       AND (EXISTS (SELECT FROM devices d
+                     WHERE d.meter_id = m.meter_id AND d.valid && v_span
+                       -- A device is a meter from the beginning of time on, whenever that was said.
+                       AND (p_meters IS NOT NULL OR isfinite(lower(d.valid))
+                            OR d.created_at < (SELECT (p_month + INTERVAL '1 month') AT TIME ZONE l.timezone FROM meter_locations l
+                                                WHERE l.meter_id = d.meter_id ORDER BY l.valid DESC LIMIT 1)))
             OR EXISTS (SELECT FROM meter_tariffs t WHERE t.meter_id = m.meter_id AND t.valid && v_span)
             OR EXISTS (SELECT FROM meter_owners o WHERE o.meter_id = m.meter_id AND o.valid && v_span AND isfinite(lower(o.valid))))
     ON CONFLICT (month, meter_id) DO NOTHING;
@@ -15,7 +20,7 @@ BEGIN
     RETURN v_meters;
 END
 $$;
-COMMENT ON FUNCTION billing_enlist(date, integer[]) IS 'Puts meters that a month is to be billed of on the list, all (NULL) or those named; how many are new there';
+COMMENT ON FUNCTION billing_enlist(date, integer[]) IS 'Puts meters that a month is to be billed of on the list, all (NULL) that were registered by its end, given to somebody or assigned a tariff, or those named; how many are new there';
 
 CREATE OR REPLACE FUNCTION billing_take(p_month date, p_meters integer[], p_begun_at timestamptz, p_limit integer, p_now timestamptz) RETURNS SETOF integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
