@@ -71,7 +71,8 @@ def sentence(payload: Mapping[str, Any], language: str) -> str | None:
     phase, unit = measured.get("phase"), str(measured.get("unit") or "")
     title = metric + (_PHASE[language].format(phase) if phase else "")
     beside = f"{_BESIDE[language][above]} {threshold}"
-    return f"{title}: {value} {UNITS[language].get(unit, unit)}".rstrip() + f", {beside}"
+    named = f" ({detail})" if (detail := measured.get("detail")) else ""
+    return f"{title}: {value} {UNITS[language].get(unit, unit)}".rstrip() + f", {beside}{named}"
 
 
 def _number(value: object) -> str | None:

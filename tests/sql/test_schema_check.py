@@ -173,7 +173,7 @@ def test_status_counts_tables_and_hypertables_and_names_the_edition(
 
     domain, telemetry = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["status"]
 
-    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (20, 65, None)
+    assert (domain["version"], domain["tables"], domain["timescaledb"]) == (21, 65, None)
     assert (telemetry["version"], telemetry["hypertables"], telemetry["edition"]) == (10, 4, edition)
 
 

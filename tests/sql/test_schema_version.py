@@ -22,13 +22,13 @@ async def test_a_service_starts_on_the_version_it_knows(telemetry_db: str) -> No
     ("statement", "says"),
     [
         (
-            "INSERT INTO schema_version (version, master) VALUES (21, 'domain')",
-            "version 21, this release knows 20: run the release",
+            "INSERT INTO schema_version (version, master) VALUES (22, 'domain')",
+            "version 22, this release knows 21: run the release",
         ),
         (
             "ALTER TABLE schema_version DROP CONSTRAINT schema_version_version_check;"
             " UPDATE schema_version SET version = 0",
-            "version 0, this release needs 20: run segs-cloud schema apply",
+            "version 0, this release needs 21: run segs-cloud schema apply",
         ),
         ("DROP TABLE schema_version", "has no domain schema: run segs-cloud schema apply"),
         ("DELETE FROM schema_version", "has no domain schema: run segs-cloud schema apply"),

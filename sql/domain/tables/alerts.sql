@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS alerts (
     threshold double precision,
     unit text,
     message text NOT NULL,
+    detail text CHECK (detail <> ''),
     started_at timestamptz NOT NULL,
     fired_at timestamptz NOT NULL CHECK (fired_at >= started_at),
     acknowledged_at timestamptz CHECK (acknowledged_at >= started_at),
@@ -66,6 +67,7 @@ COMMENT ON COLUMN alerts.value IS 'What was measured when the state changed last
 COMMENT ON COLUMN alerts.threshold IS 'What it was compared with, in unit';
 COMMENT ON COLUMN alerts.unit IS 'Unit of value and threshold';
 COMMENT ON COLUMN alerts.message IS 'One sentence for people';
+COMMENT ON COLUMN alerts.detail IS 'What a value counts, where it counts things with names: the troubles of a gateway';
 COMMENT ON COLUMN alerts.started_at IS 'Event time of the first sign';
 COMMENT ON COLUMN alerts.fired_at IS 'Event time at which it had lasted long enough';
 COMMENT ON COLUMN alerts.acknowledged_at IS 'When somebody took it on';
@@ -112,6 +114,7 @@ CREATE TABLE IF NOT EXISTS alert_states (
     value double precision NOT NULL,
     threshold double precision NOT NULL,
     alert_id bigint REFERENCES alerts ON DELETE CASCADE,
+    detail text CHECK (detail <> ''),
     CONSTRAINT alert_states_have_one_subject CHECK (num_nonnulls(meter_id, gateway_id, region) = 1),
     CONSTRAINT alert_states_key UNIQUE (subject, rule, phase)
 ) WITH (fillfactor = 70);
@@ -135,6 +138,7 @@ COMMENT ON COLUMN alert_states.level IS 'What the value of that was: 3 beyond wo
 COMMENT ON COLUMN alert_states.value IS 'Value of that window, in the metric''s unit';
 COMMENT ON COLUMN alert_states.threshold IS 'What it was compared with';
 COMMENT ON COLUMN alert_states.alert_id IS 'The alert that is open for it; NULL while pending, and while another one stands for it';
+COMMENT ON COLUMN alert_states.detail IS 'What its last value that was not clear counts, by name';
 COMMENT ON INDEX alert_states_meter_idx IS 'States of meters';
 COMMENT ON INDEX alert_states_rule_idx IS 'Who is affected by a rule';
 COMMENT ON INDEX alert_states_alert_idx IS 'Which state an alert is of';

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloud.notify.measured import sentence
 from tests.integration.alerts.conftest import DAY, HOUR, MINUTE, NOON, World
 
 QUARTER = timedelta(minutes=15)
@@ -303,6 +304,37 @@ async def test_a_gateway_whose_clock_is_off_or_that_tells_of_trouble_is_told(wor
         ("gateway_clock", 1, "warning"),
         ("gateway_trouble", 1, "warning"),
     ]
+
+
+async def test_a_gateway_s_trouble_is_told_by_its_name_in_every_language(world: World) -> None:
+    """Who hears of "1 troubles" has to look for which; of many the first are named."""
+    many = ["the disk is full", "x" * 300, "uplink: no route", "clock: nobody vouches for the time yet"]
+
+    async def report(minute: int, troubles: list[str]) -> None:
+        at = NOON + minute * MINUTE
+        world.measure_do(
+            "INSERT INTO gateway_reports (gateway_id, received_at, sent_at, clock_ahead_s, software, report)"
+            " VALUES (1, %s, %s, 0, 'segs-edge', jsonb_build_object('troubles', %s::text[]))"
+            " ON CONFLICT (gateway_id) DO UPDATE SET received_at = excluded.received_at, report = excluded.report",
+            *(at, at, troubles),
+        )
+        await world.hear(at + timedelta(seconds=1))
+
+    for minute in range(7):
+        await report(minute, ["the disk is full"] if minute < 4 else many)
+    await world.tell(NOON + 7 * MINUTE)
+    named = f"the disk is full; {'x' * 99}…; uplink: no route; …"
+    fired = world.alerts("message")
+    for minute in range(7, 14):
+        await report(minute, [])
+    await world.tell(NOON + 14 * MINUTE)
+
+    assert fired == [(f"Troubles that the gateway tells of: 4 troubles, above 0 ({named})",)]
+    payloads = [row["payload"] for row in world.rows("SELECT payload FROM outbox ORDER BY outbox_id")]
+    assert [sentence(payload, "de") for payload in payloads] == [
+        f"Störungen, die das Gateway meldet: {count} Störungen, über 0 ({named})" for count in (4, 0)
+    ]
+    assert [payload["message"].endswith(f"({named})") for payload in payloads] == [True, True]
 
 
 async def test_a_region_has_its_own_thresholds_and_a_meter_its_own_before_those(world: World) -> None:

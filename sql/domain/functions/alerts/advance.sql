@@ -27,14 +27,14 @@ BEGIN
                    CASE WHEN s.meter IS NOT NULL THEN 'meter ' || s.meter WHEN s.gateway IS NOT NULL THEN 'gateway ' || s.gateway ELSE 'region ' || s.region END AS subject,
                    2 * coalesce(make_interval(secs => d.interval_ms / 1000.0), INTERVAL '0') AS pause
               FROM jsonb_to_recordset(p_samples) AS s (id integer, meter integer, gateway integer, region text, phase smallint, at timestamptz, value double precision,
-                                                       threshold double precision, level smallint)
+                                                       threshold double precision, level smallint, detail text)
               JOIN alert_rules r ON r.alert_rule_id = s.id
               LEFT JOIN devices d ON d.meter_id = s.meter AND d.valid @> p_now
              WHERE s.at = v_at
         ), moved AS (
             UPDATE alert_states x
                SET state = CASE WHEN n.state = 'ok' THEN x.state ELSE n.state END, since = n.since, cleared_since = n.cleared_since, seen_until = s.at,
-                   level = s.level, value = s.value, threshold = s.threshold, alert_rule_id = s.id
+                   level = s.level, value = s.value, threshold = s.threshold, alert_rule_id = s.id, detail = coalesce(s.detail, x.detail)
               FROM sample AS s
               JOIN alert_states y ON (y.subject, y.rule, y.phase) = (s.subject, s.rule, s.phase)
               LEFT JOIN alerts a ON a.alert_id = y.alert_id
@@ -46,8 +46,8 @@ BEGIN
              WHERE x.alert_state_id = y.alert_state_id AND s.at > y.seen_until
             RETURNING x.alert_state_id, n.state
         ), begun AS (
-            INSERT INTO alert_states (rule, alert_rule_id, meter_id, gateway_id, region, phase, state, since, seen_until, level, value, threshold)
-            SELECT s.rule, s.id, s.meter, s.gateway, s.region, s.phase, n.state, n.since, s.at, s.level, s.value, s.threshold
+            INSERT INTO alert_states (rule, alert_rule_id, meter_id, gateway_id, region, phase, state, since, seen_until, level, value, threshold, detail)
+            SELECT s.rule, s.id, s.meter, s.gateway, s.region, s.phase, n.state, n.since, s.at, s.level, s.value, s.threshold, s.detail
               FROM sample AS s
              CROSS JOIN LATERAL alert_step('ok', NULL, NULL, NULL, s.level, s.at, s.width, s.lasts, s.keep) AS n
              WHERE s.level >= 2
@@ -97,7 +97,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION alerts_advance(jsonb, timestamptz) IS
-    'Moves states and alerts by samples: objects of id (alert_rule_id), meter, gateway or region, phase, at (end of the window), value, threshold and level. What is older than what was seen changes nothing, so doing it again does not either. How many alerts fired and were resolved';
+    'Moves states and alerts by samples: objects of id (alert_rule_id), meter, gateway or region, phase, at (end of the window), value, threshold, level and, if there is one, detail. What is older than what was seen changes nothing, so doing it again does not either. How many alerts fired and were resolved';
 GRANT EXECUTE ON FUNCTION alerts_advance(jsonb, timestamptz) TO segs_worker;
 
 CREATE OR REPLACE FUNCTION alerts_remember(p_samples jsonb, p_now timestamptz) RETURNS integer
@@ -114,7 +114,7 @@ BEGIN
         INSERT INTO alerts (rule, alert_rule_id, meter_id, phase, category, severity, state, value, threshold, unit, message, started_at, fired_at, resolved_at, late,
                             created_at, updated_at)
         SELECT r.rule, s.id, s.meter, s.phase, r.category, CASE WHEN e.worse AND r.worse_severity IS NOT NULL THEN r.worse_severity ELSE r.severity END, 'resolved',
-               e.worst, s.threshold, c.unit, alert_message(r.metric, s.phase, e.worst, s.threshold, r.above), e.started_at, e.fired_at, coalesce(e.resolved_at, e.last_at), true,
+               e.worst, s.threshold, c.unit, alert_message(r.metric, s.phase, e.worst, s.threshold, r.above, NULL), e.started_at, e.fired_at, coalesce(e.resolved_at, e.last_at), true,
                p_now, p_now
           FROM sample AS s
           JOIN alert_rules r ON r.alert_rule_id = s.id

@@ -46,10 +46,10 @@ BEGIN
            AND a.told_at < a.resolved_at AND a.tell_at IS NULL
          ORDER BY a.alert_id DESC LIMIT 1;
         v_severity := CASE WHEN severity_rank(v_part.severity) > severity_rank(v_state.severity) THEN v_part.severity ELSE v_state.severity END;
-        INSERT INTO alerts (rule, alert_rule_id, meter_id, gateway_id, region, phase, category, severity, state, value, threshold, unit, message, started_at, fired_at,
+        INSERT INTO alerts (rule, alert_rule_id, meter_id, gateway_id, region, phase, category, severity, state, value, threshold, unit, message, detail, started_at, fired_at,
                             flapping, tell_at, told_at, told_severity, acknowledged_at, acknowledged_by, escalations, created_at, updated_at)
         VALUES (v_state.rule, v_state.alert_rule_id, v_state.meter_id, v_state.gateway_id, v_state.region, v_state.phase, v_state.category, v_severity, 'firing',
-                v_state.value, v_state.threshold, v_state.unit, alert_message(v_state.metric, v_state.phase, v_state.value, v_state.threshold, v_state.above),
+                v_state.value, v_state.threshold, v_state.unit, alert_message(v_state.metric, v_state.phase, v_state.value, v_state.threshold, v_state.above, v_state.detail), v_state.detail,
                 v_state.since, coalesce(v_part.fired_at, v_state.seen_until), v_before >= 3,
                 CASE WHEN v_part.alert_id IS NULL THEN p_now + make_interval(secs => v_state.hold_s) WHEN v_part.told_severity <> v_severity THEN p_now END, v_part.told_at, v_part.told_severity,
                 v_part.acknowledged_at, v_part.acknowledged_by, coalesce(v_part.escalations, 0), p_now, p_now)
@@ -73,17 +73,17 @@ DECLARE
     v_followed integer;
 BEGIN
     WITH changed AS (
-        SELECT a.alert_id, a.state AS was, s.state, s.seen_until, s.value, s.threshold, a.severity AS was_severity,
+        SELECT a.alert_id, a.state AS was, s.state, s.seen_until, s.value, s.threshold, s.detail, a.severity AS was_severity,
                -- It was as bad as it was: what gets better does not count as less.
                CASE WHEN s.level = 3 OR r.worse_after_s <= EXTRACT(epoch FROM s.seen_until - s.since) THEN
                         CASE WHEN severity_rank(r.worse_severity) > severity_rank(a.severity) THEN r.worse_severity ELSE a.severity END
                     ELSE a.severity END AS severity,
-               alert_message(r.metric, s.phase, s.value, s.threshold, r.above) AS message
+               alert_message(r.metric, s.phase, s.value, s.threshold, r.above, s.detail) AS message
           FROM alert_states s JOIN alerts a USING (alert_id) JOIN alert_rules r ON r.alert_rule_id = s.alert_rule_id
          WHERE s.alert_state_id = ANY (p_states) AND a.state <> 'resolved'
     ), followed AS (
         UPDATE alerts a
-           SET state = c.state, severity = c.severity, value = c.value, threshold = c.threshold, message = c.message,
+           SET state = c.state, severity = c.severity, value = c.value, threshold = c.threshold, message = c.message, detail = c.detail,
                tell_at = CASE WHEN c.severity <> c.was_severity THEN coalesce(a.tell_at, p_now) ELSE a.tell_at END,
                -- Who took on a warning has not taken on what became of it.
                acknowledged_at = CASE WHEN c.severity = c.was_severity THEN a.acknowledged_at END,

@@ -81,7 +81,7 @@ BEGIN
     SELECT r.user_id, w.channel, p_template,
            jsonb_strip_nulls(jsonb_build_object('alert_id', p_alert.alert_id, 'rule', p_alert.rule, 'severity', p_alert.severity, 'message', p_alert.message,
                'measured', (SELECT jsonb_build_object('metric', r.metric, 'above', r.above, 'phase', p_alert.phase, 'value', p_alert.value,
-                                                      'threshold', p_alert.threshold, 'unit', p_alert.unit)
+                                                      'threshold', p_alert.threshold, 'unit', p_alert.unit, 'detail', p_alert.detail)
                               FROM (VALUES (p_alert.alert_rule_id)) AS v (id) LEFT JOIN alert_rules r ON r.alert_rule_id = v.id),
                'subject', coalesce((SELECT m.meter_code FROM meters m WHERE m.meter_id = p_alert.meter_id), (SELECT g.name FROM gateways g WHERE g.gateway_id = p_alert.gateway_id),
                                    p_alert.site, (SELECT g.name FROM regions g WHERE g.region = p_alert.region)),

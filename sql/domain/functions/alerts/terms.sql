@@ -51,15 +51,17 @@ $$;
 COMMENT ON FUNCTION alert_terms(integer[], integer, timestamptz) IS 'What alert_samples() of the telemetry database needs to know of meters: rules of their regions whose metric is worked out in steps of p_step_min, what replaces them at single meters, nominal values, and which rules are not clear';
 GRANT EXECUTE ON FUNCTION alert_terms(integer[], integer, timestamptz) TO segs_worker;
 
-CREATE OR REPLACE FUNCTION alert_message(p_metric text, p_phase integer, p_value double precision, p_threshold double precision, p_above boolean) RETURNS text
+DROP FUNCTION IF EXISTS alert_message(text, integer, double precision, double precision, boolean);
+CREATE OR REPLACE FUNCTION alert_message(p_metric text, p_phase integer, p_value double precision, p_threshold double precision, p_above boolean, p_detail text) RETURNS text
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    SELECT format('%s%s: %s%s, %s %s', m.title, CASE WHEN p_phase > 0 THEN ' of phase ' || p_phase ELSE '' END, n.value,
-                  CASE WHEN m.unit = '' THEN '' ELSE ' ' || m.unit END, CASE WHEN p_above THEN 'above' ELSE 'below' END, n.threshold)
+    SELECT format('%s%s: %s%s, %s %s%s', m.title, CASE WHEN p_phase > 0 THEN ' of phase ' || p_phase ELSE '' END, n.value,
+                  CASE WHEN m.unit = '' THEN '' ELSE ' ' || m.unit END, CASE WHEN p_above THEN 'above' ELSE 'below' END, n.threshold,
+                  coalesce(' (' || p_detail || ')', ''))
       FROM alert_metrics m
      CROSS JOIN LATERAL (SELECT trim_scale(round(p_value::numeric, 2)) AS value, trim_scale(round(p_threshold::numeric, 2)) AS threshold) AS n
      WHERE m.metric = p_metric
 $$;
-COMMENT ON FUNCTION alert_message(text, integer, double precision, double precision, boolean) IS 'What was measured and what it was compared with, as a sentence';
+COMMENT ON FUNCTION alert_message(text, integer, double precision, double precision, boolean, text) IS 'What was measured and what it was compared with, as a sentence; what it counts in brackets';
 
 CREATE OR REPLACE FUNCTION severity_rank(p_severity text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -4,7 +4,8 @@ CREATE OR REPLACE FUNCTION alert_samples_of_gateways(p_terms jsonb, p_now timest
 LANGUAGE sql STABLE
 SET search_path = public, pg_temp
 AS $$
-    SELECT COALESCE(jsonb_agg(jsonb_build_object('id', r.id, 'gateway', g.gateway_id, 'phase', 0, 'at', m.at, 'value', m.value, 'threshold', r.raise, 'level', l.level)), '[]')
+    SELECT COALESCE(jsonb_agg(jsonb_build_object('id', r.id, 'gateway', g.gateway_id, 'phase', 0, 'at', m.at, 'value', m.value, 'threshold', r.raise, 'level', l.level, 'detail', d.detail)),
+                    '[]')
     FROM jsonb_to_recordset(p_terms -> 'rules') AS r ("of" integer, rule text, id integer, metric text, above boolean, raise double precision, clear double precision,
         worse double precision)
     JOIN gateway_reports AS g ON g.gateway_id = r."of"
@@ -12,6 +13,11 @@ AS $$
                                CASE r.metric WHEN 'clock_off_s' THEN abs(g.clock_ahead_s) WHEN 'gateway_troubles' THEN COALESCE(jsonb_array_length(g.report -> 'troubles'), 0) END
                                    AS value) AS m
     CROSS JOIN LATERAL (SELECT alert_level(m.value, r.above, r.raise, r.clear, r.worse) AS level) AS l
+    -- As many as people read; the gateway's own page has all.
+    CROSS JOIN LATERAL (SELECT string_agg(CASE WHEN length(t.line) > 100 THEN left(t.line, 99) || '…' ELSE t.line END, '; ' ORDER BY t.n) FILTER (WHERE t.n <= 3)
+                               || CASE WHEN count(*) > 3 THEN '; …' ELSE '' END AS detail
+                        FROM jsonb_array_elements_text(g.report -> 'troubles') WITH ORDINALITY AS t (line, n)
+                        WHERE r.metric = 'gateway_troubles' AND t.line <> '') AS d
     WHERE r.raise IS NOT NULL AND m.value IS NOT NULL AND g.received_at > p_now - INTERVAL '15 minutes'
       AND (l.level >= 2 OR p_terms -> 'open' @> jsonb_build_array(jsonb_build_array(g.gateway_id, r.rule)))
 $$;
