@@ -119,7 +119,7 @@ def _go_wrong(attic: Outpost) -> None:
 
 def _mails(stack: WatchStack) -> Counter[str]:
     """By whom they are for: accepted mails that say that something began."""
-    return Counter(to for to, subject in stack.mails() if subject.startswith("Alert:"))
+    return Counter(to for to, subject in stack.mails() if subject.startswith("Alert at "))
 
 
 def _next_quarter(at: datetime) -> datetime:

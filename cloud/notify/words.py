@@ -87,13 +87,13 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     },
     "alert": {
         "en": Words(
-            "Alert: $message",
+            "Alert at $subject: $message",
             ("since $started_at, at $subject:", "$message", "You choose in your preferences what you hear of."),
             "$started_at, $subject: $message",
             ("$count alerts", "there were $count alerts:"),
         ),
         "de": Words(
-            "Warnung: $message",
+            "Warnung bei $subject: $message",
             ("seit $started_at, bei $subject:", "$message", "In Ihren Einstellungen wählen Sie, wovon Sie hören."),
             "$started_at, $subject: $message",
             ("$count Warnungen", "es gab $count Warnungen:"),
@@ -101,13 +101,13 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     },
     "alert_resolved": {
         "en": Words(
-            "Over: $message",
+            "Over at $subject: $message",
             ("over since $resolved_at, at $subject:", "$message", "It began at $started_at."),
             "$resolved_at: over at $subject: $message",
             ("$count alerts are over", "$count alerts are over:"),
         ),
         "de": Words(
-            "Vorbei: $message",
+            "Vorbei bei $subject: $message",
             ("vorbei seit $resolved_at, bei $subject:", "$message", "Es begann $started_at."),
             "$resolved_at: vorbei bei $subject: $message",
             ("$count Warnungen sind vorbei", "$count Warnungen sind vorbei:"),
@@ -115,7 +115,7 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
     },
     "alert_escalated": {
         "en": Words(
-            "Nobody took this on: $message",
+            "Nobody took this on at $subject: $message",
             (
                 "since $started_at, at $subject, and nobody took it on:",
                 "$message",
@@ -125,7 +125,7 @@ WORDS: Mapping[str, Mapping[str, Words]] = {
             ("Nobody took $count alerts on", "nobody took $count alerts on:"),
         ),
         "de": Words(
-            "Noch niemand kümmert sich: $message",
+            "Noch niemand kümmert sich um $subject: $message",
             (
                 "seit $started_at, bei $subject, und noch niemand kümmert sich darum:",
                 "$message",

@@ -210,15 +210,15 @@ def _seen(stack: WatchStack, name: str) -> set[tuple[str, str, int, str]]:
 
 
 def _mails(stack: WatchStack, begins: str) -> list[tuple[str, str]]:
-    return [(to, subject) for to, subject in stack.mails() if subject.startswith(f"{begins}:")]
+    return [(to, subject) for to, subject in stack.mails() if subject.startswith(f"{begins} at ")]
 
 
 def _letters(
     alerts: list[dict[str, Any]], expected: dict[Raised, tuple[str, ...]], word: str
 ) -> Counter[tuple[str, str]]:
-    messages = {row["is"]: row["message"] for row in alerts}
+    messages = {row["is"]: f"{row['place']}: {row['message']}" for row in alerts}
     return Counter(
-        (f"{name}@example.org", f"{word}: {messages[one]}")
+        (f"{name}@example.org", f"{word} at {messages[one]}")
         for one, people in expected.items()
         for name in people
         if one in messages

@@ -108,11 +108,14 @@ class WatchStack(Stack):
         return httpx.Client(base_url=self.api_url, timeout=20, headers={"Authorization": f"Bearer {token}"})
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What is in the domain database, of what is not part of something else; `subject` by the name of a device."""
+        """What is in the domain database, of what is not part of something else; `subject` by the name of a device,
+        `place` as mails have it."""
         found = self.rows(
             "SELECT a.*, coalesce((SELECT d.device FROM devices AS d WHERE d.meter_id = a.meter_id), a.site, a.region,"
-            " (SELECT g.name FROM gateways AS g WHERE g.gateway_id = a.gateway_id)) AS subject"
-            " FROM alerts AS a WHERE a.part_of IS NULL ORDER BY a.alert_id"
+            " (SELECT g.name FROM gateways AS g WHERE g.gateway_id = a.gateway_id)) AS subject,"
+            " coalesce(m.meter_code, g.name, a.site, r.name) AS place"
+            " FROM alerts AS a LEFT JOIN meters AS m USING (meter_id) LEFT JOIN gateways AS g USING (gateway_id)"
+            " LEFT JOIN regions AS r ON r.region = a.region WHERE a.part_of IS NULL ORDER BY a.alert_id"
         )
         return [row | {"is": Raised(row["rule"], row["subject"], row["phase"], row["severity"])} for row in found]
 

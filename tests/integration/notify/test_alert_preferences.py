@@ -15,7 +15,7 @@ from tests.integration.notify.conftest import MailServer, World
 
 SEVERITIES = ("low", "medium", "warning", "high", "critical")
 CHANNELS = ("email", "sms", "push")
-PLACES = (("en", "UTC", "Alert: Voltage is low"), ("de", "Asia/Tokyo", "Warnung: Voltage is low"))
+PLACES = (("en", "UTC", "Alert at {}: Voltage is low"), ("de", "Asia/Tokyo", "Warnung bei {}: Voltage is low"))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ async def test_everybody_hears_of_what_they_want_and_how_and_when_they_want_it(
         sent = dict(zip(mail_server.to, (one["Subject"] for one in mail_server.accepted), strict=True))
         assert len(sent) == len(mail_server.to)
         assert sent == {
-            f"p{number}@example.org": one.place[2]
+            f"p{number}@example.org": one.place[2].format(f"MTR-{number - FIRST + 1:08}")
             for number, one in enumerate(WISHES, FIRST)
             if one.by("email") and one.waits == waited
         }, waited

@@ -19,5 +19,5 @@ async def test_what_is_switched_off_while_it_waits_goes_with_no_other(
     world.now += timedelta(minutes=61)
     await world.work(mail)
 
-    assert [one["Subject"] for one in mail_server.accepted] == ["Alert: Alert 0", "Alert: Alert 1"]
+    assert [one["Subject"] for one in mail_server.accepted] == ["Alert at MTR-1: Alert 0", "Alert at MTR-1: Alert 1"]
     assert world.states() == {"delivered": 2, "unwanted": 1}

@@ -176,7 +176,7 @@ async def test_a_digest_that_was_refused_for_now_loses_nobody(
     mail_server.rcpt_answer = lambda _: None
     world.now += timedelta(seconds=6)
     await world.work(mail)
-    assert [mail["Subject"] for mail in mail_server.accepted] == ["Alert: Alert 0", "3 alerts"]
+    assert [mail["Subject"] for mail in mail_server.accepted] == ["Alert at MTR-00000001: Alert 0", "3 alerts"]
     assert [world.log(one)[-1][1] for one in alerts] == ["delivered", "delivered", "digested", "digested"]
 
 
@@ -199,7 +199,7 @@ async def test_a_critical_alert_does_not_wait_behind_lesser_ones(
     await world.work(mail)
 
     assert len(mail_server.accepted) == 6
-    assert mail_server.accepted[-1]["Subject"] == "Alert: Alert 20"
+    assert mail_server.accepted[-1]["Subject"] == "Alert at MTR-00000001: Alert 20"
 
 
 async def test_critical_alerts_are_bounded_and_go_together_too(

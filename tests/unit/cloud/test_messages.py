@@ -73,7 +73,7 @@ def test_no_text_becomes_a_header(name: str, said: str) -> None:
     [to] = mail["To"].addresses
     assert to.addr_spec == "ada@example.org"
     assert (mail["Bcc"], mail["From"], len(mail.keys())) == (None, "SEGS <meters@example.com>", 9)
-    assert mail["Subject"].startswith("Alert:")
+    assert mail["Subject"].startswith("Alert at MTR-00000001:")
     assert "\n" not in mail["Subject"]
 
 
@@ -102,8 +102,9 @@ def test_one_that_lacks_a_value_keeps_none_of_a_digest_from_being_read() -> None
 def test_what_an_alert_measured_is_said_in_the_language_of_the_mail() -> None:
     measured = {"metric": "power_factor", "above": False, "phase": 0, "value": 0.7, "threshold": 0.9, "unit": ""}
     payload = {**_message().payload, "rule": "low_power_factor", "message": "Power factor: 0.7", "measured": measured}
-    assert fill(_message(payload=payload), "").subject == "Alert: Power factor: 0.7"
-    assert fill(_message(payload=payload, language="de-AT"), "").subject == "Warnung: Leistungsfaktor: 0,7, unter 0,9"
+    assert fill(_message(payload=payload), "").subject == "Alert at MTR-00000001: Power factor: 0.7"
+    said = "Warnung bei MTR-00000001: Leistungsfaktor: 0,7, unter 0,9"
+    assert fill(_message(payload=payload, language="de-AT"), "").subject == said
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_mail_says_how_bad_it_is_and_by_what_number_it_is_taken_on(language: s
 def test_what_has_no_words_in_the_language_is_said_as_the_database_says_it(measured: object) -> None:
     """A rule of an operator's own may be about a measure, or a group, that came later than the words."""
     payload = {**_message().payload, "rule": "of_ours", "measured": measured}
-    assert fill(_message(payload=payload, language="de"), "").subject == "Warnung: Too much"
+    assert fill(_message(payload=payload, language="de"), "").subject == "Warnung bei MTR-00000001: Too much"
 
 
 @pytest.mark.parametrize("template", sorted(WORDS))
@@ -155,11 +156,11 @@ def test_every_template_is_there_in_every_language_and_needs_the_same(template: 
 @pytest.mark.parametrize(
     ("language", "subject", "at"),
     [
-        ("en", "Alert: Too much", "01 Mar 2026 13:00"),
-        ("en-GB", "Alert: Too much", "01 Mar 2026 13:00"),
-        ("de", "Warnung: Too much", "01.03.2026 13:00"),
-        ("fr", "Alert: Too much", "01 Mar 2026 13:00"),
-        (None, "Alert: Too much", "01 Mar 2026 13:00"),
+        ("en", "Alert at MTR-00000001: Too much", "01 Mar 2026 13:00"),
+        ("en-GB", "Alert at MTR-00000001: Too much", "01 Mar 2026 13:00"),
+        ("de", "Warnung bei MTR-00000001: Too much", "01.03.2026 13:00"),
+        ("fr", "Alert at MTR-00000001: Too much", "01 Mar 2026 13:00"),
+        (None, "Alert at MTR-00000001: Too much", "01 Mar 2026 13:00"),
     ],
 )
 def test_times_are_those_of_the_person(language: str | None, subject: str, at: str) -> None:
@@ -228,7 +229,7 @@ def test_an_alert_says_what_it_is_about_and_since_when_in_the_person_s_language_
     for said in ("Voltage is low", "MTR-00000007", at):
         assert said in text.plain
         assert said in text.html
-    assert "Voltage is low" in text.subject
+    assert text.subject.endswith("MTR-00000007: Voltage is low")
     greeting = {"en": "Hello Ada", "de": "Guten Tag Ada"}[language]
     assert text.plain.startswith(greeting)
     digest = fill(_message(template, payload=payload, language=language, others=[payload]), "")
