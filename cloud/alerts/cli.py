@@ -137,13 +137,14 @@ def _act(action: str, numbers: list[int], email: str, note: str | None) -> None:
             raise NoOperator(email)
         asked = {"action": action, "alerts": numbers, "note": note, "now": datetime.now(UTC)}
         outcomes = rows(domain, _QUERIES["act"], asked)
-    tell("\n".join(_told(action, one, email) for one in outcomes))
+    tell("\n".join(_told(action, one, email, noted=note is not None) for one in outcomes))
     if any(one["outcome"] == "absent" for one in outcomes):
         raise typer.Exit(1)
 
 
-def _told(action: str, one: Row, email: str) -> str:
+def _told(action: str, one: Row, email: str, *, noted: bool) -> str:
     done = {"acknowledge": "is taken on", "close": "is closed"}[action]
     already = {"acknowledge": "was taken on before, or is over", "close": "was over already"}[action]
+    already += "; the note is kept as a comment" if noted else ""
     absent = f"is not there, or not looked after by {email}"
     return f"alert {one['alert_id']} {({'done': done, 'already': already}).get(one['outcome'], absent)}."

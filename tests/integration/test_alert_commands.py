@@ -93,10 +93,14 @@ def test_alerts_are_taken_on_and_closed_in_the_name_of_an_operator(run: Run, ale
         "alert 1 is closed.\nalert 2 is closed.\nalert 77 is not there, or not looked after by ops@example.org.\n",
     )
     assert json.loads(run("list", "--json").stdout) == []
+    late = run("close", "1", "--as", "ops@example.org", "--note", "A fuse")
+    assert (late.returncode, late.stderr) == (0, "alert 1 was over already; the note is kept as a comment.\n")
+    assert run("close", "1", "--as", "ops@example.org").stderr == "alert 1 was over already.\n"
     shown = json.loads(run("show", "1", "--json").stdout)
     assert [(one["kind"], one["user_id"], one["text"]) for one in shown["events"]] == [
         ("acknowledged", 1, "On the way"),
         ("closed", 1, None),
+        ("commented", 1, "A fuse"),
     ]
     told = run("show", "1").stdout
     assert "of MTR-00000001, critical, resolved, by the rule under_voltage, since 2026-06-10T12:00:00Z\n" in told

@@ -93,7 +93,8 @@ async def acknowledge(
 async def close(
     alert_id: AlertId, body: Noting, caller: CallerIs, databases: DatabasesAre, once: OnceIs
 ) -> Success[AlertDetails]:
-    """Resolve an alert by hand. It does not open anew until what it is about was over once, or gets worse."""
+    """Resolve an alert by hand. It does not open anew until what it is about was over once, or gets worse. If it was
+    over already, a note is a comment."""
     told = {"done": "It is closed.", "already": "It was over already."}
     return await _done(databases, caller, once, alert_id, "close", body.note, told)
 

@@ -69,6 +69,23 @@ async def test_an_alert_that_somebody_took_on_stays_theirs(world: World) -> None
     assert world.alerts("acknowledged_by") == [(OPS,)]
 
 
+async def test_what_is_said_while_closing_what_is_over_is_kept_as_a_comment(world: World) -> None:
+    """A note that explained why was gone without a word, where somebody else or the meter itself was quicker."""
+    alerts = await _under_voltage(world, 2)
+    _act(world, ROOT, "close", alerts[0])
+
+    outcomes = _act(world, OPS, "close", *alerts, note="The fuse was changed")
+    assert outcomes == [(alerts[0], "already"), (alerts[1], "done")]
+    assert _act(world, OPS, "close", *alerts) == [(alerts[0], "already"), (alerts[1], "already")]
+
+    said = world.rows("SELECT alert_id, kind, user_id, text FROM alert_events WHERE user_id IS NOT NULL ORDER BY 1, 3")
+    assert [tuple(row.values()) for row in said] == [
+        (alerts[0], "commented", OPS, "The fuse was changed"),
+        (alerts[0], "closed", ROOT, None),
+        (alerts[1], "closed", OPS, "The fuse was changed"),
+    ]
+
+
 async def test_what_fires_again_is_to_be_taken_on_again(world: World) -> None:
     """D14: nothing of an acknowledgement is left behind."""
     [alert] = await _under_voltage(world)

@@ -113,13 +113,17 @@ BEGIN
     ), told AS (
         INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at)
         SELECT c.alert_id, 'closed', p_now, p_user_id, p_text, p_now FROM closed AS c
+    ), said AS (
+        INSERT INTO alert_events (alert_id, kind, event_at, user_id, text, created_at)
+        SELECT a.alert_id, 'commented', p_now, p_user_id, p_text, p_now FROM alerts a
+         WHERE a.alert_id = ANY (p_alerts) AND p_text IS NOT NULL AND NOT EXISTS (SELECT FROM closed AS c WHERE c.alert_id = a.alert_id)
     )
     SELECT n.number, CASE WHEN c.alert_id IS NOT NULL THEN 'done' WHEN a.alert_id IS NOT NULL THEN 'already' ELSE 'absent' END
       FROM (SELECT DISTINCT unnest(p_alerts)) AS n (number) LEFT JOIN alerts a ON a.alert_id = n.number LEFT JOIN closed AS c ON c.alert_id = n.number
      ORDER BY n.number;
 END
 $$;
-COMMENT ON FUNCTION alerts_close(bigint[], integer, text, timestamptz) IS 'A user resolves open alerts by hand, and what they stand for; it does not open anew until it was over once or is worse. Of each what became of it: done, already (it is over), absent';
+COMMENT ON FUNCTION alerts_close(bigint[], integer, text, timestamptz) IS 'A user resolves open alerts by hand, and what they stand for; it does not open anew until it was over once or is worse. Of each what became of it: done, already (it is over; p_text is a comment then), absent';
 
 CREATE OR REPLACE FUNCTION caller_acts_on_alerts(p_action text, p_alerts bigint[], p_text text, p_now timestamptz)
 RETURNS TABLE (alert_id bigint, outcome text)
