@@ -1,5 +1,6 @@
 """What the API refuses, as problem+json with types that do not change; nothing that is secret comes back in it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
@@ -34,6 +35,7 @@ _SECRET = {
 _AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 # Whoever has more to mend finds the rest the next time; an answer is not to be many times what was sent.
 _MOST_FAULTS = 50
+_LOST_PLUS = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d\S* \d\d:?\d\d")
 
 
 class Problem(CloudError):
@@ -257,6 +259,8 @@ def _fault(fault: Mapping[str, object]) -> dict[str, object]:
     names = [_told(part) for part in place if isinstance(part, str | int)] if isinstance(place, Sequence) else []
     found = fault.get("input")
     said: dict[str, object] = {"where": ".".join(names), "message": _told(fault["msg"])}
+    if names[:1] == ["query"] and isinstance(found, str) and _LOST_PLUS.fullmatch(found):
+        said["message"] = f"{said['message']}; a + in an address is a blank: write %2B"
     if isinstance(found, str | int | float | bool) and not _SECRET & set(names) and names[:1] != ["header"]:
         said["found"] = _told(found)
     return said

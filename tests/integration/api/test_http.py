@@ -103,6 +103,31 @@ def test_who_takes_no_format_of_ours_is_told_so(api: Api, accept: str, status: i
         assert _problem(answer) == (406, "not-acceptable")
 
 
+@pytest.mark.parametrize(
+    ("sent", "found", "hinted"),
+    [
+        ("2026-11-01T00:00:00+01:00", "2026-11-01T00:00:00 01:00", True),
+        ("2026-11-01T00:00+0100", "2026-11-01T00:00 0100", True),
+        ("2026-11-01%2000:00:00.5+01:00", "2026-11-01 00:00:00.5 01:00", True),
+        ("yesterday", "yesterday", False),
+        ("2026-11-01T00:00:00", "2026-11-01T00:00:00", False),
+    ],
+)
+@pytest.mark.parametrize("path", ["alerts?from=", "alerts/statistics?to=2026-12-01T00:00Z&from=", "audit?from="])
+def test_a_plus_that_became_a_blank_on_the_way_is_told_as_such(
+    api: Api, path: str, sent: str, found: str, hinted: bool
+) -> None:
+    admin = api.person("ADMIN")
+    refused = api.ask("GET", f"/{path}{sent}", token=admin.token)
+
+    assert _problem(refused) == (422, "invalid")
+    [error] = refused.json()["errors"]
+    assert (error["where"], error["found"]) == ("query.from", found)
+    assert error["message"].endswith("a + in an address is a blank: write %2B") == hinted
+    written = api.ask("GET", f"/{path}{sent.replace('+', '%2B')}", token=admin.token)
+    assert written.status_code == (200 if hinted else 422)
+
+
 def test_every_answer_says_that_it_is_what_it_says_and_is_kept_by_no_cache(api: Api) -> None:
     person = api.person()
     answers = [
