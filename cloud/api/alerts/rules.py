@@ -15,6 +15,7 @@ from cloud.api.alerts.forms import Category, RuleName, Severity
 from cloud.api.caller import CallerIs, DatabasesAre
 from cloud.api.database import Caller, Databases, Transaction
 from cloud.api.http.envelope import Body, Success, problems
+from cloud.api.http.errors import Malformed
 from cloud.api.http.fields import Region, printable
 from cloud.api.http.paging import Paging, page
 from cloud.api.registry.meters import Code
@@ -161,6 +162,8 @@ async def rules(listing: Annotated[Listing, Query()], caller: CallerIs, database
     wanted = listing.model_dump(exclude={"cursor"})
     async with databases.domain(caller) as domain:
         await domain.look("alert-rules", details=wanted)
+        if listing.rule is not None:
+            await _require(domain, listing.rule)
         asked = wanted | {"after": listing.after, "id": None}
         shown, meta = page(await domain.rows(_QUERIES["rules"], asked), limit=listing.limit, key="alert_rule_id")
         await domain.found("alert-rules", [row["meter_id"] for row in shown if row["meter_id"] is not None])
@@ -212,6 +215,16 @@ async def end_region_rule(rule: Named, region: Which, caller: CallerIs, database
 async def end_meter_rule(rule: Named, code: Code, caller: CallerIs, databases: DatabasesAre) -> Success[RuleEnded]:
     """End what is said of a meter; what holds for its region holds for it then."""
     return await _end(databases, caller, rule, meter=code)
+
+
+async def _require(domain: Transaction, rule: str) -> None:
+    """Raises Malformed where there never was such a rule: a typo would look as if it were switched off."""
+    others = dict.fromkeys(("region", "site", "gateway", "meter"))
+    known = await domain.row(_QUERIES["named"], {**others, "rule": rule})
+    if known is None or not known["rule"]:
+        there = await domain.row(_QUERIES["names"])
+        names = ", ".join(there["rule"] if there else ())
+        raise Malformed(f"there is no rule {rule}; there are {names}", where="query.rule")
 
 
 async def _set(

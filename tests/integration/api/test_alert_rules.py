@@ -85,6 +85,20 @@ def test_a_rule_that_cannot_be_is_refused_in_words(api: Api, admin: Person, oper
         assert answer.status_code == 422, (body, answer.text)
 
 
+def test_a_list_of_a_rule_that_there_never_was_names_those_that_there_are(api: Api, admin: Person) -> None:
+    """A typo that finds nothing looks as if the rule were switched off."""
+    for who in (admin, api.person()):
+        refused = api.get("/alert-rules", token=who.token, rule="under_volts")
+        assert (refused.status_code, refused.json()["type"]) == (422, "urn:segs:problem:invalid"), refused.text
+        assert refused.json()["where"] == "query.rule"
+        assert refused.json()["detail"].startswith("there is no rule under_volts; there are consumption_drop, ")
+        assert "under_voltage" in refused.json()["detail"]
+    name = f"over_{next(_NUMBERS)}"
+    assert api.put(f"/alert-rules/{name}", _NEW, token=admin.token).status_code == 200
+    assert api.delete(f"/alert-rules/{name}", token=admin.token).status_code == 200
+    assert _rules(api, admin, rule=name) == []
+
+
 def test_maintenance_is_for_who_looks_after_it(api: Api, operator: Person) -> None:
     ada = api.person()
     near, far = ada.meter(), ada.meter("south")
