@@ -235,7 +235,7 @@ def test_rules_are_set_and_ended(run: Run, alerts: list[int]) -> None:
         (("under_voltage", "raise_at=95"), 1, "raise_at is between clear_at and worse_at"),
         (("under_voltage", "raise_at=high"), 2, "raise_at is a number, or null for none, and not 'high'"),
         (("under_voltage", "enabled=false", "--region", "north", "--meter", "M"), 2, "give --region or --meter"),
-        (("under_voltage", "enabled=false", "--region", "nowhere"), 1, "there is no region nowhere"),
+        (("under_voltage", "enabled=false", "--region", "nowhere"), 1, "there is no region nowhere; there is none yet"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(run: Run, arguments: tuple[str, ...], status: int, words: str) -> None:
@@ -258,7 +258,26 @@ def test_maintenance_is_told_and_ended(run: Run, alerts: list[int]) -> None:
     both = run("maintenance", "add", "--site", "x", "--region", "y", "--until", "2999-01-01T00:00Z", "--reason", "z")
     assert both.returncode == 2
     unknown = run("maintenance", "add", "--site", "x", "--until", "2999-01-01T00:00Z", "--reason", "z")
-    assert (unknown.returncode, unknown.stderr) == (1, "segs-cloud: there is no meter of site x\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "segs-cloud: there is no meter of site x; there is mill\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("maintenance", "add", "--until", "2999-01-01T00:00Z", "--reason", "x"),
+        ("rules", "set", "overload", "raise_at=85"),
+        ("rules", "end", "overload"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_who_names_no_region_or_meter_is_told_those_that_there_are(
+    run: Run, alerts: list[int], command: tuple[str, ...]
+) -> None:
+    region, meter = run(*command, "--region", "nroth"), run(*command, "--meter", "MTR-9")
+
+    assert (region.returncode, meter.returncode) == (1, 1)
+    assert region.stderr == "segs-cloud: there is no region nroth; there are north, south\n"
+    assert meter.stderr == "segs-cloud: there is no meter MTR-9; segs-cloud meter list names them\n"
 
 
 def test_what_alerts_have_to_know_of_a_connection_is_said_of_the_meter(

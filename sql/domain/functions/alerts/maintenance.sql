@@ -67,9 +67,12 @@ BEGIN
     ELSIF p_gateway IS NOT NULL AND gateway_id IS NULL THEN
         RAISE EXCEPTION 'there is no gateway %', p_gateway USING ERRCODE = 'SG010';
     ELSIF p_site IS NOT NULL AND site IS NULL THEN
-        RAISE EXCEPTION 'there is no meter of site %', p_site USING ERRCODE = 'SG117';
+        RAISE EXCEPTION 'there is no meter of site %', p_site
+            USING ERRCODE = 'SG117', HINT = (SELECT CASE count(*) WHEN 0 THEN 'There is none yet.' WHEN 1 THEN format('There is %s.', min(s.site))
+                                                         ELSE format('There are %s.', string_agg(s.site, ', ' ORDER BY s.site)) END
+                                               FROM (SELECT DISTINCT m.site FROM meters m WHERE m.site IS NOT NULL ORDER BY m.site LIMIT 50) AS s);
     ELSIF p_region IS NOT NULL AND region IS NULL THEN
-        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024';
+        RAISE EXCEPTION 'there is no region %', p_region USING ERRCODE = 'SG024', HINT = regions_there_are();
     END IF;
 END
 $$;
