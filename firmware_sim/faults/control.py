@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from firmware_sim.faults.kinds import KINDS
 from firmware_sim.faults.spec import FaultSpec
 
 _TIMEOUT_S = 5.0
+_NAMED = 10
 
 
 class Target:
@@ -92,7 +94,7 @@ class Control:
         name = told.get("meter") if isinstance(told, dict) else None
         addressed = self._addressed(name) if isinstance(name, str) else {}
         if not addressed:
-            return {"found": "no such meter", "todo": "name one of the fleet file"}
+            return {"found": "no such meter", "todo": f"name one of {self._nearest(str(name))}"}
         if told.get("clear") is True:
             for target in addressed.values():
                 target.clear()
@@ -119,6 +121,12 @@ class Control:
         """The meter called `name`, or those that match it."""
         # No name has a character of patterns in it.
         return {meter: target for meter, target in self._targets.items() if fnmatchcase(meter, name)}
+
+    def _nearest(self, name: str) -> str:
+        """Some meters that there are, the nearest to `name` first."""
+        shown = get_close_matches(name[:100], self._targets, n=_NAMED, cutoff=0)
+        more = len(self._targets) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _apart(reason: str) -> dict[str, str]:

@@ -341,8 +341,9 @@ def test_a_meter_is_exchanged_while_it_is_read(simulator, line: socket.socket) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nobody", "timeout"), "no such meter; name one of the fleet file"),
-        (("nobody.*", "timeout"), "no such meter; name one of the fleet file"),
+        (("soud", "timeout"), "no such meter; name one of sound, "),
+        (("soudn", "none"), "no such meter; name one of sound, "),
+        (("nroth.*", "timeout"), "no such meter; name one of north."),
         (("north.?", "phase-loss", "--set", "phase=4"), "phase is 4; input should be less than or equal to 3"),
         (("sound", "tired"), "there is no 'tired'; use one of timeout, "),
         (("sound", "crc"), "Modbus TCP has no CRC; use transport rtu or rtu-over-tcp"),
