@@ -76,6 +76,14 @@ CREATE OR REPLACE FUNCTION alert_post(p_alert alerts, p_template text, p_admins 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_written integer;
+    -- By whom it was closed, or what stands for it, also by way of something between.
+    v_closed_by CONSTANT integer := (
+        WITH RECURSIVE whole AS (
+            SELECT p_alert.resolved_by, p_alert.part_of
+            UNION ALL
+            SELECT a.resolved_by, a.part_of FROM whole AS w JOIN alerts a ON a.alert_id = w.part_of WHERE w.resolved_by IS NULL
+        )
+        SELECT w.resolved_by FROM whole AS w WHERE w.resolved_by IS NOT NULL LIMIT 1);
 BEGIN
     INSERT INTO outbox (user_id, channel, template, payload, created_at, expires_at)
     SELECT r.user_id, w.channel, p_template,
@@ -93,7 +101,7 @@ BEGIN
      CROSS JOIN LATERAL (VALUES ('email', n.notify_email AND u.email IS NOT NULL), ('sms', n.notify_sms AND u.phone IS NOT NULL), ('push', n.notify_push), ('webhook', n.notify_webhook AND u.role <> 'USER')) AS w (channel, wanted)
        -- Who closed one knows; the others hear that it is over, and so does a system, which has it open.
      WHERE w.wanted AND (p_template <> 'alert_resolved' OR w.channel = 'webhook'
-                         OR r.user_id IS DISTINCT FROM coalesce(p_alert.resolved_by, (SELECT a.resolved_by FROM alerts a WHERE a.alert_id = p_alert.part_of)))
+                         OR r.user_id IS DISTINCT FROM v_closed_by)
        -- Nobody is called upon to take on what they would be refused.
        AND (p_template <> 'alert_escalated' OR u.role = 'ADMIN'
             OR u.role = 'OPERATOR' AND EXISTS (SELECT FROM operator_regions o WHERE o.user_id = u.user_id AND o.region = ANY (alert_regions(p_alert, p_now))));
