@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from contract.batch import Flag
-from contract.notes import NoteKind
+from contract.notes import GAP_INTERVALS, NoteKind
 from contract.receipt import Receipt
 from edge.buffer.batches import Lane
 from edge.buffer.segments import DamagedSegment, unpack
@@ -15,6 +15,7 @@ from edge.buffer.truth import machine_boot
 from edge.clock import utc
 from edge.config.models import Config
 from edge.reading import Reading
+from edge.status.running import in_trouble, running_in
 from edge.timekeeping import STEP_US, correction_us
 from edge.tools.outcome import ToolFault
 from edge.tools.trace import frames
@@ -79,6 +80,8 @@ class Search:
         else:
             answer.batches = list(self._confirmed())
             answer.not_read = list(self._notes())
+            if all(note.kind == NoteKind.OVERRUN for note in answer.not_read):
+                answer.not_read.extend(self._silence())
         if hit is None or hit.level:
             answer.given_up = list(self._losses())
         silent = any(note.kind != NoteKind.OVERRUN for note in answer.not_read)
@@ -214,6 +217,19 @@ class Search:
             if note.device in (None, device) and note.first_us <= time_us <= note.last_us:
                 span = utc(note.first_us), utc(note.last_us)
                 yield FoundNote(note.kind, *span, note.readings, note.device, note.detail)
+
+    def _silence(self) -> Iterator[FoundNote]:
+        """One that lasts, as the daemon last knew it: a note tells of it at its end, or a quarter of an hour later."""
+        device, time_us = self._question
+        running = running_in(self._config.data_dir)
+        if running is None:
+            return
+        for state in running.devices:
+            since_us = max(running.started_us, state.last_reading_us or 0)
+            lasts = running.written_us - since_us > GAP_INTERVALS * state.interval_ms * 1000
+            if state.device == device and lasts and since_us + self._slack_us < time_us <= running.written_us:
+                why = state.last_error if in_trouble(state) else None
+                yield FoundNote(NoteKind.SILENT, utc(since_us), utc(running.written_us), 0, device, why or "no reading")
 
     def _frame(self, stamped_us: int, hit: _Hit | None) -> FoundFrame | None:
         device = self._question.device

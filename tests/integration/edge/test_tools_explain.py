@@ -1,6 +1,7 @@
 """What `segs-edge explain` says of one reading, from a real buffer."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,17 @@ from contract.notes import Note, NoteKind
 from contract.receipt import Quarantined
 from edge.buffer.lock import BufferLock
 from edge.buffer.rows import Loss
+from edge.buffer.state import BufferState
+from edge.drivers.sink import DeviceState
 from edge.frames import BlockReply, ModbusFrame, MqttFrame, frames
 from edge.reading import Reading
+from edge.status.running import Running
 from edge.status.status import LOCK_FILE
 from edge.tools.explain import explain
 from edge.tools.outcome import ToolFault
 from edge.tools.trace.found import Answer
 from edge.tools.trace.question import parse
+from edge.uplink.state import UplinkState
 from tests.integration.edge.folder import NOON_US, OFFSET_US, Folder, commit, deliver, reading, readings
 from tests.integration.edge.tools import inside, said
 
@@ -86,6 +91,40 @@ async def test_once_confirmed_the_batches_of_its_time_are_shown(folder: Folder) 
     assert answer.batches[0].confirmed is not None
     assert answer.said == "delivered, if it was read: batch 1 was confirmed, and its readings deleted here"
     assert answer.waits_for is None
+
+
+@pytest.mark.parametrize(
+    ("state", "asked_s", "expected"),
+    [
+        ({"last_reading_us": NOON_US + 9_000_000}, 30, "never read: main was silent, no reading"),
+        (
+            {"last_reading_us": NOON_US + 9_000_000, "last_error_us": NOON_US + 50_000_000, "last_error": "no reply"},
+            30,
+            "never read: main was silent, no reply",
+        ),
+        ({}, 30, "never read: main was silent, no reading"),
+        # Before the gateway started, while it was read, and after what the gateway last knew.
+        ({}, 1, "delivered, if it was read: "),
+        ({"last_reading_us": NOON_US + 31_000_000}, 30, "delivered, if it was read: "),
+        ({"last_reading_us": NOON_US + 9_000_000}, 61, "delivered, if it was read: "),
+        ({"last_reading_us": NOON_US + 29_000_000, "interval_ms": 60_000}, 30, "delivered, if it was read: "),
+    ],
+)
+async def test_a_silence_that_lasts_and_is_told_by_no_note_yet_is_none_that_was_delivered(
+    folder: Folder, state: dict[str, Any], asked_s: int, expected: str
+) -> None:
+    """Others were read, and what they told was delivered."""
+    async with folder.store() as store:
+        await commit(store, [*readings(0, 10), *readings(0, 70, "other")])
+        await store.cut_live(5000)
+        await deliver(store)
+        await store.confirm([(1, 1)], keep_s=0, asked_us=NOON_US + 60_000_000)
+        await commit(store, readings(70, 80, "other"))
+    main = DeviceState(**{"device": "main", "interval_ms": 1000} | state)
+    running = Running(1, "0", NOON_US + 2_000_000, NOON_US + 60_000_000, [main], [], BufferState(), UplinkState())
+    running.write(folder.config.data_dir)
+
+    assert _asked(folder, asked_s).said.startswith(expected)
 
 
 async def test_between_two_confirmed_batches_the_one_of_the_nearest_reading_is_shown(folder: Folder) -> None:
