@@ -218,7 +218,8 @@ def _letters(
 ) -> Counter[tuple[str, str]]:
     messages = {row["is"]: f"{row['place']}: {row['message']}" for row in alerts}
     return Counter(
-        (f"{name}@example.org", f"{word} at {messages[one]}")
+        # A subject has 200 characters at most.
+        (f"{name}@example.org", f"{word} at {messages[one]}"[:200])
         for one, people in expected.items()
         for name in people
         if one in messages
