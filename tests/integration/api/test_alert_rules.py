@@ -126,13 +126,17 @@ def test_maintenance_is_for_who_looks_after_it(api: Api, operator: Person) -> No
     assert api.get("/maintenance-windows", token=ada.token).status_code == 403
 
 
-def test_a_meter_of_another_region_is_as_absent_as_none(api: Api, operator: Person) -> None:
+@pytest.mark.parametrize("subject", ["meter", "site"])
+def test_what_is_of_another_region_is_as_absent_as_what_is_not(api: Api, operator: Person, subject: str) -> None:
     """D11: no message tells what exists."""
-    hidden = api.person().meter("south")
+    code, absent = api.person().meter("south"), "MTR-99999999"
+    api.do("UPDATE meters SET site = 'far ' || meter_code WHERE meter_code = %s", code)
+    hidden = code if subject == "meter" else f"far {code}"
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     answers = [
-        api.post("/maintenance-windows", {"until": until, "reason": "Work", "meter": code}, token=operator.token)
-        for code in (hidden, "MTR-99999999")
+        api.post("/maintenance-windows", {"until": until, "reason": "Work", subject: name}, token=operator.token)
+        for name in (hidden, absent)
     ]
 
-    assert answers[0].text.replace(hidden, "…") == answers[1].text.replace("MTR-99999999", "…")
+    assert answers[0].text.replace(hidden, "…") == answers[1].text.replace(absent, "…")
+    assert "far" not in answers[1].text
