@@ -19,7 +19,7 @@ help:
 	@echo "make demo    simulated meters, gateway, receiver, database: the whole way, live (DEMO_SECONDS=0: until Ctrl-C)"
 	@echo "make test    every test but the long ones, on real servers"
 	@echo "make torture faults of every kind over everything, and then the books (FAULTS=100 SEED=1; see CONTRIBUTING.md, Torture)"
-	@echo "make torture-tests  the long tests: those that wait or compute for more than ten minutes can hold"
+	@echo "make torture-tests  the long tests: those that wait, repeat or fill for many seconds"
 	@echo "make torture-api  made-up requests to every operation of the API for every role (CASES=5000 SEED=1)"
 	@echo "make torture-alerts  alerts of quarter-hours and days by faults of simulated meters, in real time, half an hour"
 	@echo "make check   style, types, import contracts"
