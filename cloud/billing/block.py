@@ -236,8 +236,8 @@ class Block:
         for row in rows(self._domain, _QUERIES["unpriced"], asked):
             part, n, finding = lacking[row["place"] - 1]
             text = (
-                f"it has no tariff then; tariff {row['code']} has prices from {written(row['since'])} on, and none"
-                " before: these days cannot be billed by it"
+                f"it has no tariff then; tariff {row['code']} has prices from {written(row['since'])} on:"
+                " days before that cannot be billed by it"
             )
             part.findings[n] = replace(finding, text=text)
 

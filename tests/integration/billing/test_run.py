@@ -141,22 +141,26 @@ def test_what_has_no_tariff_before_its_prices_begin_is_told_from_when_there_are_
     """To assign it from an earlier time on would be refused."""
     middle = date(2026, 3, 15)
     world.tariff("young", middle, energyratestructure=[[{"rate": "0.30"}]])
-    meters = [world.meter(tariff=code, since=middle) for code in ("young", "house", "young")]
+    meters = [world.meter(tariff=code, since=middle) for code in ("young", "house", "young", "young")]
     world.do("UPDATE meter_owners SET valid = tstzrange(%s, 'infinity')", midnight(MARCH))
     world.do(
         "UPDATE meter_tariffs SET valid = tstzrange(%s, 'infinity') WHERE meter_id = %s", midnight(MARCH), meters[2]
     )
+    # Of its days without a tariff some have prices.
+    later = midnight(date(2026, 3, 20))
+    world.do("UPDATE meter_tariffs SET valid = tstzrange(%s, 'infinity') WHERE meter_id = %s", later, meters[3])
     for meter in meters:
         world.use(meter)
 
     told = [str(finding) for billed in world.run() for finding in billed.findings]
 
     where = "no_tariff: 2026-02-28T23:00:00Z to 2026-03-14T23:00:00Z:"
-    young = "tariff young has prices from 2026-03-14T23:00:00Z on, and none before: these days cannot be billed by it"
+    young = "tariff young has prices from 2026-03-14T23:00:00Z on: days before that cannot be billed by it"
     assert told == [
         f"{where} it has no tariff then; {young}",
         f"{where} it has no tariff; segs-cloud tariff assign --from 2026-02-28T23:00:00Z gives it one",
         f"{where} it has no tariff then; {young}",
+        f"no_tariff: 2026-02-28T23:00:00Z to 2026-03-19T23:00:00Z: it has no tariff then; {young}",
     ]
 
 
