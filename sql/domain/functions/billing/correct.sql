@@ -132,7 +132,7 @@ DECLARE
     v_left record;
 BEGIN
     PERFORM FROM invoices i WHERE i.invoice_id = ANY (p_invoices) ORDER BY i.invoice_id FOR UPDATE;
-    -- Where several bills could have it, the first one does.
+    -- Where several bills could have it, the first one does; what a dispute gave, the largest one.
     WITH added AS (
         UPDATE invoice_corrections AS c SET on_invoice_id = f.invoice_id
           FROM (SELECT DISTINCT ON (c.correction_id) c.correction_id, n.invoice_id
