@@ -85,7 +85,6 @@ def _ask(databases: Databases, database: str, query: str, *parameters: object) -
         return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
 
 
-@pytest.mark.long
 def test_registers_are_the_sum_of_intervals_for_each_meter(seeded: tuple[Path, Databases]) -> None:
     """By statements of this test's own: the meter's registers as they were told, days as the API sums them."""
     home, databases = seeded

@@ -55,7 +55,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return destdir
 
 
-@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_the_page_installs_everything_that_the_units_name(installed: Path) -> None:
     for unit in (ROOT / "systemd").glob("*.service"):

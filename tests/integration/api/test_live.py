@@ -103,7 +103,6 @@ def watched(api: Api) -> tuple[Person, str]:
     return person, code
 
 
-@pytest.mark.long
 def test_readings_come_when_they_arrive_and_late_ones_too(api: Api, watched: tuple[Person, str]) -> None:
     person, code = watched
     now = datetime.now(UTC)
