@@ -109,7 +109,6 @@ class _Relay:
             sink.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.long
 @BOTH
 def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(
     tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess], version: str
@@ -197,7 +196,6 @@ def test_a_full_disk_acknowledges_nothing_that_is_not_kept(
         assert _counts(receiver) == Counter(range(600))
 
 
-@pytest.mark.long
 def test_a_stop_in_the_middle_of_a_burst_loses_and_doubles_nothing(
     tmp_path: Path, broker: MosquittoBroker, started: Callable[[EdgeProcess], EdgeProcess]
 ) -> None:

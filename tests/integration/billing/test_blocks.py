@@ -103,7 +103,6 @@ def _one_of_each(world: World) -> list[int]:
     return meters
 
 
-@pytest.mark.long
 def test_bills_are_the_same_whether_they_are_made_one_by_one_or_in_a_block(world: World) -> None:
     """Two months, so that banks, peaks and what came late go on from one bill to the next."""
     price(world, "0.40")
