@@ -17,7 +17,7 @@ SELECT billing_enlist(%(month)s, %(meters)s);
 SELECT d.meter_id, lower(b.span) AS since, upper(b.span) AS until
 FROM (SELECT DISTINCT d.meter_id FROM devices AS d
        WHERE lower(d.valid) = '-infinity' AND d.created_at > %(month)s::date::timestamp AT TIME ZONE 'UTC') AS d
-JOIN meter_locations AS l ON l.meter_id = d.meter_id AND upper(l.valid) = 'infinity'
+CROSS JOIN LATERAL (SELECT l.timezone FROM meter_locations AS l WHERE l.meter_id = d.meter_id ORDER BY l.valid DESC LIMIT 1) AS l
 CROSS JOIN LATERAL (SELECT tstzrange(%(month)s::date::timestamp AT TIME ZONE l.timezone, (%(month)s::date + INTERVAL '1 month') AT TIME ZONE l.timezone) AS span) AS b
 WHERE NOT EXISTS (SELECT FROM billing_work AS w WHERE (w.month, w.meter_id) = (%(month)s::date, d.meter_id));
 

@@ -83,12 +83,14 @@ BEGIN
       FROM meter_locations l JOIN tariffs t ON t.code = p_code AND t.valid @> p_from
      WHERE l.meter_id = v_meter_id AND l.valid @> p_from
      ORDER BY (t.origin = 'base') DESC LIMIT 1;
-    -- No bill could be made of its days. Zones of two names may have the same ones.
-    IF v_zones.meter <> v_zones.tariff
-       AND EXISTS (SELECT FROM generate_series(p_from AT TIME ZONE 'UTC', p_from AT TIME ZONE 'UTC' + INTERVAL '1 year', INTERVAL '1 day') AS d (at)
-                    WHERE date_trunc('day', d.at) AT TIME ZONE v_zones.meter <> date_trunc('day', d.at) AT TIME ZONE v_zones.tariff) THEN
-        RAISE EXCEPTION 'tariff % has days of %, and meter % those of %', p_code, v_zones.tariff, p_meter_code, v_zones.meter
-            USING ERRCODE = 'SG099', HINT = format('Assign a tariff whose document says timezone %s, or move the meter to where %s is.', v_zones.meter, v_zones.tariff);
+    IF v_zones.meter <> v_zones.tariff THEN
+        -- No bill could be made of its days. Zones of two names may have the same ones.
+        PERFORM FROM generate_series(p_from AT TIME ZONE 'UTC', p_from AT TIME ZONE 'UTC' + INTERVAL '1 year', INTERVAL '1 day') AS d (at)
+          WHERE date_trunc('day', d.at) AT TIME ZONE v_zones.meter <> date_trunc('day', d.at) AT TIME ZONE v_zones.tariff LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'tariff % has days of %, and meter % those of %', p_code, v_zones.tariff, p_meter_code, v_zones.meter
+                USING ERRCODE = 'SG099', HINT = format('Assign a tariff whose document says timezone %s, or move the meter to where %s is.', v_zones.meter, v_zones.tariff);
+        END IF;
     END IF;
     SELECT max(i.period_end::timestamp AT TIME ZONE i.timezone) INTO v_billed_until
       FROM invoices i WHERE i.meter_id = v_meter_id AND i.kind = 'invoice' AND i.status NOT IN ('draft', 'cancelled');

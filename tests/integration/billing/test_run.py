@@ -112,10 +112,17 @@ def test_what_cannot_be_billed_is_told_with_its_reason(world: World, meter: dict
 
 def test_a_meter_that_was_registered_after_a_month_is_no_finding_of_it_unless_it_has_readings(world: World) -> None:
     """A device is a meter from the beginning of time on, so that what waits in the quarantine is stored."""
-    early, silent, measured, owned, named = (world.meter(user=None, tariff=None) for _ in range(5))
+    early, silent, measured, owned, named, gone = (world.meter(user=None, tariff=None) for _ in range(6))
     world.do("UPDATE devices SET created_at = %s", midnight(APRIL) + QUARTER)
     world.do("UPDATE devices SET created_at = %s WHERE meter_id = %s", midnight(APRIL) - QUARTER, early)
-    world.use(measured, date(2026, 3, 31), APRIL)
+    for meter in (measured, gone):
+        world.use(meter, date(2026, 3, 31), APRIL)
+    # It was taken away since.
+    world.do(
+        "UPDATE meter_locations SET valid = tstzrange('-infinity', %s) WHERE meter_id = %s",
+        midnight(date(2026, 4, 2)),
+        gone,
+    )
     world.use(silent, APRIL, date(2026, 4, 2))
     for meter in (owned, named):
         world.use(meter, APRIL, date(2026, 4, 2))
@@ -131,6 +138,7 @@ def test_a_meter_that_was_registered_after_a_month_is_no_finding_of_it_unless_it
         f"MTR-{early:08}": ["no_owner"],
         f"MTR-{measured:08}": ["no_owner"],
         f"MTR-{owned:08}": ["no_tariff"],
+        f"MTR-{gone:08}": ["no_owner"],
     }
     # Who asks for one is told.
     [billed] = world.run(MARCH, f"MTR-{named:08}")

@@ -16,8 +16,9 @@ AS $$
     -- As many as people read; the gateway's own page has all.
     CROSS JOIN LATERAL (SELECT string_agg(CASE WHEN length(t.line) > 100 THEN left(t.line, 99) || '…' ELSE t.line END, '; ' ORDER BY t.n) FILTER (WHERE t.n <= 3)
                                || CASE WHEN count(*) > 3 THEN '; …' ELSE '' END AS detail
-                        FROM jsonb_array_elements_text(g.report -> 'troubles') WITH ORDINALITY AS t (line, n)
-                        WHERE r.metric = 'gateway_troubles' AND t.line <> '') AS d
+                        FROM (SELECT e.line, row_number() OVER (ORDER BY e.n) AS n
+                                FROM jsonb_array_elements_text(g.report -> 'troubles') WITH ORDINALITY AS e (line, n) WHERE e.line <> '') AS t
+                        WHERE r.metric = 'gateway_troubles') AS d
     WHERE r.raise IS NOT NULL AND m.value IS NOT NULL AND g.received_at > p_now - INTERVAL '15 minutes'
       AND (l.level >= 2 OR p_terms -> 'open' @> jsonb_build_array(jsonb_build_array(g.gateway_id, r.rule)))
 $$;
