@@ -663,3 +663,40 @@ def test_what_a_dispute_gave_is_no_more_than_what_is_billed_in_place_of_its_bill
     assert world.one("SELECT sum(total_amount) FROM invoices WHERE period_start > %s", MARCH) == Decimal(
         "216.00"
     ) + Decimal("41.04") + Decimal("223.20") + Decimal("42.41")
+
+
+def test_what_was_paid_of_a_disputed_bill_is_owed_and_pays_what_comes_in_its_place_and_may_be_charged_back(
+    world: World,
+) -> None:
+    """March costs 265.25 with tax: 250.00 are given back, 15.25 paid. It turns out to be 106.10, then what it was."""
+    world.do("UPDATE billing_settings SET late_data = 'replace'")
+    world.tariff(
+        "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
+    )
+    meter = world.meter(tariff="taxed")
+    world.use(meter, MARCH, JUNE)
+    world.now = datetime(2026, 6, 5, tzinfo=UTC)
+    [billed] = world.run(MARCH)
+    first = billed.bills[0]["invoice_id"]
+    _partly_given_back(world, first, "250.00")
+    world.pay(first, "15.25", "card-1")
+    world.use(meter, wh=100)
+    world.credit(first)
+
+    world.run(MARCH)
+    assert _totals(world, meter)[0] == (MARCH, 0)
+    assert world.owed() == Decimal("15.25")
+
+    world.use(meter, wh=WH)
+    world.run(APRIL)
+    assert _totals(world, meter)[0] == (MARCH, Decimal("15.25"))
+    of_march: LiteralString = (
+        "SELECT status, paid_amount FROM invoices"
+        " WHERE period_start = %s AND status <> 'cancelled' AND kind = 'invoice'"
+    )
+    assert [tuple(row.values()) for row in world.rows(of_march, MARCH)] == [("paid", Decimal("15.25"))]
+    assert world.owed() == 0
+
+    world.pay(first, "15.25", "card-1", "reversed")
+    assert [tuple(row.values()) for row in world.rows(of_march, MARCH)] == [("final", 0)]
+    assert world.owed() == 0
