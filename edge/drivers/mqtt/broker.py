@@ -146,7 +146,7 @@ class BrokerClient:
             self.state.trouble = "the broker keeps no session: what is published while the gateway is away is lost"
 
     def _tell_connected(self, accepted: Accepted) -> None:
-        # Not before it is asked for the topics: what is published to a new session until then goes nowhere.
+        # Not before it has answered for the topics: what is published to a new session until then goes nowhere.
         _LOG.info(
             "broker connected",
             broker=self.state.broker,

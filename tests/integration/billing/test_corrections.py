@@ -627,10 +627,8 @@ def test_what_a_dispute_gave_is_no_other_bills_and_nobody_elses(world: World) ->
     assert world.one("SELECT sum(total_amount) FROM invoices WHERE user_id = 1") == Decimal("216.00")
 
 
-@pytest.mark.parametrize("policy", ["adjust", "replace"])
-def test_what_a_dispute_gave_is_no_more_than_what_is_billed_in_place_of_its_bill(world: World, policy: str) -> None:
-    """March costs 265.25 with tax; 250.00 are given back. It turns out to be 106.10, then 53.05, then what it was."""
-    world.do("UPDATE billing_settings SET late_data = %s", policy)
+def _taxed_and_disputed(world: World) -> tuple[int, int]:
+    """A meter, and its bill of March: 265.25 with tax, of which a dispute gave 250.00 back."""
     world.tariff(
         "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
     )
@@ -640,6 +638,14 @@ def test_what_a_dispute_gave_is_no_more_than_what_is_billed_in_place_of_its_bill
     [billed] = world.run(MARCH)
     first = billed.bills[0]["invoice_id"]
     _partly_given_back(world, first, "250.00")
+    return meter, first
+
+
+@pytest.mark.parametrize("policy", ["adjust", "replace"])
+def test_what_a_dispute_gave_is_no_more_than_what_is_billed_in_place_of_its_bill(world: World, policy: str) -> None:
+    """March costs 265.25 with tax; 250.00 are given back. It turns out to be 106.10, then 53.05, then what it was."""
+    world.do("UPDATE billing_settings SET late_data = %s", policy)
+    meter, first = _taxed_and_disputed(world)
     world.use(meter, wh=100)
     world.credit(first)
 
@@ -670,15 +676,7 @@ def test_what_was_paid_of_a_disputed_bill_is_owed_and_pays_what_comes_in_its_pla
 ) -> None:
     """March costs 265.25 with tax: 250.00 are given back, 15.25 paid. It turns out to be 106.10, then what it was."""
     world.do("UPDATE billing_settings SET late_data = 'replace'")
-    world.tariff(
-        "taxed", energyratestructure=[[{"rate": "0.30"}]], taxes=[{"name": "VAT", "percent": 19, "on": ["all"]}]
-    )
-    meter = world.meter(tariff="taxed")
-    world.use(meter, MARCH, JUNE)
-    world.now = datetime(2026, 6, 5, tzinfo=UTC)
-    [billed] = world.run(MARCH)
-    first = billed.bills[0]["invoice_id"]
-    _partly_given_back(world, first, "250.00")
+    meter, first = _taxed_and_disputed(world)
     world.pay(first, "15.25", "card-1")
     world.use(meter, wh=100)
     world.credit(first)
